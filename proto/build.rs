@@ -1,0 +1,29 @@
+//! Compiles the protos with protox (no protoc to install) and keeps the descriptors for reflection.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=rollcall");
+    let files = [
+        "rollcall/admin/v1/identity_routers.proto",
+        "rollcall/admin/v1/identity_sources.proto",
+        "rollcall/admin/v1/license.proto",
+        "rollcall/admin/v1/sync_jobs.proto",
+        "rollcall/admin/v1/users.proto",
+        "rollcall/router/v1/router.proto",
+    ];
+    let descriptors = protox::Compiler::new(["."])?
+        .include_imports(true)
+        .include_source_info(true)
+        .open_files(files)?
+        .file_descriptor_set();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".rollcall.router.v1") // ids and digests are slices of the received buffer, not copies
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
