@@ -1,0 +1,280 @@
+//! A sync job, its counts, and what may write for it.
+
+use uuid::Uuid;
+
+use super::{
+    FailureReason, ImmutableId, JobNo, NotSynchronizedReason, RouterId, SourceId, SourceNo, TenantId,
+    TenantNo, Timestamp, UserNo,
+};
+
+/// Most details that are kept of each category.
+pub const DETAILS_PER_CATEGORY: i64 = 400;
+
+/// Where a job is. The numbers are those of the API and of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i16)]
+pub enum JobState {
+    /// Waits for a router.
+    Queued = 1,
+    /// Reads or reconciles.
+    Running = 2,
+    /// Ended well.
+    Succeeded = 3,
+    /// Ended by an admin.
+    Stopped = 4,
+    /// Ended by a [`Failure`].
+    Failed = 5,
+}
+
+impl JobState {
+    /// The stable number.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The state of this number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Queued, Self::Running, Self::Succeeded, Self::Stopped, Self::Failed]
+            .into_iter()
+            .find(|s| s.number() == number)
+    }
+
+    /// Whether the job has ended.
+    #[must_use]
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Stopped | Self::Failed)
+    }
+}
+
+/// What a running job is doing. The numbers are those of the API and of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i16)]
+pub enum Phase {
+    /// Records are applied as they come.
+    Reading = 1,
+    /// The read is complete; leavers are disabled, records that waited are settled.
+    Reconciling = 2,
+}
+
+impl Phase {
+    /// The stable number.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The phase of this number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Reading, Self::Reconciling].into_iter().find(|p| p.number() == number)
+    }
+}
+
+/// What became of the records; also used for the differences that one transaction makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// New users.
+    pub added: i64,
+    /// Changed users.
+    pub updated: i64,
+    /// Users that were right already.
+    pub unchanged: i64,
+    /// Users disabled for absence.
+    pub disabled: i64,
+    /// Records not applied.
+    pub not_synchronized: i64,
+    /// Of the updated.
+    pub reenabled: i64,
+    /// Of the added and updated.
+    pub disabled_in_directory: i64,
+    /// Records in the deferred table.
+    pub waiting: i64,
+}
+
+impl Counts {
+    /// Distinct records handled.
+    #[must_use]
+    pub fn read(&self) -> i64 {
+        self.added + self.updated + self.unchanged + self.not_synchronized
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.added += other.added;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.disabled += other.disabled;
+        self.not_synchronized += other.not_synchronized;
+        self.reenabled += other.reenabled;
+        self.disabled_in_directory += other.disabled_in_directory;
+        self.waiting += other.waiting;
+    }
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For programs.
+    pub reason: FailureReason,
+    /// For people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its usual text.
+    #[must_use]
+    pub fn of(reason: FailureReason) -> Self {
+        Self { reason, message: reason.text().to_owned() }
+    }
+}
+
+/// Leavers who were left alone in a job that otherwise succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// For people.
+    pub message: String,
+    /// How many.
+    pub users: i64,
+}
+
+/// A sync job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncJob {
+    /// Number in the store.
+    pub number: JobNo,
+    /// Id in its resource name; a UUID of version 7, so ids sort by time.
+    pub id: Uuid,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The tenant's number.
+    pub tenant_no: TenantNo,
+    /// The source.
+    pub source: SourceId,
+    /// The source's number.
+    pub source_no: SourceNo,
+    /// State.
+    pub state: JobState,
+    /// Phase while running.
+    pub phase: Option<Phase>,
+    /// Counts.
+    pub counts: Counts,
+    /// Users of the source before the job.
+    pub expected: i64,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Leavers left alone.
+    pub withheld: Option<Withheld>,
+    /// Published revision that the job reads.
+    pub revision: i32,
+    /// Router that read last.
+    pub router: Option<RouterId>,
+    /// Number of the current read, from 1; 0 before the first. The fence.
+    pub epoch: i64,
+    /// Who started it.
+    pub started_by: String,
+    /// Who stopped it.
+    pub stopped_by: String,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// When it began to read.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A job as the dispatcher sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Number in the store.
+    pub number: JobNo,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The source.
+    pub source: SourceId,
+    /// When it was queued.
+    pub created_at: Timestamp,
+}
+
+/// The right to write for one read of one job: void as soon as the job has ended or a later read has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The job.
+    pub job: JobNo,
+    /// The read.
+    pub epoch: i64,
+    /// The tenant's number.
+    pub tenant: TenantNo,
+    /// The source's number.
+    pub source: SourceNo,
+}
+
+/// What a read starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadStart {
+    /// The right to write.
+    pub fence: Fence,
+    /// Users of the source, whatever their status.
+    pub known: i64,
+    /// Users of the source that are in scope so far as is known: enabled or disabled in the directory.
+    pub in_scope: i64,
+    /// Users of the source that are enabled.
+    pub enabled: i64,
+    /// Seats kept free for users whom an earlier sync disabled, since they may return.
+    pub reserve: i64,
+    /// Users numbered from here on are beyond the sync limit, if there are more users than that.
+    pub beyond_limit: Option<UserNo>,
+    /// 16 bytes for each root of the published revision, as read by the last complete sync of it; empty before the first.
+    pub base_fingerprints: Vec<[u8; 16]>,
+}
+
+/// The lists of Show Details. The numbers are those of the API and of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(i16)]
+pub enum Category {
+    /// New users.
+    Added = 1,
+    /// Changed users.
+    Updated = 2,
+    /// Users disabled for absence.
+    Disabled = 3,
+    /// Records not applied.
+    NotSynchronized = 4,
+}
+
+impl Category {
+    /// The stable number.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The category of this number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Added, Self::Updated, Self::Disabled, Self::NotSynchronized]
+            .into_iter()
+            .find(|c| c.number() == number)
+    }
+}
+
+/// One line of Show Details.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// What became of it.
+    pub category: Category,
+    /// The user, if it is one.
+    pub user: Option<UserNo>,
+    /// User name.
+    pub user_name: String,
+    /// Mail address.
+    pub mail: String,
+    /// Immutable id.
+    pub id: Option<ImmutableId>,
+    /// Why it is not synchronized.
+    pub reason: Option<NotSynchronizedReason>,
+    /// A sentence for people.
+    pub message: String,
+}

@@ -1,0 +1,27 @@
+//! The words of the domain as plain types: no I/O, no SQL, no protobuf, no transport.
+
+mod ids;
+mod job;
+mod license;
+mod reason;
+mod record;
+mod router;
+mod source;
+mod time;
+mod user;
+
+pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
+pub use job::{
+    Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,
+    SyncJob, Withheld,
+};
+pub use license::{License, SourceUse};
+pub use reason::{FailureReason, NotSynchronizedReason};
+pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
+pub use router::IdentityRouter;
+pub use source::{
+    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
+    Scope, Security, SourceSettings,
+};
+pub use time::Timestamp;
+pub use user::{KnownUser, Status, User, UserFilter};

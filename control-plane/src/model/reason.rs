@@ -1,0 +1,84 @@
+//! Why a record is not synchronized, and why a job failed. The numbers are those of the API and of the tables: never reuse one.
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $number:literal $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(i16)]
+        pub enum $name { $(#[doc = $text] $variant = $number),+ }
+        impl $name {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The stable number.
+            #[must_use]
+            pub fn number(self) -> i16 { self as i16 }
+            /// The reason of this number.
+            #[must_use]
+            pub fn from_number(number: i16) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.number() == number)
+            }
+            /// What happened and what to do next, for people.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a record is not synchronized.
+    NotSynchronizedReason {
+        MissingUniqueId = 1 "The entry has no readable value of the immutable id attribute. Check the source's mapping, and that the bind account may read the attribute.",
+        MissingUserName = 2 "The entry has no user name. Fill the mapped attribute in the directory, or leave the entry out by the source's filter.",
+        MissingEmail = 3 "The entry has no mail address. Fill the mapped attribute in the directory, or set mail_optional in the source's mapping.",
+        InvalidEmail = 4 "The mail address is not one. Correct it in the directory.",
+        DuplicateEmail = 5 "Another user has the same mail address. Correct one of the two in the directory.",
+        DuplicateUserName = 6 "Another user has the same user name. Correct one of the two in the directory.",
+        InvalidAttribute = 7 "A value is too long or is not text. Correct it in the directory.",
+        LicenseLimit = 8 "All seats of the license are taken. Free seats or raise the license limit, then synchronize again.",
+        SyncLimit = 9 "The record is beyond the source's sync limit. Raise sync_limit and publish, then synchronize again.",
+        RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises.",
+        EntryUnreadable = 11 "The entry could not be read.",
+    }
+}
+
+reasons! {
+    /// Why a job failed.
+    FailureReason {
+        Internal = 1 "A fault of the control plane. Its log has the cause; the next sync needs no preparation.",
+        RouterLost = 2 "No identity router took the job, or the one that had it did not come back in time. Check the router's service and its log, then synchronize again.",
+        RouterPolicy = 3 "The identity router's policy does not allow what the source asks for. Extend its policy file or change the source.",
+        CredentialMissing = 4 "The identity router has no usable credential of the name that the source asks for. Add it to the router's configuration.",
+        DirectoryUnreachable = 5 "No directory server could be reached.",
+        DirectoryTls = 6 "TLS with the directory server failed. Check its certificate and the router's CA file.",
+        BindRejected = 7 "The directory did not accept the credential. Check bind DN and password in the router's configuration.",
+        RootNotFound = 8 "A root does not exist, or the bind account may not read it.",
+        RootChanged = 9 "A root is no longer the entry that it was at the last sync; nobody was disabled. If that is intended, publish the source again, then synchronize.",
+        ReadIncomplete = 10 "The directory did not deliver the whole scope; nobody was disabled.",
+        DirectoryReferral = 11 "The directory referred to another server for a part of the scope; nobody was disabled.",
+        DirectoryProtocol = 12 "The directory broke the LDAP protocol.",
+        DirectoryEmpty = 13 "The directory answered that there is nobody, where there were users; nobody was disabled. Check root, filter and the rights of the bind account.",
+        DisableGuard = 14 "More users than the disable guard allows are gone from scope; none of them was disabled. If that is right, raise disable_guard and publish, then synchronize again.",
+        ConfigChanged = 15 "The source was published anew while the job ran; nobody was disabled. Synchronize again.",
+        CountMismatch = 16 "The identity router's count of records differs from what arrived; nobody was disabled. Synchronize again.",
+        SourceInvalid = 17 "The filter or the mapping of the source is not usable. Correct the source and publish it.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_number_and_says_something() {
+        for reason in NotSynchronizedReason::ALL {
+            assert_eq!(NotSynchronizedReason::from_number(reason.number()), Some(*reason));
+            assert!(reason.text().ends_with('.'));
+        }
+        for reason in FailureReason::ALL {
+            assert_eq!(FailureReason::from_number(reason.number()), Some(*reason));
+            assert!(reason.text().ends_with('.'));
+        }
+    }
+}

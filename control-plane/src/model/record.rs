@@ -1,0 +1,111 @@
+//! What comes from the directory: offers, records, and entries that could not become records.
+
+use bytes::Bytes;
+
+use super::NotSynchronizedReason;
+
+/// What never changes for a person: 16 bytes are a UUID, 0xFF and UTF-8 is text (with another 0xFF where that makes 16).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImmutableId(pub Bytes);
+
+impl ImmutableId {
+    /// Longest id, in bytes.
+    pub const MAX: usize = 258;
+
+    /// Canonical text: a UUID in its usual form, or the text itself.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match <[u8; 16]>::try_from(&self.0[..]) {
+            Ok(bytes) if bytes[0] != 0xFF || bytes[15] != 0xFF => uuid::Uuid::from_bytes(bytes).to_string(),
+            _ => {
+                let inner = self.0.strip_prefix(&[0xFF]).unwrap_or(&self.0);
+                let inner = inner.strip_suffix(&[0xFF]).unwrap_or(inner);
+                String::from_utf8_lossy(inner).into_owned()
+            }
+        }
+    }
+}
+
+/// A name that is unique within a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NameKind {
+    /// User name.
+    UserName,
+    /// Mail address.
+    Mail,
+}
+
+/// A folded name of one kind in one tenant, hashed to 16 bytes: equal keys mean equal names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameKey(pub [u8; 16]);
+
+/// An offer of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Whose.
+    pub id: ImmutableId,
+    /// Digest of the record.
+    pub digest: [u8; 16],
+}
+
+/// The values of a user that come from the directory.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UserValues {
+    /// User name.
+    pub user_name: String,
+    /// Mail address; empty where the source allows it.
+    pub mail: String,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Display name.
+    pub display_name: String,
+    /// Telephone number.
+    pub phone: String,
+    /// Distinguished name.
+    pub distinguished_name: String,
+    /// Policy attributes as a JSON object of arrays of strings; empty if there are none.
+    pub policy_attributes: String,
+}
+
+/// One person as the directory has them now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose.
+    pub id: ImmutableId,
+    /// Digest of the record.
+    pub digest: [u8; 16],
+    /// The values.
+    pub values: UserValues,
+    /// Whether the directory says that the account is disabled.
+    pub disabled: bool,
+    /// Key of the user name.
+    pub user_name_key: NameKey,
+    /// Key of the mail address, if there is one.
+    pub mail_key: Option<NameKey>,
+}
+
+impl Record {
+    /// The names that the record claims.
+    pub fn names(&self) -> impl Iterator<Item = (NameKind, NameKey)> + use<> {
+        [(NameKind::UserName, Some(self.user_name_key)), (NameKind::Mail, self.mail_key)]
+            .into_iter()
+            .filter_map(|(kind, key)| key.map(|key| (kind, key)))
+    }
+}
+
+/// A record that was read and is not applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Whose, if known.
+    pub id: Option<ImmutableId>,
+    /// Why.
+    pub reason: NotSynchronizedReason,
+    /// A sentence for people.
+    pub message: String,
+    /// User name, if known.
+    pub user_name: String,
+    /// Mail address, if known.
+    pub mail: String,
+}

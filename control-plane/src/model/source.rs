@@ -1,0 +1,153 @@
+//! Identity sources and their settings. Settings are stored as JSON of these types: add fields with a default, rename none.
+
+use serde::{Deserialize, Serialize};
+
+use super::{SourceId, Timestamp};
+
+/// An identity source with its draft and what is published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IdentitySource {
+    /// Id within the tenant.
+    pub id: SourceId,
+    /// Name for people.
+    pub display_name: String,
+    /// Counts up with every change; the etag.
+    pub version: i64,
+    /// The settings as last edited.
+    pub draft: SourceSettings,
+    /// The settings that syncs use.
+    pub published: Option<SourceSettings>,
+    /// Number of the published revision; 0 before the first publish.
+    pub published_revision: i32,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When draft or name last changed.
+    pub updated_at: Timestamp,
+    /// When it was last published.
+    pub published_at: Option<Timestamp>,
+}
+
+/// What to read, from where, and how to map it. Defaults are filled in at the door.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceSettings {
+    /// In fail-over order.
+    pub servers: Vec<DirectoryServer>,
+    /// Name of the router's credential.
+    pub credential: String,
+    /// Base DNs.
+    pub roots: Vec<String>,
+    /// Scope below each.
+    pub scope: Scope,
+    /// Object class of a person.
+    pub object_class: String,
+    /// RFC 4515 filter, or empty.
+    pub extra_filter: String,
+    /// Entries a page.
+    pub page_size: u32,
+    /// Attribute mapping.
+    pub mapping: AttributeMapping,
+    /// Most users one bulk sync synchronizes.
+    pub sync_limit: u32,
+    /// Disable guard.
+    pub disable_guard: DisableGuard,
+    /// Routers that may read the source, by id, in order of preference; empty means any.
+    pub routers: Vec<String>,
+}
+
+/// One directory server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryServer {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Protection.
+    pub security: Security,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// TLS from the first byte.
+    Ldaps,
+    /// StartTLS first.
+    StartTls,
+    /// None.
+    Plain,
+}
+
+/// How far below a root a search goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// All.
+    Subtree,
+    /// Direct children.
+    OneLevel,
+}
+
+/// Which directory attribute becomes which field. Empty: not mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttributeMapping {
+    /// Immutable id.
+    pub immutable_id: String,
+    /// How it is read.
+    pub immutable_id_format: IdFormat,
+    /// User name.
+    pub user_name: String,
+    /// Mail address.
+    pub mail: String,
+    /// Whether a person without mail is synchronized.
+    pub mail_optional: bool,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Display name.
+    pub display_name: String,
+    /// Telephone number.
+    pub phone: String,
+    /// Which entries are disabled.
+    pub disabled: Option<DisabledRule>,
+    /// Further attributes.
+    pub policy_attributes: Vec<String>,
+}
+
+/// How an immutable id is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdFormat {
+    /// RFC 4122 text.
+    Uuid,
+    /// Active Directory's 16 bytes.
+    Guid,
+    /// Text.
+    Text,
+}
+
+/// Which entries are disabled in the directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisabledRule {
+    /// The attribute.
+    pub attribute: String,
+    /// The test.
+    pub test: DisabledTest,
+}
+
+/// How the attribute of a [`DisabledRule`] is read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DisabledTest {
+    /// One of these values occurs.
+    AnyValueOf(Vec<String>),
+    /// Any value occurs.
+    Present,
+    /// All of these bits are set.
+    BitsSet(i32),
+}
+
+/// Most users that one sync may disable for absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisableGuard {
+    /// Absolute.
+    pub max_users: u32,
+    /// Of the source's enabled users.
+    pub max_percent: u32,
+}

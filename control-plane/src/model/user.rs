@@ -1,0 +1,92 @@
+//! What the control plane keeps of a person.
+
+use super::{ImmutableId, JobNo, NameKey, SourceId, Timestamp, UserNo, UserValues};
+
+/// Whether a user may use the service, and if not, why. The numbers are those of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub enum Status {
+    /// Takes a seat.
+    Enabled = 1,
+    /// In scope, and the directory says that the account is disabled. Keeps its names.
+    DisabledInDirectory = 2,
+    /// A complete read no longer had the user. Its names are free for others.
+    OutOfScope = 3,
+}
+
+impl Status {
+    /// The stable number.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The status of this number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Enabled, Self::DisabledInDirectory, Self::OutOfScope]
+            .into_iter()
+            .find(|s| s.number() == number)
+    }
+}
+
+/// What reconciliation needs to know of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownUser {
+    /// Number.
+    pub number: UserNo,
+    /// Immutable id.
+    pub id: ImmutableId,
+    /// Digest of the record last applied.
+    pub digest: [u8; 16],
+    /// Status.
+    pub status: Status,
+    /// Key of the user name; none while out of scope.
+    pub user_name_key: Option<NameKey>,
+    /// Key of the mail address; none while out of scope, or without mail.
+    pub mail_key: Option<NameKey>,
+    /// Job that added the user.
+    pub added_job: JobNo,
+    /// Job that last changed the user.
+    pub changed_job: JobNo,
+}
+
+impl KnownUser {
+    /// Whether this job has counted the user as added or updated already, in this read or in an earlier one.
+    #[must_use]
+    pub fn counted_by(&self, job: JobNo) -> bool {
+        self.added_job == job || self.changed_job == job
+    }
+}
+
+/// A user, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Number within the tenant.
+    pub number: UserNo,
+    /// The source that represents the user.
+    pub source: SourceId,
+    /// Immutable id.
+    pub id: ImmutableId,
+    /// Values.
+    pub values: UserValues,
+    /// Status.
+    pub status: Status,
+    /// Since when the user is not enabled.
+    pub disabled_at: Option<Timestamp>,
+    /// When the user was added.
+    pub created_at: Timestamp,
+    /// When values or status last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Which users to list.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct UserFilter {
+    /// Only of this source.
+    pub source: Option<SourceId>,
+    /// Only enabled (true) or disabled (false) ones.
+    pub enabled: Option<bool>,
+    /// Only those whose user name, mail or display name contains this; ASCII case is ignored.
+    pub text: Option<String>,
+}

@@ -1,0 +1,108 @@
+//! Which offered records are worth sending. An unchanged user costs a look-up and one bit; nothing is written.
+
+use crate::model::{JobNo, KnownUser, Offered, Status, UserNo};
+
+/// What to do with an offer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OfferPlan {
+    /// Positions of the records to ask for.
+    pub want: Vec<u32>,
+    /// Known users that occur in the offer.
+    pub seen: Vec<UserNo>,
+    /// Users that are right already and that the job has not counted before.
+    pub unchanged: i64,
+    /// Positions of users beyond the sync limit: seen, and not synchronized.
+    pub beyond_limit: Vec<u32>,
+}
+
+/// Plans the answer to an offer. `known` has the user of each offered id, in the same order; `seen_before` says which users
+/// this read had already (an entry on two pages counts once).
+#[must_use]
+pub fn plan(
+    job: JobNo,
+    offered: &[Offered],
+    known: &[Option<KnownUser>],
+    beyond_limit: Option<UserNo>,
+    mut seen_before: impl FnMut(UserNo) -> bool,
+) -> OfferPlan {
+    let mut plan = OfferPlan::default();
+    for (position, (offer, known)) in (0u32..).zip(offered.iter().zip(known)) {
+        let Some(user) = known else {
+            plan.want.push(position);
+            continue;
+        };
+        if seen_before(user.number) || plan.seen.last() == Some(&user.number) {
+            continue;
+        }
+        plan.seen.push(user.number);
+        if beyond_limit.is_some_and(|first| user.number >= first) {
+            plan.beyond_limit.push(position);
+        } else if user.status == Status::OutOfScope || user.digest != offer.digest {
+            plan.want.push(position);
+        } else if !user.counted_by(job) {
+            plan.unchanged += 1;
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::ImmutableId;
+
+    const JOB: JobNo = JobNo(7);
+
+    fn offer(id: u8, digest: u8) -> Offered {
+        Offered { id: ImmutableId(Bytes::from(vec![id; 16])), digest: [digest; 16] }
+    }
+
+    fn user(id: u8, digest: u8, status: Status) -> Option<KnownUser> {
+        Some(KnownUser {
+            number: UserNo(i64::from(id)),
+            id: ImmutableId(Bytes::from(vec![id; 16])),
+            digest: [digest; 16],
+            status,
+            user_name_key: None,
+            mail_key: None,
+            added_job: JobNo(1),
+            changed_job: JobNo(0),
+        })
+    }
+
+    #[test]
+    fn only_new_and_changed_and_returning_records_are_wanted() {
+        let offered = [offer(1, 1), offer(2, 2), offer(3, 3), offer(4, 4)];
+        let known =
+            [None, user(2, 2, Status::Enabled), user(3, 9, Status::Enabled), user(4, 4, Status::OutOfScope)];
+        let plan = plan(JOB, &offered, &known, None, |_| false);
+        assert_eq!(plan.want, [0, 2, 3]);
+        assert_eq!(plan.unchanged, 1);
+        assert_eq!(plan.seen, [UserNo(2), UserNo(3), UserNo(4)]);
+    }
+
+    #[test]
+    fn a_repeated_read_does_not_count_as_unchanged_whom_the_job_added() {
+        let mut added = user(1, 1, Status::Enabled);
+        if let Some(user) = &mut added {
+            user.added_job = JOB;
+        }
+        let plan = plan(JOB, &[offer(1, 1)], &[added], None, |_| false);
+        assert_eq!((plan.unchanged, plan.want.len(), plan.seen.len()), (0, 0, 1));
+    }
+
+    #[test]
+    fn an_entry_that_comes_twice_counts_once() {
+        let plan = plan(JOB, &[offer(1, 1)], &[user(1, 1, Status::Enabled)], None, |_| true);
+        assert_eq!(plan, OfferPlan::default());
+    }
+
+    #[test]
+    fn users_beyond_the_sync_limit_are_seen_and_not_wanted() {
+        let known = [user(5, 9, Status::Enabled)];
+        let plan = plan(JOB, &[offer(5, 1)], &known, Some(UserNo(5)), |_| false);
+        assert_eq!((plan.beyond_limit, plan.want.len(), plan.seen.len()), (vec![0], 0, 1));
+    }
+}

@@ -1,0 +1,173 @@
+//! Who gets a contested name once all records are known. Whoever came first while reading has no advantage: the outcome is a
+//! function of the records and of who held which name before the job.
+//!
+//! The rule: who held a name before the job and still has it in the directory keeps it. A name that is given up goes to a user who
+//! was in scope before, then to one who returns, then to a new one; among equals to the lowest immutable id. A user of the
+//! first kind who does not get every name of its record stays as it was, with its old names.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::model::{ImmutableId, NameKey, NameKind, UserNo};
+
+/// A name of one kind.
+pub type Name = (NameKind, NameKey);
+
+/// What a player was before the job; the order is that of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A user in scope.
+    Present,
+    /// A user out of scope.
+    Returning,
+    /// Nobody.
+    New,
+}
+
+/// A record that wants a contested name: one that waits, or one that was applied by this job and got such a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Player {
+    /// Whose record.
+    pub id: ImmutableId,
+    /// What it was before the job.
+    pub rank: Rank,
+    /// Names that it held before the job.
+    pub had: Vec<Name>,
+    /// Names that its record has.
+    pub wants: Vec<Name>,
+}
+
+/// What a player gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All names that it wants.
+    Granted,
+    /// Not all: this kind of name is someone else's.
+    Refused {
+        /// The kind of name.
+        kind: NameKind,
+        /// Who has it.
+        holder: Holder,
+    },
+}
+
+/// Who has a contested name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A user that is not a player.
+    User(UserNo),
+    /// The player at this position.
+    Player(usize),
+}
+
+/// Decides. `held` has the contested names that users hold who are not players.
+#[must_use]
+pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict> {
+    let mut order: Vec<usize> = (0..players.len()).collect();
+    order.sort_by(|a, b| (players[*a].rank, &players[*a].id).cmp(&(players[*b].rank, &players[*b].id)));
+    let mut verdicts = vec![Verdict::Granted; players.len()];
+    let mut staying: HashSet<usize> = HashSet::new();
+    // Each round assumes that every user in scope moves but those known to stay. Who turns out not to can only make names
+    // scarcer, so the set of those who stay grows and the loop ends.
+    loop {
+        let mut claims = claims_from_before(players, &staying);
+        let mut stays = Vec::new();
+        for &player in &order {
+            if staying.contains(&player) {
+                continue;
+            }
+            let refusal =
+                players[player].wants.iter().find_map(|name| match (held.get(name), claims.get(name)) {
+                    (Some(user), _) => Some((name.0, Holder::User(*user))),
+                    (None, Some(other)) if *other != player => Some((name.0, Holder::Player(*other))),
+                    _ => None,
+                });
+            match refusal {
+                None => {
+                    verdicts[player] = Verdict::Granted;
+                    claims.extend(players[player].wants.iter().map(|name| (*name, player)));
+                }
+                Some((kind, holder)) => {
+                    verdicts[player] = Verdict::Refused { kind, holder };
+                    if players[player].rank == Rank::Present {
+                        stays.push(player);
+                    }
+                }
+            }
+        }
+        if stays.is_empty() {
+            return verdicts;
+        }
+        staying.extend(stays);
+    }
+}
+
+/// Names that are not up for grabs: kept by records that still have them, or by users who stay as they were.
+fn claims_from_before(players: &[Player], staying: &HashSet<usize>) -> HashMap<Name, usize> {
+    let mut claims = HashMap::new();
+    for (position, player) in players.iter().enumerate().filter(|(_, player)| player.rank == Rank::Present) {
+        let stays = staying.contains(&position);
+        claims.extend(
+            player
+                .had
+                .iter()
+                .filter(|name| stays || player.wants.contains(name))
+                .map(|name| (*name, position)),
+        );
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn mail(n: u8) -> Name {
+        (NameKind::Mail, NameKey([n; 16]))
+    }
+
+    fn player(id: u8, rank: Rank, had: &[Name], wants: &[Name]) -> Player {
+        Player { id: ImmutableId(Bytes::from(vec![id; 16])), rank, had: had.to_vec(), wants: wants.to_vec() }
+    }
+
+    #[test]
+    fn two_users_may_swap_their_mail_addresses() {
+        let players = [
+            player(1, Rank::Present, &[mail(1)], &[mail(2)]),
+            player(2, Rank::Present, &[mail(2)], &[mail(1)]),
+        ];
+        assert_eq!(resolve(&players, &HashMap::new()), [Verdict::Granted, Verdict::Granted]);
+    }
+
+    #[test]
+    fn whoever_has_a_name_and_still_wants_it_keeps_it() {
+        let players = [
+            player(1, Rank::New, &[], &[mail(5)]),
+            player(9, Rank::Present, &[mail(5)], &[mail(5), mail(6)]),
+        ];
+        let verdicts = resolve(&players, &HashMap::new());
+        assert_eq!(verdicts[0], Verdict::Refused { kind: NameKind::Mail, holder: Holder::Player(1) });
+        assert_eq!(verdicts[1], Verdict::Granted);
+    }
+
+    #[test]
+    fn a_chain_breaks_where_its_end_is_held_and_everyone_before_stays() {
+        let players = [
+            player(1, Rank::Present, &[mail(1)], &[mail(2)]),
+            player(2, Rank::Present, &[mail(2)], &[mail(3)]),
+            player(3, Rank::Present, &[mail(3)], &[mail(4)]),
+        ];
+        let held = HashMap::from([(mail(4), UserNo(77))]);
+        assert!(resolve(&players, &held).iter().all(|verdict| matches!(verdict, Verdict::Refused { .. })));
+        assert_eq!(resolve(&players, &HashMap::new()), [Verdict::Granted; 3]);
+    }
+
+    #[test]
+    fn among_new_users_the_lowest_id_gets_the_name() {
+        let players = [player(2, Rank::New, &[], &[mail(1)]), player(1, Rank::New, &[], &[mail(1)])];
+        let verdicts = resolve(&players, &HashMap::new());
+        assert_eq!(verdicts[1], Verdict::Granted);
+        assert_eq!(verdicts[0], Verdict::Refused { kind: NameKind::Mail, holder: Holder::Player(1) });
+    }
+}
