@@ -1,0 +1,217 @@
+//! Router messages to and from the words of the domain. A router is not trusted: sizes and texts are checked here, and what no
+//! table could hold becomes a record that is not synchronized, not an error.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost_types::Duration as ProtoDuration;
+use rollcall_proto::router::v1 as proto;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::api::convert;
+use crate::jobs::{Completed, Order, RootRead};
+use crate::model::{
+    Failure, FailureReason, ImmutableId, NameKind, NotSynchronizedReason, Offered, Record, Rejected,
+    SourceId, TenantId, TenantNo, UserValues,
+};
+use crate::reconcile::names;
+
+/// Records a batch. Two of these messages fit into one MiB with room for long names.
+const BATCH_RECORDS: i32 = 1_000;
+/// Unfinished batches: enough to keep directory, link and database busy at once.
+const WINDOW: i32 = 4;
+/// Longest value, in bytes; distinguished names are the longest that directories have.
+const MAX_VALUE: usize = 4_096;
+/// Longest JSON of all policy attributes, in bytes.
+const MAX_POLICY: usize = 64 * 1024;
+
+pub(super) fn duration(duration: Duration) -> Option<ProtoDuration> {
+    ProtoDuration::try_from(duration).ok()
+}
+
+pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response::Message {
+    match order {
+        Order::Sync(order) => proto::session_response::Message::SyncOrder(proto::SyncOrder {
+            sync_job: job_name(tenant, &order.source, order.job),
+            epoch: order.epoch,
+            settings: Some(convert::settings_to_proto(tenant, &order.settings)),
+            revision: order.revision,
+            records_only: order.records_only,
+            batch_records: BATCH_RECORDS,
+            window: WINDOW,
+        }),
+        Order::Cancel { source, job, epoch } => {
+            proto::session_response::Message::SyncCancel(proto::SyncCancel {
+                sync_job: job_name(tenant, &source, job),
+                epoch,
+            })
+        }
+        Order::Test { request, settings } => proto::session_response::Message::TestOrder(proto::TestOrder {
+            request_id: request,
+            settings: Some(convert::settings_to_proto(tenant, &settings)),
+        }),
+    }
+}
+
+fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
+    format!("tenants/{tenant}/identitySources/{source}/syncJobs/{job}")
+}
+
+/// The id in a job's name, which must be one of the tenant's.
+pub(super) fn job_id(tenant: &TenantId, name: &str) -> Result<Uuid, Status> {
+    name.strip_prefix(&format!("tenants/{tenant}/identitySources/"))
+        .and_then(|rest| rest.split_once("/syncJobs/"))
+        .and_then(|(_, id)| Uuid::parse_str(id).ok())
+        .ok_or_else(|| Status::not_found("there is no such sync job"))
+}
+
+pub(super) fn failure(failure: proto::ReadFailure) -> Failure {
+    let proto::ReadFailure { reason, message } = failure;
+    let reason =
+        i16::try_from(reason).ok().and_then(FailureReason::from_number).unwrap_or(FailureReason::Internal);
+    let message: String = message.chars().filter(|c| !c.is_control()).take(2_000).collect();
+    if message.is_empty() { Failure::of(reason) } else { Failure { reason, message } }
+}
+
+pub(super) fn completed(complete: proto::Complete) -> Result<Completed, Status> {
+    let proto::Complete { batches, records, rejected, server: _, roots } = complete;
+    let roots = roots
+        .into_iter()
+        .map(|root| {
+            let proto::RootRead { root: _, base_fingerprint, pages: _, entries, ignored_references: _ } =
+                root;
+            Ok(RootRead { base_fingerprint: sixteen(&base_fingerprint)?, entries })
+        })
+        .collect::<Result<_, Status>>()?;
+    Ok(Completed { batches, records, rejected, roots })
+}
+
+pub(super) fn offer(offer: proto::Offer) -> Result<(u64, Vec<Offered>, Vec<Rejected>), Status> {
+    let proto::Offer { sequence, immutable_ids, digests, rejected } = offer;
+    if immutable_ids.len() * 16 != digests.len() {
+        return Err(Status::invalid_argument("an offer needs one digest an id"));
+    }
+    let offered = immutable_ids
+        .into_iter()
+        .zip(digests.chunks_exact(16))
+        .map(|(id, digest)| Ok(Offered { id: immutable_id(id)?, digest: sixteen(digest)? }))
+        .collect::<Result<_, Status>>()?;
+    Ok((sequence, offered, rejections(rejected)?))
+}
+
+pub(super) fn records(
+    tenant: TenantNo,
+    records: proto::Records,
+) -> Result<(Vec<Record>, Vec<Rejected>), Status> {
+    let proto::Records { sequence: _, records, rejected } = records;
+    let mut rejected = rejections(rejected)?;
+    let mut usable = Vec::with_capacity(records.len());
+    for message in records {
+        match record(tenant, message)? {
+            Ok(record) => usable.push(record),
+            Err(refused) => rejected.push(refused),
+        }
+    }
+    Ok((usable, rejected))
+}
+
+fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record, Rejected>, Status> {
+    let proto::UserRecord {
+        immutable_id: id,
+        digest,
+        user_name,
+        mail,
+        first_name,
+        last_name,
+        display_name,
+        phone,
+        distinguished_name,
+        policy_attributes,
+        disabled,
+    } = message;
+    let id = immutable_id(id)?;
+    let policy_attributes = policy_json(policy_attributes);
+    let texts = [&user_name, &mail, &first_name, &last_name, &display_name, &phone, &distinguished_name];
+    if user_name.is_empty()
+        || policy_attributes.len() > MAX_POLICY
+        || texts.iter().any(|text| text.len() > MAX_VALUE || text.contains('\0'))
+    {
+        let reason = NotSynchronizedReason::InvalidAttribute;
+        let message = reason.text().to_owned();
+        return Ok(Err(Rejected {
+            id: Some(id),
+            reason,
+            message,
+            user_name: String::new(),
+            mail: String::new(),
+        }));
+    }
+    let user_name_key = names::key(tenant, NameKind::UserName, &user_name);
+    let mail_key = (!mail.is_empty()).then(|| names::key(tenant, NameKind::Mail, &mail));
+    Ok(Ok(Record {
+        id,
+        digest: sixteen(&digest)?,
+        values: UserValues {
+            user_name,
+            mail,
+            first_name,
+            last_name,
+            display_name,
+            phone,
+            distinguished_name,
+            policy_attributes,
+        },
+        disabled,
+        user_name_key,
+        mail_key,
+    }))
+}
+
+/// A JSON object of arrays, sorted; empty if there are none. JSON escapes what a table could not hold.
+fn policy_json(attributes: Vec<proto::PolicyAttribute>) -> String {
+    if attributes.is_empty() {
+        return String::new();
+    }
+    let attributes: BTreeMap<String, Vec<String>> =
+        attributes.into_iter().map(|proto::PolicyAttribute { name, values }| (name, values)).collect();
+    serde_json::to_string(&attributes).unwrap_or_default()
+}
+
+fn rejections(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejected>, Status> {
+    entries
+        .into_iter()
+        .map(|entry| {
+            let proto::RejectedEntry { immutable_id: id, reason, message, user_name, mail } = entry;
+            let reason = i16::try_from(reason).ok().and_then(NotSynchronizedReason::from_number);
+            let reason = reason.unwrap_or(NotSynchronizedReason::EntryUnreadable);
+            let message = short(message, 1_000);
+            Ok(Rejected {
+                id: if id.is_empty() { None } else { Some(immutable_id(id)?) },
+                reason,
+                message: if message.is_empty() { reason.text().to_owned() } else { message },
+                user_name: short(user_name, 256),
+                mail: short(mail, 256),
+            })
+        })
+        .collect()
+}
+
+fn short(text: String, most: usize) -> String {
+    if text.len() <= most && !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+fn immutable_id(id: Bytes) -> Result<ImmutableId, Status> {
+    if id.is_empty() || id.len() > ImmutableId::MAX {
+        return Err(Status::invalid_argument("an immutable id must have 1 to 258 bytes"));
+    }
+    Ok(ImmutableId(id))
+}
+
+fn sixteen(bytes: &[u8]) -> Result<[u8; 16], Status> {
+    bytes.try_into().map_err(|_| Status::invalid_argument("digests and fingerprints must have 16 bytes"))
+}

@@ -1,0 +1,87 @@
+//! RouterService: the door for identity routers. `session` carries orders, `upload` takes records in, `convert` takes the messages
+//! apart. What a router may do is decided by its certificate alone: it gets the intake of a read only if that read was ordered
+//! from it.
+
+mod convert;
+mod session;
+mod upload;
+
+use std::sync::Arc;
+
+use rollcall_proto::router::v1::router_service_server::RouterService;
+use rollcall_proto::router::v1::{SessionRequest, SessionResponse, UploadRequest, UploadResponse};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::ca::identity::Caller;
+use crate::jobs::{Clock, Jobs};
+use crate::model::{RouterId, TenantId, Timestamp};
+use crate::store::Store;
+
+/// Serves identity routers.
+#[derive(Clone)]
+pub struct RouterLink {
+    store: Arc<dyn Store>,
+    jobs: Jobs,
+    clock: Clock,
+    shutdown: CancellationToken,
+}
+
+/// A router, as its certificate says.
+#[derive(Clone, Debug)]
+struct RouterIdentity {
+    tenant: TenantId,
+    router: RouterId,
+    certificate_expires: Timestamp,
+}
+
+impl RouterLink {
+    /// A service over these parts.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, jobs: Jobs, clock: Clock, shutdown: CancellationToken) -> Self {
+        Self { store, jobs, clock, shutdown }
+    }
+
+    /// The router that calls. Its tenant must exist: certificates outlive tenants.
+    async fn router<T>(&self, request: &Request<T>) -> Result<RouterIdentity, Status> {
+        let Some(Caller::Router { tenant, router, certificate_expires }) =
+            request.extensions().get::<Caller>()
+        else {
+            return Err(Status::permission_denied("only identity routers may call RouterService"));
+        };
+        match self.store.tenant_exists(tenant).await {
+            Ok(true) => Ok(RouterIdentity {
+                tenant: tenant.clone(),
+                router: router.clone(),
+                certificate_expires: *certificate_expires,
+            }),
+            Ok(false) => Err(Status::permission_denied(
+                "the tenant of this certificate does not exist; an operator makes it by UpdateLicense with allow_missing",
+            )),
+            Err(_) => Err(Status::unavailable("the database is not available; try again")),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RouterService for RouterLink {
+    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
+    type UploadStream = ReceiverStream<Result<UploadResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let router = self.router(&request).await?;
+        Ok(Response::new(session::open(self.clone(), router, request.into_inner())))
+    }
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<UploadRequest>>,
+    ) -> Result<Response<Self::UploadStream>, Status> {
+        let router = self.router(&request).await?;
+        Ok(Response::new(upload::open(self.clone(), router, request.into_inner())))
+    }
+}

@@ -1,0 +1,147 @@
+//! One router's session: orders down, heartbeats and answers up. Ends when either side is silent for too long, when the same router
+//! connects anew, or when this replica shuts down.
+
+use std::time::Duration;
+
+use rollcall_proto::router::v1::{
+    Drain, Heartbeat, SessionRequest, SessionResponse, Welcome, session_request, session_response,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{RouterIdentity, RouterLink, convert};
+use crate::jobs::{Order, ROUTER_SILENCE, Session};
+
+/// How often routers are asked to send a heartbeat: three fit into the silence after which a router counts as gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long routers of a replica that shuts down wait before they connect again.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+type Sender = mpsc::Sender<Result<SessionResponse, Status>>;
+
+pub(super) fn open(
+    link: RouterLink,
+    router: RouterIdentity,
+    messages: Streaming<SessionRequest>,
+) -> ReceiverStream<Result<SessionResponse, Status>> {
+    let (sender, receiver) = mpsc::channel(16);
+    // A task of its own: a call that is dropped must still be noted as a session that ended.
+    tokio::spawn(async move {
+        if let Err(status) = serve(&link, &router, messages, &sender).await {
+            tracing::debug!(tenant = %router.tenant, router = %router.router, %status, "session ended");
+            let _ = sender.send(Err(status)).await;
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+async fn serve(
+    link: &RouterLink,
+    router: &RouterIdentity,
+    mut messages: Streaming<SessionRequest>,
+    sender: &Sender,
+) -> Result<(), Status> {
+    let first = tokio::time::timeout(ROUTER_SILENCE, messages.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no Hello came"))??;
+    let Some(session_request::Message::Hello(hello)) = first.and_then(|first| first.message) else {
+        return Err(Status::invalid_argument("the first message of a session must be Hello"));
+    };
+    let version = hello.version.chars().take(50).collect::<String>();
+    note_seen(link, router, &version).await?;
+    say(
+        sender,
+        session_response::Message::Welcome(Welcome { heartbeat_interval: convert::duration(HEARTBEAT) }),
+    )
+    .await?;
+    let (session, orders) = link.jobs.router_connected(router.tenant.clone(), router.router.clone());
+    tracing::info!(tenant = %router.tenant, router = %router.router, version, "identity router connected");
+    let result = converse(link, router, &version, &session, orders, messages, sender).await;
+    if link.jobs.router_disconnected(&session) {
+        let noted = link.store.router_gone(&router.tenant, &router.router, link.clock.now()).await;
+        if let Err(error) = noted {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot note that a router is gone");
+        }
+    }
+    tracing::info!(tenant = %router.tenant, router = %router.router, "identity router disconnected");
+    result
+}
+
+async fn converse(
+    link: &RouterLink,
+    router: &RouterIdentity,
+    version: &str,
+    session: &Session,
+    mut orders: mpsc::Receiver<Order>,
+    mut messages: Streaming<SessionRequest>,
+    sender: &Sender,
+) -> Result<(), Status> {
+    loop {
+        tokio::select! {
+            () = session.closed().cancelled() => {
+                return Err(Status::aborted("the same identity router connected anew"));
+            }
+            () = link.shutdown.cancelled() => {
+                let drain = Drain { reconnect_after: convert::duration(RECONNECT_AFTER) };
+                return say(sender, session_response::Message::Drain(drain)).await;
+            }
+            order = orders.recv() => {
+                let Some(order) = order else { return Ok(()) };
+                say(sender, convert::order(&router.tenant, order)).await?;
+            }
+            message = tokio::time::timeout(ROUTER_SILENCE, messages.message()) => {
+                let message = message.map_err(|_| Status::deadline_exceeded("no heartbeat came"))??;
+                let Some(message) = message.and_then(|message| message.message) else { return Ok(()) };
+                hear(link, router, version, session, message, sender).await?;
+            }
+        }
+    }
+}
+
+async fn hear(
+    link: &RouterLink,
+    router: &RouterIdentity,
+    version: &str,
+    session: &Session,
+    message: session_request::Message,
+    sender: &Sender,
+) -> Result<(), Status> {
+    match message {
+        session_request::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
+        session_request::Message::Heartbeat(Heartbeat { sequence }) => {
+            note_seen(link, router, version).await?;
+            say(sender, session_response::Message::Heartbeat(Heartbeat { sequence })).await
+        }
+        session_request::Message::TestResult(result) => {
+            session.answer_test(&result.request_id, result.servers);
+            Ok(())
+        }
+        session_request::Message::SyncRefused(refused) => {
+            let job = convert::job_id(&router.tenant, &refused.sync_job)?;
+            let failure = convert::failure(refused.failure.unwrap_or_default());
+            link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
+            Ok(())
+        }
+    }
+}
+
+async fn note_seen(link: &RouterLink, router: &RouterIdentity, version: &str) -> Result<(), Status> {
+    link.store
+        .router_seen(&router.tenant, &router.router, version, router.certificate_expires, link.clock.now())
+        .await
+        .map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot note that a router is connected"
+            );
+            Status::unavailable("the database is not available; try again")
+        })
+}
+
+async fn say(sender: &Sender, message: session_response::Message) -> Result<(), Status> {
+    sender
+        .send(Ok(SessionResponse { message: Some(message) }))
+        .await
+        .map_err(|_| Status::cancelled("the identity router went away"))
+}

@@ -1,0 +1,113 @@
+//! One upload: takes the records of one read to the intake and answers each batch once it is committed. A router has no more
+//! unanswered batches than its window, so a slow database slows the read of the directory and nothing piles up here.
+
+use rollcall_proto::router::v1::{
+    Applied, Opened, UploadRequest, UploadResponse, Want, upload_request, upload_response,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{RouterIdentity, RouterLink, convert};
+use crate::jobs::{Intake, IntakeError};
+use crate::store::StoreError;
+
+type Sender = mpsc::Sender<Result<UploadResponse, Status>>;
+
+pub(super) fn open(
+    link: RouterLink,
+    router: RouterIdentity,
+    messages: Streaming<UploadRequest>,
+) -> ReceiverStream<Result<UploadResponse, Status>> {
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        if let Err(status) = serve(&link, &router, messages, &sender).await {
+            tracing::info!(tenant = %router.tenant, router = %router.router, %status, "upload ended early");
+            let _ = sender.send(Err(status)).await;
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+async fn serve(
+    link: &RouterLink,
+    router: &RouterIdentity,
+    mut messages: Streaming<UploadRequest>,
+    sender: &Sender,
+) -> Result<(), Status> {
+    let Some(upload_request::Message::Open(open)) = next(link, &mut messages).await? else {
+        return Err(Status::invalid_argument("the first message of an upload must be Open"));
+    };
+    let job = convert::job_id(&router.tenant, &open.sync_job)?;
+    let mut intake = link
+        .jobs
+        .open_upload(&router.tenant, &router.router, job, open.epoch)
+        .ok_or_else(|| Status::aborted("this read is not ordered, or was opened before"))?;
+    say(sender, upload_response::Message::Opened(Opened {})).await?;
+    loop {
+        // The end of the stream is never completion: without Complete or Failed the read is lost, and ordered again.
+        let Some(message) = next(link, &mut messages).await? else {
+            return Err(Status::aborted("the upload ended without Complete or Failed"));
+        };
+        match message {
+            upload_request::Message::Open(_) => return Err(Status::invalid_argument("a second Open")),
+            upload_request::Message::Offer(offer) => {
+                let (sequence, offered, rejected) = convert::offer(offer)?;
+                let positions = intake.offer(sequence, offered, rejected).await.map_err(status)?;
+                say(sender, upload_response::Message::Want(Want { sequence, positions })).await?;
+            }
+            upload_request::Message::Records(records) => {
+                let sequence = apply(&mut intake, records).await?;
+                say(sender, upload_response::Message::Applied(Applied { sequence })).await?;
+            }
+            upload_request::Message::Complete(complete) => {
+                return intake.complete(convert::completed(complete)?).await.map_err(status);
+            }
+            upload_request::Message::Failed(failure) => {
+                intake.failed(convert::failure(failure));
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn apply(intake: &mut Intake, records: rollcall_proto::router::v1::Records) -> Result<u64, Status> {
+    let sequence = records.sequence;
+    let (records, rejected) = convert::records(intake.fence().tenant, records)?;
+    intake.records(sequence, records, rejected).await.map_err(status)?;
+    Ok(sequence)
+}
+
+async fn next(
+    link: &RouterLink,
+    messages: &mut Streaming<UploadRequest>,
+) -> Result<Option<upload_request::Message>, Status> {
+    let idle = link.jobs.idle_deadline();
+    let message = tokio::time::timeout(idle, messages.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("the upload was silent for too long"))??;
+    match message {
+        None => Ok(None),
+        Some(message) => {
+            message.message.map(Some).ok_or_else(|| Status::invalid_argument("an empty message"))
+        }
+    }
+}
+
+async fn say(sender: &Sender, message: upload_response::Message) -> Result<(), Status> {
+    sender
+        .send(Ok(UploadResponse { message: Some(message) }))
+        .await
+        .map_err(|_| Status::cancelled("the identity router went away"))
+}
+
+fn status(error: IntakeError) -> Status {
+    match error {
+        IntakeError::Protocol(what) => Status::invalid_argument(what),
+        IntakeError::Store(StoreError::Fenced) => Status::aborted("the job has ended, or is read anew"),
+        IntakeError::Store(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot apply records");
+            Status::unavailable("the database is not available; try again")
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Finds jobs that nobody owns and that a router of this replica can read, and runs them. Any replica may do so: whoever
+//! claims the lease in the store first has the job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Inner, run};
+use crate::model::{Failure, FailureReason, JobSummary};
+use crate::store::StoreError;
+
+/// How often to look without being woken: for jobs of other replicas that died.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Most jobs looked at in one go.
+const BATCH: i64 = 64;
+
+pub(super) async fn dispatch(inner: Arc<Inner>) {
+    loop {
+        if let Err(error) = look(&inner).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot look for sync jobs");
+        }
+        tokio::select! {
+            () = inner.shutdown.cancelled() => return,
+            () = inner.wake.notified() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    for job in inner.store.unowned_jobs(inner.clock.now(), BATCH).await? {
+        consider(inner, &job).await?;
+    }
+    Ok(())
+}
+
+async fn consider(inner: &Arc<Inner>, job: &JobSummary) -> Result<(), StoreError> {
+    let now = inner.clock.now();
+    let claim = || inner.store.claim_job(job.number, &inner.owner, inner.settings.lease, now);
+    let settings = inner.store.source(&job.tenant, &job.source).await?.published;
+    let preferred = settings.map(|settings| settings.routers).unwrap_or_default();
+    if inner.sessions.pick(&job.tenant, &preferred).is_some() {
+        if claim().await? {
+            tokio::spawn(run::run(Arc::clone(inner), job.number));
+        }
+    } else if job.created_at.plus(inner.settings.router_deadline) < now && claim().await? {
+        inner.store.fail_job(job.number, &inner.owner, Failure::of(FailureReason::RouterLost), now).await?;
+        inner.changed.notify_waiters();
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Takes in the records of one read: answers offers, applies records, keeps count, and remembers whom it has seen, one bit a user.
+//! What it is told is checked: a router that breaks the protocol loses its upload.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roaring::RoaringTreemap;
+use tokio::sync::oneshot;
+
+use super::{Clock, ReadEnd};
+use crate::model::{
+    Failure, FailureReason, Fence, ImmutableId, NotSynchronizedReason, Offered, ReadStart, Record, Rejected,
+    UserNo,
+};
+use crate::reconcile::offer;
+use crate::store::{Store, StoreError};
+
+/// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// Why an upload ends before its read does.
+#[derive(Debug, thiserror::Error)]
+pub enum IntakeError {
+    /// The router broke the protocol.
+    #[error("{0}")]
+    Protocol(&'static str),
+    /// The store's reason; [`StoreError::Fenced`] means that the job has ended or is read anew.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How the router says one root was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootRead {
+    /// Identifies the base entry.
+    pub base_fingerprint: [u8; 16],
+    /// Its entries.
+    pub entries: u64,
+}
+
+/// What the router says of a complete read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completed {
+    /// Batches sent.
+    pub batches: u64,
+    /// Records offered or sent.
+    pub records: u64,
+    /// Entries that could not become records.
+    pub rejected: u64,
+    /// One a root.
+    pub roots: Vec<RootRead>,
+}
+
+/// The state of one read.
+pub struct Intake {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    start: ReadStart,
+    records_only: bool,
+    seen: RoaringTreemap,
+    /// Offers whose records were asked for and have not come.
+    open: BTreeMap<u64, HashSet<ImmutableId>>,
+    /// New ids among those; an entry on two pages is asked for once.
+    asked: HashSet<ImmutableId>,
+    batches: u64,
+    records: u64,
+    rejected: u64,
+    /// Entries that could not even be identified: any user might be one of them.
+    unidentified: u64,
+    unchanged: i64,
+    flushed: Instant,
+    end: Option<oneshot::Sender<ReadEnd>>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        start: ReadStart,
+        records_only: bool,
+        end: oneshot::Sender<ReadEnd>,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            start,
+            records_only,
+            seen: RoaringTreemap::new(),
+            open: BTreeMap::new(),
+            asked: HashSet::new(),
+            batches: 0,
+            records: 0,
+            rejected: 0,
+            unidentified: 0,
+            unchanged: 0,
+            flushed: Instant::now(),
+            end: Some(end),
+        }
+    }
+
+    /// What the read may write with, and what it started from.
+    pub(super) fn start(&self) -> &ReadStart {
+        &self.start
+    }
+
+    /// The right to write.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        self.start.fence
+    }
+
+    /// Whom the read has seen.
+    pub(super) fn has_seen(&self, user: UserNo) -> bool {
+        self.seen.contains(user.0.unsigned_abs())
+    }
+
+    /// Entries read so far, usable or not.
+    pub(super) fn entries(&self) -> u64 {
+        self.records + self.rejected
+    }
+
+    pub(super) fn unidentified(&self) -> u64 {
+        self.unidentified
+    }
+
+    /// Answers an offer with the positions of the records to send.
+    ///
+    /// # Errors
+    /// If the router broke the protocol, or the store refused.
+    pub async fn offer(
+        &mut self,
+        sequence: u64,
+        offered: Vec<Offered>,
+        rejected: Vec<Rejected>,
+    ) -> Result<Vec<u32>, IntakeError> {
+        if self.records_only {
+            return Err(IntakeError::Protocol("an offer where records were ordered"));
+        }
+        self.next(sequence, offered.len(), &rejected)?;
+        let ids = offered.iter().map(|offer| offer.id.clone()).collect();
+        let known = self.store.known_users(self.start.fence, ids).await?;
+        let seen = &self.seen;
+        let mut plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, |user| {
+            seen.contains(user.0.unsigned_abs())
+        });
+        self.see(&plan.seen);
+        self.unchanged += plan.unchanged;
+        let (asked, at) =
+            (&mut self.asked, |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX));
+        plan.want.retain(|position| asked.insert(offered[at(position)].id.clone()));
+        if !plan.want.is_empty() {
+            let wanted = plan.want.iter().map(|position| offered[at(position)].id.clone()).collect();
+            self.open.insert(sequence, wanted);
+        }
+        let mut refused = rejected;
+        refused
+            .extend(plan.beyond_limit.iter().map(|position| beyond_limit(offered[at(position)].id.clone())));
+        if !refused.is_empty() || self.flushed.elapsed() > FLUSH {
+            self.apply(Vec::new(), refused).await?;
+        }
+        Ok(plan.want)
+    }
+
+    /// Applies records; once this has returned they are committed.
+    ///
+    /// # Errors
+    /// If the router broke the protocol, or the store refused.
+    pub async fn records(
+        &mut self,
+        sequence: u64,
+        records: Vec<Record>,
+        rejected: Vec<Rejected>,
+    ) -> Result<(), IntakeError> {
+        if self.records_only {
+            self.next(sequence, records.len(), &rejected)?;
+        } else {
+            let wanted = self
+                .open
+                .remove(&sequence)
+                .ok_or(IntakeError::Protocol("records of a batch that was not asked for"))?;
+            let ids =
+                records.iter().map(|record| &record.id).chain(rejected.iter().filter_map(|r| r.id.as_ref()));
+            let mut count = 0;
+            for id in ids {
+                if !wanted.contains(id) {
+                    return Err(IntakeError::Protocol("a record that was not asked for"));
+                }
+                count += 1;
+            }
+            if count != wanted.len() {
+                return Err(IntakeError::Protocol("fewer records than were asked for"));
+            }
+            for id in &wanted {
+                self.asked.remove(id);
+            }
+        }
+        self.apply(records, rejected).await
+    }
+
+    /// Ends a complete read: checks the router's numbers and hands the read to the job.
+    ///
+    /// # Errors
+    /// If the router broke the protocol, or the store refused.
+    pub async fn complete(mut self, completed: Completed) -> Result<(), IntakeError> {
+        if !self.open.is_empty() {
+            return Err(IntakeError::Protocol("Complete before all batches were finished"));
+        }
+        // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
+        let said = completed.records.checked_add(completed.rejected);
+        if completed.batches != self.batches || said != Some(self.entries()) {
+            self.failed(Failure::of(FailureReason::CountMismatch));
+            return Ok(());
+        }
+        self.apply(Vec::new(), Vec::new()).await?;
+        if let Some(end) = self.end.take() {
+            let _ = end.send(ReadEnd::Complete(Box::new(self), completed));
+        }
+        Ok(())
+    }
+
+    /// Ends a read that failed.
+    pub fn failed(mut self, failure: Failure) {
+        if let Some(end) = self.end.take() {
+            let _ = end.send(ReadEnd::Failed(failure));
+        }
+    }
+
+    /// Checks a new batch's number and counts what it brings.
+    fn next(&mut self, sequence: u64, records: usize, rejected: &[Rejected]) -> Result<(), IntakeError> {
+        if sequence != self.batches + 1 {
+            return Err(IntakeError::Protocol("a gap in the numbers of the batches"));
+        }
+        self.batches = sequence;
+        self.records += records as u64;
+        self.rejected += rejected.len() as u64;
+        self.unidentified += rejected.iter().filter(|rejected| rejected.id.is_none()).count() as u64;
+        Ok(())
+    }
+
+    async fn apply(&mut self, records: Vec<Record>, rejected: Vec<Rejected>) -> Result<(), IntakeError> {
+        if records.is_empty() && rejected.is_empty() && self.unchanged == 0 {
+            return Ok(());
+        }
+        let unchanged = std::mem::take(&mut self.unchanged);
+        let now = self.clock.now();
+        let applied = self.store.apply(self.start.fence, Arc::new(records), rejected, unchanged, now).await?;
+        self.see(&applied.seen);
+        self.flushed = Instant::now();
+        Ok(())
+    }
+
+    fn see(&mut self, users: &[UserNo]) {
+        self.seen.extend(users.iter().map(|user| user.0.unsigned_abs()));
+    }
+}
+
+fn beyond_limit(id: ImmutableId) -> Rejected {
+    let reason = NotSynchronizedReason::SyncLimit;
+    Rejected {
+        id: Some(id),
+        reason,
+        message: reason.text().to_owned(),
+        user_name: String::new(),
+        mail: String::new(),
+    }
+}

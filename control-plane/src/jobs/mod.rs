@@ -1,0 +1,265 @@
+//! A sync job's life: queued, given to a router, read, reconciled, ended.
+//!
+//! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
+//! it is taking in. `dispatch` finds jobs for this replica, `run` carries one from read to end, `intake` takes the records
+//! in, `leavers` ends a complete read, `sessions` knows the connected routers, `watch` shows it live.
+
+mod clock;
+mod dispatch;
+mod intake;
+mod leavers;
+mod run;
+mod sessions;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::model::{JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
+use crate::store::{NewJob, Store, StoreError};
+
+pub use clock::Clock;
+pub use intake::{Completed, Intake, IntakeError, RootRead};
+pub use run::ReadEnd;
+pub use sessions::{ConnectionTest, Order, Session, SyncOrder};
+
+/// A router that was last heard of longer ago than this is not connected, whatever the store says.
+pub const ROUTER_SILENCE: Duration = Duration::from_secs(45);
+
+/// How patient jobs are.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// How long a job waits for a router to come, or to come back.
+    pub router_deadline: Duration,
+    /// How long a replica that fell silent keeps its jobs.
+    pub lease: Duration,
+    /// How long a router may take to open the upload it was ordered.
+    pub open_deadline: Duration,
+    /// How long a directory may say nothing new.
+    pub idle_deadline: Duration,
+    /// How long a router may take to test a connection.
+    pub test_deadline: Duration,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            router_deadline: Duration::from_secs(600),
+            lease: Duration::from_secs(15),
+            open_deadline: Duration::from_secs(30),
+            idle_deadline: Duration::from_secs(300),
+            test_deadline: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why a job call did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tenant has no identity router.
+    #[error("the tenant has no identity router")]
+    NoRouter,
+    /// None of them is connected.
+    #[error("no identity router of the tenant is connected")]
+    NoRouterConnected,
+    /// The router did not answer in time.
+    #[error("the identity router did not answer in time")]
+    TestTimedOut,
+}
+
+/// The jobs of this replica. Clones share everything.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    settings: JobSettings,
+    clock: Clock,
+    /// Names this replica's process in leases.
+    owner: String,
+    sessions: sessions::Sessions,
+    runs: Mutex<HashMap<JobNo, run::Slot>>,
+    /// Something happened that the dispatcher may care about.
+    wake: Notify,
+    /// A job changed.
+    changed: Notify,
+    shutdown: CancellationToken,
+}
+
+impl Jobs {
+    /// Starts finding and running jobs until `shutdown`.
+    #[must_use]
+    pub fn start(
+        store: Arc<dyn Store>,
+        settings: JobSettings,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            store,
+            settings,
+            clock,
+            owner: Uuid::now_v7().to_string(),
+            sessions: sessions::Sessions::default(),
+            runs: Mutex::new(HashMap::new()),
+            wake: Notify::new(),
+            changed: Notify::new(),
+            shutdown,
+        });
+        tokio::spawn(dispatch::dispatch(Arc::clone(&inner)));
+        Self { inner }
+    }
+
+    /// Synchronize Now.
+    ///
+    /// # Errors
+    /// If there is no router to read the source, the source is not published, or a job of it runs.
+    pub async fn start_sync(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        by: &str,
+        request_id: Option<String>,
+    ) -> Result<SyncJob, JobsError> {
+        let inner = &self.inner;
+        let now = inner.clock.now();
+        let store = &inner.store;
+        if store.source(tenant, source).await?.published.is_none() {
+            return Err(StoreError::SourceNotPublished.into());
+        }
+        let routers = store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
+        if routers.is_empty() {
+            return Err(JobsError::NoRouter);
+        }
+        let oldest = now.minus(ROUTER_SILENCE);
+        if !routers.iter().any(|router| router.connected && router.last_seen >= oldest) {
+            return Err(JobsError::NoRouterConnected);
+        }
+        let job = store
+            .create_job(NewJob {
+                id: Uuid::now_v7(),
+                tenant: tenant.clone(),
+                source: source.clone(),
+                started_by: by.to_owned(),
+                request_id,
+                now,
+            })
+            .await?;
+        tracing::info!(job = %job.id, %tenant, %source, "sync job queued");
+        inner.wake.notify_one();
+        Ok(job)
+    }
+
+    /// Stop Sync. After this has returned nothing of the job is applied any more.
+    ///
+    /// # Errors
+    /// If there is no such job.
+    pub async fn stop_sync(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        id: Option<Uuid>,
+        by: &str,
+    ) -> Result<SyncJob, JobsError> {
+        let job = self.inner.store.stop_job(tenant, source, id, by, self.inner.clock.now()).await?;
+        self.inner.cancel(job.number);
+        tracing::info!(job = %job.id, %tenant, %source, state = ?job.state, "sync job stopped");
+        Ok(job)
+    }
+
+    /// Tests the connection to every directory server of these settings from a connected router.
+    ///
+    /// # Errors
+    /// If there is no such router, or it does not answer in time.
+    pub async fn test_connection(
+        &self,
+        tenant: &TenantId,
+        settings: SourceSettings,
+        router: Option<RouterId>,
+    ) -> Result<ConnectionTest, JobsError> {
+        let inner = &self.inner;
+        if inner.store.list_routers(tenant, None, 1).await?.is_empty() {
+            return Err(JobsError::NoRouter);
+        }
+        let preferred = router.map_or_else(|| settings.routers.clone(), |router| vec![router.0]);
+        let session = inner.sessions.pick(tenant, &preferred).ok_or(JobsError::NoRouterConnected)?;
+        match tokio::time::timeout(inner.settings.test_deadline, session.test(settings)).await {
+            Err(_) => Err(JobsError::TestTimedOut),
+            Ok(None) => Err(JobsError::NoRouterConnected),
+            Ok(Some(servers)) => Ok(ConnectionTest { router: session.router().clone(), servers }),
+        }
+    }
+
+    /// How long an upload may be silent.
+    #[must_use]
+    pub fn idle_deadline(&self) -> Duration {
+        self.inner.settings.idle_deadline
+    }
+
+    /// The routers of a tenant that are connected to this replica.
+    #[must_use]
+    pub fn connected(&self, tenant: &TenantId) -> Vec<RouterId> {
+        self.inner.sessions.connected(tenant)
+    }
+
+    /// Registers a router's new session; an older one of the same router is closed.
+    #[must_use]
+    pub fn router_connected(
+        &self,
+        tenant: TenantId,
+        router: RouterId,
+    ) -> (Session, tokio::sync::mpsc::Receiver<Order>) {
+        let opened = self.inner.sessions.open(tenant, router);
+        self.inner.wake.notify_one();
+        opened
+    }
+
+    /// Forgets a session that ended. True if it was still the router's newest.
+    #[must_use]
+    pub fn router_disconnected(&self, session: &Session) -> bool {
+        self.inner.sessions.close(session)
+    }
+
+    /// Gives a router the intake of a read that it was ordered; each can be taken once.
+    #[must_use]
+    pub fn open_upload(&self, tenant: &TenantId, router: &RouterId, job: Uuid, epoch: i64) -> Option<Intake> {
+        self.inner.open_upload(tenant, router, job, epoch)
+    }
+
+    /// A router cannot begin a read that it was ordered.
+    pub fn read_refused(
+        &self,
+        tenant: &TenantId,
+        router: &RouterId,
+        job: Uuid,
+        epoch: i64,
+        failure: crate::model::Failure,
+    ) {
+        if let Some(intake) = self.inner.open_upload(tenant, router, job, epoch) {
+            intake.failed(failure);
+        }
+    }
+}
+
+impl Inner {
+    fn runs(&self) -> MutexGuard<'_, HashMap<JobNo, run::Slot>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel(&self, job: JobNo) {
+        if let Some(slot) = self.runs().get(&job) {
+            slot.cancel.cancel();
+        }
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,70 @@
+//! A toy directory, and the ways in which it may be read.
+
+use bytes::Bytes;
+use control_plane::model::{ImmutableId, NameKind, Record, TenantNo, UserValues};
+use control_plane::reconcile::names;
+
+/// A person with small numbers for names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub(crate) id: u8,
+    pub(crate) user_name: u8,
+    pub(crate) mail: Option<u8>,
+    pub(crate) title: u8,
+    pub(crate) disabled: bool,
+}
+
+/// People, at most one an id.
+pub(crate) type Directory = Vec<Person>;
+
+/// How a directory is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    /// Seed of the order of arrival.
+    pub(crate) shuffle: u64,
+    /// Records a batch.
+    pub(crate) batch: usize,
+    /// The read is lost after so many batches, and begun again.
+    pub(crate) crash_after: Option<usize>,
+}
+
+impl Reading {
+    pub(crate) fn plain() -> Self {
+        Self { shuffle: 0, batch: 3, crash_after: None }
+    }
+
+    /// The people in this reading's order.
+    pub(crate) fn order(self, directory: &Directory) -> Directory {
+        let mut people = directory.clone();
+        people.sort_by_key(|person| {
+            *blake3::hash(&[&self.shuffle.to_le_bytes()[..], &[person.id]].concat()).as_bytes()
+        });
+        people
+    }
+}
+
+impl Person {
+    pub(crate) fn immutable_id(&self) -> ImmutableId {
+        ImmutableId(Bytes::from(vec![self.id + 1; 16]))
+    }
+
+    pub(crate) fn record(&self, tenant: TenantNo) -> Record {
+        let user_name = format!("u{}", self.user_name);
+        let mail = self.mail.map(|mail| format!("m{mail}@lab.test")).unwrap_or_default();
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::hash(format!("{self:?}").as_bytes()).as_bytes()[..16]);
+        Record {
+            id: self.immutable_id(),
+            digest,
+            user_name_key: names::key(tenant, NameKind::UserName, &user_name),
+            mail_key: (!mail.is_empty()).then(|| names::key(tenant, NameKind::Mail, &mail)),
+            values: UserValues {
+                user_name,
+                mail,
+                display_name: format!("title {}", self.title),
+                ..UserValues::default()
+            },
+            disabled: self.disabled,
+        }
+    }
+}

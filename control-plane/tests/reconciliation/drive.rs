@@ -1,0 +1,238 @@
+//! Drives the store through a whole sync as the jobs do, checking after every step what must always hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_plane::model::{
+    AttributeMapping, Category, Counts, DirectoryServer, DisableGuard, IdFormat, JobState,
+    NotSynchronizedReason, Offered, RouterId, Scope, Security, SourceId, SourceSettings, Status, TenantId,
+    Timestamp, UserFilter, UserNo,
+};
+use control_plane::reconcile::offer;
+use control_plane::store::{self, NewJob, SourceChange, Store};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::directory::{Directory, Reading};
+
+/// A user as the tests compare it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) user_name: String,
+    pub(crate) mail: Option<u8>,
+    pub(crate) title: String,
+    pub(crate) status: Status,
+}
+
+/// What a sync led to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) users: BTreeMap<u8, Kept>,
+    pub(crate) counts: Counts,
+    pub(crate) refused: BTreeSet<(u8, NotSynchronizedReason)>,
+    pub(crate) reads: usize,
+}
+
+impl Outcome {
+    pub(crate) fn enabled(&self) -> usize {
+        self.users.values().filter(|user| user.status == Status::Enabled).count()
+    }
+}
+
+/// A fresh database with one tenant and one published source.
+pub(crate) struct Database {
+    store: Arc<dyn Store>,
+    tenant: TenantId,
+    source: SourceId,
+    _folder: TempDir,
+}
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+const OWNER: &str = "this test";
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+impl Database {
+    pub(crate) async fn create() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}/rollcall.db", folder.path().display());
+        let store = store::open(&url).await.expect("a store");
+        let (tenant, source) = (TenantId::from("acme"), SourceId::from("hq"));
+        store.set_license_limit(&tenant, 0, true, NOW).await.expect("a tenant");
+        let change = SourceChange { display_name: "HQ".to_owned(), draft: settings() };
+        store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
+        store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
+        Self { store, tenant, source, _folder: folder }
+    }
+
+    pub(crate) async fn license(&self, limit: i64) {
+        self.store.set_license_limit(&self.tenant, limit, false, NOW).await.expect("a license");
+    }
+
+    pub(crate) async fn sync(&self, directory: &Directory, reading: Reading) -> Outcome {
+        let used_before = self.store.license(&self.tenant).await.expect("a license").used;
+        let job = NewJob {
+            id: Uuid::now_v7(),
+            tenant: self.tenant.clone(),
+            source: self.source.clone(),
+            started_by: "admins/test".to_owned(),
+            request_id: None,
+            now: NOW,
+        };
+        let job = self.store.create_job(job).await.expect("a job");
+        assert!(
+            self.store.claim_job(job.number, OWNER, Duration::from_secs(60), NOW).await.expect("a claim")
+        );
+        let mut reads = 1;
+        if let Some(batches) = reading.crash_after {
+            reads = 2;
+            self.read(
+                job.number,
+                directory,
+                Reading { shuffle: !reading.shuffle, ..reading },
+                batches,
+                used_before,
+            )
+            .await;
+        }
+        let (start, seen) = self.read(job.number, directory, reading, usize::MAX, used_before).await;
+        let fence = start.fence;
+        self.store.begin_reconciling(fence, NOW).await.expect("reconciling");
+        let in_scope = self.store.users_in_scope(fence, None, 1_000).await.expect("users in scope");
+        let leavers =
+            in_scope.into_iter().map(|(user, _)| user).filter(|user| !seen.contains(user)).collect();
+        self.store.disable_absent(fence, leavers, NOW).await.expect("disables");
+        self.check_license(used_before).await;
+        self.store.settle_names(fence, NOW).await.expect("settled names");
+        self.check_license(used_before).await;
+        while self.store.settle_seats(fence, 2, NOW).await.expect("settled seats") {
+            self.check_license(used_before).await;
+        }
+        let outcome = store::Outcome::Succeeded { withheld: None, base_fingerprints: vec![[1; 16]] };
+        let job = self.store.finish_job(fence, outcome, NOW).await.expect("an end");
+        assert_eq!(job.state, JobState::Succeeded);
+        assert_eq!(job.counts.waiting, 0, "nothing waits after the end");
+        if reads == 1 {
+            assert_eq!(
+                job.counts.read(),
+                i64::try_from(directory.len()).expect("a small number"),
+                "the numbers add up"
+            );
+        }
+        self.look(job.number, job.counts, reads).await
+    }
+
+    /// Reads at most `batches` batches.
+    async fn read(
+        &self,
+        job: control_plane::model::JobNo,
+        directory: &Directory,
+        reading: Reading,
+        batches: usize,
+        used_before: i64,
+    ) -> (control_plane::model::ReadStart, BTreeSet<UserNo>) {
+        let store = &self.store;
+        let start = store.begin_read(job, OWNER, &RouterId::from("r1"), NOW).await.expect("a read");
+        let mut seen = BTreeSet::new();
+        for batch in reading.order(directory).chunks(reading.batch).take(batches) {
+            let records: Vec<_> = batch.iter().map(|person| person.record(start.fence.tenant)).collect();
+            let offered: Vec<_> = records
+                .iter()
+                .map(|record| Offered { id: record.id.clone(), digest: record.digest })
+                .collect();
+            let ids = offered.iter().map(|offer| offer.id.clone()).collect();
+            let known = store.known_users(start.fence, ids).await.expect("known users");
+            let plan = offer::plan(job, &offered, &known, start.beyond_limit, |user| seen.contains(&user));
+            seen.extend(plan.seen);
+            let wanted = plan.want.iter().map(|position| records[*position as usize].clone()).collect();
+            let applied = store
+                .apply(start.fence, Arc::new(wanted), Vec::new(), plan.unchanged, NOW)
+                .await
+                .expect("a batch");
+            seen.extend(applied.seen);
+            self.check_license(used_before).await;
+        }
+        (start, seen)
+    }
+
+    /// Enabled users are within the limit; where the limit was lowered below the use, there are at least no more than before.
+    async fn check_license(&self, used_before: i64) {
+        let license = self.store.license(&self.tenant).await.expect("a license");
+        assert!(
+            license.used <= license.limit.max(used_before),
+            "{} of {} seats",
+            license.used,
+            license.limit
+        );
+        let enabled = UserFilter { enabled: Some(true), ..UserFilter::default() };
+        let enabled = self.store.list_users(&self.tenant, &enabled, None, 1_000).await.expect("users");
+        assert_eq!(
+            i64::try_from(enabled.len()).expect("a small number"),
+            license.used,
+            "seats are enabled users"
+        );
+    }
+
+    async fn look(&self, job: control_plane::model::JobNo, counts: Counts, reads: usize) -> Outcome {
+        let all = UserFilter::default();
+        let users = self.store.list_users(&self.tenant, &all, None, 1_000).await.expect("users");
+        let users = users
+            .into_iter()
+            .map(|user| {
+                let mail = user.values.mail.strip_prefix('m').and_then(|rest| rest.strip_suffix("@lab.test"));
+                let kept = Kept {
+                    user_name: user.values.user_name,
+                    mail: mail.and_then(|number| number.parse().ok()),
+                    title: user.values.display_name,
+                    status: user.status,
+                };
+                (user.id.0[0] - 1, kept)
+            })
+            .collect();
+        let refused = self
+            .store
+            .list_details(job, Some(Category::NotSynchronized), None, 1_000)
+            .await
+            .expect("details")
+            .into_iter()
+            .filter_map(|(_, detail)| Some((detail.id?.0[0] - 1, detail.reason?)))
+            .collect();
+        Outcome { users, counts, refused, reads }
+    }
+}
+
+fn settings() -> SourceSettings {
+    SourceSettings {
+        servers: vec![DirectoryServer { host: "localhost".to_owned(), port: 636, security: Security::Ldaps }],
+        credential: "directory".to_owned(),
+        roots: vec!["dc=lab,dc=test".to_owned()],
+        scope: Scope::Subtree,
+        object_class: "person".to_owned(),
+        extra_filter: String::new(),
+        page_size: 1_000,
+        mapping: AttributeMapping {
+            immutable_id: "entryUUID".to_owned(),
+            immutable_id_format: IdFormat::Uuid,
+            user_name: "uid".to_owned(),
+            mail: "mail".to_owned(),
+            mail_optional: true,
+            first_name: String::new(),
+            last_name: String::new(),
+            display_name: String::new(),
+            phone: String::new(),
+            disabled: None,
+            policy_attributes: Vec::new(),
+        },
+        sync_limit: 1_000_000,
+        disable_guard: DisableGuard { max_users: 500, max_percent: 5 },
+        routers: Vec::new(),
+    }
+}
