@@ -6,7 +6,7 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// What administrators, grpcurl and the console backend call.
 pub mod admin {
-    #[expect(clippy::all, reason = "generated")]
+    #[allow(clippy::all)]
     pub mod v1 {
         tonic::include_proto!("rollcall.admin.v1");
     }
@@ -14,11 +14,13 @@ pub mod admin {
 
 /// What identity routers call.
 pub mod router {
-    #[expect(clippy::all, reason = "generated")]
+    #[allow(clippy::all)]
     pub mod v1 {
         tonic::include_proto!("rollcall.router.v1");
     }
 }
+
+pub use prost_types::FieldMask;
 
 /// Largest message either side sends or accepts, in bytes.
 pub const MAX_MESSAGE: usize = 4 << 20;

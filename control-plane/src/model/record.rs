@@ -16,8 +16,8 @@ impl ImmutableId {
     #[must_use]
     pub fn text(&self) -> String {
         match <[u8; 16]>::try_from(&self.0[..]) {
-            Ok(bytes) if bytes[0] != 0xFF || bytes[15] != 0xFF => uuid::Uuid::from_bytes(bytes).to_string(),
-            _ => {
+            Ok(bytes) => uuid::Uuid::from_bytes(bytes).to_string(),
+            Err(_) => {
                 let inner = self.0.strip_prefix(&[0xFF]).unwrap_or(&self.0);
                 let inner = inner.strip_suffix(&[0xFF]).unwrap_or(inner);
                 String::from_utf8_lossy(inner).into_owned()

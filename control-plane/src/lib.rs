@@ -1,0 +1,13 @@
+//! The control plane: keeps a tenant's users true to its directories.
+//!
+//! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
+//! `store` (SQL). `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
+
+pub mod api;
+pub mod ca;
+pub mod config;
+pub mod jobs;
+pub mod model;
+pub mod reconcile;
+pub mod server;
+pub mod store;

@@ -1,0 +1,76 @@
+//! What can go wrong in the store, in the words of the domain.
+
+use uuid::Uuid;
+
+/// Why a store method did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// There is one of that name.
+    #[error("there is such {0} already")]
+    AlreadyExists(&'static str),
+    /// Someone else changed it meanwhile.
+    #[error("it was changed by someone else meanwhile")]
+    VersionMismatch,
+    /// The source has a job that has not ended.
+    #[error("a sync job of the source is running")]
+    JobRunning(Uuid),
+    /// The source has users.
+    #[error("the identity source has users")]
+    SourceHasUsers,
+    /// The source was never published.
+    #[error("the identity source is not published")]
+    SourceNotPublished,
+    /// No more of these.
+    #[error("no more than {0} are possible")]
+    TooMany(i64),
+    /// The job's details were thrown away when a later one began.
+    #[error("the details were replaced by a later job")]
+    DetailsReplaced,
+    /// The fence is void: the job has ended, or another read of it has begun.
+    #[error("the job has ended or was taken over")]
+    Fenced,
+    /// The source was published anew while the job ran.
+    #[error("the source was published anew")]
+    ConfigChanged,
+    /// The database did not answer in time, or not at all. Trying again later can help.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row that cannot be right, or a statement that the database refused.
+    #[error("the database failed")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let passes = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            // PostgreSQL: connection trouble, shutdown, serialization, locks, resources. SQLite: busy, locked, full.
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| {
+                ["08", "40", "53", "55", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                    || matches!(code.as_ref(), "5" | "6" | "13" | "261" | "517")
+            }),
+            _ => false,
+        };
+        if passes { Self::Unavailable(Box::new(error)) } else { Self::Broken(Box::new(error)) }
+    }
+}
+
+impl StoreError {
+    /// Whether the same transaction may well succeed if it is tried again at once: it lost against another one.
+    pub(super) fn lost_a_race(&self) -> bool {
+        let Self::Unavailable(cause) = self else { return false };
+        match cause.downcast_ref::<sqlx::Error>() {
+            Some(sqlx::Error::Database(database)) => {
+                database.code().is_some_and(|code| matches!(code.as_ref(), "40001" | "40P01" | "5" | "517"))
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! PostgreSQL: several replicas share it. What differs from SQLite is in this file; everything else is in `shared`, compiled for both.
+//!
+//! sqlx 0.9.0 can leave a session inside a transaction when a `begin` is canceled: no future that owns a transaction is ever dropped
+//! half-way (see `shared`), and a connection that is inside one all the same is thrown away before it is used.
+
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Executor, Postgres, Row as _};
+
+use self::shared::rows::Row;
+use super::{Result, StoreError};
+
+pub(super) use shared::Engine;
+
+/// The engine's types.
+type Connection = sqlx::PgConnection;
+type Pool = PgPool;
+type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+/// How a transaction begins. READ COMMITTED: what a decision rests on is locked by [`LOCK`].
+const BEGIN: &str = "BEGIN";
+/// Locks the rows of a SELECT until the end of the transaction.
+const LOCK: &str = " FOR UPDATE";
+/// Case-insensitive LIKE.
+const LIKE: &str = "ILIKE";
+
+const CONNECTIONS: u32 = 12;
+
+/// Opens the database and brings its tables up to date.
+pub(super) async fn open(url: &str) -> Result<Engine> {
+    // A forgotten transaction must not hold its locks for ever; a statement of ours takes seconds at most.
+    let options = PgConnectOptions::from_str(url)?.application_name("rollcall").options([
+        ("statement_timeout", "60s"),
+        ("lock_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(Duration::from_secs(5))
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| {
+            Box::pin(async move {
+                // Outside of a transaction both are the same instant. Doubles as the test whether the connection still works.
+                let row = connection.fetch_one("SELECT now() = statement_timestamp()").await?;
+                row.try_get(0)
+            })
+        })
+        .connect_with(options)
+        .await?;
+    sqlx::migrate!("migrations/postgres")
+        .run(&pool)
+        .await
+        .map_err(|error| StoreError::Broken(Box::new(error)))?;
+    Ok(Engine::new(pool.clone(), pool))
+}
+
+/// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`].
+fn in_ints(parameter: u8) -> String {
+    format!("= ANY(${parameter}::BIGINT[])")
+}
+
+fn ints(query: Query, numbers: &[i64]) -> Query {
+    query.bind(numbers.to_vec())
+}
+
+/// The same for a list of byte strings, bound by [`blobs`].
+fn in_blobs(parameter: u8) -> String {
+    format!("= ANY(${parameter}::BYTEA[])")
+}
+
+fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {
+    query.bind(values.map(<[u8]>::to_vec).collect::<Vec<_>>())
+}
+
+/// A table of user rows as a part of a FROM clause, from parameter 5 on, bound by [`rows`].
+const ROWS: &str = "UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
+     $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::BIGINT[], $19::BIGINT[]) \
+     AS r (user_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+     distinguished_name, policy_attributes, status, queue)";
+
+fn rows(query: Query, rows: &[Row<'_>]) -> Query {
+    fn column<'r, T>(rows: &[Row<'r>], value: impl Fn(&Row<'r>) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    query
+        .bind(column(rows, |row| row.user_no))
+        .bind(column(rows, |row| row.id.to_vec()))
+        .bind(column(rows, |row| row.digest.to_vec()))
+        .bind(column(rows, |row| row.values.user_name.clone()))
+        .bind(column(rows, |row| row.user_name_key.map(|key| key.to_vec())))
+        .bind(column(rows, |row| row.values.mail.clone()))
+        .bind(column(rows, |row| row.mail_key.map(|key| key.to_vec())))
+        .bind(column(rows, |row| row.values.first_name.clone()))
+        .bind(column(rows, |row| row.values.last_name.clone()))
+        .bind(column(rows, |row| row.values.display_name.clone()))
+        .bind(column(rows, |row| row.values.phone.clone()))
+        .bind(column(rows, |row| row.values.distinguished_name.clone()))
+        .bind(column(rows, |row| row.values.policy_attributes.clone()))
+        .bind(column(rows, |row| row.status))
+        .bind(column(rows, |row| row.queue))
+}

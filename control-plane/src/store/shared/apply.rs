@@ -1,0 +1,258 @@
+//! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out, counts it. One transaction.
+
+use std::collections::HashMap;
+
+use sqlx::AssertSqlSafe;
+
+use super::engine::{self, Connection};
+use super::rows::{self, Row};
+use super::{details, seats};
+use crate::model::{
+    Category, Counts, Detail, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason,
+    Record, Rejected, Status, TenantNo, Timestamp, UserNo,
+};
+use crate::reconcile::batch::{self, Mode, Plan, Refusal, View};
+use crate::store::{Applied, Result};
+
+pub(super) async fn apply(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    rejected: &[Rejected],
+    unchanged: i64,
+    now: Timestamp,
+) -> Result<Applied> {
+    let job = seats::lock_job(connection, fence).await?;
+    let mut applied = Applied { counts: job.counts(), ..Applied::default() };
+    let mut counts = Counts { unchanged, ..Counts::default() };
+    let mut left = None;
+    if !records.is_empty() || !rejected.is_empty() {
+        let mut view = view(connection, fence, records, rejected).await?;
+        (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
+        let plan = batch::plan(fence.job, Mode::Reading, records, &view);
+        counts += plan.counts;
+        left = Some((plan.reserve, plan.quota));
+        applied.seen.extend(&plan.seen);
+        let done = carry_out(connection, fence, records, &plan, now).await?;
+        counts.waiting += done.waits - i64::try_from(plan.waits.len()).unwrap_or_default();
+        applied.seen.extend(done.added);
+        counts.not_synchronized += refuse(connection, fence, rejected, &view, &mut applied.seen).await?;
+    }
+    seats::count(connection, fence, counts, left).await?;
+    applied.counts += counts;
+    Ok(applied)
+}
+
+/// Loads what the plan rests on, and locks the tenant's seats.
+pub(super) async fn view(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    rejected: &[Rejected],
+) -> Result<View> {
+    let seats = seats::lock(connection, fence.tenant).await?;
+    let ids = records
+        .iter()
+        .map(|record| &record.id)
+        .chain(rejected.iter().filter_map(|rejected| rejected.id.as_ref()));
+    let known = rows::known_by_id(connection, fence.source, ids).await?;
+    let names: Vec<_> = records.iter().flat_map(Record::names).collect();
+    let holders = holders(connection, fence.tenant, &names).await?;
+    Ok(View {
+        known: known.into_iter().map(|user| (user.id.clone(), user)).collect(),
+        holders,
+        seats,
+        ..View::default()
+    })
+}
+
+async fn holders(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    names: &[(NameKind, NameKey)],
+) -> Result<HashMap<(NameKind, NameKey), UserNo>> {
+    let users = rows::known_by_name(connection, tenant, names).await?;
+    Ok(users.iter().flat_map(|user| held(user).map(|name| (name, user.number))).collect())
+}
+
+/// The names that a user holds.
+pub(super) fn held(user: &KnownUser) -> impl Iterator<Item = (NameKind, NameKey)> + use<> {
+    let names = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
+    names.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key)))
+}
+
+/// What carrying out a plan led to.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) added: Vec<UserNo>,
+    pub(super) waits: i64,
+}
+
+/// Carries a plan out, but for the job's counts.
+pub(super) async fn carry_out(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Done> {
+    let mut done = Done::default();
+    let mut lines = Vec::new();
+    if !plan.updates.is_empty() {
+        let first = plan.updates.iter().filter(|update| update.first);
+        let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
+        rows::journal(connection, fence, &first).await?;
+        let renamed =
+            plan.updates.iter().filter(|update| !held(&update.before).eq(records[update.record].names()));
+        let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
+        rows::release_names(connection, fence.tenant, &renamed).await?;
+        let changed: Vec<_> = plan
+            .updates
+            .iter()
+            .map(|update| Row::of(&records[update.record], update.before.number.0, update.status, 0))
+            .collect();
+        rows::update_users(connection, fence, now, &changed).await?;
+        lines.extend(plan.updates.iter().filter(|update| update.first).map(|update| {
+            let message = match (update.before.status, update.status) {
+                (Status::Enabled, Status::Enabled) => "Updated.",
+                (_, Status::Enabled) => {
+                    "Enabled again: the directory has the user in scope and not disabled."
+                }
+                (Status::Enabled, _) => "Disabled: the directory says so.",
+                (_, _) => "Updated; stays disabled.",
+            };
+            line(Category::Updated, Some(update.before.number), &records[update.record], message)
+        }));
+    }
+    if !plan.adds.is_empty() {
+        let first = seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?;
+        let numbered = || (first..).zip(&plan.adds);
+        let added: Vec<_> = numbered()
+            .map(|(number, (record, status))| Row::of(&records[*record], number, *status, 0))
+            .collect();
+        rows::insert_users(connection, fence, now, &added).await?;
+        done.added.extend(numbered().map(|(number, _)| UserNo(number)));
+        lines.extend(numbered().take(400).map(|(number, (record, status))| {
+            let message = if *status == Status::Enabled {
+                "Added."
+            } else {
+                "Added as disabled: the directory says so."
+            };
+            line(Category::Added, Some(UserNo(number)), &records[*record], message)
+        }));
+    }
+    if !plan.waits.is_empty() {
+        let waiting: Vec<_> = plan
+            .waits
+            .iter()
+            .map(|(record, queue)| {
+                let record = &records[*record];
+                let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
+                Row::of(record, 0, status, i64::from(*queue as i16))
+            })
+            .collect();
+        done.waits = rows::insert_deferred(connection, fence, now, &waiting).await?;
+    }
+    seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    lines.extend(refusals(connection, fence, records, &plan.refusals).await?);
+    details::insert(connection, fence, lines).await?;
+    Ok(done)
+}
+
+fn line(category: Category, user: Option<UserNo>, record: &Record, message: &str) -> Detail {
+    Detail {
+        category,
+        user,
+        user_name: record.values.user_name.clone(),
+        mail: record.values.mail.clone(),
+        id: Some(record.id.clone()),
+        reason: None,
+        message: message.to_owned(),
+    }
+}
+
+/// The details of records that are not applied; a duplicate names who has the name.
+pub(super) async fn refusals(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    refusals: &[Refusal],
+) -> Result<Vec<Detail>> {
+    let shown = &refusals[..refusals.len().min(400)];
+    let holders: Vec<i64> = shown.iter().filter_map(|refusal| refusal.holder).map(|user| user.0).collect();
+    let named = name_users(connection, fence.tenant, &holders).await?;
+    Ok(shown
+        .iter()
+        .map(|refusal| {
+            let message = match refusal.holder.and_then(|holder| named.get(&holder.0)) {
+                Some(holder) => duplicate_message(refusal.reason, holder),
+                None => refusal.reason.text().to_owned(),
+            };
+            let detail = line(Category::NotSynchronized, None, &records[refusal.record], &message);
+            Detail { reason: Some(refusal.reason), ..detail }
+        })
+        .collect())
+}
+
+fn duplicate_message(reason: NotSynchronizedReason, holder: &str) -> String {
+    let name = match reason {
+        NotSynchronizedReason::DuplicateUserName => "user name",
+        _ => "mail address",
+    };
+    format!("{holder} has the same {name}. Correct one of the two in the directory.")
+}
+
+/// Users by number, as a sentence can name them: `tenants/acme/users/17 of identity source hq`.
+async fn name_users(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    users: &[i64],
+) -> Result<HashMap<i64, String>> {
+    if users.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT u.user_no, t.id, s.id FROM users u JOIN tenants t ON t.tenant_no = u.tenant_no \
+         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no {}",
+        engine::in_ints(2)
+    );
+    let query = engine::ints(sqlx::query(AssertSqlSafe(text)).bind(tenant.0), users);
+    let rows = query.fetch_all(connection).await?;
+    let name = |row| -> Result<(i64, String)> {
+        let (number, tenant, source): (i64, String, String) = sqlx::FromRow::from_row(row)?;
+        Ok((number, format!("User tenants/{tenant}/users/{number} of identity source {source}")))
+    };
+    rows.iter().map(name).collect()
+}
+
+/// Writes down entries that could not become records. The user of one, if there is one, is seen and stays as it was.
+async fn refuse(
+    connection: &mut Connection,
+    fence: Fence,
+    rejected: &[Rejected],
+    view: &View,
+    seen: &mut Vec<UserNo>,
+) -> Result<i64> {
+    let mut lines = Vec::new();
+    let mut count = 0;
+    for entry in rejected {
+        let user = entry.id.as_ref().and_then(|id: &ImmutableId| view.known.get(id));
+        seen.extend(user.map(|user| user.number));
+        // Whom the job has counted already keeps that outcome.
+        if user.is_some_and(|user| user.counted_by(fence.job)) {
+            continue;
+        }
+        count += 1;
+        lines.push(Detail {
+            category: Category::NotSynchronized,
+            user: user.map(|user| user.number),
+            user_name: entry.user_name.clone(),
+            mail: entry.mail.clone(),
+            id: entry.id.clone(),
+            reason: Some(entry.reason),
+            message: entry.message.clone(),
+        });
+    }
+    details::insert(connection, fence, lines).await?;
+    Ok(count)
+}

@@ -1,0 +1,471 @@
+//! Sync jobs: queued, claimed, stopped, ended. Who may write for a job is in `seats`.
+
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::engine::{Connection, LOCK};
+use super::{catalog, next_number, seats, tenants};
+use crate::model::{
+    Counts, Failure, FailureReason, Fence, JobNo, JobState, JobSummary, Phase, ReadStart, RouterId, SourceId,
+    SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
+};
+use crate::store::{NewJob, Outcome, Result, StoreError};
+
+/// Journals that are kept of a source's newest jobs.
+const JOURNALS: i64 = 10;
+/// Jobs that are kept of a source.
+const JOBS: i64 = 100;
+
+const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, j.phase, j.revision, \
+     j.router, j.epoch, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
+     j.waiting, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.started_by, j.stopped_by, \
+     j.created_at, j.started_at, j.ended_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
+     JOIN identity_sources s ON s.source_no = j.source_no";
+
+#[derive(sqlx::FromRow)]
+struct JobRow {
+    job_no: i64,
+    id: Vec<u8>,
+    tenant: String,
+    tenant_no: i64,
+    source: String,
+    source_no: i64,
+    state: i64,
+    phase: Option<i64>,
+    revision: i64,
+    router: Option<String>,
+    epoch: i64,
+    added: i64,
+    updated: i64,
+    unchanged: i64,
+    disabled: i64,
+    not_synchronized: i64,
+    reenabled: i64,
+    disabled_in_directory: i64,
+    waiting: i64,
+    expected: i64,
+    failure_reason: Option<i64>,
+    failure_message: Option<String>,
+    withheld_users: Option<i64>,
+    withheld_message: Option<String>,
+    started_by: String,
+    stopped_by: String,
+    created_at: i64,
+    started_at: Option<i64>,
+    ended_at: Option<i64>,
+}
+
+fn small(number: i64) -> i16 {
+    i16::try_from(number).unwrap_or_default()
+}
+
+impl TryFrom<JobRow> for SyncJob {
+    type Error = StoreError;
+
+    fn try_from(row: JobRow) -> Result<Self> {
+        let unknown = || StoreError::Broken("a job with an unknown state".into());
+        let failure = row.failure_reason.map(|reason| Failure {
+            reason: FailureReason::from_number(small(reason)).unwrap_or(FailureReason::Internal),
+            message: row.failure_message.unwrap_or_default(),
+        });
+        let withheld = row
+            .withheld_users
+            .map(|users| Withheld { users, message: row.withheld_message.unwrap_or_default() });
+        Ok(Self {
+            number: JobNo(row.job_no),
+            id: uuid(&row.id)?,
+            tenant: TenantId(row.tenant),
+            tenant_no: TenantNo(row.tenant_no),
+            source: SourceId(row.source),
+            source_no: SourceNo(row.source_no),
+            state: JobState::from_number(small(row.state)).ok_or_else(unknown)?,
+            phase: row.phase.map(|phase| Phase::from_number(small(phase)).ok_or_else(unknown)).transpose()?,
+            counts: Counts {
+                added: row.added,
+                updated: row.updated,
+                unchanged: row.unchanged,
+                disabled: row.disabled,
+                not_synchronized: row.not_synchronized,
+                reenabled: row.reenabled,
+                disabled_in_directory: row.disabled_in_directory,
+                waiting: row.waiting,
+            },
+            expected: row.expected,
+            failure,
+            withheld,
+            revision: i32::try_from(row.revision).unwrap_or(i32::MAX),
+            router: row.router.map(RouterId),
+            epoch: row.epoch,
+            started_by: row.started_by,
+            stopped_by: row.stopped_by,
+            created_at: Timestamp(row.created_at),
+            started_at: row.started_at.map(Timestamp),
+            ended_at: row.ended_at.map(Timestamp),
+        })
+    }
+}
+
+pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(super) async fn by_number(connection: &mut Connection, job: JobNo) -> Result<SyncJob> {
+    let query = sqlx::query_as(AssertSqlSafe(format!("{JOB} WHERE j.job_no = $1"))).bind(job.0);
+    let row: Option<JobRow> = query.fetch_optional(connection).await?;
+    row.ok_or(StoreError::NotFound("sync job"))?.try_into()
+}
+
+pub(super) async fn job(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    source: &SourceId,
+    id: Option<Uuid>,
+) -> Result<SyncJob> {
+    let source = catalog::row(connection, tenant, source, false).await?.source_no;
+    let row: Option<JobRow> = match id {
+        Some(id) => {
+            let query = sqlx::query_as(AssertSqlSafe(format!("{JOB} WHERE j.source_no = $1 AND j.id = $2")));
+            query.bind(source).bind(id.as_bytes().to_vec()).fetch_optional(connection).await?
+        }
+        None => {
+            let text = format!("{JOB} WHERE j.source_no = $1 ORDER BY j.job_no DESC LIMIT 1");
+            sqlx::query_as(AssertSqlSafe(text)).bind(source).fetch_optional(connection).await?
+        }
+    };
+    row.ok_or(StoreError::NotFound("sync job"))?.try_into()
+}
+
+pub(super) async fn list(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    source: &SourceId,
+    before: Option<JobNo>,
+    limit: i64,
+) -> Result<Vec<SyncJob>> {
+    let source = catalog::row(connection, tenant, source, false).await?.source_no;
+    let text = format!("{JOB} WHERE j.source_no = $1 AND j.job_no < $2 ORDER BY j.job_no DESC LIMIT $3");
+    let query = sqlx::query_as(AssertSqlSafe(text))
+        .bind(source)
+        .bind(before.map_or(i64::MAX, |job| job.0))
+        .bind(limit);
+    let rows: Vec<JobRow> = query.fetch_all(connection).await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<SyncJob> {
+    let row = catalog::row(connection, &new.tenant, &new.source, true).await?;
+    let source = row.source_no;
+    if let Some(request) = &new.request_id {
+        let same =
+            sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND request_id = $2");
+        let same: Option<i64> =
+            same.bind(source).bind(request.clone()).fetch_optional(&mut *connection).await?;
+        if let Some(job) = same {
+            return by_number(connection, JobNo(job)).await;
+        }
+    }
+    let running = sqlx::query_scalar("SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2)");
+    let running: Option<Vec<u8>> = running.bind(source).fetch_optional(&mut *connection).await?;
+    if let Some(job) = running {
+        return Err(StoreError::JobRunning(uuid(&job)?));
+    }
+    let revision = catalog::locked_revision(connection, SourceNo(source)).await?;
+    if revision == 0 {
+        return Err(StoreError::SourceNotPublished);
+    }
+    let tenant = tenants::number(connection, &new.tenant).await?;
+    let number = next_number(connection, "job").await?;
+    sqlx::query(
+        "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at) \
+         VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8)",
+    )
+    .bind(number)
+    .bind(new.id.as_bytes().to_vec())
+    .bind(tenant.0)
+    .bind(source)
+    .bind(revision)
+    .bind(new.started_by.clone())
+    .bind(new.request_id.clone())
+    .bind(new.now.0)
+    .execute(&mut *connection)
+    .await?;
+    prune(connection, source, number).await?;
+    by_number(connection, JobNo(number)).await
+}
+
+/// Throws away what is kept of a source's newest jobs only.
+async fn prune(connection: &mut Connection, source: i64, newest: i64) -> Result<()> {
+    sqlx::query("DELETE FROM job_details WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2)")
+        .bind(source)
+        .bind(newest)
+        .execute(&mut *connection)
+        .await?;
+    for (table, keep) in [("user_changes", JOURNALS), ("sync_jobs", JOBS)] {
+        let text = format!(
+            "DELETE FROM {table} WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < (SELECT MIN(job_no) \
+             FROM (SELECT job_no FROM sync_jobs WHERE source_no = $1 ORDER BY job_no DESC LIMIT $2) AS newest))"
+        );
+        sqlx::query(AssertSqlSafe(text)).bind(source).bind(keep).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn stop(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    source: &SourceId,
+    id: Option<Uuid>,
+    by: &str,
+    now: Timestamp,
+) -> Result<SyncJob> {
+    let found = job(connection, tenant, source, id).await?;
+    sqlx::query(
+        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
+         WHERE job_no = $1 AND state IN (1, 2)",
+    )
+    .bind(found.number.0)
+    .bind(by.to_owned())
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    forget_deferred(connection, found.number).await?;
+    by_number(connection, found.number).await
+}
+
+async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {
+    sqlx::query("DELETE FROM deferred_records WHERE job_no = $1").bind(job.0).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn unowned(
+    connection: &mut Connection,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<JobSummary>> {
+    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "SELECT j.job_no, t.id, s.id, j.created_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
+         JOIN identity_sources s ON s.source_no = j.source_no \
+         WHERE j.state = 1 OR (j.state = 2 AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2",
+    )
+    .bind(now.0)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    let summary = |(number, tenant, source, created_at)| JobSummary {
+        number: JobNo(number),
+        tenant: TenantId(tenant),
+        source: SourceId(source),
+        created_at: Timestamp(created_at),
+    };
+    Ok(rows.into_iter().map(summary).collect())
+}
+
+pub(super) async fn claim(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<bool> {
+    let claimed = sqlx::query(
+        "UPDATE sync_jobs SET state = 2, owner = $2, lease_expires_at = $3 \
+         WHERE job_no = $1 AND (state = 1 OR (state = 2 AND lease_expires_at <= $4))",
+    )
+    .bind(job.0)
+    .bind(owner.to_owned())
+    .bind(now.plus(lease).0)
+    .bind(now.0)
+    .execute(connection)
+    .await?;
+    Ok(claimed.rows_affected() == 1)
+}
+
+pub(super) async fn renew(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<bool> {
+    let renewed = sqlx::query(
+        "UPDATE sync_jobs SET lease_expires_at = $3 WHERE job_no = $1 AND owner = $2 AND state = 2",
+    )
+    .bind(job.0)
+    .bind(owner.to_owned())
+    .bind(now.plus(lease).0)
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+pub(super) async fn fail(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    failure: &Failure,
+    now: Timestamp,
+) -> Result<()> {
+    let failed = sqlx::query(
+        "UPDATE sync_jobs SET state = 5, phase = NULL, failure_reason = $3, failure_message = $4, ended_at = $5, waiting = 0 \
+         WHERE job_no = $1 AND owner = $2 AND state = 2",
+    )
+    .bind(job.0)
+    .bind(owner.to_owned())
+    .bind(i64::from(failure.reason.number()))
+    .bind(failure.message.clone())
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    if failed.rows_affected() == 0 {
+        return Err(StoreError::Fenced);
+    }
+    forget_deferred(connection, job).await
+}
+
+#[derive(sqlx::FromRow)]
+struct SourceFacts {
+    published: Option<String>,
+    published_revision: i64,
+    base_fingerprints: Option<Vec<u8>>,
+    fingerprints_revision: i64,
+    enabled_users: i64,
+}
+
+pub(super) async fn begin_read(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    router: &RouterId,
+    now: Timestamp,
+) -> Result<ReadStart> {
+    let text = format!(
+        "SELECT tenant_no, source_no, epoch, revision FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
+    );
+    let held: Option<(i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
+        .bind(job.0)
+        .bind(owner.to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let (tenant, source, epoch, revision) = held.ok_or(StoreError::Fenced)?;
+    let facts: SourceFacts = sqlx::query_as(
+        "SELECT published, published_revision, base_fingerprints, fingerprints_revision, enabled_users FROM identity_sources \
+         WHERE source_no = $1",
+    )
+    .bind(source)
+    .fetch_one(&mut *connection)
+    .await?;
+    let published = facts.published.as_deref().filter(|_| facts.published_revision == revision);
+    let sync_limit = i64::from(catalog::settings(published.ok_or(StoreError::ConfigChanged)?)?.sync_limit);
+    let (known, in_scope, reserve): (i64, i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status <> 3 THEN 1 ELSE 0 END), 0), \
+         COALESCE(SUM(CASE WHEN status <> 1 AND status_job <> $3 THEN 1 ELSE 0 END), 0) FROM users \
+         WHERE tenant_no = $1 AND source_no = $2",
+    )
+    .bind(tenant)
+    .bind(source)
+    .bind(job.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    let beyond: Option<i64> = if known > sync_limit {
+        let query = sqlx::query_scalar(
+            "SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 ORDER BY user_no LIMIT 1 OFFSET $3",
+        );
+        query.bind(tenant).bind(source).bind(sync_limit).fetch_optional(&mut *connection).await?
+    } else {
+        None
+    };
+    sqlx::query(
+        "UPDATE sync_jobs SET epoch = epoch + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
+         not_synchronized = 0, waiting = 0, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
+         WHERE job_no = $1",
+    )
+    .bind(job.0)
+    .bind(router.0.clone())
+    .bind(now.0)
+    .bind(in_scope)
+    .bind(reserve)
+    .bind((sync_limit - known).max(0))
+    .bind(sync_limit)
+    .bind(beyond)
+    .execute(&mut *connection)
+    .await?;
+    forget_deferred(connection, job).await?;
+    sqlx::query("DELETE FROM job_details WHERE job_no = $1 AND category = 4")
+        .bind(job.0)
+        .execute(&mut *connection)
+        .await?;
+    let fingerprints =
+        facts.base_fingerprints.filter(|_| facts.fingerprints_revision == revision).unwrap_or_default();
+    Ok(ReadStart {
+        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
+        known,
+        in_scope,
+        enabled: facts.enabled_users,
+        reserve,
+        beyond_limit: beyond.map(UserNo),
+        base_fingerprints: fingerprints.chunks_exact(16).filter_map(|chunk| chunk.try_into().ok()).collect(),
+    })
+}
+
+pub(super) async fn begin_reconciling(connection: &mut Connection, fence: Fence) -> Result<()> {
+    seats::lock_job(connection, fence).await?;
+    same_revision(connection, fence).await?;
+    sqlx::query("UPDATE sync_jobs SET phase = 2 WHERE job_no = $1")
+        .bind(fence.job.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the source is still published as the job read it; holds until the end of the transaction.
+pub(super) async fn same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
+    let revision = sqlx::query_scalar("SELECT revision FROM sync_jobs WHERE job_no = $1").bind(fence.job.0);
+    let revision: i64 = revision.fetch_one(&mut *connection).await?;
+    if catalog::locked_revision(connection, fence.source).await? == revision {
+        Ok(())
+    } else {
+        Err(StoreError::ConfigChanged)
+    }
+}
+
+pub(super) async fn finish(
+    connection: &mut Connection,
+    fence: Fence,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<SyncJob> {
+    seats::lock_job(connection, fence).await?;
+    let (state, failure, withheld) = match outcome {
+        Outcome::Succeeded { withheld, base_fingerprints } => {
+            same_revision(connection, fence).await?;
+            if !base_fingerprints.is_empty() {
+                sqlx::query(
+                    "UPDATE identity_sources SET base_fingerprints = $2, fingerprints_revision = published_revision WHERE source_no = $1",
+                )
+                .bind(fence.source.0)
+                .bind(base_fingerprints.concat())
+                .execute(&mut *connection)
+                .await?;
+            }
+            (JobState::Succeeded, None, withheld.as_ref())
+        }
+        Outcome::Failed(failure) => (JobState::Failed, Some(failure), None),
+    };
+    sqlx::query(
+        "UPDATE sync_jobs SET state = $2, phase = NULL, failure_reason = $3, failure_message = $4, withheld_users = $5, \
+         withheld_message = $6, ended_at = $7, waiting = 0 WHERE job_no = $1",
+    )
+    .bind(fence.job.0)
+    .bind(i64::from(state.number()))
+    .bind(failure.map(|failure| i64::from(failure.reason.number())))
+    .bind(failure.map(|failure| failure.message.clone()))
+    .bind(withheld.map(|withheld| withheld.users))
+    .bind(withheld.map(|withheld| withheld.message.clone()))
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    forget_deferred(connection, fence.job).await?;
+    by_number(connection, fence.job).await
+}

@@ -1,0 +1,358 @@
+//! Settles the records that waited for the end of the read: first who gets contested names, then who gets the free seats.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::apply::{carry_out, held, refusals, view};
+use super::engine::{self, Connection};
+use super::rows::{self, sixteen, status};
+use super::{details, seats};
+use crate::model::{
+    Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, Record, Status, Timestamp, UserNo, UserValues,
+};
+use crate::reconcile::batch::{self, Mode, Refusal, View, duplicate};
+use crate::reconcile::settle::{Holder, Name, Player, Rank, Verdict, resolve};
+use crate::store::{Result, StoreError};
+
+#[derive(FromRow)]
+struct DeferredRow {
+    immutable_id: Vec<u8>,
+    digest: Vec<u8>,
+    user_name: String,
+    user_name_key: Option<Vec<u8>>,
+    mail: String,
+    mail_key: Option<Vec<u8>>,
+    first_name: String,
+    last_name: String,
+    display_name: String,
+    phone: String,
+    distinguished_name: String,
+    policy_attributes: String,
+    status: i64,
+}
+
+impl TryFrom<DeferredRow> for Record {
+    type Error = StoreError;
+
+    fn try_from(row: DeferredRow) -> Result<Self> {
+        let user_name_key =
+            row.user_name_key.ok_or_else(|| StoreError::Broken("a record without user name".into()))?;
+        Ok(Self {
+            id: ImmutableId(Bytes::from(row.immutable_id)),
+            digest: sixteen(row.digest)?,
+            values: UserValues {
+                user_name: row.user_name,
+                mail: row.mail,
+                first_name: row.first_name,
+                last_name: row.last_name,
+                display_name: row.display_name,
+                phone: row.phone,
+                distinguished_name: row.distinguished_name,
+                policy_attributes: row.policy_attributes,
+            },
+            disabled: status(row.status)? != Status::Enabled,
+            user_name_key: NameKey(sixteen(user_name_key)?),
+            mail_key: row.mail_key.map(sixteen).transpose()?.map(NameKey),
+        })
+    }
+}
+
+const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+     distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1";
+
+/// Settles the next records that wait for a seat; false if there is none.
+pub(super) async fn seats(
+    connection: &mut Connection,
+    fence: Fence,
+    limit: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    let job = seats::lock_job(connection, fence).await?;
+    let text = format!("{DEFERRED} ORDER BY queue, immutable_id LIMIT $2");
+    let waiting: Vec<DeferredRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
+    if waiting.is_empty() {
+        return Ok(false);
+    }
+    let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
+    let before = job.counts();
+    let view = View {
+        quota: (job.sync_limit - before.added - before.updated - before.unchanged).max(0),
+        beyond_limit: job.beyond_limit(),
+        ..view(connection, fence, &records, &[]).await?
+    };
+    let plan = batch::plan(fence.job, Mode::Final, &records, &view);
+    carry_out(connection, fence, &records, &plan, now).await?;
+    let ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
+    forget(connection, fence, &ids).await?;
+    let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
+    seats::count(connection, fence, counts, None).await?;
+    Ok(true)
+}
+
+async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
+    let text =
+        format!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {}", engine::in_blobs(2));
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    engine::blobs(query, ids.iter().map(|id| &id.0[..])).execute(connection).await?;
+    Ok(())
+}
+
+/// A user as the journal has it from before the job.
+struct Before {
+    status: Status,
+    names: Vec<Name>,
+}
+
+/// Who takes part in the contest for names.
+struct Contest {
+    players: Vec<Player>,
+    /// The user of each player, if it is one now; for players that this job applied already, its present row.
+    users: Vec<Option<KnownUser>>,
+    /// The record of each player that waits.
+    records: Vec<Option<Record>>,
+    held: HashMap<Name, UserNo>,
+}
+
+/// Decides who gets contested names and carries that out.
+pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<Counts> {
+    seats::lock_job(connection, fence).await?;
+    let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
+    let waiting: Vec<DeferredRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).fetch_all(&mut *connection).await?;
+    if waiting.is_empty() {
+        return Ok(Counts::default());
+    }
+    seats::lock(connection, fence.tenant).await?;
+    let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
+    let contest = contest(connection, fence, records).await?;
+    let verdicts = resolve(&contest.players, &contest.held);
+
+    let mut counts = Counts::default();
+    let (mut revert, mut apply, mut refused, mut moves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (position, verdict) in verdicts.iter().enumerate() {
+        let user = contest.users[position].as_ref();
+        match (&contest.records[position], verdict) {
+            (None, Verdict::Granted) => {}
+            (None, Verdict::Refused { .. }) => revert.push(position),
+            (Some(_), Verdict::Refused { .. }) => refused.push(position),
+            (Some(record), Verdict::Granted) => match user {
+                Some(user)
+                    if user.status == Status::Enabled
+                        || (record.disabled && user.status != Status::OutOfScope) =>
+                {
+                    apply.push(position);
+                }
+                Some(_) => moves.push((position, batch::Queue::Returning)),
+                None => moves.push((position, batch::Queue::New)),
+            },
+        }
+    }
+
+    // All names that change hands are free before anyone takes one.
+    let number = |position: &usize| contest.users[*position].as_ref().map(|user| user.number.0);
+    let released: Vec<i64> = revert.iter().chain(&apply).filter_map(number).collect();
+    rows::release_names(connection, fence.tenant, &released).await?;
+    for position in &revert {
+        if let Some(user) = &contest.users[*position] {
+            counts += take_back(connection, fence, user).await?;
+        }
+    }
+    let changed: Vec<Record> =
+        apply.iter().filter_map(|position| contest.records[*position].clone()).collect();
+    let users = apply.iter().filter_map(|position| contest.users[*position].clone());
+    let known = users.map(|user| (user.id.clone(), user)).collect();
+    let plan = batch::plan(fence.job, Mode::Final, &changed, &View { known, ..View::default() });
+    carry_out(connection, fence, &changed, &plan, now).await?;
+    counts += plan.counts;
+
+    let mut lines = (Vec::new(), Vec::new());
+    for position in revert.iter().chain(&refused) {
+        let Verdict::Refused { kind, holder } = verdicts[*position] else { continue };
+        // Whom the job has counted already keeps that outcome; a change that was taken back is no longer counted.
+        let waits = contest.records[*position].is_some();
+        if waits && contest.users[*position].as_ref().is_some_and(|user| user.counted_by(fence.job)) {
+            continue;
+        }
+        counts.not_synchronized += 1;
+        let Some(record) =
+            contest.records[*position].clone().or_else(|| contest.users[*position].as_ref().map(bare))
+        else {
+            continue;
+        };
+        let holder = match holder {
+            Holder::User(user) => Some(user),
+            Holder::Player(other) => contest.users[other].as_ref().map(|user| user.number),
+        };
+        lines.1.push(Refusal { record: lines.0.len(), reason: duplicate(kind), holder });
+        lines.0.push(record);
+    }
+    let lines = refusals(connection, fence, &lines.0, &lines.1).await?;
+    details::insert(connection, fence, lines).await?;
+
+    for queue in [batch::Queue::Returning, batch::Queue::New] {
+        let ids = moves
+            .iter()
+            .filter(|(_, to)| *to == queue)
+            .map(|(position, _)| &contest.players[*position].id.0[..]);
+        let text = format!(
+            "UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id {}",
+            engine::in_blobs(3)
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(i64::from(queue as i16));
+        engine::blobs(query, ids).execute(&mut *connection).await?;
+    }
+    let settled: Vec<_> =
+        apply.iter().chain(&refused).map(|position| contest.players[*position].id.clone()).collect();
+    forget(connection, fence, &settled).await?;
+    counts.waiting -= i64::try_from(settled.len()).unwrap_or_default();
+    seats::count(connection, fence, counts, None).await?;
+    Ok(counts)
+}
+
+/// What is left to show of a user whose change is taken back.
+fn bare(user: &KnownUser) -> Record {
+    Record {
+        id: user.id.clone(),
+        digest: user.digest,
+        values: UserValues::default(),
+        disabled: false,
+        user_name_key: user.user_name_key.unwrap_or(NameKey([0; 16])),
+        mail_key: user.mail_key,
+    }
+}
+
+/// Brings together the records that wait, and whoever got one of their names by this job, and whoever got one of those users'
+/// former names, and so on.
+async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>) -> Result<Contest> {
+    let known = rows::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
+    let mut known: HashMap<ImmutableId, KnownUser> =
+        known.into_iter().map(|user| (user.id.clone(), user)).collect();
+    let mut contest =
+        Contest { players: Vec::new(), users: Vec::new(), records: Vec::new(), held: HashMap::new() };
+    let mut numbers = HashSet::new();
+    let mut frontier = Vec::new();
+    for record in records {
+        let user = known.remove(&record.id);
+        let (rank, had) = match &user {
+            None => (Rank::New, Vec::new()),
+            Some(user) if user.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
+            Some(user) => (Rank::Present, held(user).collect()),
+        };
+        numbers.extend(user.as_ref().map(|user| user.number));
+        let player = Player { id: record.id.clone(), rank, had, wants: record.names().collect() };
+        frontier.extend(player.wants.iter().chain(&player.had).copied());
+        contest.players.push(player);
+        contest.users.push(user);
+        contest.records.push(Some(record));
+    }
+    while !frontier.is_empty() {
+        let holders = rows::known_by_name(connection, fence.tenant, &frontier).await?;
+        let wanted: HashSet<Name> = frontier.drain(..).collect();
+        let ours: Vec<i64> =
+            holders.iter().filter(|user| user.counted_by(fence.job)).map(|user| user.number.0).collect();
+        let before = journal(connection, fence, &ours).await?;
+        for user in holders {
+            if numbers.contains(&user.number) {
+                continue;
+            }
+            let was = before.get(&user.number.0);
+            let got = |name: &Name| match was {
+                Some(was) => !was.names.contains(name),
+                None => user.added_job == fence.job,
+            };
+            if held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
+                numbers.insert(user.number);
+                let (rank, had) = match was {
+                    None => (Rank::New, Vec::new()),
+                    Some(was) if was.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
+                    Some(was) => (Rank::Present, was.names.clone()),
+                };
+                frontier.extend(had.iter().copied());
+                contest.players.push(Player { id: user.id.clone(), rank, had, wants: held(&user).collect() });
+                contest.users.push(Some(user));
+                contest.records.push(None);
+            } else {
+                contest
+                    .held
+                    .extend(held(&user).filter(|name| wanted.contains(name)).map(|name| (name, user.number)));
+            }
+        }
+    }
+    Ok(contest)
+}
+
+async fn journal(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<HashMap<i64, Before>> {
+    if users.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT user_no, status, user_name_key, mail_key FROM user_changes WHERE job_no = $1 AND user_no {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let rows = engine::ints(query, users).fetch_all(connection).await?;
+    let before = |row| -> Result<(i64, Before)> {
+        let (user, number, user_name, mail): (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>) =
+            FromRow::from_row(row)?;
+        let mut names = Vec::new();
+        for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+            names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
+        }
+        Ok((user, Before { status: status(number)?, names }))
+    };
+    rows.iter().map(before).collect()
+}
+
+/// Takes back what this job did to a user: an add is deleted, a change undone from the journal.
+async fn take_back(connection: &mut Connection, fence: Fence, user: &KnownUser) -> Result<Counts> {
+    let before = journal(connection, fence, &[user.number.0]).await?.remove(&user.number.0);
+    let mut counts = Counts::default();
+    let enabled = |status: Status| i64::from(status == Status::Enabled);
+    let was = match before {
+        None => {
+            counts.added = -1;
+            counts.disabled_in_directory = -i64::from(user.status == Status::DisabledInDirectory);
+            sqlx::query("DELETE FROM users WHERE tenant_no = $1 AND user_no = $2")
+                .bind(fence.tenant.0)
+                .bind(user.number.0)
+                .execute(&mut *connection)
+                .await?;
+            0
+        }
+        Some(before) => {
+            counts.updated = -1;
+            counts.reenabled = -i64::from(before.status != Status::Enabled && user.status == Status::Enabled);
+            counts.disabled_in_directory =
+                -i64::from(before.status == Status::Enabled && user.status == Status::DisabledInDirectory);
+            restore(connection, fence, user.number).await?;
+            enabled(before.status)
+        }
+    };
+    seats::take(connection, fence.tenant, Some(fence.source), was - enabled(user.status)).await?;
+    details::remove(connection, fence, &[user.number.0]).await?;
+    Ok(counts)
+}
+
+async fn restore(connection: &mut Connection, fence: Fence, user: UserNo) -> Result<()> {
+    sqlx::query(
+        "UPDATE users SET digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, \
+         mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, \
+         distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes, status = c.status, \
+         changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, disabled_at = c.disabled_at \
+         FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 AND c.user_no = $2",
+    )
+    .bind(fence.tenant.0)
+    .bind(user.0)
+    .bind(fence.job.0)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM user_changes WHERE job_no = $1 AND user_no = $2")
+        .bind(fence.job.0)
+        .bind(user.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

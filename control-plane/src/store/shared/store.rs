@@ -1,0 +1,385 @@
+//! The trait's methods, each handed to the module that has its statements: reads outside of a transaction, writes inside one.
+//! A write may be run again, so it keeps its arguments and works on copies; large ones are shared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::engine::Connection;
+use super::{Engine, apply, catalog, details, jobs, leavers, rows, seats, settle, tenants, users};
+use crate::model::{
+    Category, Counts, Detail, Failure, Fence, IdentityRouter, IdentitySource, ImmutableId, JobNo, JobSummary,
+    KnownUser, License, ReadStart, Record, Rejected, RouterId, SourceId, Status, SyncJob, TenantId,
+    Timestamp, User, UserFilter, UserNo,
+};
+use crate::store::{Applied, NewJob, Outcome, Result, SourceChange, Store, StoreError};
+
+#[async_trait]
+impl Store for Engine {
+    async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool> {
+        let tenant = tenant.clone();
+        let number = self.read(move |c| Box::pin(async move { tenants::number(c, &tenant).await })).await;
+        match number {
+            Err(StoreError::NotFound(_)) => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    async fn license(&self, tenant: &TenantId) -> Result<License> {
+        let tenant = tenant.clone();
+        self.read(move |c| Box::pin(async move { tenants::license(c, &tenant).await })).await
+    }
+
+    async fn set_license_limit(
+        &self,
+        tenant: &TenantId,
+        limit: i64,
+        create: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let tenant = tenant.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            Box::pin(async move { tenants::set_limit(c, &tenant, limit, create, now).await })
+        })
+        .await
+    }
+
+    async fn create_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        change: SourceChange,
+        most: i64,
+        now: Timestamp,
+    ) -> Result<IdentitySource> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let source = source.clone();
+            let change = change.clone();
+            Box::pin(async move { catalog::create(c, &tenant, &source, &change, most, now).await })
+        })
+        .await
+    }
+
+    async fn source(&self, tenant: &TenantId, source: &SourceId) -> Result<IdentitySource> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.read(move |c| Box::pin(async move { catalog::source(c, &tenant, &source).await })).await
+    }
+
+    async fn list_sources(
+        &self,
+        tenant: &TenantId,
+        after: Option<&SourceId>,
+        limit: i64,
+    ) -> Result<Vec<IdentitySource>> {
+        let tenant = tenant.clone();
+        let after = after.cloned();
+        self.read(move |c| Box::pin(async move { catalog::list(c, &tenant, after.as_ref(), limit).await }))
+            .await
+    }
+
+    async fn update_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        version: i64,
+        change: SourceChange,
+        now: Timestamp,
+    ) -> Result<IdentitySource> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let source = source.clone();
+            let change = change.clone();
+            Box::pin(async move { catalog::update(c, &tenant, &source, version, &change, now).await })
+        })
+        .await
+    }
+
+    async fn publish_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        version: Option<i64>,
+        now: Timestamp,
+    ) -> Result<IdentitySource> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let source = source.clone();
+            Box::pin(async move { catalog::publish(c, &tenant, &source, version, now).await })
+        })
+        .await
+    }
+
+    async fn delete_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        with_users: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        let _ = now;
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let source = source.clone();
+            Box::pin(async move { catalog::delete(c, &tenant, &source, with_users).await })
+        })
+        .await
+    }
+
+    async fn router_seen(
+        &self,
+        tenant: &TenantId,
+        router: &RouterId,
+        version: &str,
+        certificate_expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
+        let tenant = tenant.clone();
+        let router = router.clone();
+        let version = version.to_owned();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let router = router.clone();
+            let version = version.clone();
+            Box::pin(async move {
+                catalog::router_seen(c, &tenant, &router, &version, certificate_expires, now).await
+            })
+        })
+        .await
+    }
+
+    async fn router_gone(&self, tenant: &TenantId, router: &RouterId, now: Timestamp) -> Result<()> {
+        let tenant = tenant.clone();
+        let router = router.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let router = router.clone();
+            Box::pin(async move { catalog::router_gone(c, &tenant, &router, now).await })
+        })
+        .await
+    }
+
+    async fn list_routers(
+        &self,
+        tenant: &TenantId,
+        after: Option<&RouterId>,
+        limit: i64,
+    ) -> Result<Vec<IdentityRouter>> {
+        let tenant = tenant.clone();
+        let after = after.cloned();
+        self.read(move |c| {
+            Box::pin(async move { catalog::list_routers(c, &tenant, after.as_ref(), limit).await })
+        })
+        .await
+    }
+
+    async fn user(&self, tenant: &TenantId, user: UserNo) -> Result<User> {
+        let tenant = tenant.clone();
+        self.read(move |c| Box::pin(async move { users::user(c, &tenant, user).await })).await
+    }
+
+    async fn list_users(
+        &self,
+        tenant: &TenantId,
+        filter: &UserFilter,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<User>> {
+        let tenant = tenant.clone();
+        let filter = filter.clone();
+        self.read(move |c| Box::pin(async move { users::list(c, &tenant, &filter, after, limit).await }))
+            .await
+    }
+
+    async fn create_job(&self, job: NewJob) -> Result<SyncJob> {
+        self.write(move |c| {
+            let job = job.clone();
+            Box::pin(async move { jobs::create(c, &job).await })
+        })
+        .await
+    }
+
+    async fn job(&self, tenant: &TenantId, source: &SourceId, id: Option<Uuid>) -> Result<SyncJob> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.read(move |c| Box::pin(async move { jobs::job(c, &tenant, &source, id).await })).await
+    }
+
+    async fn job_by_number(&self, job: JobNo) -> Result<SyncJob> {
+        self.read(move |c| Box::pin(async move { jobs::by_number(c, job).await })).await
+    }
+
+    async fn list_jobs(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        before: Option<JobNo>,
+        limit: i64,
+    ) -> Result<Vec<SyncJob>> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        self.read(move |c| Box::pin(async move { jobs::list(c, &tenant, &source, before, limit).await }))
+            .await
+    }
+
+    async fn list_details(
+        &self,
+        job: JobNo,
+        category: Option<Category>,
+        after: Option<(Category, i64)>,
+        limit: i64,
+    ) -> Result<Vec<(i64, Detail)>> {
+        self.read(move |c| Box::pin(async move { details::list(c, job, category, after, limit).await })).await
+    }
+
+    async fn stop_job(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        id: Option<Uuid>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<SyncJob> {
+        let tenant = tenant.clone();
+        let source = source.clone();
+        let by = by.to_owned();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            let source = source.clone();
+            let by = by.clone();
+            Box::pin(async move { jobs::stop(c, &tenant, &source, id, &by, now).await })
+        })
+        .await
+    }
+
+    async fn unowned_jobs(&self, now: Timestamp, limit: i64) -> Result<Vec<JobSummary>> {
+        self.read(move |c| Box::pin(async move { jobs::unowned(c, now, limit).await })).await
+    }
+
+    async fn claim_job(&self, job: JobNo, owner: &str, lease: Duration, now: Timestamp) -> Result<bool> {
+        let owner = owner.to_owned();
+        self.write(move |c| {
+            let owner = owner.clone();
+            Box::pin(async move { jobs::claim(c, job, &owner, lease, now).await })
+        })
+        .await
+    }
+
+    async fn renew_lease(&self, job: JobNo, owner: &str, lease: Duration, now: Timestamp) -> Result<bool> {
+        let owner = owner.to_owned();
+        self.write(move |c| {
+            let owner = owner.clone();
+            Box::pin(async move { jobs::renew(c, job, &owner, lease, now).await })
+        })
+        .await
+    }
+
+    async fn fail_job(&self, job: JobNo, owner: &str, failure: Failure, now: Timestamp) -> Result<()> {
+        let owner = owner.to_owned();
+        self.write(move |c| {
+            let owner = owner.clone();
+            let failure = failure.clone();
+            Box::pin(async move { jobs::fail(c, job, &owner, &failure, now).await })
+        })
+        .await
+    }
+
+    async fn begin_read(
+        &self,
+        job: JobNo,
+        owner: &str,
+        router: &RouterId,
+        now: Timestamp,
+    ) -> Result<ReadStart> {
+        let owner = owner.to_owned();
+        let router = router.clone();
+        self.write(move |c| {
+            let owner = owner.clone();
+            let router = router.clone();
+            Box::pin(async move { jobs::begin_read(c, job, &owner, &router, now).await })
+        })
+        .await
+    }
+
+    async fn known_users(&self, fence: Fence, ids: Vec<ImmutableId>) -> Result<Vec<Option<KnownUser>>> {
+        self.read(move |c| Box::pin(async move { known_users(c, fence, &ids).await })).await
+    }
+
+    async fn apply(
+        &self,
+        fence: Fence,
+        records: Arc<Vec<Record>>,
+        rejected: Vec<Rejected>,
+        unchanged: i64,
+        now: Timestamp,
+    ) -> Result<Applied> {
+        self.write(move |c| {
+            let records = records.clone();
+            let rejected = rejected.clone();
+            Box::pin(async move { apply::apply(c, fence, &records, &rejected, unchanged, now).await })
+        })
+        .await
+    }
+
+    async fn begin_reconciling(&self, fence: Fence, now: Timestamp) -> Result<()> {
+        let _ = now;
+        self.write(move |c| Box::pin(async move { jobs::begin_reconciling(c, fence).await })).await
+    }
+
+    async fn users_in_scope(
+        &self,
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<(UserNo, Status)>> {
+        self.read(move |c| Box::pin(async move { leavers::in_scope(c, fence, after, limit).await })).await
+    }
+
+    async fn disable_absent(&self, fence: Fence, users: Vec<UserNo>, now: Timestamp) -> Result<Counts> {
+        self.write(move |c| {
+            let users = users.clone();
+            Box::pin(async move { leavers::disable(c, fence, &users, now).await })
+        })
+        .await
+    }
+
+    async fn settle_names(&self, fence: Fence, now: Timestamp) -> Result<Counts> {
+        self.write(move |c| Box::pin(async move { settle::names(c, fence, now).await })).await
+    }
+
+    async fn settle_seats(&self, fence: Fence, limit: i64, now: Timestamp) -> Result<bool> {
+        self.write(move |c| Box::pin(async move { settle::seats(c, fence, limit, now).await })).await
+    }
+
+    async fn finish_job(&self, fence: Fence, outcome: Outcome, now: Timestamp) -> Result<SyncJob> {
+        self.write(move |c| {
+            let outcome = outcome.clone();
+            Box::pin(async move { jobs::finish(c, fence, &outcome, now).await })
+        })
+        .await
+    }
+}
+
+async fn known_users(
+    connection: &mut Connection,
+    fence: Fence,
+    ids: &[ImmutableId],
+) -> Result<Vec<Option<KnownUser>>> {
+    seats::check_job(connection, fence).await?;
+    let found = rows::known_by_id(connection, fence.source, ids.iter()).await?;
+    let found: std::collections::HashMap<_, _> =
+        found.into_iter().map(|user| (user.id.clone(), user)).collect();
+    Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}

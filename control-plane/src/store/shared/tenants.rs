@@ -1,0 +1,49 @@
+//! Tenants and their licenses.
+
+use super::engine::Connection;
+use super::next_number;
+use crate::model::{License, SourceId, SourceUse, TenantId, TenantNo, Timestamp};
+use crate::store::{Result, StoreError};
+
+/// A tenant's number.
+pub(super) async fn number(connection: &mut Connection, tenant: &TenantId) -> Result<TenantNo> {
+    let number = sqlx::query_scalar("SELECT tenant_no FROM tenants WHERE id = $1").bind(tenant.0.clone());
+    number.fetch_optional(connection).await?.map(TenantNo).ok_or(StoreError::NotFound("tenant"))
+}
+
+pub(super) async fn license(connection: &mut Connection, tenant: &TenantId) -> Result<License> {
+    let row = sqlx::query_as("SELECT tenant_no, license_limit, enabled_users FROM tenants WHERE id = $1");
+    let row: Option<(i64, i64, i64)> = row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+    let (number, limit, used) = row.ok_or(StoreError::NotFound("tenant"))?;
+    let sources =
+        sqlx::query_as("SELECT id, enabled_users FROM identity_sources WHERE tenant_no = $1 ORDER BY id");
+    let sources: Vec<(String, i64)> = sources.bind(number).fetch_all(connection).await?;
+    let by_source = sources.into_iter().map(|(id, used)| SourceUse { source: SourceId(id), used }).collect();
+    Ok(License { limit, used, by_source })
+}
+
+pub(super) async fn set_limit(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    limit: i64,
+    create: bool,
+    now: Timestamp,
+) -> Result<()> {
+    let update =
+        sqlx::query("UPDATE tenants SET license_limit = $2 WHERE id = $1").bind(tenant.0.clone()).bind(limit);
+    if update.execute(&mut *connection).await?.rows_affected() > 0 {
+        return Ok(());
+    }
+    if !create {
+        return Err(StoreError::NotFound("tenant"));
+    }
+    let number = next_number(connection, "tenant").await?;
+    sqlx::query("INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(number)
+        .bind(tenant.0.clone())
+        .bind(limit)
+        .bind(now.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

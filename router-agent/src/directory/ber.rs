@@ -1,0 +1,227 @@
+//! Checks LDAP messages before anything parses them: size, depth, and the outer shape (RFC 4511, 4.1.1). Without recursion, without
+//! allocation, and without trust: what passes cannot overflow a stack, fill the memory, or be something that no one asked for.
+
+/// Largest message, in bytes.
+pub(super) const MAX_MESSAGE: usize = 8 << 20;
+/// Deepest nesting. A search result entry needs 5.
+const MAX_DEPTH: usize = 32;
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const CONSTRUCTED: u8 = 0x20;
+
+/// What kind of response a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// SearchResultEntry.
+    Entry,
+    /// SearchResultReference.
+    Reference,
+    /// SearchResultDone.
+    Done,
+    /// Another response that a client may be sent.
+    Other,
+}
+
+/// Length of the message at the start of these bytes, if they have enough of it to tell.
+pub(super) fn message_length(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
+    match bytes.first() {
+        None => return Ok(None),
+        Some(&SEQUENCE) => {}
+        Some(_) => return Err("a message that is not a SEQUENCE"),
+    }
+    let Some((header, content)) = header(bytes)? else { return Ok(None) };
+    let length = header + content;
+    if length > MAX_MESSAGE {
+        return Err("a message of more than 8 MiB");
+    }
+    Ok(Some(length))
+}
+
+/// Checks a whole message.
+pub(super) fn check(message: &[u8]) -> Result<Kind, &'static str> {
+    depth(message)?;
+    let mut rest = content(message, SEQUENCE)?;
+    let (id, after_id) = split(rest)?;
+    if id.first() != Some(&INTEGER) || !(3..=6).contains(&id.len()) {
+        return Err("a message without a message id");
+    }
+    rest = after_id;
+    let (operation, controls) = split(rest)?;
+    let kind = match operation.first() {
+        Some(0x64) => {
+            let (name, attributes) = split(inside(operation)?)?;
+            if name.first() != Some(&0x04) || attributes.first() != Some(&SEQUENCE) {
+                return Err("an entry without name or attributes");
+            }
+            Kind::Entry
+        }
+        Some(0x73) => Kind::Reference,
+        Some(0x65) => {
+            result(operation)?;
+            Kind::Done
+        }
+        Some(0x61 | 0x78) => {
+            result(operation)?;
+            Kind::Other
+        }
+        Some(0x79) => Kind::Other,
+        _ => return Err("a response that nobody asked for"),
+    };
+    if !controls.is_empty() {
+        let (list, rest) = split(controls)?;
+        if list.first() != Some(&0xA0) || !rest.is_empty() {
+            return Err("a message with something behind its controls");
+        }
+        let mut list = inside(list)?;
+        while !list.is_empty() {
+            let (control, others) = split(list)?;
+            let (oid, _) = split(content(control, SEQUENCE)?)?;
+            if oid.first() != Some(&0x04) || std::str::from_utf8(inside(oid)?).is_err() {
+                return Err("a control without a name");
+            }
+            list = others;
+        }
+    }
+    Ok(kind)
+}
+
+/// An LDAPResult: code, matched DN, message.
+fn result(operation: &[u8]) -> Result<(), &'static str> {
+    let (code, rest) = split(inside(operation)?)?;
+    let (matched, rest) = split(rest)?;
+    let (message, _) = split(rest)?;
+    let text = |part: &[u8]| {
+        part.first() == Some(&0x04) && inside(part).is_ok_and(|text| std::str::from_utf8(text).is_ok())
+    };
+    if code.first() != Some(&0x0A) || !(3..=6).contains(&code.len()) || !text(matched) || !text(message) {
+        return Err("a result without code, name and message");
+    }
+    Ok(())
+}
+
+/// Walks all elements; only constructed ones can nest.
+fn depth(message: &[u8]) -> Result<(), &'static str> {
+    let mut ends = [0usize; MAX_DEPTH];
+    let mut level = 0;
+    let mut at = 0;
+    ends[0] = message.len();
+    while at < message.len() {
+        while at == ends[level] && level > 0 {
+            level -= 1;
+        }
+        let end = ends[level];
+        let Some((header, content)) = header(&message[at..end])? else { return Err("a truncated element") };
+        if header + content > end - at {
+            return Err("an element that is longer than what it is in");
+        }
+        if message[at] & CONSTRUCTED == 0 {
+            at += header + content;
+        } else {
+            if level + 1 == MAX_DEPTH {
+                return Err("a message that is nested too deeply");
+            }
+            level += 1;
+            ends[level] = at + header + content;
+            at += header;
+        }
+    }
+    Ok(())
+}
+
+/// Lengths of the header and of the content of the element at the start; none if the header is not there as a whole.
+fn header(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static str> {
+    let (Some(tag), Some(first)) = (bytes.first(), bytes.get(1)) else { return Ok(None) };
+    if tag & 0x1F == 0x1F {
+        return Err("a tag of more than one byte");
+    }
+    match first {
+        0x80 => Err("an element of indefinite length"),
+        length if *length < 0x80 => Ok(Some((2, usize::from(*length)))),
+        count => {
+            let count = usize::from(count & 0x7F);
+            if count > 4 {
+                return Err("an element of more than 4 GiB");
+            }
+            let Some(digits) = bytes.get(2..2 + count) else { return Ok(None) };
+            let length = digits.iter().fold(0usize, |length, digit| length << 8 | usize::from(*digit));
+            Ok(Some((2 + count, length)))
+        }
+    }
+}
+
+/// The first element and what is behind it.
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    match header(bytes)? {
+        Some((header, content)) if header + content <= bytes.len() => Ok(bytes.split_at(header + content)),
+        _ => Err("a message that ends too early"),
+    }
+}
+
+/// The content of an element.
+fn inside(element: &[u8]) -> Result<&[u8], &'static str> {
+    match header(element)? {
+        Some((header, content)) if header + content == element.len() => Ok(&element[header..]),
+        _ => Err("a message that ends too early"),
+    }
+}
+
+fn content(element: &[u8], tag: u8) -> Result<&[u8], &'static str> {
+    if element.first() != Some(&tag) {
+        return Err("an element of another kind than expected");
+    }
+    inside(element)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DONE: &[u8] = &[0x30, 0x0c, 0x02, 0x01, 0x02, 0x65, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00];
+
+    #[test]
+    fn a_regular_result_passes() {
+        assert_eq!(message_length(DONE), Ok(Some(DONE.len())));
+        assert_eq!(check(DONE), Ok(Kind::Done));
+    }
+
+    #[test]
+    fn twenty_thousand_levels_are_refused_without_recursion() {
+        let mut deep = vec![0x05, 0x00];
+        for _ in 0..20_000 {
+            let length = u32::try_from(deep.len()).expect("small").to_be_bytes();
+            deep = [&[0x30, 0x84][..], &length, &deep].concat();
+        }
+        assert_eq!(check(&deep), Err("a message that is nested too deeply"));
+    }
+
+    #[test]
+    fn two_gigabytes_are_refused_by_their_header() {
+        assert!(message_length(&[0x30, 0x84, 0x80, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_response_is_refused() {
+        assert!(check(&[0x30, 0x00]).is_err(), "an empty SEQUENCE");
+        assert!(check(&[0x30, 0x05, 0x02, 0x01, 0x02, 0x7e, 0x00]).is_err(), "an unknown operation");
+        assert!(message_length(&[0x31, 0x00]).is_err(), "not a SEQUENCE");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_check_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = message_length(&bytes);
+            let _ = check(&bytes);
+        }
+
+        #[test]
+        fn no_change_of_a_byte_makes_the_check_panic(at in 0..DONE.len(), byte in any::<u8>()) {
+            let mut message = DONE.to_vec();
+            message[at] = byte;
+            let _ = message_length(&message);
+            let _ = check(&message);
+        }
+    }
+}

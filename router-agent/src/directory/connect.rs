@@ -1,0 +1,119 @@
+//! A bound connection to one directory server: guarded, driven in a task of its own, so that a panic in the crate is an error here.
+
+use std::sync::Arc;
+
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, StdStream};
+use rustls::ClientConfig;
+use secrecy::ExposeSecret;
+use tokio::task::JoinHandle;
+
+use super::error::bind_hint;
+use super::guard::{self, Guarded, Relay, Watch};
+use super::{Credential, DirectoryError, Server, Timeouts};
+
+/// A bound connection. Dropping it closes it.
+pub(super) struct Connection {
+    pub(super) ldap: Ldap,
+    pub(super) watch: Arc<Watch>,
+    driver: JoinHandle<()>,
+    _relay: Relay,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Why an operation failed below the protocol.
+    pub(super) fn why(&self, error: &LdapError) -> String {
+        match error {
+            LdapError::Timeout { .. } => "no answer in time".to_owned(),
+            LdapError::Io { source } => source.to_string(),
+            _ => "the connection was closed".to_owned(),
+        }
+    }
+}
+
+/// Connects and binds.
+pub(super) async fn connect(
+    server: &Server,
+    credential: &Credential,
+    tls: &Arc<ClientConfig>,
+    timeouts: &Timeouts,
+) -> Result<Connection, DirectoryError> {
+    check(credential)?;
+    let addresses = guard::resolve(server).await?;
+    let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
+    bind(server, credential, guarded, timeouts).await
+}
+
+fn check(credential: &Credential) -> Result<(), DirectoryError> {
+    if credential.bind_dn.trim().is_empty() || credential.password.expose_secret().is_empty() {
+        return Err(DirectoryError::EmptyCredential);
+    }
+    Ok(())
+}
+
+/// Binds on a connection that stands.
+pub(super) async fn bind(
+    server: &Server,
+    credential: &Credential,
+    guarded: Guarded,
+    timeouts: &Timeouts,
+) -> Result<Connection, DirectoryError> {
+    check(credential)?;
+    let Guarded { stream, watch, certificate: _, relay } = guarded;
+    let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
+    let unreachable = |why: &str| DirectoryError::Unreachable(format!("{server} ({why})"));
+    let (driver, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
+        .await
+        .map_err(|_| unreachable("no connection"))?;
+    let driver = tokio::spawn(async move {
+        let _ = driver.drive().await;
+    });
+    let bound = ldap
+        .with_timeout(timeouts.operation)
+        .simple_bind(&credential.bind_dn, credential.password.expose_secret())
+        .await;
+    let connection = Connection { ldap, watch, driver, _relay: relay };
+    match bound {
+        Ok(result) if result.rc == 0 => Ok(connection),
+        Ok(result) => Err(DirectoryError::BindRejected {
+            server: server.to_string(),
+            code: result.rc,
+            hint: bind_hint(result.rc),
+        }),
+        Err(error) => Err(match connection.watch.violation() {
+            Some(why) => DirectoryError::Protocol { server: server.to_string(), why },
+            None => unreachable(&connection.why(&error)),
+        }),
+    }
+}
+
+/// Tries the servers in their order and keeps the first that binds. A refused credential ends the search: the other servers are
+/// replicas, and a wrong password tried everywhere locks the account.
+pub(super) async fn first(
+    servers: &[Server],
+    credential: &Credential,
+    tls: &Arc<ClientConfig>,
+    timeouts: &Timeouts,
+) -> Result<(Server, Connection), DirectoryError> {
+    let mut errors = Vec::new();
+    for server in servers {
+        match connect(server, credential, tls, timeouts).await {
+            Ok(connection) => return Ok((server.clone(), connection)),
+            Err(error) if error.try_next_server() => errors.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    if errors.len() == 1 || errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. })) {
+        return Err(errors.swap_remove(0));
+    }
+    let said = errors.iter().map(|error| match error {
+        DirectoryError::Unreachable(why) => why.clone(),
+        other => other.to_string(),
+    });
+    Err(DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; ")))
+}

@@ -1,0 +1,166 @@
+//! Why a directory could not be read, for programs and for people. Has host names, DNs of roots and result codes; never values of
+//! entries and never a secret.
+
+use rollcall_proto::admin::v1::FailureReason;
+
+/// Why a directory could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// No server could be used; one sentence each.
+    #[error(
+        "no directory server could be reached: {0}. Check that the servers run and that the identity router's network lets it reach them"
+    )]
+    Unreachable(String),
+    /// TLS failed.
+    #[error("{server}: {why}. Check the server's certificate, and ca_file in the identity router's policy")]
+    Tls {
+        /// `host:port`.
+        server: String,
+        /// What happened.
+        why: String,
+    },
+    /// The credential was refused.
+    #[error(
+        "{server} did not accept the bind account (result code {code}{hint}). Check bind_dn and the password in the identity router's configuration"
+    )]
+    BindRejected {
+        /// `host:port`.
+        server: String,
+        /// RFC 4511 result code.
+        code: u32,
+        /// What the code is known to mean.
+        hint: &'static str,
+    },
+    /// An empty password is no password (RFC 4513, 5.1.2).
+    #[error(
+        "the bind account has no name or no password, which directories take for an anonymous bind; nothing was sent. Fill both in the identity router's configuration"
+    )]
+    EmptyCredential,
+    /// A root is not there.
+    #[error(
+        "{server}: the root {root} does not exist, or the bind account may not read it. Check the source's roots and the account's rights"
+    )]
+    RootNotFound {
+        /// `host:port`.
+        server: String,
+        /// The base DN.
+        root: String,
+    },
+    /// The base entry became another one while it was read.
+    #[error("the root {root} became another entry while it was read; synchronize again")]
+    RootChanged {
+        /// The base DN.
+        root: String,
+    },
+    /// A page was not answered with success.
+    #[error("{server}: page {page} of {root} ended with result code {code}{hint}; nobody is disabled")]
+    ReadIncomplete {
+        /// `host:port`.
+        server: String,
+        /// The base DN.
+        root: String,
+        /// The page, from 1.
+        page: u64,
+        /// RFC 4511 result code.
+        code: u32,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The connection broke.
+    #[error("{server}: the connection broke at page {page} of {root} ({why}); nobody is disabled")]
+    Broken {
+        /// `host:port`.
+        server: String,
+        /// The base DN.
+        root: String,
+        /// The page, from 1.
+        page: u64,
+        /// What happened.
+        why: String,
+    },
+    /// A part of the scope is elsewhere.
+    #[error(
+        "{server} refers to {target} for a part of {root}, which was not followed. Read that server as a source of its own, or narrow the root"
+    )]
+    Referral {
+        /// `host:port`.
+        server: String,
+        /// The base DN.
+        root: String,
+        /// Host of the reference.
+        target: String,
+    },
+    /// The server broke the protocol.
+    #[error("{server} broke the LDAP protocol: {why}")]
+    Protocol {
+        /// `host:port`.
+        server: String,
+        /// How.
+        why: String,
+    },
+    /// The settings cannot be used.
+    #[error("{0}")]
+    SourceInvalid(String),
+    /// A CA file cannot be used.
+    #[error("{0}")]
+    Trust(String),
+    /// Nobody wants the entries any more.
+    #[error("the read was canceled")]
+    Canceled,
+}
+
+impl DirectoryError {
+    /// The reason in the words of the API.
+    #[must_use]
+    pub fn failure_reason(&self) -> FailureReason {
+        match self {
+            Self::Unreachable(_) => FailureReason::DirectoryUnreachable,
+            Self::Tls { .. } | Self::Trust(_) => FailureReason::DirectoryTls,
+            Self::BindRejected { .. } => FailureReason::BindRejected,
+            Self::EmptyCredential => FailureReason::CredentialMissing,
+            Self::RootNotFound { .. } => FailureReason::RootNotFound,
+            Self::RootChanged { .. } => FailureReason::RootChanged,
+            Self::ReadIncomplete { .. } | Self::Broken { .. } | Self::Canceled => {
+                FailureReason::ReadIncomplete
+            }
+            Self::Referral { .. } => FailureReason::DirectoryReferral,
+            Self::Protocol { .. } => FailureReason::DirectoryProtocol,
+            Self::SourceInvalid(_) => FailureReason::SourceInvalid,
+        }
+    }
+
+    /// Whether another server of the source may do better.
+    #[must_use]
+    pub(super) fn try_next_server(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Tls { .. } | Self::Protocol { .. })
+    }
+}
+
+/// What a result code of a search means for an administrator.
+pub(super) fn search_hint(code: u32) -> &'static str {
+    match code {
+        3 => ", a time limit: raise the server's time limit for the bind account",
+        4 => ", a size limit: raise the server's size limit for the bind account",
+        11 => {
+            ", an administrative limit: raise the server's look-through or paging limit for the bind account"
+        }
+        12 => ", paging refused: the server must support the Simple Paged Results control (RFC 2696)",
+        50 => ", insufficient rights: let the bind account read the scope",
+        51 => ", busy: try again later",
+        52 => ", unavailable: try again later",
+        53 => ", unwilling to perform",
+        _ => "",
+    }
+}
+
+/// What a result code of a bind means for an administrator.
+pub(super) fn bind_hint(code: u32) -> &'static str {
+    match code {
+        8 | 13 => ", stronger protection needed: use LDAPS or STARTTLS",
+        48 => ", this kind of bind is switched off",
+        49 => ", wrong name or password, or the account is locked or expired",
+        50 => ", insufficient rights",
+        53 => ", unwilling to perform",
+        _ => "",
+    }
+}

@@ -1,0 +1,23 @@
+//! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: `guard` checks every byte before the crate
+//! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
+//!
+//! `plan` says what to read, `connect` finds a server, `probe` tries one, `dn` and `references` say what belongs to the scope.
+
+mod ber;
+mod connect;
+mod dn;
+mod entry;
+mod error;
+mod guard;
+mod plan;
+mod probe;
+mod read;
+mod references;
+mod tls;
+
+pub use dn::{is_within, normalize};
+pub use error::DirectoryError;
+pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
+pub use probe::probe;
+pub use read::{ReadComplete, RootRead, read};
+pub use tls::tls_config;

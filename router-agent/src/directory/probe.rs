@@ -1,0 +1,63 @@
+//! Tries one directory server, step by step, and says how far it came. Reads one page and changes nothing.
+
+use std::sync::Arc;
+
+use prost_types::Timestamp;
+use rollcall_proto::admin::v1::{AttributeOccurrence, DirectoryServerTest};
+use rustls::ClientConfig;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Credential, DirectoryError, Plan, Server, Timeouts, connect, guard, read};
+
+/// Tries a server that the policy allows.
+pub async fn probe(
+    plan: &Plan,
+    server: &Server,
+    credential: &Credential,
+    tls: Arc<ClientConfig>,
+    timeouts: &Timeouts,
+) -> DirectoryServerTest {
+    let mut test =
+        DirectoryServerTest { server: server.to_string(), allowed_by_policy: true, ..Default::default() };
+    if let Err(error) = steps(&mut test, plan, server, credential, &tls, timeouts).await {
+        test.error = error.to_string();
+    }
+    test
+}
+
+async fn steps(
+    test: &mut DirectoryServerTest,
+    plan: &Plan,
+    server: &Server,
+    credential: &Credential,
+    tls: &Arc<ClientConfig>,
+    timeouts: &Timeouts,
+) -> Result<(), DirectoryError> {
+    let addresses = guard::resolve(server).await?;
+    test.resolved = true;
+    let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
+    test.connected = true;
+    test.certificate_expire_time = guarded.certificate.as_deref().and_then(expires);
+    let connection = connect::bind(server, credential, guarded, timeouts).await?;
+    test.bound = true;
+    let sample = read::sample(plan, server, connection, timeouts).await?;
+    test.roots_found = true;
+    test.sample_count = i32::try_from(sample.len()).unwrap_or(i32::MAX);
+    test.attributes = plan
+        .attributes
+        .iter()
+        .map(|attribute| {
+            let with = sample.iter().filter(|entry| !entry.values(attribute).is_empty()).count();
+            AttributeOccurrence {
+                attribute: attribute.clone(),
+                entry_count: i32::try_from(with).unwrap_or(i32::MAX),
+            }
+        })
+        .collect();
+    Ok(())
+}
+
+fn expires(certificate: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    Some(Timestamp { seconds: certificate.validity().not_after.timestamp(), nanos: 0 })
+}

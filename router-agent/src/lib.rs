@@ -1,0 +1,7 @@
+//! The identity router: reads a directory on the premises and streams user records to the control plane.
+//!
+//! Follow a person outwards: `directory` (LDAP) -> `record` (mapping, canonical form, digest) -> `link` (session, upload).
+//! `policy` is the house's own word on what may leave; `config` and `check` are for whoever runs the router.
+
+pub mod directory;
+pub mod record;

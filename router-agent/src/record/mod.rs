@@ -1,0 +1,11 @@
+//! From a directory entry to a user record: mapped, brought into canonical form, digested. Pure; nothing here does I/O.
+
+mod digest;
+mod disabled;
+mod entry;
+mod mapping;
+mod text;
+
+pub use entry::Entry;
+pub use mapping::{Mapped, Mapping, MappingError, map_entry};
+pub use text::is_password_attribute;

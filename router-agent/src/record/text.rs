@@ -1,0 +1,100 @@
+//! Which values are text that can be shown, stored and compared.
+
+/// Attributes that hold secrets. No policy and no mapping can make them leave the premises.
+const PASSWORDS: &[&str] = &[
+    "userPassword",
+    "unicodePwd",
+    "dBCSPwd",
+    "ntPwdHistory",
+    "lmPwdHistory",
+    "supplementalCredentials",
+    "sambaNTPassword",
+    "sambaLMPassword",
+    "sambaPasswordHistory",
+    "krbPrincipalKey",
+    "krbMKey",
+    "ipaNTHash",
+    "pwdHistory",
+    "authPassword",
+    "ms-Mcs-AdmPwd",
+    "msLAPS-Password",
+    "msLAPS-EncryptedPassword",
+    "msDS-ManagedPassword",
+    "orclGuardedPassword",
+    "nsslapd-rootpw",
+    "olcRootPW",
+];
+
+/// Whether an attribute holds a secret; its options (`userPassword;x`) do not matter.
+#[must_use]
+pub fn is_password_attribute(attribute: &str) -> bool {
+    let base = attribute.split(';').next().unwrap_or(attribute).trim();
+    PASSWORDS.iter().any(|password| password.eq_ignore_ascii_case(base))
+}
+
+/// A value that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextError {
+    /// Not UTF-8.
+    NotText,
+    /// NUL or another control character.
+    ControlCharacter,
+    /// More characters than fit.
+    TooLong(usize),
+}
+
+/// The value as trimmed text of at most `most` characters.
+pub(super) fn text(value: &[u8], most: usize) -> Result<&str, TextError> {
+    let text = std::str::from_utf8(value).map_err(|_| TextError::NotText)?.trim();
+    if text.chars().any(char::is_control) {
+        return Err(TextError::ControlCharacter);
+    }
+    if text.len() > most && text.chars().count() > most {
+        return Err(TextError::TooLong(most));
+    }
+    Ok(text)
+}
+
+/// Whether a text can be a mail address: one `@` behind a local part, a domain without white space behind it. Addresses with
+/// characters outside ASCII are addresses (RFC 6531); more than this only sending a mail can tell.
+pub(super) fn is_mail(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    !local.is_empty()
+        && !local.contains('@')
+        && !domain.is_empty()
+        && !domain.starts_with('.')
+        && !domain.ends_with('.')
+        && !domain.contains("..")
+        && !text.contains(char::is_whitespace)
+        && !text.contains([',', ';', '<', '>', '"'])
+        && text.len() <= 254
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_mail_address_is_one() {
+        for good in ["a@b.c", "anna.müller@exämple.de", "a+b@localhost", "x'y@z.test"] {
+            assert!(is_mail(good), "{good}");
+        }
+        for bad in ["", "a", "@b", "a@", "a b@c", "a@b@c", "a@.b", "a@b.", "a@b..c", "a@b,c@d", "<a@b>"] {
+            assert!(!is_mail(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn password_attributes_are_known_in_any_case_and_with_options() {
+        assert!(is_password_attribute("USERPASSWORD;x-1"));
+        assert!(!is_password_attribute("mail"));
+    }
+
+    #[test]
+    fn text_is_trimmed_and_has_no_control_characters() {
+        assert_eq!(text(b"  Anna ", 10), Ok("Anna"));
+        assert_eq!(text(b"a\0b", 10), Err(TextError::ControlCharacter));
+        assert_eq!(text(b"\xff", 10), Err(TextError::NotText));
+        assert_eq!(text("ééé".as_bytes(), 2), Err(TextError::TooLong(2)));
+    }
+}

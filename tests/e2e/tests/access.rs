@@ -1,0 +1,61 @@
+//! Who gets in, and how far.
+
+use anyhow::Result;
+use harness::world::{Admin, Role, SOURCE, World};
+use tonic::Code;
+
+use crate::expect::{flawless, succeeded};
+
+fn code<T: std::fmt::Debug>(result: anyhow::Result<T>) -> Code {
+    let error = result.expect_err("a refusal");
+    error.downcast_ref::<tonic::Status>().map_or(Code::Ok, tonic::Status::code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_come_from_the_certificate_and_deny_by_default() -> Result<()> {
+    let world = World::builder().these_people(flawless(5)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    for role in [Role::HelpDesk, Role::Auditor] {
+        let admin = world.admin_as(&world.files.issue_admin(&format!("{role:?}").to_lowercase(), role)?)?;
+        assert_eq!(code(admin.start_sync(SOURCE).await), Code::PermissionDenied);
+        assert!(admin.users("acme").await?.is_empty(), "may look");
+    }
+    assert_eq!(code(world.admin.set_license("acme", 1).await), Code::PermissionDenied, "only the operator");
+    assert_eq!(
+        code(world.operator.users("acme").await),
+        Code::PermissionDenied,
+        "the operator sees no users"
+    );
+    let router = world.admin_as(&world.files.issue_router(
+        "acme",
+        "spy",
+        &world.dir().join("spy").to_string_lossy(),
+    )?)?;
+    assert_eq!(code(router.users("acme").await), Code::PermissionDenied, "a router is no admin");
+    succeeded(&world.sync_now().await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_tenants_names_are_as_if_they_did_not_exist() -> Result<()> {
+    let world = World::builder().start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    world.operator.set_license("globex", 10).await?;
+    let stranger = world.admin_as(&world.files.issue_admin_of("globex", "mallory", Role::SuperAdmin)?)?;
+    assert_eq!(code(stranger.start_sync(SOURCE).await), Code::NotFound);
+    assert_eq!(code(stranger.users("acme").await), Code::NotFound);
+    assert_eq!(code(stranger.license("acme").await), Code::NotFound);
+    assert!(stranger.users("globex").await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
+    let world = World::builder().start().await?;
+    let other = World::builder().without_router().start().await?;
+    let foreign = other.files.issue_admin("alice", Role::SuperAdmin)?;
+    // The right certificate of the wrong authority: the handshake fails, so no call is ever heard.
+    let stranger = Admin::connect(world.address().port(), &foreign, &world.files.authority())?;
+    assert_eq!(code(stranger.users("acme").await), Code::Unavailable);
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! A directory on a bad day: a job that could not read everything ends FAILED with a reason that says what to do, and nobody is
+//! disabled.
+
+use anyhow::Result;
+use harness::world::{Database, World};
+use harness::{Certificate, Direction, Slapd};
+use rollcall_proto::admin::v1::{FailureReason, directory_server::Security};
+
+use crate::expect::{enabled, failed, flawless, succeeded, users};
+use crate::on_both_databases;
+
+on_both_databases! {
+    a_read_that_is_cut_in_the_middle_disables_nobody,
+    a_size_limit_of_the_bind_account_disables_nobody,
+}
+
+const PEOPLE: u64 = 1_500;
+
+async fn synchronized(database: Database) -> Result<World> {
+    let world = World::builder().database(database).these_people(flawless(PEOPLE)).cables().start().await?;
+    let mut settings = world.settings();
+    settings.page_size = 100;
+    world.create_and_publish_source(settings).await?;
+    assert_eq!(succeeded(&world.sync_now().await?)[0] as u64, PEOPLE);
+    Ok(world)
+}
+
+async fn all_are_enabled(world: &World) -> Result<()> {
+    assert_eq!(enabled(&users(world).await?) as u64, PEOPLE);
+    Ok(())
+}
+
+async fn a_read_that_is_cut_in_the_middle_disables_nobody(database: Database) -> Result<()> {
+    let world = synchronized(database).await?;
+    for bytes in [20_000, 100_000, 300_000] {
+        world.directory_link()?.cut_after(Direction::Down, bytes);
+        let job = world.sync_now().await?;
+        let message = failed(&job, FailureReason::DirectoryUnreachable);
+        assert!(message.contains("localhost"), "names the server: {message}");
+        all_are_enabled(&world).await?;
+        world.directory_link()?.mend()?;
+    }
+    assert_eq!(succeeded(&world.sync_now().await?)[2] as u64, PEOPLE);
+    Ok(())
+}
+
+async fn a_size_limit_of_the_bind_account_disables_nobody(database: Database) -> Result<()> {
+    let world = synchronized(database).await?;
+    world.directory().limit_agent(Some(500))?;
+    let message = failed(&world.sync_now().await?, FailureReason::ReadIncomplete);
+    assert!(message.to_lowercase().contains("size"), "says which limit: {message}");
+    all_are_enabled(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_referral_within_the_scope_disables_nobody_and_is_not_followed() -> Result<()> {
+    let world = synchronized(Database::Sqlite).await?;
+    let people = world.directory().people_dn();
+    world.directory().add_referral(
+        &format!("ou=Elsewhere,{people}"),
+        &format!("ldap://elsewhere.invalid/ou=Elsewhere,{people}"),
+    )?;
+    let message = failed(&world.sync_now().await?, FailureReason::DirectoryReferral);
+    assert!(message.contains("elsewhere.invalid"), "{message}");
+    all_are_enabled(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_does_not_exist_fails_and_names_it() -> Result<()> {
+    let world = World::builder().policy(|mut policy| {
+        policy.roots.push("dc=rollcall,dc=test".to_owned());
+        policy
+    });
+    let world = world.start().await?;
+    let mut settings = world.settings();
+    settings.roots = vec![format!("ou=nobody,{}", world.directory().people_dn())];
+    world.create_and_publish_source(settings).await?;
+    let message = failed(&world.sync_now().await?, FailureReason::RootNotFound);
+    assert!(message.contains("ou=nobody"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_bind_password_says_so() -> Result<()> {
+    let world = World::builder().these_people(flawless(10)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    world.files.write_bind_password("wrong")?;
+    let message = failed(&world.sync_now().await?, FailureReason::BindRejected);
+    assert!(!message.contains("wrong\""), "{message}");
+    world.files.write_bind_password(world.directory().agent_password())?;
+    assert_eq!(succeeded(&world.sync_now().await?)[0], 10, "the password is read again at each connect");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_directory_certificate_is_refused() -> Result<()> {
+    let world = World::builder().directory(|slapd| slapd.certificate(Certificate::Expired)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let message = failed(&world.sync_now().await?, FailureReason::DirectoryTls);
+    assert!(message.to_lowercase().contains("expired"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_certificate_for_another_host_is_refused() -> Result<()> {
+    let other = Certificate::ForHost("elsewhere.example.com".to_owned());
+    let world = World::builder().directory(|slapd| slapd.certificate(other)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    failed(&world.sync_now().await?, FailureReason::DirectoryTls);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_server_is_read_when_the_first_is_down() -> Result<()> {
+    let spare = Slapd::builder().these_people(flawless(200));
+    let mut world = World::builder().these_people(flawless(200)).spare(spare).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    world.directories[0].stop()?;
+    assert_eq!(succeeded(&world.sync_now().await?), [200, 0, 0, 0, 0]);
+    world.directories[1].stop()?;
+    let message = failed(&world.sync_now().await?, FailureReason::DirectoryUnreachable);
+    assert_eq!(message.matches("localhost:").count(), 2, "names both: {message}");
+    assert_eq!(enabled(&users(&world).await?), 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unprotected_connection_needs_the_leave_of_the_routers_policy() -> Result<()> {
+    for allowed in [false, true] {
+        let world = World::builder().these_people(flawless(10)).policy(move |mut policy| {
+            policy.allow_plain = allowed;
+            policy
+        });
+        let world = world.start().await?;
+        let mut settings = world.settings();
+        settings.directory_servers[0].set_security(Security::Plain);
+        settings.directory_servers[0].port = i32::from(world.directory().ldap_port());
+        world.create_and_publish_source(settings).await?;
+        let job = world.sync_now().await?;
+        if allowed {
+            assert_eq!(succeeded(&job)[0], 10);
+        } else {
+            let message = failed(&job, FailureReason::RouterPolicy);
+            assert!(message.contains("allow_plain"), "says what to change: {message}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_that_the_policy_does_not_name_does_not_leave() -> Result<()> {
+    let world = World::builder().these_people(flawless(10)).policy(|mut policy| {
+        policy.attributes.retain(|attribute| attribute != "telephoneNumber");
+        policy
+    });
+    let world = world.start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let message = failed(&world.sync_now().await?, FailureReason::RouterPolicy);
+    assert!(message.contains("telephoneNumber"), "{message}");
+    assert!(world.users().await?.is_empty());
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! End to end: a real OpenLDAP, both databases, our two real programs, mutual TLS between them. Each test is named after the
+//! promise it proves; what an administrator sees is all that it looks at.
+
+mod access;
+mod changes;
+mod crashes;
+mod details;
+mod directory_trouble;
+mod entries;
+mod expect;
+mod first_sync;
+mod leavers;
+mod license;
+mod preconditions;
+mod privacy;
+mod settings;
+mod stop;
+
+/// Instantiates a test for each database.
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() -> anyhow::Result<()> { super::$name(harness::world::Database::Sqlite).await })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() -> anyhow::Result<()> { super::$name(harness::world::Database::Postgres).await })+
+        }
+    };
+}
+pub(crate) use on_both_databases;

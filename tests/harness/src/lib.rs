@@ -1,0 +1,22 @@
+//! Real servers for the end-to-end tests, the demo and the benchmark: a private OpenLDAP, a private PostgreSQL, our own two
+//! programs, a network cable that can be cut, and realistic people to fill a directory with.
+//!
+//! Everything runs on 127.0.0.1 out of temporary folders and is ended and removed when its value is dropped, also when a test
+//! panics. It depends on none of our programs' code: it starts them as an administrator would.
+
+pub mod cable;
+pub mod install;
+pub mod ldap;
+pub mod people;
+pub mod ports;
+pub mod postgres;
+pub mod process;
+pub mod programs;
+pub mod world;
+
+pub use cable::{Cable, Direction};
+pub use ldap::{Certificate, Slapd};
+pub use people::{People, Person};
+pub use postgres::Postgres;
+pub use process::Running;
+pub use world::World;

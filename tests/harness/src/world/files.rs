@@ -1,0 +1,270 @@
+//! Command lines and configuration files of our programs: the one place to change when they change.
+//! Paths in the files are relative to the folder that the file is in.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use rollcall_proto::admin::v1::{
+    AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings, ValueList, directory_server,
+    disabled_rule,
+};
+
+use super::{ROUTER, TENANT, World, connect::Identity};
+use crate::ldap::Slapd;
+
+/// Name of the credential in the router's configuration.
+pub const CREDENTIAL: &str = "directory";
+
+/// What a person's certificate says they may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    SuperAdmin,
+    HelpDesk,
+    Auditor,
+}
+
+impl Role {
+    fn argument(self) -> &'static str {
+        match self {
+            Role::SuperAdmin => "super-admin",
+            Role::HelpDesk => "help-desk",
+            Role::Auditor => "auditor",
+        }
+    }
+}
+
+/// The router's own policy: what may leave the premises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub host: String,
+    pub ports: Vec<u16>,
+    pub allow_plain: bool,
+    pub roots: Vec<String>,
+    pub attributes: Vec<String>,
+}
+
+impl Policy {
+    /// Allows everything that the people in these directories have, on all of their ports and `further_ports`.
+    pub fn of(directories: &[Slapd], further_ports: &[u16]) -> Self {
+        let attributes = [
+            "entryUUID",
+            "uid",
+            "cn",
+            "sn",
+            "givenName",
+            "displayName",
+            "mail",
+            "telephoneNumber",
+            "title",
+            "departmentNumber",
+            "employeeType",
+            "employeeNumber",
+        ];
+        Self {
+            host: "localhost".to_owned(),
+            ports: (directories.iter().flat_map(|slapd| [slapd.ldap_port(), slapd.ldaps_port()]))
+                .chain(further_ports.iter().copied())
+                .collect(),
+            allow_plain: false,
+            roots: directories.first().map(Slapd::people_dn).into_iter().collect(),
+            attributes: attributes.map(str::to_owned).to_vec(),
+        }
+    }
+
+    fn toml(&self) -> String {
+        format!(
+            "[[directory]]\nhost = {:?}\nports = {:?}\nallow_plain = {}\nca_file = \"ldap-ca.pem\"\n\
+             credentials = [{CREDENTIAL:?}]\nroots = {}\nattributes = {}\n",
+            self.host,
+            self.ports,
+            self.allow_plain,
+            strings(&self.roots),
+            strings(&self.attributes),
+        )
+    }
+}
+
+/// The folder with the files of one installation.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub(super) dir: PathBuf,
+    pub(super) control_plane: PathBuf,
+}
+
+impl Files {
+    pub fn control_plane_config(&self) -> PathBuf {
+        self.dir.join("control-plane.toml")
+    }
+
+    pub fn router_config(&self) -> PathBuf {
+        self.dir.join("router.toml")
+    }
+
+    pub fn policy(&self) -> PathBuf {
+        self.dir.join("policy.toml")
+    }
+
+    pub fn bind_password(&self) -> PathBuf {
+        self.dir.join("bind.password")
+    }
+
+    /// Certificate of the control plane's authority.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("ca/ca.pem")
+    }
+
+    /// Makes the authority, the server's and the router's certificate, and a Super Admin's, which it returns.
+    pub(super) fn make_authority(&self) -> Result<Identity> {
+        self.ca(&["init"])?;
+        self.ca(&["issue-server", "--host", "localhost", "--out", &self.path("server")])?;
+        self.issue_router(TENANT, ROUTER, "router")?;
+        self.issue_admin("alice", Role::SuperAdmin)
+    }
+
+    /// Makes an administrator's certificate for the tenant.
+    pub fn issue_admin(&self, name: &str, role: Role) -> Result<Identity> {
+        self.issue_admin_of(TENANT, name, role)
+    }
+
+    /// Makes an administrator's certificate for any tenant.
+    pub fn issue_admin_of(&self, tenant: &str, name: &str, role: Role) -> Result<Identity> {
+        let out = self.path(&format!("admin-{tenant}-{name}"));
+        let arguments =
+            ["issue-admin", "--tenant", tenant, "--role", role.argument(), "--name", name, "--out", &out];
+        self.ca(&arguments)?;
+        Ok(Identity::at(&out))
+    }
+
+    pub fn issue_operator(&self, name: &str) -> Result<Identity> {
+        let out = self.path(&format!("operator-{name}"));
+        self.ca(&["issue-operator", "--name", name, "--out", &out])?;
+        Ok(Identity::at(&out))
+    }
+
+    /// Makes a router's certificate; `file` is where, without `.pem` and `.key`.
+    pub fn issue_router(&self, tenant: &str, name: &str, file: &str) -> Result<Identity> {
+        let out = self.path(file);
+        self.ca(&["issue-router", "--tenant", tenant, "--name", name, "--out", &out])?;
+        Ok(Identity::at(&out))
+    }
+
+    pub(super) fn write_control_plane(
+        &self,
+        port: u16,
+        database: &str,
+        deadline: Option<Duration>,
+    ) -> Result<()> {
+        let sync = deadline.map_or_else(String::new, |deadline| {
+            format!("\n[sync]\nrouter_deadline = \"{}ms\"\n", deadline.as_millis())
+        });
+        let text = format!(
+            "listen = \"127.0.0.1:{port}\"\ndatabase = {database:?}\n\n\
+             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n{sync}"
+        );
+        Ok(fs::write(self.control_plane_config(), text)?)
+    }
+
+    pub(super) fn write_router(&self, port: u16, directories: &[Slapd], policy: Policy) -> Result<()> {
+        let first = directories.first().context("a router needs a directory")?;
+        self.write_bind_password(first.agent_password())?;
+        self.write_policy(&policy)?;
+        self.write_directory_ca(directories)?;
+        let text = format!(
+            "control_plane = \"https://localhost:{port}\"\npolicy = \"policy.toml\"\n\n\
+             [tls]\ncertificate = \"router.pem\"\nkey = \"router.key\"\ncontrol_plane_ca = \"ca/ca.pem\"\n\n\
+             [credentials.{CREDENTIAL}]\nbind_dn = {:?}\npassword_file = \"bind.password\"\n",
+            first.agent_dn()
+        );
+        Ok(fs::write(self.router_config(), text)?)
+    }
+
+    /// Changes the policy file. The router reads it when it starts.
+    pub fn write_policy(&self, policy: &Policy) -> Result<()> {
+        Ok(fs::write(self.policy(), policy.toml())?)
+    }
+
+    /// Changes the password that the router binds with.
+    pub fn write_bind_password(&self, password: &str) -> Result<()> {
+        fs::write(self.bind_password(), password)?;
+        Ok(fs::set_permissions(self.bind_password(), fs::Permissions::from_mode(0o600))?)
+    }
+
+    /// Writes the authorities that the router trusts for directory servers: those of all of them, in one file.
+    pub fn write_directory_ca(&self, directories: &[Slapd]) -> Result<()> {
+        let mut bundle = String::new();
+        for directory in directories {
+            bundle += &fs::read_to_string(directory.ca_pem_path())?;
+        }
+        Ok(fs::write(self.dir.join("ldap-ca.pem"), bundle)?)
+    }
+
+    fn ca(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.control_plane);
+        command.args(["ca", arguments[0], "--dir"]).arg(self.dir.join("ca")).args(&arguments[1..]);
+        let output = command.output().context("cannot run control-plane")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "control-plane ca {} failed: {}", arguments.join(" "), said.trim());
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).to_string_lossy().into_owned()
+    }
+}
+
+pub(super) fn sqlite_url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
+
+fn strings(values: &[String]) -> String {
+    format!("{values:?}") // Rust's escapes for text without control characters are TOML's
+}
+
+impl World {
+    /// Settings of a source that reads the people of this world's directories over LDAPS, through the cable if there is one.
+    pub fn settings(&self) -> IdentitySourceSettings {
+        let ports = self.directories.iter().enumerate().map(|(at, slapd)| match &self.directory_link {
+            Some(cable) if at == 0 => cable.port(),
+            _ => slapd.ldaps_port(),
+        });
+        let servers = ports.map(|port| DirectoryServer {
+            host: "localhost".to_owned(),
+            port: i32::from(port),
+            security: directory_server::Security::Ldaps.into(),
+        });
+        IdentitySourceSettings {
+            directory_servers: servers.collect(),
+            credential: CREDENTIAL.to_owned(),
+            roots: vec![self.directory().people_dn()],
+            object_class: "inetOrgPerson".to_owned(),
+            mapping: Some(mapping()),
+            ..Default::default()
+        }
+    }
+}
+
+/// Maps everything that [`crate::people`] writes.
+pub fn mapping() -> AttributeMapping {
+    let inactive = ValueList { values: vec!["inactive".to_owned()] };
+    AttributeMapping {
+        immutable_id: "entryUUID".to_owned(),
+        user_name: "uid".to_owned(),
+        mail: "mail".to_owned(),
+        first_name: "givenName".to_owned(),
+        last_name: "sn".to_owned(),
+        display_name: "displayName".to_owned(),
+        phone: "telephoneNumber".to_owned(),
+        disabled: Some(DisabledRule {
+            attribute: "employeeType".to_owned(),
+            test: Some(disabled_rule::Test::AnyValueOf(inactive)),
+        }),
+        policy_attributes: vec!["title".to_owned(), "departmentNumber".to_owned()],
+        ..Default::default()
+    }
+}

@@ -1,0 +1,44 @@
+//! The project's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`. Each installs what it misses, says so, and
+//! cleans up after itself.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
+
+mod bench;
+mod demo;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Commands of the Rollcall project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the main job on a private OpenLDAP with 2,000 people, then stays for you to try grpcurl.
+    Demo(demo::Options),
+    /// Runs every check and every test, quickest first.
+    Test(test::Options),
+    /// Measures syncs of many users against ldapsearch and psql's \copy in the same run.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask test`: format, lints, unit and conformance tests, end to end; the quickest first, the first failure ends it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use harness::install;
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Leave out format and lints.
+    #[arg(long)]
+    tests_only: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if !options.tests_only {
+        step("format", "cargo", &["fmt", "--all", "--check"])?;
+        optional("licenses and banned crates", "cargo-deny", "cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])?;
+        optional("protos", "buf", "buf", &["lint", "proto"])?;
+        step("lints", "cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
+    }
+    install::ensure(&["slapd", "ldap-utils", "postgresql"])?;
+    // The end-to-end tests start these two as an administrator would: from their files.
+    step("programs", "cargo", &["build", "--quiet", "--package", "control-plane", "--package", "router-agent"])?;
+    let everything_else = ["--workspace", "--exclude", "e2e"];
+    if has("cargo-nextest") {
+        step("unit, property and conformance tests", "cargo", &[&["nextest", "run"][..], &everything_else].concat())?;
+        step("end-to-end tests", "cargo", &["nextest", "run", "--package", "e2e"])
+    } else {
+        step("unit, property and conformance tests", "cargo", &[&["test", "--quiet"][..], &everything_else].concat())?;
+        step("end-to-end tests", "cargo", &["test", "--quiet", "--package", "e2e"])
+    }
+}
+
+fn step(what: &str, program: &str, arguments: &[&str]) -> Result<()> {
+    println!("==> {what}: {program} {}", arguments.join(" "));
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    if !status.success() {
+        bail!("{what} failed; to repeat only this: {program} {}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// A step for a tool that the Rust toolchain does not bring: left out, and said, where it is missing.
+fn optional(what: &str, tool: &str, program: &str, arguments: &[&str]) -> Result<()> {
+    if has(tool) {
+        return step(what, program, arguments);
+    }
+    println!("==> {what}: left out, {tool} is not installed");
+    Ok(())
+}
+
+fn has(tool: &str) -> bool {
+    Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
