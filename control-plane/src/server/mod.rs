@@ -1,1 +1,10 @@
-//! x
+//! Listens: TLS by our own acceptor, then every service behind the gate. `tls` is certificates and their reload, `listener` the
+//! accept loop, `run` puts everything together and takes it apart again.
+
+mod listener;
+mod run;
+mod tls;
+
+pub use listener::{Connection, listen};
+pub use run::run;
+pub use tls::Certificates;

@@ -1,0 +1,56 @@
+//! Who may call what: one table, deny by default. A method without a row is denied to everyone, and a test fails.
+
+/// What a caller is, by its certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything in its tenant.
+    SuperAdmin,
+    /// Looks; later: single users.
+    HelpDesk,
+    /// Looks.
+    Auditor,
+    /// Licenses, over all tenants.
+    Operator,
+    /// An identity router.
+    Router,
+}
+
+use Role::{Auditor, HelpDesk, Operator, Router, SuperAdmin};
+
+const LOOK: &[Role] = &[SuperAdmin, HelpDesk, Auditor];
+const PEOPLE: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator];
+const ALL: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Router];
+
+/// Full method path and the roles that may call it.
+pub const TABLE: &[(&str, &[Role])] = &[
+    ("/rollcall.admin.v1.IdentitySourceService/CreateIdentitySource", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentitySourceService/GetIdentitySource", LOOK),
+    ("/rollcall.admin.v1.IdentitySourceService/ListIdentitySources", LOOK),
+    ("/rollcall.admin.v1.IdentitySourceService/UpdateIdentitySource", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentitySourceService/DeleteIdentitySource", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentitySourceService/PublishIdentitySource", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentitySourceService/TestConnection", &[SuperAdmin]),
+    ("/rollcall.admin.v1.SyncJobService/StartSync", &[SuperAdmin]),
+    ("/rollcall.admin.v1.SyncJobService/StopSync", &[SuperAdmin]),
+    ("/rollcall.admin.v1.SyncJobService/GetSyncJob", LOOK),
+    ("/rollcall.admin.v1.SyncJobService/ListSyncJobs", LOOK),
+    ("/rollcall.admin.v1.SyncJobService/WatchSyncJob", LOOK),
+    ("/rollcall.admin.v1.SyncJobService/ListSyncJobDetails", LOOK),
+    ("/rollcall.admin.v1.UserService/GetUser", LOOK),
+    ("/rollcall.admin.v1.UserService/ListUsers", LOOK),
+    ("/rollcall.admin.v1.LicenseService/GetLicense", PEOPLE),
+    ("/rollcall.admin.v1.LicenseService/UpdateLicense", &[Operator]),
+    ("/rollcall.admin.v1.IdentityRouterService/ListIdentityRouters", LOOK),
+    ("/rollcall.router.v1.RouterService/Session", &[Router]),
+    ("/rollcall.router.v1.RouterService/Upload", &[Router]),
+    ("/grpc.health.v1.Health/Check", ALL),
+    ("/grpc.health.v1.Health/Watch", ALL),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PEOPLE),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PEOPLE),
+];
+
+/// The roles that may call a method; none for one that is not in the table.
+#[must_use]
+pub fn allowed(path: &str) -> &'static [Role] {
+    TABLE.iter().find(|(method, _)| *method == path).map_or(&[], |(_, roles)| roles)
+}

@@ -1,0 +1,127 @@
+//! Sync jobs and their details, outwards. Enums of both sides have the same numbers.
+
+use rollcall_proto::admin::v1 as proto;
+
+use super::{small, timestamp};
+use crate::api::names;
+use crate::model::{Counts, Detail, SyncJob, TenantId};
+
+pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
+    let SyncJob {
+        number: _,
+        id,
+        tenant,
+        tenant_no: _,
+        source,
+        source_no: _,
+        state,
+        phase,
+        counts,
+        expected,
+        failure,
+        withheld,
+        revision,
+        router,
+        epoch,
+        started_by,
+        stopped_by,
+        created_at,
+        started_at,
+        ended_at,
+    } = job;
+    proto::SyncJob {
+        name: names::job_name(&tenant, &source, id),
+        state: i32::from(state.number()),
+        phase: phase.map_or(0, |phase| i32::from(phase.number())),
+        counts: Some(self::counts(counts, expected)),
+        error: failure.map(|failure| proto::SyncError {
+            reason: i32::from(failure.reason.number()),
+            message: failure.message,
+        }),
+        source_revision: revision,
+        identity_router: router.map_or_else(String::new, |router| names::router_name(&tenant, router.as_str())),
+        attempt: small(epoch),
+        started_by,
+        stopped_by,
+        create_time: Some(timestamp(created_at)),
+        start_time: started_at.map(timestamp),
+        end_time: ended_at.map(timestamp),
+        withheld_disables: withheld
+            .map(|withheld| proto::WithheldDisables { message: withheld.message, user_count: small(withheld.users) }),
+    }
+}
+
+fn counts(counts: Counts, expected: i64) -> proto::SyncCounts {
+    let read = counts.read();
+    let Counts { added, updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting } =
+        counts;
+    let count = |number| Some(small(number));
+    proto::SyncCounts {
+        read: count(read),
+        added: count(added),
+        updated: count(updated),
+        unchanged: count(unchanged),
+        disabled: count(disabled),
+        not_synchronized: count(not_synchronized),
+        reenabled: count(reenabled),
+        disabled_in_directory: count(disabled_in_directory),
+        waiting: count(waiting),
+        expected: count(expected),
+    }
+}
+
+pub(in crate::api) fn detail(tenant: &TenantId, detail: Detail) -> proto::SyncJobDetail {
+    let Detail { category, user, user_name, mail, id, reason, message } = detail;
+    proto::SyncJobDetail {
+        category: i32::from(category.number()),
+        user: user.map_or_else(String::new, |user| names::user_name(tenant, user)),
+        user_name,
+        mail,
+        immutable_id: id.map_or_else(String::new, |id| id.text()),
+        reason: reason.map_or(0, |reason| i32::from(reason.number())),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_proto::admin::v1 as proto;
+
+    use crate::model::{Category, FailureReason, JobState, NotSynchronizedReason, Phase};
+
+    /// Names without prefix, capitals and underscores.
+    fn plain(name: &str) -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    }
+
+    #[test]
+    fn every_reason_has_the_same_number_and_name_in_the_api() {
+        for reason in FailureReason::ALL {
+            let there = proto::FailureReason::try_from(i32::from(reason.number())).expect("a reason of this number");
+            assert_eq!(plain(there.as_str_name().trim_start_matches("FAILURE_REASON")), plain(&format!("{reason:?}")));
+        }
+        assert!(proto::FailureReason::try_from(i32::try_from(FailureReason::ALL.len()).expect("few") + 1).is_err());
+        for reason in NotSynchronizedReason::ALL {
+            let there = proto::NotSynchronizedReason::try_from(i32::from(reason.number())).expect("a reason of this number");
+            let name = there.as_str_name().trim_start_matches("NOT_SYNCHRONIZED_REASON");
+            assert_eq!(plain(name), plain(&format!("{reason:?}")));
+        }
+        assert!(proto::NotSynchronizedReason::try_from(i32::try_from(NotSynchronizedReason::ALL.len()).expect("few") + 1).is_err());
+    }
+
+    #[test]
+    fn every_state_has_the_same_number_and_name_in_the_api() {
+        for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Stopped, JobState::Failed] {
+            let there = proto::sync_job::State::try_from(i32::from(state.number())).expect("a state");
+            assert_eq!(plain(there.as_str_name()), plain(&format!("{state:?}")));
+        }
+        for phase in [Phase::Reading, Phase::Reconciling] {
+            let there = proto::sync_job::Phase::try_from(i32::from(phase.number())).expect("a phase");
+            assert_eq!(plain(there.as_str_name()), plain(&format!("{phase:?}")));
+        }
+        for category in [Category::Added, Category::Updated, Category::Disabled, Category::NotSynchronized] {
+            let there = proto::sync_job_detail::Category::try_from(i32::from(category.number())).expect("a category");
+            assert_eq!(plain(there.as_str_name()), plain(&format!("{category:?}")));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Messages to and from the words of the domain. What comes in is taken apart by field name, so that a new field is a compile error
+//! until someone decides what it means.
+
+mod job;
+mod settings;
+mod source;
+mod user;
+
+use prost_types::Timestamp as ProtoTimestamp;
+
+use crate::model::Timestamp;
+
+pub(super) use job::{detail, job};
+pub(super) use settings::settings;
+pub use settings::settings_to_proto;
+pub(super) use source::{merge, source};
+pub(super) use user::user;
+
+pub(super) fn timestamp(at: Timestamp) -> ProtoTimestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    ProtoTimestamp { seconds: at.0.div_euclid(1_000_000), nanos }
+}
+
+/// A count as the API has it: 32 bits print as a number.
+pub(super) fn small(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,79 @@
+//! Identity sources outwards, and changes by field mask (AIP-161).
+
+use rollcall_proto::admin::v1 as proto;
+
+use super::{settings_to_proto, timestamp};
+use crate::api::names;
+use crate::model::{IdentitySource, TenantId};
+
+pub(in crate::api) fn source(tenant: &TenantId, source: IdentitySource) -> proto::IdentitySource {
+    let IdentitySource {
+        id,
+        display_name,
+        version,
+        draft,
+        published,
+        published_revision,
+        created_at,
+        updated_at,
+        published_at,
+    } = source;
+    let state = match &published {
+        None => proto::identity_source::State::Unpublished,
+        Some(published) if *published == draft => proto::identity_source::State::Published,
+        Some(_) => proto::identity_source::State::ChangesPending,
+    };
+    proto::IdentitySource {
+        name: names::source_name(tenant, &id),
+        display_name,
+        etag: version.to_string(),
+        state: state.into(),
+        draft: Some(settings_to_proto(tenant, &draft)),
+        published: published.map(|published| settings_to_proto(tenant, &published)),
+        published_revision,
+        create_time: Some(timestamp(created_at)),
+        update_time: Some(timestamp(updated_at)),
+        publish_time: published_at.map(timestamp),
+    }
+}
+
+macro_rules! take {
+    ($path:expr, $to:expr, $from:expr, $prefix:literal, [$($field:ident),+ $(,)?]) => {
+        match $path {
+            $(concat!($prefix, stringify!($field)) => { $to.$field = $from.$field.clone(); true })+
+            _ => false,
+        }
+    };
+}
+
+/// Takes the masked fields over into `to`; false for a path that is none.
+pub(in crate::api) fn merge(to: &mut proto::IdentitySource, from: &proto::IdentitySource, path: &str) -> bool {
+    if take!(path, to, from, "", [display_name, draft]) {
+        return true;
+    }
+    let given = from.draft.clone().unwrap_or_default();
+    let draft = to.draft.get_or_insert_default();
+    if take!(
+        path, draft, given, "draft.",
+        [
+            directory_servers, credential, roots, scope, object_class, extra_filter, page_size, mapping, sync_limit,
+            disable_guard, identity_routers,
+        ]
+    ) {
+        return true;
+    }
+    let given_guard = given.disable_guard.unwrap_or_default();
+    let given = given.mapping.unwrap_or_default();
+    let mapping = draft.mapping.get_or_insert_default();
+    if take!(
+        path, mapping, given, "draft.mapping.",
+        [
+            immutable_id, immutable_id_format, user_name, mail, mail_optional, first_name, last_name, display_name, phone,
+            disabled, policy_attributes,
+        ]
+    ) {
+        return true;
+    }
+    let guard = draft.disable_guard.get_or_insert_default();
+    take!(path, guard, given_guard, "draft.disable_guard.", [max_users, max_percent])
+}

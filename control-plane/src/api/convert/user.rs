@@ -1,0 +1,52 @@
+//! Users, outwards.
+
+use std::collections::BTreeMap;
+
+use rollcall_proto::admin::v1 as proto;
+
+use super::timestamp;
+use crate::api::names;
+use crate::model::{Status, TenantId, User, UserValues};
+
+pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
+    let User { number, source, id, values, status, disabled_at, created_at, updated_at } = user;
+    let UserValues {
+        user_name,
+        mail,
+        first_name,
+        last_name,
+        display_name,
+        phone,
+        distinguished_name,
+        policy_attributes,
+    } = values;
+    let attributes: BTreeMap<String, Vec<String>> = serde_json::from_str(&policy_attributes).unwrap_or_default();
+    let (status, reason) = match status {
+        Status::Enabled => (proto::user::Status::Enabled, proto::user::DisabledReason::Unspecified),
+        Status::DisabledInDirectory => {
+            (proto::user::Status::Disabled, proto::user::DisabledReason::DisabledInDirectory)
+        }
+        Status::OutOfScope => (proto::user::Status::Disabled, proto::user::DisabledReason::OutOfScope),
+    };
+    proto::User {
+        name: names::user_name(tenant, number),
+        identity_source: names::source_name(tenant, &source),
+        immutable_id: id.text(),
+        user_name,
+        mail,
+        first_name,
+        last_name,
+        display_name,
+        phone,
+        distinguished_name,
+        policy_attributes: attributes
+            .into_iter()
+            .map(|(name, values)| (name, proto::AttributeValues { values }))
+            .collect(),
+        status: status.into(),
+        disabled_reason: reason.into(),
+        disable_time: disabled_at.map(timestamp),
+        create_time: Some(timestamp(created_at)),
+        update_time: Some(timestamp(updated_at)),
+    }
+}

@@ -1,0 +1,182 @@
+//! IdentitySourceService: settings with draft and published revision, Test Connection.
+
+use rollcall_proto::admin::v1 as proto;
+use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceService;
+use tonic::{Request, Response, Status};
+
+use super::page::Page;
+use super::{Api, caller, convert, names, status};
+use crate::ca::is_id;
+use crate::model::{IdentitySource, SourceId, TenantId};
+use crate::store::SourceChange;
+
+/// Most identity sources of a tenant.
+const MOST: i64 = 30;
+const DISPLAY_NAME: usize = 100;
+
+/// Serves IdentitySourceService.
+pub struct IdentitySources(Api);
+
+impl IdentitySources {
+    /// A service over these parts.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self(api)
+    }
+
+    async fn get(&self, tenant: &TenantId, source: &SourceId) -> Result<IdentitySource, Status> {
+        self.0.store.source(tenant, source).await.map_err(status::store)
+    }
+}
+
+/// Checks what is to be stored.
+fn change(tenant: &TenantId, source: proto::IdentitySource, more: Vec<(String, String)>) -> Result<SourceChange, Status> {
+    let mut violations = more;
+    if source.display_name.chars().count() > DISPLAY_NAME || source.display_name.chars().any(char::is_control) {
+        let why = format!("must be text of at most {DISPLAY_NAME} characters");
+        violations.push(("identity_source.display_name".to_owned(), why));
+    }
+    match convert::settings(tenant, "identity_source.draft", source.draft.unwrap_or_default()) {
+        Ok(draft) if violations.is_empty() => Ok(SourceChange { display_name: source.display_name, draft }),
+        Ok(_) => Err(status::invalid(violations)),
+        Err(wrong) => {
+            violations.extend(wrong);
+            Err(status::invalid(violations))
+        }
+    }
+}
+
+fn version(etag: &str) -> Result<Option<i64>, Status> {
+    match etag {
+        "" => Ok(None),
+        etag => etag.parse().map(Some).map_err(|_| status::store(crate::store::StoreError::VersionMismatch)),
+    }
+}
+
+#[tonic::async_trait]
+impl IdentitySourceService for IdentitySources {
+    async fn create_identity_source(
+        &self,
+        request: Request<proto::CreateIdentitySourceRequest>,
+    ) -> Result<Response<proto::IdentitySource>, Status> {
+        let message = request.get_ref().clone();
+        let tenant = names::tenant("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let mut wrong = Vec::new();
+        if !is_id(&message.identity_source_id) {
+            let why = "must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter and not ending with a hyphen";
+            wrong.push(("identity_source_id".to_owned(), why.to_owned()));
+        }
+        let change = change(&tenant, message.identity_source.unwrap_or_default(), wrong)?;
+        let id = SourceId(message.identity_source_id);
+        let now = self.0.clock.now();
+        let source = self.0.store.create_source(&tenant, &id, change, MOST, now).await.map_err(status::store)?;
+        Ok(Response::new(convert::source(&tenant, source)))
+    }
+
+    async fn get_identity_source(
+        &self,
+        request: Request<proto::GetIdentitySourceRequest>,
+    ) -> Result<Response<proto::IdentitySource>, Status> {
+        let (tenant, source) = names::source("name", &request.get_ref().name)?;
+        caller(&request, &tenant)?;
+        Ok(Response::new(convert::source(&tenant, self.get(&tenant, &source).await?)))
+    }
+
+    async fn list_identity_sources(
+        &self,
+        request: Request<proto::ListIdentitySourcesRequest>,
+    ) -> Result<Response<proto::ListIdentitySourcesResponse>, Status> {
+        let message = request.get_ref();
+        let tenant = names::tenant("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let page = Page::new(message.page_size, &message.page_token, &["sources", &message.parent])?;
+        let after = page.after::<String>().map(SourceId);
+        let mut sources =
+            self.0.store.list_sources(&tenant, after.as_ref(), page.fetch()).await.map_err(status::store)?;
+        let next_page_token = page.cut(&mut sources, |source| source.id.0.clone());
+        let identity_sources = sources.into_iter().map(|source| convert::source(&tenant, source)).collect();
+        Ok(Response::new(proto::ListIdentitySourcesResponse { identity_sources, next_page_token }))
+    }
+
+    async fn update_identity_source(
+        &self,
+        request: Request<proto::UpdateIdentitySourceRequest>,
+    ) -> Result<Response<proto::IdentitySource>, Status> {
+        let proto::UpdateIdentitySourceRequest { identity_source, update_mask } = request.get_ref().clone();
+        let given = identity_source.unwrap_or_default();
+        let (tenant, id) = names::source("identity_source.name", &given.name)?;
+        caller(&request, &tenant)?;
+        let current = self.get(&tenant, &id).await?;
+        let version = version(&given.etag)?.unwrap_or(current.version);
+        let mut merged = convert::source(&tenant, current);
+        let paths = update_mask.map(|mask| mask.paths).unwrap_or_else(|| {
+            let filled = [("display_name", !given.display_name.is_empty()), ("draft", given.draft.is_some())];
+            filled.into_iter().filter(|(_, filled)| *filled).map(|(path, _)| path.to_owned()).collect()
+        });
+        let mut wrong = Vec::new();
+        for path in &paths {
+            if !convert::merge(&mut merged, &given, path) {
+                let why = format!("has {path}; display_name, draft and parts such as draft.roots and draft.mapping.mail can be changed");
+                wrong.push(("update_mask".to_owned(), why));
+            }
+        }
+        let change = change(&tenant, merged, wrong)?;
+        let now = self.0.clock.now();
+        let source = self.0.store.update_source(&tenant, &id, version, change, now).await.map_err(status::store)?;
+        Ok(Response::new(convert::source(&tenant, source)))
+    }
+
+    async fn delete_identity_source(
+        &self,
+        request: Request<proto::DeleteIdentitySourceRequest>,
+    ) -> Result<Response<()>, Status> {
+        let message = request.get_ref();
+        let (tenant, source) = names::source("name", &message.name)?;
+        caller(&request, &tenant)?;
+        let now = self.0.clock.now();
+        let deleted = self.0.store.delete_source(&tenant, &source, message.force, now).await;
+        deleted.map_err(|error| match status::of_store(error, |id| names::job_name(&tenant, &source, id)) {
+            // The call is not an attempt to create anything: a job in the way is a state.
+            busy if busy.code() == tonic::Code::AlreadyExists => {
+                status::error(tonic::Code::FailedPrecondition, "SYNC_JOB_RUNNING", busy.message(), &[])
+            }
+            other => other,
+        })?;
+        Ok(Response::new(()))
+    }
+
+    async fn publish_identity_source(
+        &self,
+        request: Request<proto::PublishIdentitySourceRequest>,
+    ) -> Result<Response<proto::IdentitySource>, Status> {
+        let message = request.get_ref();
+        let (tenant, source) = names::source("name", &message.name)?;
+        caller(&request, &tenant)?;
+        let (version, now) = (version(&message.etag)?, self.0.clock.now());
+        let source = self.0.store.publish_source(&tenant, &source, version, now).await.map_err(status::store)?;
+        tracing::info!(%tenant, source = %source.id, revision = source.published_revision, "identity source published");
+        Ok(Response::new(convert::source(&tenant, source)))
+    }
+
+    async fn test_connection(
+        &self,
+        request: Request<proto::TestConnectionRequest>,
+    ) -> Result<Response<proto::TestConnectionResponse>, Status> {
+        let message = request.get_ref();
+        let (tenant, id) = names::source("name", &message.name)?;
+        caller(&request, &tenant)?;
+        let source = self.get(&tenant, &id).await?;
+        let router = match message.identity_router.as_str() {
+            "" => None,
+            name => Some(names::router_of(&tenant, name).ok_or_else(|| status::not_found("identity router"))?),
+        };
+        let test = self.0.jobs.test_connection(&tenant, source.draft, router).await;
+        let test = test.map_err(|error| status::of_jobs(error, |id| id.to_string()))?;
+        Ok(Response::new(proto::TestConnectionResponse {
+            identity_router: names::router_name(&tenant, test.router.as_str()),
+            passed: test.servers.iter().any(|server| server.error.is_empty() && server.roots_found),
+            servers: test.servers,
+        }))
+    }
+}

@@ -1,0 +1,112 @@
+//! Resource names (AIP-122). What a list prints, the other calls accept.
+
+use tonic::Status;
+use uuid::Uuid;
+
+use super::status;
+use crate::ca::is_id;
+use crate::model::{RouterId, SourceId, TenantId, UserNo};
+
+/// `tenants/{tenant}`.
+pub(super) fn tenant(field: &str, name: &str) -> Result<TenantId, Status> {
+    match parts(name)[..] {
+        ["tenants", tenant] if is_id(tenant) => Ok(TenantId::from(tenant)),
+        _ => Err(malformed(field, "tenants/{tenant}")),
+    }
+}
+
+/// `tenants/{tenant}/identitySources/{identity_source}`.
+pub(super) fn source(field: &str, name: &str) -> Result<(TenantId, SourceId), Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "identitySources", source] if is_id(tenant) && is_id(source) => {
+            Ok((TenantId::from(tenant), SourceId::from(source)))
+        }
+        _ => Err(malformed(field, "tenants/{tenant}/identitySources/{identity_source}")),
+    }
+}
+
+/// `tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job}`; no id for `latest`.
+pub(super) fn job(field: &str, name: &str) -> Result<(TenantId, SourceId, Option<Uuid>), Status> {
+    let pattern = || malformed(field, "tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job or latest}");
+    let (parent, id) = name.split_once("/syncJobs/").ok_or_else(pattern)?;
+    let (tenant, source) = source(field, parent).map_err(|_| pattern())?;
+    match id {
+        "latest" => Ok((tenant, source, None)),
+        id => Ok((tenant, source, Some(Uuid::try_parse(id).map_err(|_| pattern())?))),
+    }
+}
+
+/// `tenants/{tenant}/users/{number}`.
+pub(super) fn user(field: &str, name: &str) -> Result<(TenantId, UserNo), Status> {
+    let pattern = || malformed(field, "tenants/{tenant}/users/{number}");
+    match parts(name)[..] {
+        ["tenants", tenant, "users", number] if is_id(tenant) => {
+            let number = number.parse().ok().filter(|number| *number > 0).ok_or_else(pattern)?;
+            Ok((TenantId::from(tenant), UserNo(number)))
+        }
+        _ => Err(pattern()),
+    }
+}
+
+/// `tenants/{tenant}/license`.
+pub(super) fn license(field: &str, name: &str) -> Result<TenantId, Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "license"] if is_id(tenant) => Ok(TenantId::from(tenant)),
+        _ => Err(malformed(field, "tenants/{tenant}/license")),
+    }
+}
+
+/// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
+pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
+    match parts(name)[..] {
+        ["tenants", of, "identityRouters", router] if of == tenant.as_str() && is_id(router) => Some(RouterId::from(router)),
+        _ => None,
+    }
+}
+
+pub(super) fn source_name(tenant: &TenantId, source: &SourceId) -> String {
+    format!("tenants/{tenant}/identitySources/{source}")
+}
+
+pub(super) fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
+    format!("tenants/{tenant}/identitySources/{source}/syncJobs/{job}")
+}
+
+pub(super) fn user_name(tenant: &TenantId, user: UserNo) -> String {
+    format!("tenants/{tenant}/users/{user}")
+}
+
+pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {
+    format!("tenants/{tenant}/identityRouters/{router}")
+}
+
+fn parts(name: &str) -> Vec<&str> {
+    name.split('/').collect()
+}
+
+fn malformed(field: &str, pattern: &str) -> Status {
+    status::invalid(vec![(field.to_owned(), format!("must be a resource name of the form {pattern}"))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_parsed_to_what_it_was_made_of() {
+        let (tenant, source_id, id) = (TenantId::from("acme"), SourceId::from("hq"), Uuid::now_v7());
+        assert_eq!(source("name", &source_name(&tenant, &source_id)).expect("a source"), (tenant.clone(), source_id.clone()));
+        assert_eq!(job("name", &job_name(&tenant, &source_id, id)).expect("a job").2, Some(id));
+        assert_eq!(job("name", "tenants/acme/identitySources/hq/syncJobs/latest").expect("a job").2, None);
+        assert_eq!(user("name", &user_name(&tenant, UserNo(7))).expect("a user").1, UserNo(7));
+    }
+
+    #[test]
+    fn names_that_could_mean_something_else_are_refused() {
+        for name in ["", "acme", "tenants/", "tenants/../x", "tenants/ACME", "tenants/a%2eb", "tenants/a/b", "/tenants/a"] {
+            assert!(tenant("parent", name).is_err(), "{name}");
+        }
+        assert!(user("name", "tenants/acme/users/-1").is_err());
+        assert!(router_of(&TenantId::from("acme"), "tenants/globex/identityRouters/r").is_none());
+    }
+}

@@ -1,0 +1,133 @@
+//! Errors of the domain as gRPC errors (AIP-193): a code, a reason for programs, and a message that alone says what to do next. The only
+//! place that knows both sides.
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+use uuid::Uuid;
+
+use crate::jobs::JobsError;
+use crate::store::StoreError;
+
+/// Domain of every reason.
+const DOMAIN: &str = "rollcall.dev";
+
+/// An error with a reason.
+pub(super) fn error(code: Code, reason: &str, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+    let metadata: std::collections::HashMap<String, String> =
+        metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
+}
+
+/// Wrong fields, all at once: field path and what is wrong.
+pub(super) fn invalid(violations: Vec<(String, String)>) -> Status {
+    let message = violations.iter().map(|(field, why)| format!("{field} {why}")).collect::<Vec<_>>().join("; ");
+    let mut details = ErrorDetails::with_error_info("INVALID_ARGUMENT", DOMAIN, std::collections::HashMap::new());
+    for (field, why) in violations {
+        details.add_bad_request_violation(field, why);
+    }
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// Something that does not exist, or that the caller must not know of.
+pub(super) fn not_found(what: &str) -> Status {
+    error(Code::NotFound, "NOT_FOUND", format!("There is no such {what}. The List calls say what there is."), &[])
+}
+
+/// An error of the store. `job` makes a job's name of its id, where one is running.
+pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Status {
+    match failure {
+        StoreError::NotFound(what) => not_found(what),
+        StoreError::AlreadyExists(_) => error(
+            Code::AlreadyExists,
+            "IDENTITY_SOURCE_EXISTS",
+            "There is an identity source with this id. Choose another id, or update the source.",
+            &[],
+        ),
+        StoreError::VersionMismatch => error(
+            Code::Aborted,
+            "ETAG_MISMATCH",
+            "Someone else changed the identity source meanwhile. Get it again and repeat the change with its new etag.",
+            &[],
+        ),
+        StoreError::JobRunning(id) => error(
+            Code::AlreadyExists,
+            "SYNC_JOB_RUNNING",
+            format!("{} is running. Wait for its end with WatchSyncJob, or end it with StopSync.", job(id)),
+            &[("sync_job", job(id))],
+        ),
+        StoreError::SourceHasUsers => error(
+            Code::FailedPrecondition,
+            "IDENTITY_SOURCE_HAS_USERS",
+            "The identity source has users. Set force to delete them with it.",
+            &[],
+        ),
+        StoreError::SourceNotPublished => error(
+            Code::FailedPrecondition,
+            "SOURCE_NOT_PUBLISHED",
+            "The identity source was never published. Call PublishIdentitySource, then synchronize.",
+            &[],
+        ),
+        StoreError::TooMany(most) => error(
+            Code::ResourceExhausted,
+            "TOO_MANY_IDENTITY_SOURCES",
+            format!("The tenant has {most} identity sources, which is the most possible. Delete one first."),
+            &[],
+        ),
+        StoreError::DetailsReplaced => error(
+            Code::NotFound,
+            "SYNC_JOB_DETAILS_REPLACED",
+            "The details of this job were replaced by a later sync of its source. Ask for those of syncJobs/latest.",
+            &[],
+        ),
+        StoreError::Fenced | StoreError::ConfigChanged => {
+            error(Code::Aborted, "SYNC_JOB_ENDED", "The job has ended or was taken over. Get it again.", &[])
+        }
+        failure @ StoreError::Unavailable(_) => {
+            tracing::warn!(error = &failure as &dyn std::error::Error, "the database is not available");
+            error(Code::Unavailable, "DATABASE_UNAVAILABLE", "The database does not answer. Try again in a moment.", &[])
+        }
+        failure @ StoreError::Broken(_) => internal(&failure),
+    }
+}
+
+/// A fault of ours: the cause is for the log, an id to find it there is for the caller.
+fn internal(failure: &StoreError) -> Status {
+    let id = Uuid::now_v7();
+    tracing::error!(%id, error = failure as &dyn std::error::Error, "a call failed");
+    error(
+        Code::Internal,
+        "INTERNAL",
+        format!("A fault of the control plane; its log has the cause under {id}."),
+        &[("id", id.to_string())],
+    )
+}
+
+/// An error of the store where no job's name can occur.
+pub(super) fn store(failure: StoreError) -> Status {
+    of_store(failure, |id| id.to_string())
+}
+
+/// An error of the jobs.
+pub(super) fn of_jobs(failure: JobsError, job: impl Fn(Uuid) -> String) -> Status {
+    match failure {
+        JobsError::Store(failure) => of_store(failure, job),
+        JobsError::NoRouter => error(
+            Code::FailedPrecondition,
+            "NO_IDENTITY_ROUTER",
+            "The tenant has no identity router. Issue a certificate for one, start router-agent on the premises, then try again.",
+            &[],
+        ),
+        JobsError::NoRouterConnected => error(
+            Code::FailedPrecondition,
+            "NO_IDENTITY_ROUTER_CONNECTED",
+            "No identity router that may read this source is connected. Start router-agent on the premises; ListIdentityRouters shows when it is.",
+            &[],
+        ),
+        JobsError::TestTimedOut => error(
+            Code::DeadlineExceeded,
+            "TEST_TIMED_OUT",
+            "The identity router did not finish the test in time. Look at its log, then try again.",
+            &[],
+        ),
+    }
+}

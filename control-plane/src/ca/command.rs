@@ -1,0 +1,131 @@
+//! `control-plane ca …`: makes the authority and issues certificates from the command line.
+#![expect(clippy::print_stdout, reason = "this command talks to a person")]
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use super::issue::with_ending;
+use super::{Authority, Subject};
+
+/// Commands of the certificate authority.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Makes a new authority.
+    Init {
+        /// Folder for ca.pem and ca.key; keep ca.key off every other machine.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Name of this installation in every certificate.
+        #[arg(long, default_value = "rollcall")]
+        trust_domain: String,
+    },
+    /// Issues the control plane's own certificate.
+    IssueServer {
+        #[command(flatten)]
+        common: Common,
+        /// Host name or address that clients connect to; may be given more than once.
+        #[arg(long, required = true)]
+        host: Vec<String>,
+    },
+    /// Issues an administrator's certificate.
+    IssueAdmin {
+        #[command(flatten)]
+        common: Common,
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+        /// Name of the administrator.
+        #[arg(long)]
+        name: String,
+        /// What the administrator may do.
+        #[arg(long)]
+        role: AdminRole,
+    },
+    /// Issues an operator's certificate: tenants and licenses.
+    IssueOperator {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the operator.
+        #[arg(long)]
+        name: String,
+    },
+    /// Issues an identity router's certificate.
+    IssueRouter {
+        #[command(flatten)]
+        common: Common,
+        /// The tenant.
+        #[arg(long)]
+        tenant: String,
+        /// Name of the identity router.
+        #[arg(long)]
+        name: String,
+    },
+}
+
+/// What every certificate needs.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// Folder of the authority.
+    #[arg(long)]
+    dir: PathBuf,
+    /// Where to write: OUT.pem and OUT.key, which must not exist.
+    #[arg(long)]
+    out: PathBuf,
+    /// Days that the certificate is valid. Default: 30 for servers and routers, 7 for people.
+    #[arg(long)]
+    days: Option<i64>,
+    /// Instead of --days: the end, such as 2030-01-01T00:00:00Z.
+    #[arg(long, conflicts_with = "days")]
+    not_after: Option<String>,
+}
+
+/// Roles of administrators.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum AdminRole {
+    /// Everything.
+    SuperAdmin,
+    /// Looks.
+    HelpDesk,
+    /// Looks.
+    Auditor,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// If nothing was issued; the message says why.
+pub fn run(command: CaCommand) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
+    let texts = |parts: &[&str]| Subject::Client(parts.iter().map(|part| (*part).to_owned()).collect());
+    let (common, subject, days) = match command {
+        CaCommand::Init { dir, trust_domain } => {
+            Authority::init(&dir, &trust_domain, now)?;
+            println!("wrote {} and ca.key; issue the server's certificate next", dir.join("ca.pem").display());
+            return Ok(());
+        }
+        CaCommand::IssueServer { common, host } => (common, Subject::Server(host), 30),
+        CaCommand::IssueOperator { common, name } => (common, texts(&["operator", &name]), 7),
+        CaCommand::IssueRouter { common, tenant, name } => (common, texts(&["tenant", &tenant, "router", &name]), 30),
+        CaCommand::IssueAdmin { common, tenant, name, role } => {
+            let role = match role {
+                AdminRole::SuperAdmin => "super-admin",
+                AdminRole::HelpDesk => "help-desk",
+                AdminRole::Auditor => "auditor",
+            };
+            (common, texts(&["tenant", &tenant, "admin", &name, role]), 7)
+        }
+    };
+    let not_after = match &common.not_after {
+        Some(end) => OffsetDateTime::parse(end, &Rfc3339).context("--not-after must look like 2030-01-01T00:00:00Z")?,
+        None => now + Duration::days(common.days.unwrap_or(days)),
+    };
+    let authority = Authority::open(&common.dir).context("cannot open the authority; make one with `control-plane ca init`")?;
+    authority.issue(&subject, now, not_after, &common.out)?;
+    let until = not_after.format(&Rfc3339).unwrap_or_default();
+    println!("wrote {} and .key, valid until {until}", with_ending(&common.out, "pem").display());
+    Ok(())
+}

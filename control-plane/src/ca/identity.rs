@@ -1,0 +1,153 @@
+//! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
+//!
+//! `rollcall://{trust domain}/operator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`, `…/tenant/{tenant}/router/{name}`
+
+use std::fmt;
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::is_id;
+use crate::api::authz::Role;
+use crate::model::{RouterId, TenantId, Timestamp};
+
+/// A caller, by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Runs the service.
+    Operator {
+        /// Name.
+        name: String,
+    },
+    /// An administrator of one tenant.
+    Admin {
+        /// The tenant.
+        tenant: TenantId,
+        /// Name.
+        name: String,
+        /// What the administrator may do.
+        role: Role,
+    },
+    /// An identity router of one tenant.
+    Router {
+        /// The tenant.
+        tenant: TenantId,
+        /// The router.
+        router: RouterId,
+        /// Until when its certificate is valid.
+        certificate_expires: Timestamp,
+    },
+}
+
+/// Why a certificate names nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Not a certificate.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// None, or more than one URI name.
+    #[error("the certificate must have exactly one URI name")]
+    Names,
+    /// A URI of nobody's.
+    #[error("the certificate's URI name is not one of ours")]
+    Uri,
+}
+
+impl Caller {
+    /// The holder of a certificate, and until when it is valid.
+    ///
+    /// # Errors
+    /// If it names nobody.
+    pub fn from_certificate(der: &[u8]) -> Result<(Self, Timestamp), IdentityError> {
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_| IdentityError::Unreadable)?;
+        let expires = Timestamp(parsed.validity().not_after.timestamp().saturating_mul(1_000_000));
+        let der = CertificateDer::from(der);
+        let certificate = webpki::EndEntityCert::try_from(&der).map_err(|_| IdentityError::Unreadable)?;
+        let mut names = certificate.valid_uri_names();
+        let (Some(uri), None) = (names.next(), names.next()) else { return Err(IdentityError::Names) };
+        Self::from_uri(uri, expires).map(|caller| (caller, expires))
+    }
+
+    fn from_uri(uri: &str, certificate_expires: Timestamp) -> Result<Self, IdentityError> {
+        let rest = uri.strip_prefix("rollcall://").ok_or(IdentityError::Uri)?;
+        let parts: Vec<&str> = rest.split('/').collect();
+        if !parts.iter().all(|part| is_id(part)) {
+            return Err(IdentityError::Uri);
+        }
+        match parts[..] {
+            [_, "operator", name] => Ok(Self::Operator { name: name.to_owned() }),
+            [_, "tenant", tenant, "router", router] => {
+                Ok(Self::Router { tenant: tenant.into(), router: router.into(), certificate_expires })
+            }
+            [_, "tenant", tenant, "admin", name, role] => {
+                let role = match role {
+                    "super-admin" => Role::SuperAdmin,
+                    "help-desk" => Role::HelpDesk,
+                    "auditor" => Role::Auditor,
+                    _ => return Err(IdentityError::Uri),
+                };
+                Ok(Self::Admin { tenant: tenant.into(), name: name.to_owned(), role })
+            }
+            _ => Err(IdentityError::Uri),
+        }
+    }
+
+    /// What the caller is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Operator { .. } => Role::Operator,
+            Self::Admin { role, .. } => *role,
+            Self::Router { .. } => Role::Router,
+        }
+    }
+
+    /// Whether something of this tenant exists for the caller.
+    #[must_use]
+    pub fn may_see(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::Operator { .. } => true,
+            Self::Admin { tenant: own, .. } | Self::Router { tenant: own, .. } => own == tenant,
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Operator { name } => write!(f, "operators/{name}"),
+            Self::Admin { name, .. } => write!(f, "admins/{name}"),
+            Self::Router { router, .. } => write!(f, "identityRouters/{router}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(uri: &str) -> Result<Caller, IdentityError> {
+        Caller::from_uri(uri, Timestamp(0))
+    }
+
+    #[test]
+    fn only_our_own_uris_name_someone() {
+        assert_eq!(parse("rollcall://rollcall/operator/ops").expect("an operator").to_string(), "operators/ops");
+        assert!(parse("rollcall://rollcall/tenant/acme/router/hq-1").is_ok());
+        assert_eq!(
+            parse("rollcall://rollcall/tenant/acme/admin/alice/super-admin").expect("an admin").role(),
+            Role::SuperAdmin
+        );
+        for uri in [
+            "spiffe://rollcall/operator/ops",
+            "rollcall://rollcall/operator/",
+            "rollcall://rollcall/operator/ops/",
+            "rollcall://rollcall/tenant/acme/admin/alice/root",
+            "rollcall://rollcall/tenant/../operator/ops",
+            "rollcall://rollcall/tenant/ACME/router/hq",
+            "rollcall://rollcall/tenant/acme%2f/router/hq",
+        ] {
+            assert_eq!(parse(uri), Err(IdentityError::Uri), "{uri}");
+        }
+    }
+}

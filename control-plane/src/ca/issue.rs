@@ -1,0 +1,155 @@
+//! Makes keys and certificates. Every certificate is put together from nothing: no field of it comes from whoever asks.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::is_id;
+
+/// Why nothing was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file cannot be read or written.
+    #[error("{}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificate library refused.
+    #[error("the certificate cannot be made")]
+    Certificate(#[from] rcgen::Error),
+    /// A name cannot be used.
+    #[error("{0:?} must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter")]
+    Name(String),
+    /// There is an authority.
+    #[error("{} has an authority already; choose another folder", .0.display())]
+    Exists(PathBuf),
+}
+
+/// Whom a certificate is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The control plane, by host names and addresses.
+    Server(Vec<String>),
+    /// A client, by the path of its URI name.
+    Client(Vec<String>),
+}
+
+/// An authority that can issue.
+pub struct Authority {
+    trust_domain: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+const CERTIFICATE: &str = "ca.pem";
+const KEY: &str = "ca.key";
+const TRUST_DOMAIN: &str = "trust-domain";
+
+impl Authority {
+    /// Makes a new authority in a folder that has none.
+    ///
+    /// # Errors
+    /// If there is one, or the folder cannot be written.
+    pub fn init(folder: &Path, trust_domain: &str, now: OffsetDateTime) -> Result<(), CaError> {
+        if !is_id(trust_domain) {
+            return Err(CaError::Name(trust_domain.to_owned()));
+        }
+        fs::create_dir_all(folder).map_err(|source| CaError::File { path: folder.to_owned(), source })?;
+        if folder.join(CERTIFICATE).exists() || folder.join(KEY).exists() {
+            return Err(CaError::Exists(folder.to_owned()));
+        }
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(&format!("Rollcall CA of {trust_domain}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = (now - Duration::minutes(5), now + Duration::days(3_650));
+        write(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
+        write(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
+        write(&folder.join(TRUST_DOMAIN), 0o644, trust_domain.as_bytes())
+    }
+
+    /// Opens the authority of a folder.
+    ///
+    /// # Errors
+    /// If there is none, or its files cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, CaError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
+        };
+        let key = KeyPair::from_pem(&read(KEY)?)?;
+        let issuer = Issuer::from_ca_cert_pem(&read(CERTIFICATE)?, key)?;
+        Ok(Self { trust_domain: read(TRUST_DOMAIN)?.trim().to_owned(), issuer })
+    }
+
+    /// Makes a key and a certificate for it: `{out}.key` and `{out}.pem`, neither of which may exist.
+    ///
+    /// # Errors
+    /// If a name cannot be used or a file not written.
+    pub fn issue(
+        &self,
+        subject: &Subject,
+        now: OffsetDateTime,
+        not_after: OffsetDateTime,
+        out: &Path,
+    ) -> Result<(), CaError> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        // Backdated for clocks that are a little behind; one that has ended already is still well-formed.
+        (params.not_before, params.not_after) = ((now - Duration::minutes(5)).min(not_after - Duration::minutes(5)), not_after);
+        match subject {
+            Subject::Server(hosts) => {
+                params.subject_alt_names = CertificateParams::new(hosts.clone())?.subject_alt_names;
+                params.distinguished_name = named("Rollcall control plane");
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            }
+            Subject::Client(path) => {
+                if let Some(wrong) = path.iter().find(|part| !is_id(part)) {
+                    return Err(CaError::Name(wrong.clone()));
+                }
+                let uri = format!("rollcall://{}/{}", self.trust_domain, path.join("/"));
+                params.distinguished_name = named(&path.join("/"));
+                params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into()?)];
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            }
+        }
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        write(&with_ending(out, "key"), 0o600, key.serialize_pem().as_bytes())?;
+        write(&with_ending(out, "pem"), 0o644, certificate.pem().as_bytes())
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+/// `a/b.c` and `pem` make `a/b.c.pem`.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// Writes a file that must not exist.
+fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CaError> {
+    let file = |source| CaError::File { path: path.to_owned(), source };
+    let mut open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(file)?;
+    open.write_all(bytes).and_then(|()| open.sync_all()).map_err(file)
+}
