@@ -20,6 +20,7 @@ pub mod router {
     }
 }
 
+pub use prost;
 pub use prost_types::FieldMask;
 
 /// Largest message either side sends or accepts, in bytes.

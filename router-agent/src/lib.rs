@@ -3,5 +3,9 @@
 //! Follow a person outwards: `directory` (LDAP) -> `record` (mapping, canonical form, digest) -> `link` (session, upload).
 //! `policy` is the house's own word on what may leave; `config` and `check` are for whoever runs the router.
 
+pub mod check;
+pub mod config;
 pub mod directory;
+pub mod link;
+pub mod policy;
 pub mod record;

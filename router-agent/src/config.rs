@@ -1,0 +1,235 @@
+//! The configuration file. Everything wrong with it, with the policy and with the files that both name is said at once.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::directory::Credential;
+use crate::policy::Policy;
+
+/// What the file says, with paths made absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Host of the control plane.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// TLS files.
+    pub tls: Tls,
+    /// Credentials by name.
+    pub credentials: BTreeMap<String, CredentialSource>,
+    /// What may leave the house.
+    pub policy: Policy,
+    /// Logs.
+    pub log: Log,
+}
+
+/// TLS files for the control plane, PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The router's certificate.
+    pub certificate: PathBuf,
+    /// Its key; readable by its owner only.
+    pub key: PathBuf,
+    /// Certificate of the control plane's authority; no other is trusted.
+    pub control_plane_ca: PathBuf,
+}
+
+/// Where a credential comes from. The password is read anew at each connect, so that it can be changed without a restart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialSource {
+    bind_dn: String,
+    password_file: Option<PathBuf>,
+    password_env: Option<String>,
+    /// Name of a systemd credential.
+    credential: Option<String>,
+}
+
+/// How to log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// Such as `info` or `router_agent=debug,info`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// Shape of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    control_plane: String,
+    policy: PathBuf,
+    tls: Tls,
+    credentials: BTreeMap<String, CredentialSource>,
+    #[serde(default)]
+    log: Log,
+}
+
+/// Everything that is wrong, one sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads a file; relative paths in it start from its folder.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let fatal = |why: String| ConfigError(vec![format!("{}: {why}", path.display())]);
+        let text = std::fs::read_to_string(path).map_err(|error| fatal(error.to_string()))?;
+        let mut file: File = toml::from_str(&text).map_err(|error| fatal(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut wrong = Vec::new();
+        let (host, port) = address(&file.control_plane).unwrap_or_else(|| {
+            wrong.push(format!(
+                "control_plane = {:?} must look like \"https://rollcall.example.com:8443\"",
+                file.control_plane
+            ));
+            (String::new(), 0)
+        });
+        let tls = Tls {
+            certificate: folder.join(file.tls.certificate),
+            key: folder.join(file.tls.key),
+            control_plane_ca: folder.join(file.tls.control_plane_ca),
+        };
+        readable(&mut wrong, "tls.certificate", &tls.certificate);
+        secret(&mut wrong, "tls.key", &tls.key);
+        readable(&mut wrong, "tls.control_plane_ca", &tls.control_plane_ca);
+        if file.credentials.is_empty() {
+            wrong.push("credentials: name at least one, such as [credentials.directory]".to_owned());
+        }
+        for (name, credential) in &mut file.credentials {
+            credential.password_file = credential.password_file.take().map(|path| folder.join(path));
+            if let Some(path) = &credential.password_file {
+                secret(&mut wrong, &format!("credentials.{name}.password_file"), path);
+            }
+            if let Err(why) = credential.read() {
+                wrong.push(format!("credentials.{name}: {why}"));
+            }
+        }
+        let policy = Policy::read(&folder.join(file.policy)).unwrap_or_else(|ConfigError(more)| {
+            wrong.extend(more);
+            Policy::default()
+        });
+        if wrong.is_empty() {
+            Ok(Self { host, port, tls, credentials: file.credentials, policy, log: file.log })
+        } else {
+            Err(ConfigError(wrong))
+        }
+    }
+}
+
+impl CredentialSource {
+    /// Reads the password as it is now.
+    ///
+    /// # Errors
+    /// If there is none; the message says where it was looked for.
+    pub fn read(&self) -> Result<Credential, String> {
+        let password = match (&self.password_file, &self.password_env, &self.credential) {
+            (Some(path), None, None) => {
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            (None, Some(name), None) => {
+                std::env::var(name).map_err(|_| format!("the environment has no variable {name}"))?
+            }
+            (None, None, Some(name)) => {
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY")
+                    .ok_or("there is no CREDENTIALS_DIRECTORY; set LoadCredential= in the systemd unit")?;
+                let path = Path::new(&folder).join(name);
+                std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            _ => return Err("needs exactly one of password_file, password_env and credential".to_owned()),
+        };
+        let password = password.trim_end_matches(['\r', '\n']);
+        if password.is_empty() || self.bind_dn.trim().is_empty() {
+            return Err(
+                "bind_dn and password must not be empty: directories take that for an anonymous bind"
+                    .to_owned(),
+            );
+        }
+        Ok(Credential { bind_dn: self.bind_dn.clone(), password: SecretString::from(password) })
+    }
+}
+
+fn address(url: &str) -> Option<(String, u16)> {
+    let rest = url.strip_prefix("https://")?.trim_end_matches('/');
+    let (host, port) =
+        rest.rsplit_once(':').map_or((rest, Some(443)), |(host, port)| (host, port.parse().ok()));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let port = port?;
+    (!host.is_empty() && !host.contains('/')).then(|| (host.to_owned(), port))
+}
+
+/// A file that must be there.
+pub(crate) fn readable(wrong: &mut Vec<String>, key: &str, path: &Path) {
+    if let Err(error) = std::fs::File::open(path) {
+        wrong.push(format!("{key}: {}: {error}", path.display()));
+    }
+}
+
+/// A file that must be there and that nobody else may read.
+fn secret(wrong: &mut Vec<String>, key: &str, path: &Path) {
+    match std::fs::metadata(path) {
+        Err(error) => wrong.push(format!("{key}: {}: {error}", path.display())),
+        Ok(file) if file.permissions().mode() & 0o077 != 0 => {
+            wrong.push(format!("{key}: {} can be read by others; run chmod 600 on it", path.display()));
+        }
+        Ok(_) => readable(wrong, key, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_scheme_and_may_leave_out_the_port() {
+        assert_eq!(address("https://cp.example.com:8443"), Some(("cp.example.com".to_owned(), 8443)));
+        assert_eq!(address("https://cp.example.com/"), Some(("cp.example.com".to_owned(), 443)));
+        assert_eq!(address("http://cp.example.com"), None);
+        assert_eq!(address("https://cp.example.com:port"), None);
+    }
+
+    #[test]
+    fn every_mistake_is_said_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("router.toml");
+        let text = "control_plane = \"cp\"\npolicy = \"none.toml\"\n[tls]\ncertificate = \"a\"\nkey = \"b\"\n\
+                    control_plane_ca = \"c\"\n[credentials.x]\nbind_dn = \"cn=x\"\n";
+        std::fs::write(&path, text).expect("a file");
+        let ConfigError(wrong) = Config::read(&path).expect_err("mistakes");
+        for key in [
+            "control_plane",
+            "tls.certificate",
+            "tls.key",
+            "tls.control_plane_ca",
+            "credentials.x",
+            "none.toml",
+        ] {
+            assert!(wrong.iter().any(|line| line.contains(key)), "{key} in {wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Carries out what the control plane orders, as far as the policy allows: reads, at most one a job, and connection tests.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySourceSettings};
+use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
+use rollcall_proto::router::v1::{
+    ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult, session_request,
+};
+use rustls::ClientConfig;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Channel;
+
+use super::upload;
+use crate::config::Config;
+use crate::directory::{self, Credential, Plan, Timeouts};
+use crate::record::Mapping;
+
+/// What a read needs, once the policy has allowed it.
+pub(super) struct Read {
+    pub(super) mapping: Mapping,
+    pub(super) plan: Plan,
+    pub(super) credential: Credential,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+/// Orders of one session.
+pub(super) struct Orders {
+    config: Arc<Config>,
+    client: RouterServiceClient<Channel>,
+    sender: mpsc::Sender<SessionRequest>,
+    running: HashMap<String, (i64, DropGuard)>,
+    all: CancellationToken,
+    _end: DropGuard,
+}
+
+impl Orders {
+    pub(super) fn new(
+        config: Arc<Config>,
+        client: RouterServiceClient<Channel>,
+        sender: mpsc::Sender<SessionRequest>,
+        all: CancellationToken,
+    ) -> Self {
+        let end = all.clone().drop_guard();
+        Self { config, client, sender, running: HashMap::new(), all, _end: end }
+    }
+
+    /// Begins a read. A later one of the same job ends an earlier one.
+    pub(super) fn sync(&mut self, order: SyncOrder) {
+        if self.running.get(&order.sync_job).is_some_and(|(epoch, _)| *epoch >= order.epoch) {
+            return;
+        }
+        let cancel = self.all.child_token();
+        self.running.insert(order.sync_job.clone(), (order.epoch, cancel.clone().drop_guard()));
+        let (config, client, sender) = (Arc::clone(&self.config), self.client.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let settings = order.settings.clone().unwrap_or_default();
+            match prepare(&config, &settings, order.revision) {
+                Err(failure) => {
+                    tracing::warn!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
+                    let refused =
+                        SyncRefused { sync_job: order.sync_job, epoch: order.epoch, failure: Some(failure) };
+                    say(&sender, session_request::Message::SyncRefused(refused)).await;
+                }
+                Ok(read) => {
+                    let id = job_id(&order.sync_job).to_owned();
+                    tracing::info!(job = id, epoch = order.epoch, "reading");
+                    tokio::select! {
+                        () = cancel.cancelled() => tracing::info!(job = id, "read canceled"),
+                        result = upload::run(client, order, read) => match result {
+                            Ok(summary) => tracing::info!(job = id, summary, "read ended"),
+                            Err(error) => tracing::warn!(job = id, error = format!("{error:#}"), "upload lost"),
+                        },
+                    }
+                }
+            }
+        });
+    }
+
+    /// Ends a read.
+    pub(super) fn cancel(&mut self, job: &str, epoch: i64) {
+        if self.running.get(job).is_some_and(|(running, _)| *running <= epoch) {
+            self.running.remove(job);
+        }
+    }
+
+    /// Tests the connection to every server.
+    pub(super) fn test(&self, order: TestOrder) {
+        let (config, sender, cancel) =
+            (Arc::clone(&self.config), self.sender.clone(), self.all.child_token());
+        tokio::spawn(async move {
+            let settings = order.settings.unwrap_or_default();
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                servers = test(&config, &settings) => {
+                    let result = TestResult { request_id: order.request_id, servers };
+                    say(&sender, session_request::Message::TestResult(result)).await;
+                }
+            }
+        });
+    }
+}
+
+/// The id of a job in its resource name: all that a log needs.
+fn job_id(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
+    // If the session is lost, so is what was ordered in it.
+    let _ = sender.send(SessionRequest { message: Some(message) }).await;
+}
+
+fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
+    ReadFailure { reason: reason.into(), message: message.into() }
+}
+
+/// Checks an order against the policy and brings together what it needs.
+fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, ReadFailure> {
+    config.policy.check(settings).map_err(|refusals| {
+        let message =
+            format!("The identity router's policy does not allow this source: {}.", refusals.join("; "));
+        failure(FailureReason::RouterPolicy, message)
+    })?;
+    let mapping = Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision)
+        .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
+    let of_directory = |error: directory::DirectoryError| failure(error.failure_reason(), error.to_string());
+    let plan = directory::plan(settings, &mapping).map_err(of_directory)?;
+    let name = &settings.credential;
+    let missing = |why: String| {
+        let message =
+            format!("The identity router has no usable credential {name}: {why}. Mend its configuration.");
+        failure(FailureReason::CredentialMissing, message)
+    };
+    let source =
+        config.credentials.get(name).ok_or_else(|| missing("its configuration names none".to_owned()))?;
+    let credential = source.read().map_err(missing)?;
+    let mut ca_files = settings
+        .directory_servers
+        .iter()
+        .map(|server| config.policy.directory(server).and_then(|d| d.ca_file.clone()));
+    let ca_file = ca_files.next().flatten();
+    if ca_files.any(|other| other != ca_file) {
+        let message =
+            "The directory servers of one source must have the same ca_file in the identity router's policy.";
+        return Err(failure(FailureReason::RouterPolicy, message));
+    }
+    let tls = directory::tls_config(ca_file.as_deref()).map_err(of_directory)?;
+    Ok(Read { mapping, plan, credential, tls })
+}
+
+async fn test(config: &Config, settings: &IdentitySourceSettings) -> Vec<DirectoryServerTest> {
+    let mut tests = Vec::with_capacity(settings.directory_servers.len());
+    for server in &settings.directory_servers {
+        let alone = IdentitySourceSettings { directory_servers: vec![server.clone()], ..settings.clone() };
+        let test = match prepare(config, &alone, 0) {
+            Err(failure) => DirectoryServerTest {
+                server: format!("{}:{}", server.host, server.port),
+                allowed_by_policy: failure.reason() != FailureReason::RouterPolicy,
+                error: failure.message,
+                ..Default::default()
+            },
+            Ok(Read { plan, credential, tls, mapping: _ }) => {
+                directory::probe(&plan, &plan.servers[0], &credential, tls, &Timeouts::default()).await
+            }
+        };
+        tests.push(test);
+    }
+    tests
+}

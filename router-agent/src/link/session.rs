@@ -1,0 +1,116 @@
+//! One session: Hello, heartbeats, orders in, answers out. Ends with an error when the control plane is silent for too long; what was
+//! being uploaded ends with it and is ordered again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rollcall_proto::MAX_MESSAGE;
+use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
+use rollcall_proto::router::v1::{
+    Heartbeat, Hello, SessionRequest, SessionResponse, session_request, session_response,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::connect::connect;
+use super::orders::Orders;
+use crate::config::Config;
+
+const WELCOME: Duration = Duration::from_secs(10);
+/// Heartbeat intervals without a word after which the control plane counts as gone.
+const SILENCE: u32 = 3;
+
+/// How a session ended that did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The router shuts down.
+    Shutdown,
+    /// The control plane asks to connect again after this long.
+    Drained(Duration),
+}
+
+/// An accepted session.
+pub(crate) struct Welcomed {
+    pub(crate) client: RouterServiceClient<Channel>,
+    pub(crate) sender: mpsc::Sender<SessionRequest>,
+    pub(crate) messages: Streaming<SessionResponse>,
+    pub(crate) interval: Duration,
+}
+
+/// Connects and says Hello.
+pub(crate) async fn hello(config: &Config) -> Result<Welcomed> {
+    let channel = connect(config).await?;
+    let mut client = RouterServiceClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let (sender, receiver) = mpsc::channel(16);
+    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned() };
+    sender.send(request(session_request::Message::Hello(hello))).await?;
+    let welcomed = async {
+        let mut messages = client.session(ReceiverStream::new(receiver)).await?.into_inner();
+        let first = messages.message().await?;
+        Ok::<_, tonic::Status>((messages, first))
+    };
+    let (messages, first) = tokio::time::timeout(WELCOME, welcomed)
+        .await
+        .context("the control plane did not answer in time")?
+        .map_err(|status| anyhow::anyhow!("the control plane refuses this router: {}", status.message()))?;
+    let Some(session_response::Message::Welcome(welcome)) = first.and_then(|first| first.message) else {
+        bail!("the control plane answered something else than Welcome");
+    };
+    let interval = welcome.heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
+    let interval = interval.unwrap_or(Duration::from_secs(15)).max(Duration::from_millis(100));
+    Ok(Welcomed { client, sender, messages, interval })
+}
+
+fn request(message: session_request::Message) -> SessionRequest {
+    SessionRequest { message: Some(message) }
+}
+
+/// Runs one session to its end.
+pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Result<Ended> {
+    let welcomed = tokio::select! {
+        welcomed = hello(&config) => welcomed?,
+        () = shutdown.cancelled() => return Ok(Ended::Shutdown),
+    };
+    tracing::info!("connected to the control plane");
+    let Welcomed { client, sender, mut messages, interval } = welcomed;
+    // Dropping the orders cancels whatever they started.
+    let mut orders = Orders::new(config, client, sender.clone(), shutdown.child_token());
+    let mut beat = tokio::time::interval(interval);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut sequence, mut heard) = (0, Instant::now());
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(Ended::Shutdown),
+            _ = beat.tick() => {
+                if heard.elapsed() > interval * SILENCE {
+                    bail!("the control plane is silent");
+                }
+                sequence += 1;
+                let heartbeat = request(session_request::Message::Heartbeat(Heartbeat { sequence }));
+                sender.send(heartbeat).await.context("the session is lost")?;
+            }
+            message = messages.message() => {
+                heard = Instant::now();
+                let message = message.map_err(|status| anyhow::anyhow!("the session is lost: {}", status.message()))?;
+                let Some(message) = message else { bail!("the control plane ended the session") };
+                match message.message {
+                    None | Some(session_response::Message::Welcome(_) | session_response::Message::Heartbeat(_)) => {}
+                    Some(session_response::Message::SyncOrder(order)) => orders.sync(order),
+                    Some(session_response::Message::SyncCancel(cancel)) => orders.cancel(&cancel.sync_job, cancel.epoch),
+                    Some(session_response::Message::TestOrder(order)) => orders.test(order),
+                    Some(session_response::Message::Drain(drain)) => {
+                        let after = drain.reconnect_after.and_then(|after| Duration::try_from(after).ok());
+                        return Ok(Ended::Drained(after.unwrap_or_default()));
+                    }
+                }
+            }
+        }
+    }
+}
