@@ -98,12 +98,15 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
-        let file: File =
-            toml::from_str(&text).map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
+        let file: File = toml::from_str(&text)
+            .map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut wrong = Vec::new();
         let listen = file.listen.parse().unwrap_or_else(|_| {
-            wrong.push(format!("listen = {:?} must be an address and a port, such as \"0.0.0.0:8443\"", file.listen));
+            wrong.push(format!(
+                "listen = {:?} must be an address and a port, such as \"0.0.0.0:8443\"",
+                file.listen
+            ));
             SocketAddr::from(([127, 0, 0, 1], 0))
         });
         let tls = Tls {
@@ -111,12 +114,19 @@ impl Config {
             key: folder.join(file.tls.key),
             client_ca: folder.join(file.tls.client_ca),
         };
-        let files = [("tls.certificate", &tls.certificate), ("tls.key", &tls.key), ("tls.client_ca", &tls.client_ca)];
+        let files =
+            [("tls.certificate", &tls.certificate), ("tls.key", &tls.key), ("tls.client_ca", &tls.client_ca)];
         for (key, path) in files {
             match std::fs::metadata(path) {
-                Err(error) => wrong.push(format!("{key}: {}: {error}; `control-plane ca` makes these files", path.display())),
+                Err(error) => wrong.push(format!(
+                    "{key}: {}: {error}; `control-plane ca` makes these files",
+                    path.display()
+                )),
                 Ok(file) if key == "tls.key" && file.permissions().mode() & 0o077 != 0 => {
-                    wrong.push(format!("{key}: {} can be read by others; run chmod 600 on it", path.display()));
+                    wrong.push(format!(
+                        "{key}: {} can be read by others; run chmod 600 on it",
+                        path.display()
+                    ));
                 }
                 Ok(_) => {}
             }

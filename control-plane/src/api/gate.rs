@@ -3,10 +3,10 @@
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
+use futures_util::future::Either;
 use http::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
-use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::authz;
@@ -51,11 +51,13 @@ where
             _ => {
                 tracing::warn!(caller = caller.map(ToString::to_string), path, "call refused");
                 let message = if roles.is_empty() {
-                    "there is no such method, or nobody may call it; `grpcurl … list` shows the services".to_owned()
+                    "there is no such method, or nobody may call it; `grpcurl … list` shows the services"
+                        .to_owned()
                 } else {
                     format!("your certificate does not allow this call; it takes one of {roles:?}")
                 };
-                let refusal = super::status::error(tonic::Code::PermissionDenied, "NOT_ALLOWED", message, &[]);
+                let refusal =
+                    super::status::error(tonic::Code::PermissionDenied, "NOT_ALLOWED", message, &[]);
                 Either::Right(ready(Ok(respond(refusal))))
             }
         }

@@ -42,8 +42,11 @@ impl IdentityRouterService for IdentityRouters {
             .into_iter()
             .map(|router| {
                 let connected = router.connected && router.last_seen >= oldest;
-                let state =
-                    if connected { identity_router::State::Connected } else { identity_router::State::Disconnected };
+                let state = if connected {
+                    identity_router::State::Connected
+                } else {
+                    identity_router::State::Disconnected
+                };
                 IdentityRouter {
                     name: names::router_name(&tenant, router.id.as_str()),
                     state: state.into(),

@@ -30,9 +30,14 @@ impl IdentitySources {
 }
 
 /// Checks what is to be stored.
-fn change(tenant: &TenantId, source: proto::IdentitySource, more: Vec<(String, String)>) -> Result<SourceChange, Status> {
+fn change(
+    tenant: &TenantId,
+    source: proto::IdentitySource,
+    more: Vec<(String, String)>,
+) -> Result<SourceChange, Status> {
     let mut violations = more;
-    if source.display_name.chars().count() > DISPLAY_NAME || source.display_name.chars().any(char::is_control) {
+    if source.display_name.chars().count() > DISPLAY_NAME || source.display_name.chars().any(char::is_control)
+    {
         let why = format!("must be text of at most {DISPLAY_NAME} characters");
         violations.push(("identity_source.display_name".to_owned(), why));
     }
@@ -64,13 +69,15 @@ impl IdentitySourceService for IdentitySources {
         caller(&request, &tenant)?;
         let mut wrong = Vec::new();
         if !is_id(&message.identity_source_id) {
-            let why = "must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter and not ending with a hyphen";
+            let why =
+                "must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter and not ending with a hyphen";
             wrong.push(("identity_source_id".to_owned(), why.to_owned()));
         }
         let change = change(&tenant, message.identity_source.unwrap_or_default(), wrong)?;
         let id = SourceId(message.identity_source_id);
         let now = self.0.clock.now();
-        let source = self.0.store.create_source(&tenant, &id, change, MOST, now).await.map_err(status::store)?;
+        let source =
+            self.0.store.create_source(&tenant, &id, change, MOST, now).await.map_err(status::store)?;
         Ok(Response::new(convert::source(&tenant, source)))
     }
 
@@ -117,13 +124,16 @@ impl IdentitySourceService for IdentitySources {
         let mut wrong = Vec::new();
         for path in &paths {
             if !convert::merge(&mut merged, &given, path) {
-                let why = format!("has {path}; display_name, draft and parts such as draft.roots and draft.mapping.mail can be changed");
+                let why = format!(
+                    "has {path}; display_name, draft and parts such as draft.roots and draft.mapping.mail can be changed"
+                );
                 wrong.push(("update_mask".to_owned(), why));
             }
         }
         let change = change(&tenant, merged, wrong)?;
         let now = self.0.clock.now();
-        let source = self.0.store.update_source(&tenant, &id, version, change, now).await.map_err(status::store)?;
+        let source =
+            self.0.store.update_source(&tenant, &id, version, change, now).await.map_err(status::store)?;
         Ok(Response::new(convert::source(&tenant, source)))
     }
 
@@ -136,12 +146,14 @@ impl IdentitySourceService for IdentitySources {
         caller(&request, &tenant)?;
         let now = self.0.clock.now();
         let deleted = self.0.store.delete_source(&tenant, &source, message.force, now).await;
-        deleted.map_err(|error| match status::of_store(error, |id| names::job_name(&tenant, &source, id)) {
-            // The call is not an attempt to create anything: a job in the way is a state.
-            busy if busy.code() == tonic::Code::AlreadyExists => {
-                status::error(tonic::Code::FailedPrecondition, "SYNC_JOB_RUNNING", busy.message(), &[])
+        deleted.map_err(|error| {
+            match status::of_store(error, |id| names::job_name(&tenant, &source, id)) {
+                // The call is not an attempt to create anything: a job in the way is a state.
+                busy if busy.code() == tonic::Code::AlreadyExists => {
+                    status::error(tonic::Code::FailedPrecondition, "SYNC_JOB_RUNNING", busy.message(), &[])
+                }
+                other => other,
             }
-            other => other,
         })?;
         Ok(Response::new(()))
     }
@@ -154,7 +166,8 @@ impl IdentitySourceService for IdentitySources {
         let (tenant, source) = names::source("name", &message.name)?;
         caller(&request, &tenant)?;
         let (version, now) = (version(&message.etag)?, self.0.clock.now());
-        let source = self.0.store.publish_source(&tenant, &source, version, now).await.map_err(status::store)?;
+        let source =
+            self.0.store.publish_source(&tenant, &source, version, now).await.map_err(status::store)?;
         tracing::info!(%tenant, source = %source.id, revision = source.published_revision, "identity source published");
         Ok(Response::new(convert::source(&tenant, source)))
     }
@@ -169,7 +182,9 @@ impl IdentitySourceService for IdentitySources {
         let source = self.get(&tenant, &id).await?;
         let router = match message.identity_router.as_str() {
             "" => None,
-            name => Some(names::router_of(&tenant, name).ok_or_else(|| status::not_found("identity router"))?),
+            name => {
+                Some(names::router_of(&tenant, name).ok_or_else(|| status::not_found("identity router"))?)
+            }
         };
         let test = self.0.jobs.test_connection(&tenant, source.draft, router).await;
         let test = test.map_err(|error| status::of_jobs(error, |id| id.to_string()))?;

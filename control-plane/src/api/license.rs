@@ -41,7 +41,10 @@ impl LicenseService for Licenses {
         self.read(&tenant).await
     }
 
-    async fn update_license(&self, request: Request<UpdateLicenseRequest>) -> Result<Response<License>, Status> {
+    async fn update_license(
+        &self,
+        request: Request<UpdateLicenseRequest>,
+    ) -> Result<Response<License>, Status> {
         let UpdateLicenseRequest { license, update_mask, allow_missing } = request.get_ref().clone();
         let license = license.unwrap_or_default();
         let tenant = names::license("license.name", &license.name)?;
@@ -49,16 +52,23 @@ impl LicenseService for Licenses {
         let mut violations = Vec::new();
         for path in update_mask.map(|mask| mask.paths).unwrap_or_default() {
             if path != "user_limit" {
-                violations.push(("update_mask".to_owned(), format!("has {path}; only user_limit can be set")));
+                violations
+                    .push(("update_mask".to_owned(), format!("has {path}; only user_limit can be set")));
             }
         }
         let limit = license.user_limit.filter(|limit| *limit >= 0);
         if limit.is_none() {
             violations.push(("license.user_limit".to_owned(), "must be a number of at least 0".to_owned()));
         }
-        let Some(limit) = limit.filter(|_| violations.is_empty()) else { return Err(status::invalid(violations)) };
+        let Some(limit) = limit.filter(|_| violations.is_empty()) else {
+            return Err(status::invalid(violations));
+        };
         let now = self.0.clock.now();
-        self.0.store.set_license_limit(&tenant, i64::from(limit), allow_missing, now).await.map_err(status::store)?;
+        self.0
+            .store
+            .set_license_limit(&tenant, i64::from(limit), allow_missing, now)
+            .await
+            .map_err(status::store)?;
         tracing::info!(%tenant, limit, "license limit set");
         self.read(&tenant).await
     }

@@ -27,7 +27,9 @@ pub(super) fn source(field: &str, name: &str) -> Result<(TenantId, SourceId), St
 
 /// `tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job}`; no id for `latest`.
 pub(super) fn job(field: &str, name: &str) -> Result<(TenantId, SourceId, Option<Uuid>), Status> {
-    let pattern = || malformed(field, "tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job or latest}");
+    let pattern = || {
+        malformed(field, "tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job or latest}")
+    };
     let (parent, id) = name.split_once("/syncJobs/").ok_or_else(pattern)?;
     let (tenant, source) = source(field, parent).map_err(|_| pattern())?;
     match id {
@@ -59,7 +61,9 @@ pub(super) fn license(field: &str, name: &str) -> Result<TenantId, Status> {
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
-        ["tenants", of, "identityRouters", router] if of == tenant.as_str() && is_id(router) => Some(RouterId::from(router)),
+        ["tenants", of, "identityRouters", router] if of == tenant.as_str() && is_id(router) => {
+            Some(RouterId::from(router))
+        }
         _ => None,
     }
 }
@@ -95,7 +99,10 @@ mod tests {
     #[test]
     fn a_name_is_parsed_to_what_it_was_made_of() {
         let (tenant, source_id, id) = (TenantId::from("acme"), SourceId::from("hq"), Uuid::now_v7());
-        assert_eq!(source("name", &source_name(&tenant, &source_id)).expect("a source"), (tenant.clone(), source_id.clone()));
+        assert_eq!(
+            source("name", &source_name(&tenant, &source_id)).expect("a source"),
+            (tenant.clone(), source_id.clone())
+        );
         assert_eq!(job("name", &job_name(&tenant, &source_id, id)).expect("a job").2, Some(id));
         assert_eq!(job("name", "tenants/acme/identitySources/hq/syncJobs/latest").expect("a job").2, None);
         assert_eq!(user("name", &user_name(&tenant, UserNo(7))).expect("a user").1, UserNo(7));
@@ -103,7 +110,16 @@ mod tests {
 
     #[test]
     fn names_that_could_mean_something_else_are_refused() {
-        for name in ["", "acme", "tenants/", "tenants/../x", "tenants/ACME", "tenants/a%2eb", "tenants/a/b", "/tenants/a"] {
+        for name in [
+            "",
+            "acme",
+            "tenants/",
+            "tenants/../x",
+            "tenants/ACME",
+            "tenants/a%2eb",
+            "tenants/a/b",
+            "/tenants/a",
+        ] {
             assert!(tenant("parent", name).is_err(), "{name}");
         }
         assert!(user("name", "tenants/acme/users/-1").is_err());

@@ -23,7 +23,12 @@ impl Page {
         let size = match usize::try_from(size) {
             Ok(0) => 50,
             Ok(size) => size.min(1_000),
-            Err(_) => return Err(status::invalid(vec![("page_size".to_owned(), "must not be negative".to_owned())])),
+            Err(_) => {
+                return Err(status::invalid(vec![(
+                    "page_size".to_owned(),
+                    "must not be negative".to_owned(),
+                )]));
+            }
         };
         let mut hasher = blake3::Hasher::new();
         for argument in query {

@@ -12,7 +12,12 @@ use crate::store::StoreError;
 const DOMAIN: &str = "rollcall.dev";
 
 /// An error with a reason.
-pub(super) fn error(code: Code, reason: &str, message: impl Into<String>, metadata: &[(&str, String)]) -> Status {
+pub(super) fn error(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: &[(&str, String)],
+) -> Status {
     let metadata: std::collections::HashMap<String, String> =
         metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
@@ -20,8 +25,10 @@ pub(super) fn error(code: Code, reason: &str, message: impl Into<String>, metada
 
 /// Wrong fields, all at once: field path and what is wrong.
 pub(super) fn invalid(violations: Vec<(String, String)>) -> Status {
-    let message = violations.iter().map(|(field, why)| format!("{field} {why}")).collect::<Vec<_>>().join("; ");
-    let mut details = ErrorDetails::with_error_info("INVALID_ARGUMENT", DOMAIN, std::collections::HashMap::new());
+    let message =
+        violations.iter().map(|(field, why)| format!("{field} {why}")).collect::<Vec<_>>().join("; ");
+    let mut details =
+        ErrorDetails::with_error_info("INVALID_ARGUMENT", DOMAIN, std::collections::HashMap::new());
     for (field, why) in violations {
         details.add_bad_request_violation(field, why);
     }
@@ -30,7 +37,12 @@ pub(super) fn invalid(violations: Vec<(String, String)>) -> Status {
 
 /// Something that does not exist, or that the caller must not know of.
 pub(super) fn not_found(what: &str) -> Status {
-    error(Code::NotFound, "NOT_FOUND", format!("There is no such {what}. The List calls say what there is."), &[])
+    error(
+        Code::NotFound,
+        "NOT_FOUND",
+        format!("There is no such {what}. The List calls say what there is."),
+        &[],
+    )
 }
 
 /// An error of the store. `job` makes a job's name of its id, where one is running.
@@ -84,7 +96,12 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
         }
         failure @ StoreError::Unavailable(_) => {
             tracing::warn!(error = &failure as &dyn std::error::Error, "the database is not available");
-            error(Code::Unavailable, "DATABASE_UNAVAILABLE", "The database does not answer. Try again in a moment.", &[])
+            error(
+                Code::Unavailable,
+                "DATABASE_UNAVAILABLE",
+                "The database does not answer. Try again in a moment.",
+                &[],
+            )
         }
         failure @ StoreError::Broken(_) => internal(&failure),
     }

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobService;
 use rollcall_proto::admin::v1::{
-    GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse, ListSyncJobsRequest, ListSyncJobsResponse,
-    StartSyncRequest, StopSyncRequest, SyncJob, WatchSyncJobRequest,
+    GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse, ListSyncJobsRequest,
+    ListSyncJobsResponse, StartSyncRequest, StopSyncRequest, SyncJob, WatchSyncJobRequest,
 };
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};

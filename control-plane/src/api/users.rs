@@ -28,7 +28,10 @@ impl UserService for Users {
         Ok(Response::new(convert::user(&tenant, user)))
     }
 
-    async fn list_users(&self, request: Request<ListUsersRequest>) -> Result<Response<ListUsersResponse>, Status> {
+    async fn list_users(
+        &self,
+        request: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
         let message = request.get_ref();
         let tenant = names::tenant("parent", &message.parent)?;
         caller(&request, &tenant)?;
@@ -43,11 +46,19 @@ impl UserService for Users {
             user::Status::Unspecified => None,
             wanted => Some(wanted == user::Status::Enabled),
         };
-        let filter = UserFilter { source, enabled, text: Some(message.text.clone()).filter(|text| !text.is_empty()) };
-        let query = ["users", &message.parent, &message.identity_source, message.status().as_str_name(), &message.text];
+        let filter =
+            UserFilter { source, enabled, text: Some(message.text.clone()).filter(|text| !text.is_empty()) };
+        let query = [
+            "users",
+            &message.parent,
+            &message.identity_source,
+            message.status().as_str_name(),
+            &message.text,
+        ];
         let page = Page::new(message.page_size, &message.page_token, &query)?;
         let after = page.after().map(UserNo);
-        let mut users = self.0.store.list_users(&tenant, &filter, after, page.fetch()).await.map_err(status::store)?;
+        let mut users =
+            self.0.store.list_users(&tenant, &filter, after, page.fetch()).await.map_err(status::store)?;
         let next_page_token = page.cut(&mut users, |user| user.number.to_string());
         let users = users.into_iter().map(|user| convert::user(&tenant, user)).collect();
         Ok(Response::new(ListUsersResponse { users, next_page_token }))

@@ -104,12 +104,17 @@ pub fn run(command: CaCommand) -> Result<()> {
     let (common, subject, days) = match command {
         CaCommand::Init { dir, trust_domain } => {
             Authority::init(&dir, &trust_domain, now)?;
-            println!("wrote {} and ca.key; issue the server's certificate next", dir.join("ca.pem").display());
+            println!(
+                "wrote {} and ca.key; issue the server's certificate next",
+                dir.join("ca.pem").display()
+            );
             return Ok(());
         }
         CaCommand::IssueServer { common, host } => (common, Subject::Server(host), 30),
         CaCommand::IssueOperator { common, name } => (common, texts(&["operator", &name]), 7),
-        CaCommand::IssueRouter { common, tenant, name } => (common, texts(&["tenant", &tenant, "router", &name]), 30),
+        CaCommand::IssueRouter { common, tenant, name } => {
+            (common, texts(&["tenant", &tenant, "router", &name]), 30)
+        }
         CaCommand::IssueAdmin { common, tenant, name, role } => {
             let role = match role {
                 AdminRole::SuperAdmin => "super-admin",
@@ -120,10 +125,13 @@ pub fn run(command: CaCommand) -> Result<()> {
         }
     };
     let not_after = match &common.not_after {
-        Some(end) => OffsetDateTime::parse(end, &Rfc3339).context("--not-after must look like 2030-01-01T00:00:00Z")?,
+        Some(end) => {
+            OffsetDateTime::parse(end, &Rfc3339).context("--not-after must look like 2030-01-01T00:00:00Z")?
+        }
         None => now + Duration::days(common.days.unwrap_or(days)),
     };
-    let authority = Authority::open(&common.dir).context("cannot open the authority; make one with `control-plane ca init`")?;
+    let authority = Authority::open(&common.dir)
+        .context("cannot open the authority; make one with `control-plane ca init`")?;
     authority.issue(&subject, now, not_after, &common.out)?;
     let until = not_after.format(&Rfc3339).unwrap_or_default();
     println!("wrote {} and .key, valid until {until}", with_ending(&common.out, "pem").display());

@@ -132,7 +132,10 @@ mod tests {
 
     #[test]
     fn only_our_own_uris_name_someone() {
-        assert_eq!(parse("rollcall://rollcall/operator/ops").expect("an operator").to_string(), "operators/ops");
+        assert_eq!(
+            parse("rollcall://rollcall/operator/ops").expect("an operator").to_string(),
+            "operators/ops"
+        );
         assert!(parse("rollcall://rollcall/tenant/acme/router/hq-1").is_ok());
         assert_eq!(
             parse("rollcall://rollcall/tenant/acme/admin/alice/super-admin").expect("an admin").role(),

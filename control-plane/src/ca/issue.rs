@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -109,7 +109,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         // Backdated for clocks that are a little behind; one that has ended already is still well-formed.
-        (params.not_before, params.not_after) = ((now - Duration::minutes(5)).min(not_after - Duration::minutes(5)), not_after);
+        (params.not_before, params.not_after) =
+            ((now - Duration::minutes(5)).min(not_after - Duration::minutes(5)), not_after);
         match subject {
             Subject::Server(hosts) => {
                 params.subject_alt_names = CertificateParams::new(hosts.clone())?.subject_alt_names;

@@ -1,5 +1,7 @@
 //! Which offered records are worth sending. An unchanged user costs a look-up and one bit; nothing is written.
 
+use std::collections::HashSet;
+
 use crate::model::{JobNo, KnownUser, Offered, Status, UserNo};
 
 /// What to do with an offer.
@@ -26,12 +28,13 @@ pub fn plan(
     mut seen_before: impl FnMut(UserNo) -> bool,
 ) -> OfferPlan {
     let mut plan = OfferPlan::default();
+    let mut in_this_offer = HashSet::new();
     for (position, (offer, known)) in (0u32..).zip(offered.iter().zip(known)) {
         let Some(user) = known else {
             plan.want.push(position);
             continue;
         };
-        if seen_before(user.number) || plan.seen.last() == Some(&user.number) {
+        if seen_before(user.number) || !in_this_offer.insert(user.number) {
             continue;
         }
         plan.seen.push(user.number);
@@ -97,6 +100,13 @@ mod tests {
     fn an_entry_that_comes_twice_counts_once() {
         let plan = plan(JOB, &[offer(1, 1)], &[user(1, 1, Status::Enabled)], None, |_| true);
         assert_eq!(plan, OfferPlan::default());
+    }
+
+    #[test]
+    fn an_entry_that_comes_twice_in_one_offer_counts_once() {
+        let twice = [offer(1, 1), offer(2, 2), offer(1, 1)];
+        let known = [user(1, 1, Status::Enabled), user(2, 2, Status::Enabled), user(1, 1, Status::Enabled)];
+        assert_eq!(plan(JOB, &twice, &known, None, |_| false).unchanged, 2);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Player {
     pub had: Vec<Name>,
     /// Names that its record has.
     pub wants: Vec<Name>,
+    /// Whether it cannot be changed for another reason, such as want of a seat: it stays as it was, with the names that it had.
+    pub stuck: bool,
 }
 
 /// What a player gets.
@@ -48,6 +50,8 @@ pub enum Verdict {
         /// Who has it.
         holder: Holder,
     },
+    /// It was stuck.
+    Stuck,
 }
 
 /// Who has a contested name.
@@ -64,8 +68,9 @@ pub enum Holder {
 pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict> {
     let mut order: Vec<usize> = (0..players.len()).collect();
     order.sort_by(|a, b| (players[*a].rank, &players[*a].id).cmp(&(players[*b].rank, &players[*b].id)));
-    let mut verdicts = vec![Verdict::Granted; players.len()];
-    let mut staying: HashSet<usize> = HashSet::new();
+    let mut verdicts: Vec<_> =
+        players.iter().map(|player| if player.stuck { Verdict::Stuck } else { Verdict::Granted }).collect();
+    let mut staying: HashSet<usize> = (0..players.len()).filter(|player| players[*player].stuck).collect();
     // Each round assumes that every user in scope moves but those known to stay. Who turns out not to can only make names
     // scarcer, so the set of those who stay grows and the loop ends.
     loop {
@@ -128,7 +133,13 @@ mod tests {
     }
 
     fn player(id: u8, rank: Rank, had: &[Name], wants: &[Name]) -> Player {
-        Player { id: ImmutableId(Bytes::from(vec![id; 16])), rank, had: had.to_vec(), wants: wants.to_vec() }
+        Player {
+            id: ImmutableId(Bytes::from(vec![id; 16])),
+            rank,
+            had: had.to_vec(),
+            wants: wants.to_vec(),
+            stuck: false,
+        }
     }
 
     #[test]
@@ -161,6 +172,14 @@ mod tests {
         let held = HashMap::from([(mail(4), UserNo(77))]);
         assert!(resolve(&players, &held).iter().all(|verdict| matches!(verdict, Verdict::Refused { .. })));
         assert_eq!(resolve(&players, &HashMap::new()), [Verdict::Granted; 3]);
+    }
+
+    #[test]
+    fn who_is_stuck_keeps_the_names_that_others_want() {
+        let stuck = Player { stuck: true, ..player(1, Rank::Present, &[mail(1)], &[mail(2)]) };
+        let verdicts = resolve(&[stuck, player(2, Rank::Present, &[mail(2)], &[mail(1)])], &HashMap::new());
+        assert_eq!(verdicts[0], Verdict::Stuck);
+        assert_eq!(verdicts[1], Verdict::Refused { kind: NameKind::Mail, holder: Holder::Player(0) });
     }
 
     #[test]

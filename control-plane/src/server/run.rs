@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::{Certificates, listen};
+use crate::api::Api;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
@@ -24,7 +25,6 @@ use crate::api::license::Licenses;
 use crate::api::router_link::RouterLink;
 use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
-use crate::api::Api;
 use crate::config::Config;
 use crate::jobs::{Clock, JobSettings, Jobs};
 use crate::store;
@@ -40,8 +40,9 @@ const DRAIN: Duration = Duration::from_secs(8);
 pub async fn run(config: Config) -> Result<()> {
     let store = store::open(&config.database).await.context("cannot open the database")?;
     let certificates = Certificates::load(&config.tls)?;
-    let listener =
-        TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
 
     let shutdown = CancellationToken::new();
@@ -81,9 +82,11 @@ pub async fn run(config: Config) -> Result<()> {
 
     tokio::spawn(certificates.clone().follow(config.tls.clone()));
     let connections = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
-    let serving = tokio::spawn(
-        server.serve_with_incoming_shutdown(ReceiverStream::new(connections), shutdown.clone().cancelled_owned()),
-    );
+    let serving =
+        tokio::spawn(server.serve_with_incoming_shutdown(
+            ReceiverStream::new(connections),
+            shutdown.clone().cancelled_owned(),
+        ));
     tracing::info!("listening on {address}");
 
     told_to_stop().await?;

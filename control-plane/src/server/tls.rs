@@ -48,7 +48,9 @@ impl Certificates {
                     *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                     tracing::info!("TLS certificates read anew");
                 }
-                Err(error) => tracing::error!("TLS certificates changed and cannot be used, the old ones stay: {error:#}"),
+                Err(error) => tracing::error!(
+                    "TLS certificates changed and cannot be used, the old ones stay: {error:#}"
+                ),
             }
             known = now;
         }
@@ -61,7 +63,9 @@ fn fingerprint(files: &Tls) -> Vec<Option<blake3::Hash>> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let read = || -> Result<Vec<_>, rustls::pki_types::pem::Error> { CertificateDer::pem_file_iter(path)?.collect() };
+    let read = || -> Result<Vec<_>, rustls::pki_types::pem::Error> {
+        CertificateDer::pem_file_iter(path)?.collect()
+    };
     let certificates = read().with_context(|| format!("cannot read certificates from {}", path.display()))?;
     anyhow::ensure!(!certificates.is_empty(), "{} has no certificate", path.display());
     Ok(certificates)
@@ -70,10 +74,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
 fn server_config(files: &Tls) -> Result<ServerConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.client_ca)? {
-        roots.add(certificate).with_context(|| format!("{} has an unusable certificate", files.client_ca.display()))?;
+        roots
+            .add(certificate)
+            .with_context(|| format!("{} has an unusable certificate", files.client_ca.display()))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build()?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("cannot read a key from {}", files.key.display()))?;
     let mut config = ServerConfig::builder_with_provider(provider)

@@ -53,7 +53,7 @@ async fn another_tenants_names_are_as_if_they_did_not_exist() -> Result<()> {
 async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
     let world = World::builder().start().await?;
     let other = World::builder().without_router().start().await?;
-    let foreign = other.files.issue_admin("alice", Role::SuperAdmin)?;
+    let foreign = other.files.issue_admin("mallory", Role::SuperAdmin)?;
     // The right certificate of the wrong authority: the handshake fails, so no call is ever heard.
     let stranger = Admin::connect(world.address().port(), &foreign, &world.files.authority())?;
     assert_eq!(code(stranger.users("acme").await), Code::Unavailable);

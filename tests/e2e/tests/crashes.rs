@@ -71,8 +71,10 @@ async fn a_router_that_does_not_come_back_fails_the_job_in_time() -> Result<()> 
     let mut world =
         World::builder().these_people(flawless(10)).router_deadline(Duration::from_secs(2)).start().await?;
     world.create_and_publish_source(world.settings()).await?;
+    world.router()?.freeze()?; // so that the job is there before the router is gone
+    let job = world.start_sync().await?;
     world.kill_router()?;
-    let job = world.sync_now().await?;
+    let job = world.finished(&job).await?;
     let message = crate::expect::failed(&job, rollcall_proto::admin::v1::FailureReason::RouterLost);
     assert!(message.contains("Check the router's service"), "{message}");
     Ok(())

@@ -39,22 +39,33 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
             message: failure.message,
         }),
         source_revision: revision,
-        identity_router: router.map_or_else(String::new, |router| names::router_name(&tenant, router.as_str())),
+        identity_router: router
+            .map_or_else(String::new, |router| names::router_name(&tenant, router.as_str())),
         attempt: small(epoch),
         started_by,
         stopped_by,
         create_time: Some(timestamp(created_at)),
         start_time: started_at.map(timestamp),
         end_time: ended_at.map(timestamp),
-        withheld_disables: withheld
-            .map(|withheld| proto::WithheldDisables { message: withheld.message, user_count: small(withheld.users) }),
+        withheld_disables: withheld.map(|withheld| proto::WithheldDisables {
+            message: withheld.message,
+            user_count: small(withheld.users),
+        }),
     }
 }
 
 fn counts(counts: Counts, expected: i64) -> proto::SyncCounts {
     let read = counts.read();
-    let Counts { added, updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting } =
-        counts;
+    let Counts {
+        added,
+        updated,
+        unchanged,
+        disabled,
+        not_synchronized,
+        reenabled,
+        disabled_in_directory,
+        waiting,
+    } = counts;
     let count = |number| Some(small(number));
     proto::SyncCounts {
         read: count(read),
@@ -97,21 +108,36 @@ mod tests {
     #[test]
     fn every_reason_has_the_same_number_and_name_in_the_api() {
         for reason in FailureReason::ALL {
-            let there = proto::FailureReason::try_from(i32::from(reason.number())).expect("a reason of this number");
-            assert_eq!(plain(there.as_str_name().trim_start_matches("FAILURE_REASON")), plain(&format!("{reason:?}")));
+            let there =
+                proto::FailureReason::try_from(i32::from(reason.number())).expect("a reason of this number");
+            assert_eq!(
+                plain(there.as_str_name().trim_start_matches("FAILURE_REASON")),
+                plain(&format!("{reason:?}"))
+            );
         }
-        assert!(proto::FailureReason::try_from(i32::try_from(FailureReason::ALL.len()).expect("few") + 1).is_err());
+        assert!(
+            proto::FailureReason::try_from(i32::try_from(FailureReason::ALL.len()).expect("few") + 1)
+                .is_err()
+        );
         for reason in NotSynchronizedReason::ALL {
-            let there = proto::NotSynchronizedReason::try_from(i32::from(reason.number())).expect("a reason of this number");
+            let there = proto::NotSynchronizedReason::try_from(i32::from(reason.number()))
+                .expect("a reason of this number");
             let name = there.as_str_name().trim_start_matches("NOT_SYNCHRONIZED_REASON");
             assert_eq!(plain(name), plain(&format!("{reason:?}")));
         }
-        assert!(proto::NotSynchronizedReason::try_from(i32::try_from(NotSynchronizedReason::ALL.len()).expect("few") + 1).is_err());
+        assert!(
+            proto::NotSynchronizedReason::try_from(
+                i32::try_from(NotSynchronizedReason::ALL.len()).expect("few") + 1
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn every_state_has_the_same_number_and_name_in_the_api() {
-        for state in [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Stopped, JobState::Failed] {
+        for state in
+            [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Stopped, JobState::Failed]
+        {
             let there = proto::sync_job::State::try_from(i32::from(state.number())).expect("a state");
             assert_eq!(plain(there.as_str_name()), plain(&format!("{state:?}")));
         }
@@ -120,7 +146,8 @@ mod tests {
             assert_eq!(plain(there.as_str_name()), plain(&format!("{phase:?}")));
         }
         for category in [Category::Added, Category::Updated, Category::Disabled, Category::NotSynchronized] {
-            let there = proto::sync_job_detail::Category::try_from(i32::from(category.number())).expect("a category");
+            let there =
+                proto::sync_job_detail::Category::try_from(i32::from(category.number())).expect("a category");
             assert_eq!(plain(there.as_str_name()), plain(&format!("{category:?}")));
         }
     }

@@ -4,14 +4,26 @@ use rollcall_proto::admin::v1 as proto;
 
 use crate::api::names;
 use crate::model::{
-    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, Scope, Security, SourceSettings,
-    TenantId,
+    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, Scope, Security,
+    SourceSettings, TenantId,
 };
 
 /// Attributes that hold secrets; the identity router refuses them, too.
 const PASSWORDS: &[&str] = &[
-    "userpassword", "unicodepwd", "dbcspwd", "ntpwdhistory", "lmpwdhistory", "supplementalcredentials", "sambantpassword",
-    "sambalmpassword", "krbprincipalkey", "ipanthash", "pwdhistory", "authpassword", "ms-mcs-admpwd", "mslaps-password",
+    "userpassword",
+    "unicodepwd",
+    "dbcspwd",
+    "ntpwdhistory",
+    "lmpwdhistory",
+    "supplementalcredentials",
+    "sambantpassword",
+    "sambalmpassword",
+    "krbprincipalkey",
+    "ipanthash",
+    "pwdhistory",
+    "authpassword",
+    "ms-mcs-admpwd",
+    "mslaps-password",
 ];
 
 /// Field path and what is wrong with it.
@@ -28,7 +40,8 @@ impl Checker {
     }
 
     fn attribute(&mut self, field: &str, name: &str, required: bool) {
-        let oid = name.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+        let oid =
+            name.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
         let word = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if name.is_empty() {
@@ -81,24 +94,37 @@ pub(in crate::api) fn settings(
     if directory_servers.is_empty() || directory_servers.len() > 10 {
         check.wrong("directory_servers", "must have 1 to 10 servers, in fail-over order");
     }
-    let servers = directory_servers.iter().enumerate().map(|(at, given)| server(&mut check, at, given)).collect();
+    let servers =
+        directory_servers.iter().enumerate().map(|(at, given)| server(&mut check, at, given)).collect();
     let named = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if credential.is_empty() || credential.len() > 63 || !credential.bytes().all(named) {
-        check.wrong("credential", "is required: the name of a credential in the identity router's configuration");
+        check.wrong(
+            "credential",
+            "is required: the name of a credential in the identity router's configuration",
+        );
     }
     if roots.is_empty() || roots.len() > 20 {
         check.wrong("roots", "must have 1 to 20 base DNs");
     }
     for (at, root) in roots.iter().enumerate().filter(|(_, root)| !is_dn(root)) {
-        check.wrong(&format!("roots[{at}]"), format!("must be a distinguished name such as ou=people,dc=example,dc=com, not {root:?}"));
+        check.wrong(
+            &format!("roots[{at}]"),
+            format!("must be a distinguished name such as ou=people,dc=example,dc=com, not {root:?}"),
+        );
     }
     check.attribute("object_class", &object_class, true);
     if !is_balanced(&extra_filter) {
-        check.wrong("extra_filter", "must be one RFC 4515 filter in parentheses, such as (employeeType=staff)");
+        check.wrong(
+            "extra_filter",
+            "must be one RFC 4515 filter in parentheses, such as (employeeType=staff)",
+        );
     }
     let routers: Vec<_> = identity_routers.iter().map(|name| names::router_of(tenant, name)).collect();
     if routers.iter().any(Option::is_none) {
-        check.wrong("identity_routers", format!("must be names of the form tenants/{tenant}/identityRouters/{{identity_router}}"));
+        check.wrong(
+            "identity_routers",
+            format!("must be names of the form tenants/{tenant}/identityRouters/{{identity_router}}"),
+        );
     }
     let guard = disable_guard.unwrap_or_default();
     let disable_guard = DisableGuard {
@@ -125,15 +151,23 @@ fn server(check: &mut Checker, at: usize, server: &proto::DirectoryServer) -> Di
     let security = match server.security() {
         proto::directory_server::Security::Starttls => Security::StartTls,
         proto::directory_server::Security::Plain => Security::Plain,
-        proto::directory_server::Security::Ldaps | proto::directory_server::Security::Unspecified => Security::Ldaps,
+        proto::directory_server::Security::Ldaps | proto::directory_server::Security::Unspecified => {
+            Security::Ldaps
+        }
     };
     let proto::DirectoryServer { host, port, security: _ } = server.clone();
     let of_host = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']' | '_');
     if host.is_empty() || host.len() > 253 || !host.chars().all(of_host) {
-        check.wrong(&format!("directory_servers[{at}].host"), "must be a host name or address without scheme and port");
+        check.wrong(
+            &format!("directory_servers[{at}].host"),
+            "must be a host name or address without scheme and port",
+        );
     }
     let port = u16::try_from(port).unwrap_or_else(|_| {
-        check.wrong(&format!("directory_servers[{at}].port"), "must be from 1 to 65535, or 0 for the usual one");
+        check.wrong(
+            &format!("directory_servers[{at}].port"),
+            "must be from 1 to 65535, or 0 for the usual one",
+        );
         0
     });
     let port = match (port, security) {
@@ -189,7 +223,10 @@ fn mapping(check: &mut Checker, mapping: proto::AttributeMapping) -> AttributeMa
             Some(proto::disabled_rule::Test::Present(true)) => DisabledTest::Present,
             Some(proto::disabled_rule::Test::BitsSet(bits)) if bits > 0 => DisabledTest::BitsSet(bits),
             Some(_) | None => {
-                check.wrong("mapping.disabled", "needs one of any_value_of, present (true) and bits_set (above 0)");
+                check.wrong(
+                    "mapping.disabled",
+                    "needs one of any_value_of, present (true) and bits_set (above 0)",
+                );
                 return None;
             }
         };
@@ -225,7 +262,9 @@ fn is_dn(text: &str) -> bool {
         && rdns.iter().all(|rdn| {
             rdn.split_once('=').is_some_and(|(kind, value)| {
                 let kind = kind.trim();
-                !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.') && !value.trim().is_empty()
+                !kind.is_empty()
+                    && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
+                    && !value.trim().is_empty()
             })
         })
 }
@@ -268,16 +307,17 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
         routers,
     } = settings.clone();
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    let servers = servers.into_iter().map(|DirectoryServer { host, port, security }| proto::DirectoryServer {
-        host,
-        port: i32::from(port),
-        security: match security {
-            Security::Ldaps => proto::directory_server::Security::Ldaps,
-            Security::StartTls => proto::directory_server::Security::Starttls,
-            Security::Plain => proto::directory_server::Security::Plain,
-        }
-        .into(),
-    });
+    let servers =
+        servers.into_iter().map(|DirectoryServer { host, port, security }| proto::DirectoryServer {
+            host,
+            port: i32::from(port),
+            security: match security {
+                Security::Ldaps => proto::directory_server::Security::Ldaps,
+                Security::StartTls => proto::directory_server::Security::Starttls,
+                Security::Plain => proto::directory_server::Security::Plain,
+            }
+            .into(),
+        });
     proto::IdentitySourceSettings {
         directory_servers: servers.collect(),
         credential,
@@ -332,7 +372,9 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
         disabled: disabled.map(|DisabledRule { attribute, test }| proto::DisabledRule {
             attribute,
             test: Some(match test {
-                DisabledTest::AnyValueOf(values) => proto::disabled_rule::Test::AnyValueOf(proto::ValueList { values }),
+                DisabledTest::AnyValueOf(values) => {
+                    proto::disabled_rule::Test::AnyValueOf(proto::ValueList { values })
+                }
                 DisabledTest::Present => proto::disabled_rule::Test::Present(true),
                 DisabledTest::BitsSet(bits) => proto::disabled_rule::Test::BitsSet(bits),
             }),
@@ -350,14 +392,22 @@ mod tests {
         assert!(is_dn("ou=Sales\\, EMEA,dc=lab,dc=test") && is_dn("dc=test"));
         assert!(!is_dn("people") && !is_dn("") && !is_dn("ou=people,lab"));
         assert!(is_balanced("") && is_balanced("(&(a=b)(!(c=d)))"));
-        assert!(!is_balanced("(a=b") && !is_balanced("a=b") && !is_balanced("(a=b)(c=d)") && !is_balanced("(a=b))((c=d)"));
+        assert!(
+            !is_balanced("(a=b")
+                && !is_balanced("a=b")
+                && !is_balanced("(a=b)(c=d)")
+                && !is_balanced("(a=b))((c=d)")
+        );
     }
 
     #[test]
     fn settings_that_went_in_come_out_completed() {
         let tenant = TenantId::from("acme");
         let given = proto::IdentitySourceSettings {
-            directory_servers: vec![proto::DirectoryServer { host: "ldap.lab.test".to_owned(), ..Default::default() }],
+            directory_servers: vec![proto::DirectoryServer {
+                host: "ldap.lab.test".to_owned(),
+                ..Default::default()
+            }],
             credential: "directory".to_owned(),
             roots: vec!["dc=lab,dc=test".to_owned()],
             object_class: "user".to_owned(),
@@ -371,7 +421,10 @@ mod tests {
             ..Default::default()
         };
         let checked = settings(&tenant, "draft", given).expect("good settings");
-        assert_eq!((checked.servers[0].port, checked.page_size, checked.disable_guard.max_users), (636, 1_000, 500));
+        assert_eq!(
+            (checked.servers[0].port, checked.page_size, checked.disable_guard.max_users),
+            (636, 1_000, 500)
+        );
         let out = settings_to_proto(&tenant, &checked);
         assert_eq!(settings(&tenant, "draft", out).expect("still good"), checked);
     }

@@ -47,17 +47,33 @@ macro_rules! take {
 }
 
 /// Takes the masked fields over into `to`; false for a path that is none.
-pub(in crate::api) fn merge(to: &mut proto::IdentitySource, from: &proto::IdentitySource, path: &str) -> bool {
+pub(in crate::api) fn merge(
+    to: &mut proto::IdentitySource,
+    from: &proto::IdentitySource,
+    path: &str,
+) -> bool {
     if take!(path, to, from, "", [display_name, draft]) {
         return true;
     }
     let given = from.draft.clone().unwrap_or_default();
     let draft = to.draft.get_or_insert_default();
     if take!(
-        path, draft, given, "draft.",
+        path,
+        draft,
+        given,
+        "draft.",
         [
-            directory_servers, credential, roots, scope, object_class, extra_filter, page_size, mapping, sync_limit,
-            disable_guard, identity_routers,
+            directory_servers,
+            credential,
+            roots,
+            scope,
+            object_class,
+            extra_filter,
+            page_size,
+            mapping,
+            sync_limit,
+            disable_guard,
+            identity_routers,
         ]
     ) {
         return true;
@@ -66,10 +82,22 @@ pub(in crate::api) fn merge(to: &mut proto::IdentitySource, from: &proto::Identi
     let given = given.mapping.unwrap_or_default();
     let mapping = draft.mapping.get_or_insert_default();
     if take!(
-        path, mapping, given, "draft.mapping.",
+        path,
+        mapping,
+        given,
+        "draft.mapping.",
         [
-            immutable_id, immutable_id_format, user_name, mail, mail_optional, first_name, last_name, display_name, phone,
-            disabled, policy_attributes,
+            immutable_id,
+            immutable_id_format,
+            user_name,
+            mail,
+            mail_optional,
+            first_name,
+            last_name,
+            display_name,
+            phone,
+            disabled,
+            policy_attributes,
         ]
     ) {
         return true;

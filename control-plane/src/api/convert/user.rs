@@ -20,7 +20,8 @@ pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
         distinguished_name,
         policy_attributes,
     } = values;
-    let attributes: BTreeMap<String, Vec<String>> = serde_json::from_str(&policy_attributes).unwrap_or_default();
+    let attributes: BTreeMap<String, Vec<String>> =
+        serde_json::from_str(&policy_attributes).unwrap_or_default();
     let (status, reason) = match status {
         Status::Enabled => (proto::user::Status::Enabled, proto::user::DisabledReason::Unspecified),
         Status::DisabledInDirectory => {

@@ -10,7 +10,8 @@ use super::engine::{self, Connection};
 use super::rows::{self, sixteen, status};
 use super::{details, seats};
 use crate::model::{
-    Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, Record, Status, Timestamp, UserNo, UserValues,
+    Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record, Status,
+    Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::{self, Mode, Refusal, View, duplicate};
 use crate::reconcile::settle::{Holder, Name, Player, Rank, Verdict, resolve};
@@ -116,6 +117,26 @@ struct Contest {
     held: HashMap<Name, UserNo>,
 }
 
+impl Contest {
+    /// Users in scope whom the directory enables again need a seat before they can move to other names; without one they are
+    /// stuck. Returns how many seats were given.
+    fn give_seats(&mut self, free: i64) -> i64 {
+        let mut needing: Vec<usize> = (0..self.players.len())
+            .filter(|at| {
+                let disabled =
+                    self.users[*at].as_ref().is_some_and(|user| user.status == Status::DisabledInDirectory);
+                disabled && self.records[*at].as_ref().is_some_and(|record| !record.disabled)
+            })
+            .collect();
+        needing.sort_by(|one, other| self.players[*one].id.cmp(&self.players[*other].id));
+        let given = usize::try_from(free).unwrap_or_default().min(needing.len());
+        for at in &needing[given..] {
+            self.players[*at].stuck = true;
+        }
+        i64::try_from(given).unwrap_or_default()
+    }
+}
+
 /// Decides who gets contested names and carries that out.
 pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<Counts> {
     seats::lock_job(connection, fence).await?;
@@ -125,9 +146,10 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
     if waiting.is_empty() {
         return Ok(Counts::default());
     }
-    seats::lock(connection, fence.tenant).await?;
+    let free = seats::lock(connection, fence.tenant).await?;
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
-    let contest = contest(connection, fence, records).await?;
+    let mut contest = contest(connection, fence, records).await?;
+    let needing = contest.give_seats(free);
     let verdicts = resolve(&contest.players, &contest.held);
 
     let mut counts = Counts::default();
@@ -137,14 +159,9 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
         match (&contest.records[position], verdict) {
             (None, Verdict::Granted) => {}
             (None, Verdict::Refused { .. }) => revert.push(position),
-            (Some(_), Verdict::Refused { .. }) => refused.push(position),
-            (Some(record), Verdict::Granted) => match user {
-                Some(user)
-                    if user.status == Status::Enabled
-                        || (record.disabled && user.status != Status::OutOfScope) =>
-                {
-                    apply.push(position);
-                }
+            (_, Verdict::Refused { .. } | Verdict::Stuck) => refused.push(position),
+            (Some(_), Verdict::Granted) => match user {
+                Some(user) if user.status != Status::OutOfScope => apply.push(position),
                 Some(_) => moves.push((position, batch::Queue::Returning)),
                 None => moves.push((position, batch::Queue::New)),
             },
@@ -164,13 +181,21 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
         apply.iter().filter_map(|position| contest.records[*position].clone()).collect();
     let users = apply.iter().filter_map(|position| contest.users[*position].clone());
     let known = users.map(|user| (user.id.clone(), user)).collect();
-    let plan = batch::plan(fence.job, Mode::Final, &changed, &View { known, ..View::default() });
+    let plan =
+        batch::plan(fence.job, Mode::Final, &changed, &View { known, seats: needing, ..View::default() });
     carry_out(connection, fence, &changed, &plan, now).await?;
     counts += plan.counts;
 
     let mut lines = (Vec::new(), Vec::new());
     for position in revert.iter().chain(&refused) {
-        let Verdict::Refused { kind, holder } = verdicts[*position] else { continue };
+        let (reason, holder) = match verdicts[*position] {
+            Verdict::Granted => continue,
+            Verdict::Stuck => (NotSynchronizedReason::LicenseLimit, None),
+            Verdict::Refused { kind, holder: Holder::User(user) } => (duplicate(kind), Some(user)),
+            Verdict::Refused { kind, holder: Holder::Player(other) } => {
+                (duplicate(kind), contest.users[other].as_ref().map(|user| user.number))
+            }
+        };
         // Whom the job has counted already keeps that outcome; a change that was taken back is no longer counted.
         let waits = contest.records[*position].is_some();
         if waits && contest.users[*position].as_ref().is_some_and(|user| user.counted_by(fence.job)) {
@@ -182,11 +207,7 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
         else {
             continue;
         };
-        let holder = match holder {
-            Holder::User(user) => Some(user),
-            Holder::Player(other) => contest.users[other].as_ref().map(|user| user.number),
-        };
-        lines.1.push(Refusal { record: lines.0.len(), reason: duplicate(kind), holder });
+        lines.1.push(Refusal { record: lines.0.len(), reason, holder });
         lines.0.push(record);
     }
     let lines = refusals(connection, fence, &lines.0, &lines.1).await?;
@@ -242,7 +263,8 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
             Some(user) => (Rank::Present, held(user).collect()),
         };
         numbers.extend(user.as_ref().map(|user| user.number));
-        let player = Player { id: record.id.clone(), rank, had, wants: record.names().collect() };
+        let player =
+            Player { id: record.id.clone(), rank, had, wants: record.names().collect(), stuck: false };
         frontier.extend(player.wants.iter().chain(&player.had).copied());
         contest.players.push(player);
         contest.users.push(user);
@@ -271,7 +293,13 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                     Some(was) => (Rank::Present, was.names.clone()),
                 };
                 frontier.extend(had.iter().copied());
-                contest.players.push(Player { id: user.id.clone(), rank, had, wants: held(&user).collect() });
+                contest.players.push(Player {
+                    id: user.id.clone(),
+                    rank,
+                    had,
+                    wants: held(&user).collect(),
+                    stuck: false,
+                });
                 contest.users.push(Some(user));
                 contest.records.push(None);
             } else {
