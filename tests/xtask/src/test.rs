@@ -16,19 +16,40 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     if !options.tests_only {
         step("format", "cargo", &["fmt", "--all", "--check"])?;
-        optional("licenses and banned crates", "cargo-deny", "cargo", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])?;
+        optional(
+            "licenses and banned crates",
+            "cargo-deny",
+            "cargo",
+            &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
+        )?;
         optional("protos", "buf", "buf", &["lint", "proto"])?;
-        step("lints", "cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"])?;
+        step(
+            "lints",
+            "cargo",
+            &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"],
+        )?;
     }
     install::ensure(&["slapd", "ldap-utils", "postgresql"])?;
     // The end-to-end tests start these two as an administrator would: from their files.
-    step("programs", "cargo", &["build", "--quiet", "--package", "control-plane", "--package", "router-agent"])?;
+    step(
+        "programs",
+        "cargo",
+        &["build", "--quiet", "--package", "control-plane", "--package", "router-agent"],
+    )?;
     let everything_else = ["--workspace", "--exclude", "e2e"];
     if has("cargo-nextest") {
-        step("unit, property and conformance tests", "cargo", &[&["nextest", "run"][..], &everything_else].concat())?;
+        step(
+            "unit, property and conformance tests",
+            "cargo",
+            &[&["nextest", "run"][..], &everything_else].concat(),
+        )?;
         step("end-to-end tests", "cargo", &["nextest", "run", "--package", "e2e"])
     } else {
-        step("unit, property and conformance tests", "cargo", &[&["test", "--quiet"][..], &everything_else].concat())?;
+        step(
+            "unit, property and conformance tests",
+            "cargo",
+            &[&["test", "--quiet"][..], &everything_else].concat(),
+        )?;
         step("end-to-end tests", "cargo", &["test", "--quiet", "--package", "e2e"])
     }
 }
@@ -56,5 +77,10 @@ fn optional(what: &str, tool: &str, program: &str, arguments: &[&str]) -> Result
 }
 
 fn has(tool: &str) -> bool {
-    Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    Command::new(tool)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
 }

@@ -1,4 +1,6 @@
-//! Placeholder until the bench engineer writes it.
+//! Placeholder.
 #[derive(clap::Args)]
 pub(crate) struct Options {}
-pub(crate) fn run(_: &Options) -> anyhow::Result<()> { Ok(()) }
+pub(crate) fn run(_: &Options) -> anyhow::Result<()> {
+    anyhow::bail!("not yet")
+}
