@@ -3,7 +3,10 @@
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
 //! `store` (SQL). `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
 
-#![expect(clippy::duplicate_mod, reason = "the SQL is written once, in store/shared, and compiled for each engine")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the SQL is written once, in store/shared, and compiled for each engine"
+)]
 
 pub mod api;
 pub mod ca;

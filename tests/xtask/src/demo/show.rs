@@ -91,7 +91,10 @@ pub(super) fn details(details: &[SyncJobDetail], most: usize) {
     };
     println!("  Show Details, {title}: {} of {}", details.len().min(most), details.len());
     let mut table = table(&["user name", "mail", "what happened"]);
-    for detail in details.iter().take(most) {
+    // One of each reason first: that is what there is to learn.
+    let mut reasons = std::collections::HashSet::new();
+    let (new, rest): (Vec<_>, Vec<_>) = details.iter().partition(|detail| reasons.insert(detail.reason));
+    for detail in new.into_iter().chain(rest).take(most) {
         table.add_row([&detail.user_name, &detail.mail, &detail.message]);
     }
     println!("{table}");
