@@ -19,6 +19,9 @@ use crate::store::{Store, StoreError};
 /// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
 const FLUSH: Duration = Duration::from_millis(500);
 
+/// Most records of a batch: what one statement of either engine can take.
+const MAX_BATCH: usize = 2_000;
+
 /// Why an upload ends before its read does.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
@@ -230,6 +233,9 @@ impl Intake {
     fn next(&mut self, sequence: u64, records: usize, rejected: &[Rejected]) -> Result<(), IntakeError> {
         if sequence != self.batches + 1 {
             return Err(IntakeError::Protocol("a gap in the numbers of the batches"));
+        }
+        if records + rejected.len() > MAX_BATCH {
+            return Err(IntakeError::Protocol("a batch of more than 2,000 records"));
         }
         self.batches = sequence;
         self.records += records as u64;

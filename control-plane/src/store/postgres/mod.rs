@@ -77,16 +77,24 @@ fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {
     query.bind(values.map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
-/// A table of user rows as a part of a FROM clause, from parameter 5 on, bound by [`rows`].
-const ROWS: &str = "UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
+/// Numbers of the four scalar parameters of a statement over rows.
+fn scalars(_rows: usize) -> [usize; 4] {
+    [1, 2, 3, 4]
+}
+
+/// Rows as a part of a FROM clause: one array a column.
+fn rows_table(_rows: usize) -> &'static str {
+    "UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
      $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::BIGINT[], $19::BIGINT[]) \
      AS r (user_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-     distinguished_name, policy_attributes, status, queue)";
+     distinguished_name, policy_attributes, status, queue)"
+}
 
-fn rows(query: Query, rows: &[Row<'_>]) -> Query {
+fn bind_rows(query: Query, scalars: [i64; 4], rows: &[Row<'_>]) -> Query {
     fn column<'r, T>(rows: &[Row<'r>], value: impl Fn(&Row<'r>) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
+    let query = scalars.into_iter().fold(query, Query::bind);
     query
         .bind(column(rows, |row| row.user_no))
         .bind(column(rows, |row| row.id.to_vec()))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sqlx::AssertSqlSafe;
 
-use super::engine::{self, Connection, Query, ROWS};
+use super::engine::{self, Connection, Query};
 use crate::model::{
     Fence, ImmutableId, JobNo, KnownUser, NameKey, NameKind, Record, SourceNo, Status, TenantNo, Timestamp,
     UserNo, UserValues,
@@ -37,21 +37,28 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Text of a statement over [`ROWS`]: only constants are put together.
-fn over_rows(before: &str, after: &str) -> Query {
-    sqlx::query(AssertSqlSafe(format!("{before} FROM {ROWS} {after}")))
-}
-
-/// Binds the four parameters that every statement over rows has, then the rows.
+/// Runs a statement over rows: `before FROM rows AS r after`. In both texts $1 to $4 are tenant, source, job and now; the engine gives
+/// them the numbers that fit its way to bind rows.
 async fn execute(
     connection: &mut Connection,
-    query: Query,
+    (before, after): (&str, &str),
     fence: Fence,
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<u64> {
-    let query = query.bind(fence.tenant.0).bind(fence.source.0).bind(fence.job.0).bind(now.0);
-    Ok(engine::rows(query, rows).execute(connection).await?.rows_affected())
+    let renumber = |text: &str| {
+        let numbers = engine::scalars(rows.len());
+        (0..4)
+            .rev()
+            .fold(text.to_owned(), |text, at| {
+                text.replace(&format!("${}", at + 1), &format!("@{}", numbers[at]))
+            })
+            .replace('@', "$")
+    };
+    let text = format!("{} FROM {} {}", renumber(before), engine::rows_table(rows.len()), renumber(after));
+    let scalars = [fence.tenant.0, fence.source.0, fence.job.0, now.0];
+    let query = engine::bind_rows(sqlx::query(AssertSqlSafe(text)), scalars, rows);
+    Ok(query.execute(connection).await?.rows_affected())
 }
 
 pub(super) async fn insert_users(
@@ -60,7 +67,7 @@ pub(super) async fn insert_users(
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<()> {
-    let query = over_rows(
+    let text = (
         "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
          first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, status_job, \
          created_at, updated_at, disabled_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, \
@@ -68,25 +75,34 @@ pub(super) async fn insert_users(
          r.policy_attributes, r.status, $3, $3, $4, $4, CASE WHEN r.status = 1 THEN NULL ELSE $4 END",
         "",
     );
-    execute(connection, query, fence, now, rows).await.map(drop)
+    execute(connection, text, fence, now, rows).await.map(drop)
 }
 
+/// Changes users that are there. Written as an upsert, which both engines drive from the rows: an UPDATE … FROM may read the whole
+/// table instead.
 pub(super) async fn update_users(
     connection: &mut Connection,
     fence: Fence,
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<()> {
-    let query = over_rows(
-        "UPDATE users SET digest = r.digest, user_name = r.user_name, user_name_key = r.user_name_key, mail = r.mail, \
-         mail_key = r.mail_key, first_name = r.first_name, last_name = r.last_name, display_name = r.display_name, \
-         phone = r.phone, distinguished_name = r.distinguished_name, policy_attributes = r.policy_attributes, \
-         status = r.status, changed_job = $3, updated_at = $4, \
-         status_job = CASE WHEN users.status = r.status THEN users.status_job ELSE $3 END, \
-         disabled_at = CASE WHEN r.status = 1 THEN NULL WHEN users.status = 1 THEN $4 ELSE users.disabled_at END",
-        "WHERE users.tenant_no = $1 AND users.source_no = $2 AND users.user_no = r.user_no",
+    let text = (
+        "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
+         first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, changed_job, \
+         created_at, updated_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
+         r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, $3, \
+         $3, $4, $4",
+        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, user_name = excluded.user_name, \
+         user_name_key = excluded.user_name_key, mail = excluded.mail, mail_key = excluded.mail_key, \
+         first_name = excluded.first_name, last_name = excluded.last_name, display_name = excluded.display_name, \
+         phone = excluded.phone, distinguished_name = excluded.distinguished_name, \
+         policy_attributes = excluded.policy_attributes, status = excluded.status, changed_job = excluded.changed_job, \
+         updated_at = excluded.updated_at, \
+         status_job = CASE WHEN users.status = excluded.status THEN users.status_job ELSE excluded.changed_job END, \
+         disabled_at = CASE WHEN excluded.status = 1 THEN NULL WHEN users.status = 1 THEN excluded.updated_at \
+         ELSE users.disabled_at END",
     );
-    execute(connection, query, fence, now, rows).await.map(drop)
+    execute(connection, text, fence, now, rows).await.map(drop)
 }
 
 /// Lets records wait; one that waits already is not taken twice. Returns how many are new.
@@ -97,14 +113,14 @@ pub(super) async fn insert_deferred(
     rows: &[Row<'_>],
 ) -> Result<i64> {
     // The conditions on the other parameters are always true; they only give the engine their types.
-    let query = over_rows(
+    let text = (
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
          last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT $3, r.queue, r.immutable_id, \
          r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, \
          r.distinguished_name, r.policy_attributes, r.status",
         "WHERE $1 >= 0 AND $2 >= 0 AND $4 >= 0 ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
-    let inserted = execute(connection, query, fence, now, rows).await?;
+    let inserted = execute(connection, text, fence, now, rows).await?;
     Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
 }
 

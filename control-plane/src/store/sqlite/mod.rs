@@ -9,7 +9,6 @@ mod shared;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeTuple, Serializer};
 use sqlx::Sqlite;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
@@ -99,44 +98,51 @@ fn hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// A table of user rows as a part of a FROM clause, from parameter 5 on, bound by [`rows`].
-const ROWS: &str = "(SELECT value ->> 0 AS user_no, unhex(value ->> 1) AS immutable_id, unhex(value ->> 2) AS digest, \
-     value ->> 3 AS user_name, unhex(value ->> 4) AS user_name_key, value ->> 5 AS mail, unhex(value ->> 6) AS mail_key, \
-     value ->> 7 AS first_name, value ->> 8 AS last_name, value ->> 9 AS display_name, value ->> 10 AS phone, \
-     value ->> 11 AS distinguished_name, value ->> 12 AS policy_attributes, value ->> 13 AS status, value ->> 14 AS queue \
-     FROM json_each($5)) AS r";
+/// Columns of a row.
+const COLUMNS: usize = 15;
 
-fn rows(query: Query, rows: &[Row<'_>]) -> Query {
-    query.bind(serde_json::to_string(&rows.iter().map(Flat).collect::<Vec<_>>()).unwrap_or_default())
+/// Numbers of the four scalar parameters of a statement over rows: behind those of the rows, which have none. (SQLite looks
+/// numbered parameters up one by one, which is slow for thousands of them.)
+fn scalars(rows: usize) -> [usize; 4] {
+    [1, 2, 3, 4].map(|at| rows * COLUMNS + at)
 }
 
-/// A row as a JSON array, in the order of [`ROWS`]; bytes as hexadecimal digits.
-struct Flat<'a>(&'a Row<'a>);
-
-impl Serialize for Flat<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let Row { user_no, id, digest, user_name_key, mail_key, values, status, queue } = self.0;
-        let digits = |bytes: &[u8]| {
-            let mut text = String::with_capacity(bytes.len() * 2);
-            hex(&mut text, bytes);
-            text
-        };
-        let mut row = serializer.serialize_tuple(15)?;
-        row.serialize_element(user_no)?;
-        row.serialize_element(&digits(id))?;
-        row.serialize_element(&digits(digest))?;
-        row.serialize_element(&values.user_name)?;
-        row.serialize_element(&user_name_key.map(|key| digits(&key)))?;
-        row.serialize_element(&values.mail)?;
-        row.serialize_element(&mail_key.map(|key| digits(&key)))?;
-        row.serialize_element(&values.first_name)?;
-        row.serialize_element(&values.last_name)?;
-        row.serialize_element(&values.display_name)?;
-        row.serialize_element(&values.phone)?;
-        row.serialize_element(&values.distinguished_name)?;
-        row.serialize_element(&values.policy_attributes)?;
-        row.serialize_element(status)?;
-        row.serialize_element(queue)?;
-        row.end()
+/// Rows as a part of a FROM clause. The same number of rows makes the same text, which is prepared once.
+fn rows_table(rows: usize) -> String {
+    let mut text = String::with_capacity(rows * 32 + 400);
+    text.push_str(
+        "(SELECT column1 AS user_no, column2 AS immutable_id, column3 AS digest, column4 AS user_name, column5 AS user_name_key, \
+         column6 AS mail, column7 AS mail_key, column8 AS first_name, column9 AS last_name, column10 AS display_name, \
+         column11 AS phone, column12 AS distinguished_name, column13 AS policy_attributes, column14 AS status, column15 AS queue \
+         FROM (VALUES ",
+    );
+    for row in 0..rows {
+        text.push_str(if row == 0 { "" } else { "," });
+        text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     }
+    text.push_str(")) AS r");
+    text
+}
+
+fn bind_rows(query: Query, scalars: [i64; 4], rows: &[Row<'_>]) -> Query {
+    let query = rows.iter().fold(query, |query, row| {
+        let Row { user_no, id, digest, user_name_key, mail_key, values, status, queue } = row;
+        query
+            .bind(*user_no)
+            .bind(id.to_vec())
+            .bind(digest.to_vec())
+            .bind(values.user_name.clone())
+            .bind(user_name_key.map(|key| key.to_vec()))
+            .bind(values.mail.clone())
+            .bind(mail_key.map(|key| key.to_vec()))
+            .bind(values.first_name.clone())
+            .bind(values.last_name.clone())
+            .bind(values.display_name.clone())
+            .bind(values.phone.clone())
+            .bind(values.distinguished_name.clone())
+            .bind(values.policy_attributes.clone())
+            .bind(*status)
+            .bind(*queue)
+    });
+    scalars.into_iter().fold(query, Query::bind)
 }
