@@ -1,0 +1,139 @@
+//! The door: TLS 1.3 only, a certificate of our own authority that is valid and names someone, no resumption, a deadline.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_plane::ca::{Authority, Subject};
+use control_plane::config::Tls;
+use control_plane::jobs::Clock;
+use control_plane::server::{Certificates, listen};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use time::{Duration as Days, OffsetDateTime};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_millis(500);
+
+struct Door {
+    folder: TempDir,
+    port: u16,
+    accepted: tokio::sync::mpsc::Receiver<std::io::Result<control_plane::server::Connection>>,
+}
+
+fn client(name: &str) -> Subject {
+    Subject::Client(["tenant", "acme", "admin", name, "auditor"].map(str::to_owned).to_vec())
+}
+
+fn issue(folder: &Path, ca: &str, subject: &Subject, valid: Days, out: &str) -> PathBuf {
+    let now = OffsetDateTime::now_utc();
+    if !folder.join(ca).exists() {
+        Authority::init(&folder.join(ca), "rollcall", now).expect("an authority");
+    }
+    let out = folder.join(out);
+    Authority::open(&folder.join(ca))
+        .expect("an authority")
+        .issue(subject, now, now + valid, &out)
+        .expect("a certificate");
+    out
+}
+
+async fn door() -> Door {
+    let folder = tempfile::tempdir().expect("a folder");
+    issue(folder.path(), "ca", &Subject::Server(vec!["localhost".to_owned()]), Days::days(1), "server");
+    let files = Tls {
+        certificate: folder.path().join("server.pem"),
+        key: folder.path().join("server.key"),
+        client_ca: folder.path().join("ca/ca.pem"),
+    };
+    let certificates = Certificates::load(&files).expect("certificates");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let accepted = listen(listener, certificates, DEADLINE, Clock::system(), CancellationToken::new());
+    Door { folder, port, accepted }
+}
+
+impl Door {
+    /// Knocks with a certificate; true if the connection was let in.
+    async fn lets_in(&mut self, config: Arc<ClientConfig>) -> bool {
+        let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
+        let connected =
+            TlsConnector::from(config).connect(ServerName::try_from("localhost").expect("a name"), tcp).await;
+        let let_in = tokio::time::timeout(Duration::from_secs(2), self.accepted.recv()).await;
+        connected.is_ok() && matches!(let_in, Ok(Some(Ok(_))))
+    }
+
+    fn config(
+        &self,
+        identity: Option<&Path>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(self.folder.path().join("ca/ca.pem")).expect("a CA"))
+            .expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("versions");
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let certificate =
+                    CertificateDer::from_pem_file(path.with_extension("pem")).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_file(path.with_extension("key")).expect("a key");
+                builder.with_client_auth_cert(vec![certificate], key).expect("an identity")
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Arc::new(config)
+    }
+}
+
+const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+
+#[tokio::test]
+async fn only_a_valid_certificate_of_our_own_authority_is_let_in() {
+    let mut door = door().await;
+    let folder = door.folder.path().to_owned();
+    let good = issue(&folder, "ca", &client("alice"), Days::days(1), "alice");
+    assert!(door.lets_in(door.config(Some(&good), TLS13)).await);
+    assert!(!door.lets_in(door.config(None, TLS13)).await, "no certificate");
+    assert!(!door.lets_in(door.config(Some(&good), TLS12)).await, "TLS 1.2");
+    let foreign = issue(&folder, "other-ca", &client("alice"), Days::days(1), "foreign");
+    assert!(!door.lets_in(door.config(Some(&foreign), TLS13)).await, "another authority");
+    let expired = issue(&folder, "ca", &client("bob"), Days::hours(-1), "expired");
+    assert!(!door.lets_in(door.config(Some(&expired), TLS13)).await, "expired");
+    let nobody = issue(&folder, "ca", &Subject::Client(vec!["nobody".to_owned()]), Days::days(1), "nobody");
+    assert!(!door.lets_in(door.config(Some(&nobody), TLS13)).await, "names nobody");
+    let server = folder.join("server");
+    assert!(!door.lets_in(door.config(Some(&server), TLS13)).await, "the server's own certificate");
+}
+
+#[tokio::test]
+async fn every_connection_is_a_full_handshake() {
+    let door = door().await;
+    let good = issue(door.folder.path(), "ca", &client("alice"), Days::days(1), "alice");
+    let config = door.config(Some(&good), TLS13);
+    for _ in 0..3 {
+        let tcp = TcpStream::connect(("127.0.0.1", door.port)).await.expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let mut stream = TlsConnector::from(Arc::clone(&config)).connect(name, tcp).await.expect("TLS");
+        // Tickets would come now.
+        let _ = tokio::time::timeout(Duration::from_millis(100), stream.read_u8()).await;
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+    }
+}
+
+#[tokio::test]
+async fn who_never_speaks_is_hung_up_on() {
+    let door = door().await;
+    let mut silent = TcpStream::connect(("127.0.0.1", door.port)).await.expect("a connection");
+    let end = tokio::time::timeout(DEADLINE * 6, silent.read_u8()).await.expect("an end in time");
+    assert!(end.is_err());
+}
