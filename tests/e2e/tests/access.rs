@@ -54,8 +54,10 @@ async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
     let world = World::builder().start().await?;
     let other = World::builder().without_router().start().await?;
     let foreign = other.files.issue_admin("mallory", Role::SuperAdmin)?;
-    // The right certificate of the wrong authority: the handshake fails, so no call is ever heard.
+    // The right certificate of the wrong authority. In TLS 1.3 the caller learns of the refusal when it first
+    // reads, so its library calls it unavailable or unknown; an answer of ours would be neither.
     let stranger = Admin::connect(world.address().port(), &foreign, &world.files.authority())?;
-    assert_eq!(code(stranger.users("acme").await), Code::Unavailable);
+    let refusal = code(stranger.users("acme").await);
+    assert!(matches!(refusal, Code::Unavailable | Code::Unknown), "{refusal:?}");
     Ok(())
 }
