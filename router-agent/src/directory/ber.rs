@@ -1,6 +1,8 @@
 //! Checks LDAP messages before anything parses them: size, depth, and the outer shape (RFC 4511, 4.1.1). Without recursion, without
 //! allocation, and without trust: what passes cannot overflow a stack, fill the memory, or be something that no one asked for.
 
+use std::ops::Range;
+
 /// Largest message, in bytes.
 pub(super) const MAX_MESSAGE: usize = 8 << 20;
 /// Deepest nesting. A search result entry needs 5.
@@ -38,15 +40,14 @@ pub(super) fn message_length(bytes: &[u8]) -> Result<Option<usize>, &'static str
     Ok(Some(length))
 }
 
-/// Checks a whole message.
-pub(super) fn check(message: &[u8]) -> Result<Kind, &'static str> {
+/// Checks a whole message; returns its id and what it is.
+pub(super) fn check(message: &[u8]) -> Result<(u32, Kind), &'static str> {
     depth(message)?;
-    let mut rest = content(message, SEQUENCE)?;
-    let (id, after_id) = split(rest)?;
+    let (id, rest) = split(content(message, SEQUENCE)?)?;
     if id.first() != Some(&INTEGER) || !(3..=6).contains(&id.len()) {
         return Err("a message without a message id");
     }
-    rest = after_id;
+    let id = inside(id)?.iter().fold(0, |id, byte| id << 8 | u32::from(*byte));
     let (operation, controls) = split(rest)?;
     let kind = match operation.first() {
         Some(0x64) => {
@@ -83,7 +84,26 @@ pub(super) fn check(message: &[u8]) -> Result<Kind, &'static str> {
             list = others;
         }
     }
-    Ok(kind)
+    Ok((id, kind))
+}
+
+/// Where the content of a message's operation is.
+pub(super) fn operation(message: &[u8]) -> Result<Range<usize>, &'static str> {
+    let (_, content) = split_at(message, 0..message.len())?;
+    let (_, id) = split_at(message, content.clone())?;
+    Ok(split_at(message, id.end..content.end)?.1)
+}
+
+/// The tag of the first element in a part of the bytes, and where its content is.
+pub(super) fn split_at(bytes: &[u8], part: Range<usize>) -> Result<(u8, Range<usize>), &'static str> {
+    let element = bytes.get(part.clone()).unwrap_or_default();
+    match header(element)? {
+        Some((header, content)) if header + content <= element.len() => {
+            let start = part.start + header;
+            Ok((element[0], start..start + content))
+        }
+        _ => Err("a message that ends too early"),
+    }
 }
 
 /// An LDAPResult: code, matched DN, message.
@@ -184,7 +204,7 @@ mod tests {
     #[test]
     fn a_regular_result_passes() {
         assert_eq!(message_length(DONE), Ok(Some(DONE.len())));
-        assert_eq!(check(DONE), Ok(Kind::Done));
+        assert_eq!(check(DONE), Ok((2, Kind::Done)));
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, StdStream};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::error::bind_hint;
-use super::guard::{self, Guarded, Relay, Watch};
+use super::guard::{self, Found, Guarded, Relay, Watch};
 use super::{Credential, DirectoryError, Server, Timeouts};
 
 /// A bound connection. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) ldap: Ldap,
+    pub(super) found: mpsc::Receiver<Vec<Found>>,
     pub(super) watch: Arc<Watch>,
     driver: JoinHandle<()>,
     _relay: Relay,
@@ -64,7 +66,7 @@ pub(super) async fn bind(
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
     check(credential)?;
-    let Guarded { stream, watch, certificate: _, relay } = guarded;
+    let Guarded { stream, found, watch, certificate: _, relay } = guarded;
     let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
     let unreachable = |why: &str| DirectoryError::Unreachable(format!("{server} ({why})"));
     let (driver, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
@@ -77,7 +79,7 @@ pub(super) async fn bind(
         .with_timeout(timeouts.operation)
         .simple_bind(&credential.bind_dn, credential.password.expose_secret())
         .await;
-    let connection = Connection { ldap, watch, driver, _relay: relay };
+    let connection = Connection { ldap, found, watch, driver, _relay: relay };
     match bound {
         Ok(result) if result.rc == 0 => Ok(connection),
         Ok(result) => Err(DirectoryError::BindRejected {

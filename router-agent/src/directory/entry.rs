@@ -1,62 +1,101 @@
-//! From ldap3's parsed message to an [`Entry`]. ldap3's own converter panics on what it does not expect; this one says so.
+//! From the bytes of a checked message to what is in it: an entry, the URLs of a reference, the cookie of a page.
 
-use ldap3::asn1::{PL, StructureTag};
+use bytes::Bytes;
 
+use super::ber::{self, split_at};
 use crate::record::Entry;
 
-/// The entry in a SearchResultEntry (RFC 4511, 4.5.2).
-pub(super) fn entry(message: StructureTag) -> Result<Entry, &'static str> {
-    let mut parts = constructed(message)?.into_iter();
-    let (Some(name), Some(list)) = (parts.next(), parts.next()) else {
+type Range = std::ops::Range<usize>;
+
+/// The entry in a message with a SearchResultEntry (RFC 4511, 4.5.2). Where things are is noted, nothing is copied.
+pub(super) fn entry(message: Bytes) -> Result<Entry, &'static str> {
+    let operation = ber::operation(&message)?;
+    let mut parts = Elements { bytes: &message, rest: operation };
+    let (Some((0x04, dn)), Some((0x30, attributes))) = (parts.next()?, parts.next()?) else {
         return Err("an entry without name or attributes");
     };
-    let dn = String::from_utf8(primitive(name)?).map_err(|_| "a distinguished name that is not UTF-8")?;
-    let list = constructed(list)?;
-    let mut attributes = Vec::with_capacity(list.len());
-    for attribute in list {
-        let mut parts = constructed(attribute)?.into_iter();
-        let (Some(kind), Some(values)) = (parts.next(), parts.next()) else {
+    let mut entry = Entry::new(message.clone(), dn);
+    let mut attributes = Elements { bytes: &message, rest: attributes };
+    while let Some((_, attribute)) = attributes.next()? {
+        let mut parts = Elements { bytes: &message, rest: attribute };
+        let (Some((0x04, name)), Some((0x31, values))) = (parts.next()?, parts.next()?) else {
             return Err("an attribute without name or values");
         };
-        let kind = String::from_utf8(primitive(kind)?).map_err(|_| "an attribute name that is not UTF-8")?;
-        let values = constructed(values)?.into_iter().map(primitive).collect::<Result<_, _>>()?;
-        attributes.push((kind, values));
+        entry.push_attribute(name);
+        let mut values = Elements { bytes: &message, rest: values };
+        while let Some((tag, value)) = values.next()? {
+            if tag != 0x04 {
+                return Err("a list where a value belongs");
+            }
+            entry.push_value(value);
+        }
     }
-    Ok(Entry { dn, attributes })
+    Ok(entry)
 }
 
-/// The URLs in a SearchResultReference.
-pub(super) fn references(message: StructureTag) -> Result<Vec<String>, &'static str> {
-    constructed(message)?
-        .into_iter()
-        .map(|url| String::from_utf8(primitive(url)?).map_err(|_| "a reference that is not UTF-8"))
-        .collect()
+/// The URLs in a message with a SearchResultReference.
+pub(super) fn references(message: &[u8]) -> Result<Vec<String>, &'static str> {
+    let mut urls = Vec::new();
+    let mut parts = Elements { bytes: message, rest: ber::operation(message)? };
+    while let Some((_, url)) = parts.next()? {
+        let url = std::str::from_utf8(&message[url]).map_err(|_| "a reference that is not UTF-8")?;
+        urls.push(url.to_owned());
+    }
+    Ok(urls)
 }
 
-/// Size and cookie of a paged results response control (RFC 2696).
+/// The cookie in the value of a paged results response control: a SEQUENCE of a size and a cookie (RFC 2696).
 pub(super) fn cookie(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     const WRONG: &str = "a paged results control that cannot be read";
-    let (rest, control) = ldap3::asn1::parse_tag(value).map_err(|_| WRONG)?;
-    let mut parts = constructed(control).map_err(|_| WRONG)?.into_iter();
-    let (Some(size), Some(cookie), None) = (parts.next(), parts.next(), parts.next()) else {
-        return Err(WRONG);
-    };
-    if !rest.is_empty() || size.id != 2 || cookie.id != 4 {
-        return Err(WRONG);
-    }
-    primitive(cookie).map_err(|_| WRONG)
-}
-
-fn constructed(tag: StructureTag) -> Result<Vec<StructureTag>, &'static str> {
-    match tag.payload {
-        PL::C(parts) => Ok(parts),
-        PL::P(_) => Err("a value where a list belongs"),
+    let mut outer = Elements { bytes: value, rest: 0..value.len() };
+    let (Some((0x30, inner)), None) = (outer.next()?, outer.next()?) else { return Err(WRONG) };
+    let mut parts = Elements { bytes: value, rest: inner };
+    match (parts.next()?, parts.next()?, parts.next()?) {
+        (Some((0x02, _)), Some((0x04, cookie)), None) => Ok(value[cookie].to_vec()),
+        _ => Err(WRONG),
     }
 }
 
-fn primitive(tag: StructureTag) -> Result<Vec<u8>, &'static str> {
-    match tag.payload {
-        PL::P(bytes) => Ok(bytes),
-        PL::C(_) => Err("a list where a value belongs"),
+/// The elements in a part of the bytes, one behind the other: tag, and where the content is.
+struct Elements<'b> {
+    bytes: &'b [u8],
+    rest: Range,
+}
+
+impl Elements<'_> {
+    fn next(&mut self) -> Result<Option<(u8, Range)>, &'static str> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (tag, content) = split_at(self.bytes, self.rest.clone())?;
+        self.rest.start = content.end;
+        Ok(Some((tag, content)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_read_and_nothing_that_only_resembles_one() {
+        assert_eq!(cookie(&[0x30, 7, 2, 1, 0, 4, 2, 1, 2]), Ok(vec![1, 2]));
+        assert_eq!(cookie(&[0x30, 5, 2, 1, 0, 4, 0]), Ok(vec![]));
+        for wrong in
+            [&[][..], &[0x30, 0], &[0x30, 5, 2, 1, 0, 4, 0, 0], &[0x30, 5, 2, 1, 0, 2, 0], &[4, 1, 0]]
+        {
+            assert!(cookie(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = entry(Bytes::copy_from_slice(&bytes));
+            let _ = references(&bytes);
+            let _ = cookie(&bytes);
+        }
     }
 }

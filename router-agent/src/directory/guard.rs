@@ -1,34 +1,52 @@
 //! Stands between the network and the ldap3 crate: connects, does the TLS (LDAPS or StartTLS) itself, and lets through only messages
-//! that `ber` has checked, and no more entries than were asked for. The crate sees one end of a socket pair and nothing else.
+//! that `ber` has checked. The crate sees one end of a socket pair and nothing else; it asks the questions and reads the results. What
+//! was found does not pass through it: entries and references go to the page loop by a queue of their own, before the result that
+//! ends them, and no more of them than were asked for.
 //!
-//! Both directions have bounded buffers: a slow reader slows the directory down.
+//! Everything here is bounded: a slow reader slows the directory down.
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::{Bytes, BytesMut};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::ber::{self, Kind};
-use super::{DirectoryError, Security, Server, Timeouts};
+use super::{DirectoryError, Security, Server, Timeouts, entry};
+use crate::record::Entry;
 
 /// The StartTLS request (RFC 4511, 4.14.1) with message id 1.
 const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 /// References a page may carry beside its entries.
 const REFERENCES: i64 = 10_000;
+/// Most bytes of a page. An entry of mapped attributes has one or two thousand.
+const PAGE_BYTES: i64 = 64 << 20;
 const BUFFER: usize = 256 << 10;
+/// Portions of what was found that may wait, each at most what one buffer held.
+const FOUND: usize = 2;
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) enum Found {
+    Entry(Entry),
+    /// URLs of elsewhere.
+    Reference(Vec<String>),
+}
 
 /// What the guard knows and the page loop sets.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     entries: AtomicI64,
     references: AtomicI64,
+    bytes: AtomicI64,
     violation: Mutex<Option<String>>,
 }
 
@@ -37,6 +55,7 @@ impl Watch {
     pub(super) fn expect(&self, entries: u32) {
         self.entries.store(i64::from(entries), Ordering::Relaxed);
         self.references.store(REFERENCES, Ordering::Relaxed);
+        self.bytes.store(PAGE_BYTES, Ordering::Relaxed);
     }
 
     /// How the server broke the protocol, if it did.
@@ -48,17 +67,15 @@ impl Watch {
         self.violation.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
     }
 
-    fn admits(&self, kind: Kind) -> Result<(), &'static str> {
-        let left = match kind {
-            Kind::Entry => &self.entries,
-            Kind::Reference => &self.references,
-            Kind::Done | Kind::Other => return Ok(()),
-        };
-        if left.fetch_sub(1, Ordering::Relaxed) > 0 {
-            Ok(())
-        } else {
-            Err("more entries than were asked for in one page")
+    fn admits(&self, left: &AtomicI64, bytes: usize) -> Result<(), &'static str> {
+        if left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err("more entries than were asked for in one page");
         }
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        if self.bytes.fetch_sub(bytes, Ordering::Relaxed) < bytes {
+            return Err("a page of more than 64 MiB");
+        }
+        Ok(())
     }
 }
 
@@ -66,6 +83,8 @@ impl Watch {
 pub(super) struct Guarded {
     /// What ldap3 is given.
     pub(super) stream: StdUnixStream,
+    /// What searches find.
+    pub(super) found: mpsc::Receiver<Vec<Found>>,
     /// What happens on it.
     pub(super) watch: Arc<Watch>,
     /// The server's certificate, in DER.
@@ -213,55 +232,100 @@ where
     ours.set_nonblocking(true).map_err(internal)?;
     let ours = UnixStream::from_std(ours).map_err(internal)?;
     let watch = Arc::new(Watch::default());
-    let relay = tokio::spawn(relay(server, ours, Arc::clone(&watch)));
-    Ok(Guarded { stream, watch, certificate, relay: Relay(relay.abort_handle()) })
+    let (sender, found) = mpsc::channel(FOUND);
+    let relay = tokio::spawn(relay(server, ours, sender, Arc::clone(&watch)));
+    Ok(Guarded { stream, found, watch, certificate, relay: Relay(relay.abort_handle()) })
 }
 
-async fn relay<S: AsyncRead + AsyncWrite>(server: S, client: UnixStream, watch: Arc<Watch>) {
+async fn relay<S: AsyncRead + AsyncWrite>(
+    server: S,
+    client: UnixStream,
+    found: mpsc::Sender<Vec<Found>>,
+    watch: Arc<Watch>,
+) {
     let (from_server, mut to_server) = tokio::io::split(server);
     let (mut from_client, to_client) = client.into_split();
     tokio::select! {
         // Either side's end is the connection's end.
         _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
-        () = inspect(from_server, to_client, &watch) => {}
+        () = inspect(from_server, to_client, found, &watch) => {}
     }
 }
 
-/// Lets through whole, checked messages, as many at a time as there are.
-async fn inspect(mut server: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin, watch: &Watch) {
-    let mut buffer: Vec<u8> = Vec::with_capacity(BUFFER);
+/// Reads whole messages, checks them, and passes them on to whom they are for.
+async fn inspect(
+    mut server: impl AsyncRead + Unpin,
+    mut client: impl AsyncWrite + Unpin,
+    found: mpsc::Sender<Vec<Found>>,
+    watch: &Watch,
+) {
+    let mut buffer = BytesMut::with_capacity(BUFFER);
+    let mut sorter = Sorter::default();
     loop {
-        // read_buf reads what there is room for, and makes some if there is none: a buffer never grows by what a header promises.
-        if buffer.len() == buffer.capacity() {
+        // read_buf reads what there is room for: a buffer never grows by what a header promises.
+        if buffer.capacity() - buffer.len() < BUFFER / 16 {
             buffer.reserve(BUFFER);
         }
         match server.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let mut checked = 0;
-        loop {
-            let passed = match ber::message_length(&buffer[checked..]) {
-                Ok(Some(length)) if checked + length <= buffer.len() => {
-                    let message = &buffer[checked..checked + length];
-                    ber::check(message).and_then(|kind| watch.admits(kind)).map(|()| length)
-                }
-                Ok(_) => break,
-                Err(why) => Err(why),
-            };
-            match passed {
-                Ok(length) => checked += length,
-                Err(why) => return watch.violated(why),
-            }
+        if let Err(why) = sorter.sort(&mut buffer, watch) {
+            return watch.violated(why);
         }
-        if checked > 0 {
-            if client.write_all(&buffer[..checked]).await.is_err() {
+        // In this order: who reads the result of a search may rely on having been sent all that it found.
+        if !sorter.found.is_empty() && found.send(std::mem::take(&mut sorter.found)).await.is_err() {
+            return;
+        }
+        if !sorter.others.is_empty() {
+            if client.write_all(&sorter.others).await.is_err() {
                 return;
             }
-            buffer.drain(..checked);
-            if buffer.is_empty() && buffer.capacity() > 2 * BUFFER {
-                buffer = Vec::with_capacity(BUFFER);
-            }
+            sorter.others.clear();
         }
+    }
+}
+
+/// Tells what a search found from everything else.
+#[derive(Default)]
+struct Sorter {
+    found: Vec<Found>,
+    others: Vec<u8>,
+    /// The message id of the search whose result has not come yet.
+    search: Option<u32>,
+}
+
+impl Sorter {
+    /// Takes the whole messages out of the buffer.
+    fn sort(&mut self, buffer: &mut BytesMut, watch: &Watch) -> Result<(), &'static str> {
+        while let Some(length) = ber::message_length(buffer)?.filter(|length| *length <= buffer.len()) {
+            let message = buffer.split_to(length).freeze();
+            self.message(message, watch)?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Bytes, watch: &Watch) -> Result<(), &'static str> {
+        let (id, kind) = ber::check(&message)?;
+        // One search at a time: what is found, and the result behind it, are of the same.
+        if kind != Kind::Other && *self.search.get_or_insert(id) != id {
+            return Err("an answer to a search that was not asked");
+        }
+        match kind {
+            Kind::Entry => {
+                watch.admits(&watch.entries, message.len())?;
+                self.found.push(Found::Entry(entry::entry(message)?));
+            }
+            Kind::Reference => {
+                watch.admits(&watch.references, message.len())?;
+                self.found.push(Found::Reference(entry::references(&message)?));
+            }
+            Kind::Done => {
+                self.search = None;
+                self.others.extend_from_slice(&message);
+            }
+            Kind::Other => self.others.extend_from_slice(&message),
+        }
+        Ok(())
     }
 }

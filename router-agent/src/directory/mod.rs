@@ -1,7 +1,7 @@
 //! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: `guard` checks every byte before the crate
 //! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
 //!
-//! `plan` says what to read, `connect` finds a server, `probe` tries one, `dn` and `references` say what belongs to the scope.
+//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `probe` tries one, `dn` and `references` say what belongs to the scope.
 
 mod ber;
 mod connect;
@@ -13,6 +13,7 @@ mod plan;
 mod probe;
 mod read;
 mod references;
+mod search;
 mod tls;
 
 pub use dn::{is_within, normalize};

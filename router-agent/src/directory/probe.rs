@@ -47,7 +47,7 @@ async fn steps(
         .attributes
         .iter()
         .map(|attribute| {
-            let with = sample.iter().filter(|entry| !entry.values(attribute).is_empty()).count();
+            let with = sample.iter().filter(|entry| entry.values(attribute).next().is_some()).count();
             AttributeOccurrence {
                 attribute: attribute.clone(),
                 entry_count: i32::try_from(with).unwrap_or(i32::MAX),

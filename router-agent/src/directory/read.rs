@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ldap3::controls::{MakeCritical, PagedResults, RawControl};
+use ldap3::controls::{MakeCritical, PagedResults};
 use ldap3::{LdapResult, Scope as LdapScope};
 use rustls::ClientConfig;
 use tokio::sync::mpsc::Sender;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc::Sender;
 use super::connect::{self, Connection};
 use super::error::search_hint;
 use super::references::{Reference, classify};
+use super::search::{Interrupted, Search};
 use super::{Credential, DirectoryError, Plan, Scope, Server, Timeouts, dn, entry};
 use crate::record::Entry;
 
@@ -148,24 +149,24 @@ impl Reader<'_> {
     async fn fingerprint(&mut self, root: &str) -> Result<[u8; 16], DirectoryError> {
         let own = self.plan.immutable_id_attribute.as_str();
         let attributes = [own, "entryUUID", "objectGUID", "nsUniqueId"];
-        self.connection.watch.expect(1);
-        let found = self
-            .connection
-            .ldap
-            .with_timeout(self.timeouts.operation)
-            .search(root, LdapScope::Base, "(objectClass=*)", attributes)
-            .await;
-        let found = found.map_err(|error| self.broken(root, 0, &error))?;
-        self.code(root, 0, &found.1)?;
-        let base = found.0.into_iter().find(|result| !result.is_ref() && !result.is_intermediate());
-        let Some(base) = base else {
+        let search = Search {
+            base: root,
+            scope: LdapScope::Base,
+            filter: "(objectClass=*)",
+            attributes: &attributes,
+            control: None,
+            most: 1,
+            timeout: self.timeouts.operation,
+        };
+        let answer = self.connection.search(search).await.map_err(|why| self.interrupted(root, 0, why))?;
+        self.code(root, 0, &answer.result)?;
+        let Some(base) = answer.entries.first() else {
             return Err(DirectoryError::RootNotFound {
                 server: self.server.to_string(),
                 root: root.to_owned(),
             });
         };
-        let base = entry::entry(base.0).map_err(|why| self.protocol(why))?;
-        let id = attributes.iter().find_map(|attribute| base.values(attribute).first().cloned());
+        let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
         let id = id.unwrap_or_else(|| dn::normalize(root).unwrap_or_default().join(",").into_bytes());
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&blake3::hash(&id).as_bytes()[..16]);
@@ -174,58 +175,33 @@ impl Reader<'_> {
 
     async fn page(&mut self, root: &str, number: u64, cookie: Vec<u8>) -> Result<Page, DirectoryError> {
         let size = i32::try_from(self.plan.page_size).unwrap_or(i32::MAX);
-        let control: RawControl = PagedResults { size, cookie }.critical().into();
-        let scope = match self.plan.scope {
-            Scope::Subtree => LdapScope::Subtree,
-            Scope::OneLevel => LdapScope::OneLevel,
+        let search = Search {
+            base: root,
+            scope: match self.plan.scope {
+                Scope::Subtree => LdapScope::Subtree,
+                Scope::OneLevel => LdapScope::OneLevel,
+            },
+            filter: &self.plan.filter,
+            attributes: &self.plan.attributes,
+            control: Some(PagedResults { size, cookie }.critical().into()),
+            most: self.plan.page_size,
+            timeout: self.timeouts.page,
         };
-        self.connection.watch.expect(self.plan.page_size);
-        let page = tokio::time::timeout(self.timeouts.page, async {
-            let search = self
-                .connection
-                .ldap
-                .with_timeout(self.timeouts.page)
-                .with_controls(control)
-                .streaming_search(root, scope, &self.plan.filter, &self.plan.attributes[..])
-                .await;
-            let mut stream = search.map_err(|error| self.broken(root, number, &error))?;
-            let mut results = Vec::with_capacity(self.plan.page_size as usize);
-            loop {
-                match stream.next().await {
-                    Ok(Some(result)) => results.push(result),
-                    Ok(None) => break,
-                    Err(error) => return Err(self.broken(root, number, &error)),
-                }
-            }
-            Ok((results, stream.finish().await))
-        });
-        let (results, end) =
-            page.await.map_err(|_| self.broken_because(root, number, "no whole page in time"))??;
-        self.code(root, number, &end)?;
-        let mut page = Page { cookie: self.cookie(&end)?, ..Page::default() };
-        page.entries.reserve(results.len());
-        for result in results {
-            if result.is_intermediate() {
-                continue;
-            }
-            if result.is_ref() {
-                let urls = entry::references(result.0).map_err(|why| self.protocol(why))?;
-                page.ignored_references += 1;
-                // The URLs of one reference are alternatives for the same thing.
-                if let Some(Reference::Elsewhere(target)) =
-                    urls.iter().map(|url| classify(url, root)).find(|r| *r != Reference::Harmless)
-                {
-                    return Err(DirectoryError::Referral {
-                        server: self.server.to_string(),
-                        root: root.to_owned(),
-                        target,
-                    });
-                }
-                continue;
-            }
-            page.entries.push(entry::entry(result.0).map_err(|why| self.protocol(why))?);
+        let answer =
+            self.connection.search(search).await.map_err(|why| self.interrupted(root, number, why))?;
+        self.code(root, number, &answer.result)?;
+        if let Some(target) = answer.elsewhere {
+            return Err(DirectoryError::Referral {
+                server: self.server.to_string(),
+                root: root.to_owned(),
+                target,
+            });
         }
-        Ok(page)
+        Ok(Page {
+            cookie: self.cookie(&answer.result)?,
+            entries: answer.entries,
+            ignored_references: answer.ignored_references,
+        })
     }
 
     fn code(&self, root: &str, page: u64, result: &LdapResult) -> Result<(), DirectoryError> {
@@ -264,24 +240,16 @@ impl Reader<'_> {
         DirectoryError::Protocol { server: self.server.to_string(), why: why.to_owned() }
     }
 
-    fn broken(&self, root: &str, page: u64, error: &ldap3::LdapError) -> DirectoryError {
-        match self.connection.watch.violation() {
-            Some(why) => self.protocol(&why),
-            None => self.broken_because(root, page, &self.connection.why(error)),
-        }
-    }
-
-    fn broken_because(&self, root: &str, page: u64, why: &str) -> DirectoryError {
-        DirectoryError::Broken {
-            server: self.server.to_string(),
-            root: root.to_owned(),
-            page,
-            why: why.to_owned(),
+    fn interrupted(&self, root: &str, page: u64, interrupted: Interrupted) -> DirectoryError {
+        match interrupted {
+            Interrupted::Protocol(why) => self.protocol(&why),
+            Interrupted::Broken(why) => {
+                DirectoryError::Broken { server: self.server.to_string(), root: root.to_owned(), page, why }
+            }
         }
     }
 }
 
-#[derive(Default)]
 struct Page {
     entries: Vec<Entry>,
     cookie: Vec<u8>,

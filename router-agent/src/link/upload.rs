@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use super::batches::{Batch, Batches};
 use super::orders::Read;
 use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
-use crate::record::{Entry, map_entry};
+use crate::record::{Entry, Mapped, map_entry};
 
 /// Reads and uploads; says in a few words how it ended.
 pub(super) async fn run(
@@ -100,7 +100,7 @@ impl Upload {
         &mut self,
         mut pages: mpsc::Receiver<Vec<Entry>>,
         mut batches: Batches,
-        map: impl Fn(Entry) -> crate::record::Mapped,
+        map: impl Fn(&Entry) -> Mapped,
     ) -> Result<()> {
         loop {
             tokio::select! {
@@ -109,7 +109,7 @@ impl Upload {
                 page = pages.recv(), if self.unfinished.len() < self.window => {
                     let Some(page) = page else { break };
                     for entry in page {
-                        if let Some(batch) = batches.push(map(entry)) {
+                        if let Some(batch) = batches.push(map(&entry)) {
                             self.send(batch).await?;
                         }
                     }

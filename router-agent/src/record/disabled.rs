@@ -33,9 +33,9 @@ impl Rule {
 
     /// Whether the entry is disabled; `Err` if its value cannot be read.
     pub(super) fn disabled(&self, entry: &Entry) -> Result<bool, ()> {
-        let values = entry.values(&self.attribute);
+        let mut values = entry.values(&self.attribute);
         match &self.test {
-            Test::Present => Ok(!values.is_empty()),
+            Test::Present => Ok(values.next().is_some()),
             Test::AnyValueOf(marks) => {
                 for value in values {
                     let value = std::str::from_utf8(value).map_err(|_| ())?.trim().to_lowercase();
@@ -45,7 +45,7 @@ impl Rule {
                 }
                 Ok(false)
             }
-            Test::BitsSet(bits) => match values.first() {
+            Test::BitsSet(bits) => match values.next() {
                 None => Ok(false),
                 Some(value) => {
                     let number: i64 =
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn entry(value: &[u8]) -> Entry {
-        Entry { dn: String::new(), attributes: vec![("UserAccountControl".to_owned(), vec![value.to_vec()])] }
+        Entry::of("", &[("UserAccountControl", &[value])])
     }
 
     fn rule(test: disabled_rule::Test) -> Rule {

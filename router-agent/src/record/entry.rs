@@ -1,22 +1,107 @@
-//! A directory entry as it was read: attribute names and raw values, nothing interpreted.
+//! A directory entry as it was read: attribute names and raw values, nothing interpreted. It keeps the bytes of the message that brought
+//! it and knows where in them everything is, so that reading an entry copies nothing.
+
+use std::ops::Range;
+
+use bytes::Bytes;
 
 /// A directory entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Entry {
-    /// Distinguished name as the server wrote it.
-    pub dn: String,
-    /// Attributes in the server's order, with their values in the server's order.
-    pub attributes: Vec<(String, Vec<Vec<u8>>)>,
+    bytes: Bytes,
+    dn: Span,
+    /// Each attribute's name, and behind it its values.
+    parts: Vec<Part>,
+}
+
+/// Where in the bytes something is. Four bytes each are enough: a message has 8 MiB at most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Name(Span),
+    Value(Span),
 }
 
 impl Entry {
-    /// The values of an attribute; names are compared without regard to case (RFC 4512, 2.5). `mail;lang-de` is not `mail`: options
-    /// name a subtype that a mapping has to name itself.
+    /// An entry without attributes, in these bytes.
+    pub(crate) fn new(bytes: Bytes, dn: Range<usize>) -> Self {
+        Self { bytes, dn: span(dn), parts: Vec::with_capacity(32) }
+    }
+
+    /// Adds an attribute without values.
+    pub(crate) fn push_attribute(&mut self, name: Range<usize>) {
+        self.parts.push(Part::Name(span(name)));
+    }
+
+    /// Adds a value to the attribute that was added last.
+    pub(crate) fn push_value(&mut self, value: Range<usize>) {
+        self.parts.push(Part::Value(span(value)));
+    }
+
+    /// The distinguished name as the server wrote it.
     #[must_use]
-    pub fn values(&self, attribute: &str) -> &[Vec<u8>] {
-        self.attributes
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(attribute))
-            .map_or(&[], |(_, values)| values.as_slice())
+    pub fn dn(&self) -> &[u8] {
+        self.at(self.dn)
+    }
+
+    /// The values of an attribute, in the server's order; names are compared without regard to case (RFC 4512, 2.5). `mail;lang-de` is
+    /// not `mail`: options name a subtype that a mapping has to name itself.
+    pub fn values(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
+        let named = |part: &Part| match part {
+            Part::Name(name) => self.at(*name).eq_ignore_ascii_case(attribute.as_bytes()),
+            Part::Value(_) => false,
+        };
+        let behind = self.parts.iter().position(named).map_or(self.parts.len(), |name| name + 1);
+        self.parts[behind..].iter().map_while(|part| match part {
+            Part::Value(value) => Some(self.at(*value)),
+            Part::Name(_) => None,
+        })
+    }
+
+    fn at(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    /// An entry made of its parts.
+    #[cfg(test)]
+    pub(crate) fn of(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Self {
+        let mut bytes = Vec::new();
+        let mut add = |part: &[u8]| {
+            bytes.extend_from_slice(part);
+            bytes.len() - part.len()..bytes.len()
+        };
+        let mut entry = Self::new(Bytes::new(), add(dn.as_bytes()));
+        for (name, values) in attributes {
+            entry.push_attribute(add(name.as_bytes()));
+            values.iter().for_each(|value| entry.push_value(add(value)));
+        }
+        entry.bytes = Bytes::from(bytes);
+        entry
+    }
+}
+
+fn span(range: Range<usize>) -> Span {
+    let position = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    Span { start: position(range.start), end: position(range.end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attribute_is_found_by_its_name_in_any_case_and_only_with_its_own_values() {
+        let entry = Entry::of("uid=a", &[("cn", &[b"A", b"a"]), ("x", &[]), ("Mail", &[b"a@b.c"])]);
+        let values = |name: &str| entry.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(entry.dn(), b"uid=a");
+        assert_eq!(values("CN"), [b"A", b"a"]);
+        assert_eq!(values("x"), [[]; 0] as [[u8; 0]; 0]);
+        assert_eq!(values("mail"), [b"a@b.c"]);
+        assert!(values("mail;lang-de").is_empty());
     }
 }

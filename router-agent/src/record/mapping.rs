@@ -161,16 +161,16 @@ impl Mapping {
 
 /// Maps an entry.
 #[must_use]
-pub fn map_entry(mapping: &Mapping, entry: Entry) -> Mapped {
-    match try_map(mapping, &entry) {
+pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
+    match try_map(mapping, entry) {
         Ok(record) => Mapped::Record(record),
         Err((reason, message)) => {
-            let shown = |attribute: &str, most| match first(&entry, attribute, most) {
+            let shown = |attribute: &str, most| match first(entry, attribute, most) {
                 Ok(Some(value)) => value.to_owned(),
                 _ => String::new(),
             };
             Mapped::Rejected(RejectedEntry {
-                immutable_id: immutable_id(mapping, &entry).unwrap_or_default(),
+                immutable_id: immutable_id(mapping, entry).unwrap_or_default(),
                 reason: reason.into(),
                 message,
                 user_name: shown(&mapping.user_name, USER_NAME),
@@ -241,7 +241,7 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
         last_name: field(&mapping.last_name, NAME)?,
         display_name: field(&mapping.display_name, NAME)?,
         phone: field(&mapping.phone, NAME)?,
-        distinguished_name: text(entry.dn.as_bytes(), DN)
+        distinguished_name: text(entry.dn(), DN)
             .map_err(|error| invalid("the distinguished name", error))?
             .to_owned(),
         policy_attributes: policy_attributes(mapping, entry)?,
@@ -268,12 +268,14 @@ fn first<'e>(entry: &'e Entry, attribute: &str, most: usize) -> Result<Option<&'
 fn policy_attributes(mapping: &Mapping, entry: &Entry) -> Result<Vec<PolicyAttribute>, Refusal> {
     let mut attributes = Vec::new();
     for name in &mapping.policy {
-        let all = entry.values(name);
-        if all.len() > POLICY_VALUES {
-            return Err((Reason::InvalidAttribute, format!("{name} has more than {POLICY_VALUES} values.")));
-        }
-        let mut values = Vec::with_capacity(all.len());
-        for value in all {
+        let mut values = Vec::new();
+        for (at, value) in entry.values(name).enumerate() {
+            if at == POLICY_VALUES {
+                return Err((
+                    Reason::InvalidAttribute,
+                    format!("{name} has more than {POLICY_VALUES} values."),
+                ));
+            }
             let value = text(value, POLICY_VALUE).map_err(|error| invalid(name, error))?;
             if !value.is_empty() {
                 values.push(value.to_owned());
@@ -289,14 +291,14 @@ fn policy_attributes(mapping: &Mapping, entry: &Entry) -> Result<Vec<PolicyAttri
 }
 
 fn immutable_id(mapping: &Mapping, entry: &Entry) -> Option<Bytes> {
-    let value = entry.values(&mapping.id).first()?;
+    let value = entry.values(&mapping.id).next()?;
     match mapping.id_format {
         ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
             let text = std::str::from_utf8(value).ok()?;
             Some(Bytes::copy_from_slice(Uuid::try_parse(text.trim()).ok()?.as_bytes()))
         }
         ImmutableIdFormat::Guid => {
-            let bytes: [u8; 16] = value.as_slice().try_into().ok()?;
+            let bytes: [u8; 16] = value.try_into().ok()?;
             Some(Bytes::copy_from_slice(Uuid::from_bytes_le(bytes).as_bytes()))
         }
         ImmutableIdFormat::Text => {

@@ -46,7 +46,11 @@ pub(super) enum TextError {
 /// The value as trimmed text of at most `most` characters.
 pub(super) fn text(value: &[u8], most: usize) -> Result<&str, TextError> {
     let text = std::str::from_utf8(value).map_err(|_| TextError::NotText)?.trim();
-    if text.chars().any(char::is_control) {
+    // Most values are ASCII, which need not be taken apart into characters.
+    let ascii = text.is_ascii();
+    if ascii && text.bytes().any(|byte| byte.is_ascii_control())
+        || !ascii && text.chars().any(char::is_control)
+    {
         return Err(TextError::ControlCharacter);
     }
     if text.len() > most && text.chars().count() > most {

@@ -1,0 +1,126 @@
+//! One search on a guarded connection, to its result. The crate asks and reads the result; what is found comes past it (`guard`).
+
+use std::time::Duration;
+
+use ldap3::controls::RawControl;
+use ldap3::{LdapError, LdapResult, Scope};
+
+use super::connect::Connection;
+use super::guard::Found;
+use super::references::{Reference, classify};
+use crate::record::Entry;
+
+/// What to ask.
+pub(super) struct Search<'a, A> {
+    pub(super) base: &'a str,
+    pub(super) scope: Scope,
+    pub(super) filter: &'a str,
+    pub(super) attributes: &'a [A],
+    pub(super) control: Option<RawControl>,
+    /// More entries than this break the protocol.
+    pub(super) most: u32,
+    /// For all of it.
+    pub(super) timeout: Duration,
+}
+
+/// What came before the result, and the result.
+pub(super) struct Answer {
+    pub(super) entries: Vec<Entry>,
+    /// References that are no part of the scope.
+    pub(super) ignored_references: u64,
+    /// The host of a reference that may hide a part of the scope.
+    pub(super) elsewhere: Option<String>,
+    pub(super) result: LdapResult,
+}
+
+/// Why there is no result.
+pub(super) enum Interrupted {
+    /// The server broke the protocol.
+    Protocol(String),
+    /// The connection ended, or the time was over.
+    Broken(String),
+}
+
+impl Connection {
+    /// Searches.
+    pub(super) async fn search<A>(&mut self, search: Search<'_, A>) -> Result<Answer, Interrupted>
+    where
+        A: AsRef<str> + Send + Sync,
+    {
+        let Search { base, scope, filter, attributes, control, most, timeout } = search;
+        self.watch.expect(most);
+        let ldap = &mut self.ldap;
+        let result = tokio::time::timeout(timeout, async {
+            ldap.with_timeout(timeout);
+            if let Some(control) = control {
+                ldap.with_controls(control);
+            }
+            let mut search = ldap.streaming_search(base, scope, filter, attributes).await?;
+            // Only intermediate responses, which mean nothing here.
+            while search.next().await?.is_some() {}
+            Ok(search.finish().await)
+        });
+        let mut collected = Collected::new(base);
+        let result = {
+            tokio::pin!(result);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(portion) = self.found.recv() => collected.take(portion),
+                    result = &mut result => break result,
+                }
+            }
+        };
+        // All that the search found was queued before its result was passed on.
+        while let Ok(portion) = self.found.try_recv() {
+            collected.take(portion);
+        }
+        match result {
+            Ok(Ok(result)) => Ok(Answer {
+                entries: collected.entries,
+                ignored_references: collected.ignored_references,
+                elsewhere: collected.elsewhere,
+                result,
+            }),
+            Ok(Err(error)) => Err(self.interrupted(&error)),
+            Err(_) => Err(Interrupted::Broken("no whole answer in time".to_owned())),
+        }
+    }
+
+    fn interrupted(&self, error: &LdapError) -> Interrupted {
+        match self.watch.violation() {
+            Some(why) => Interrupted::Protocol(why),
+            None => Interrupted::Broken(self.why(error)),
+        }
+    }
+}
+
+struct Collected<'a> {
+    base: &'a str,
+    entries: Vec<Entry>,
+    ignored_references: u64,
+    elsewhere: Option<String>,
+}
+
+impl<'a> Collected<'a> {
+    fn new(base: &'a str) -> Self {
+        Self { base, entries: Vec::new(), ignored_references: 0, elsewhere: None }
+    }
+
+    fn take(&mut self, portion: Vec<Found>) {
+        for found in portion {
+            match found {
+                Found::Entry(entry) => self.entries.push(entry),
+                Found::Reference(urls) => {
+                    self.ignored_references += 1;
+                    // The URLs of one reference are alternatives for the same thing.
+                    for url in &urls {
+                        if let Reference::Elsewhere(host) = classify(url, self.base) {
+                            self.elsewhere.get_or_insert(host);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
