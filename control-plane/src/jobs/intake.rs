@@ -19,8 +19,12 @@ use crate::store::{Store, StoreError};
 /// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
 const FLUSH: Duration = Duration::from_millis(500);
 
-/// Most records of a batch: what one statement of either engine can take.
+/// Most records of a batch.
 const MAX_BATCH: usize = 2_000;
+
+/// Records that are enough for a transaction. Batches that have arrived together are committed together: a commit waits for the disk,
+/// and the more rows it has, the fewer times each page of an index is written.
+const ENOUGH: usize = 8_000;
 
 /// Why an upload ends before its read does.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,8 @@ pub struct Intake {
     open: BTreeMap<u64, HashSet<ImmutableId>>,
     /// New ids among those; an entry on two pages is asked for once.
     asked: HashSet<ImmutableId>,
+    /// Records that are not applied yet, and the numbers of their batches.
+    gathered: Gathered,
     batches: u64,
     records: u64,
     rejected: u64,
@@ -74,6 +80,13 @@ pub struct Intake {
     unchanged: i64,
     flushed: Instant,
     end: Option<oneshot::Sender<ReadEnd>>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<u64>,
+    records: Vec<Record>,
+    rejected: Vec<Rejected>,
 }
 
 impl Intake {
@@ -92,6 +105,7 @@ impl Intake {
             seen: RoaringTreemap::new(),
             open: BTreeMap::new(),
             asked: HashSet::new(),
+            gathered: Gathered::default(),
             batches: 0,
             records: 0,
             rejected: 0,
@@ -165,11 +179,11 @@ impl Intake {
         Ok(plan.want)
     }
 
-    /// Applies records; once this has returned they are committed.
+    /// Takes records, to be applied by [`Self::commit`].
     ///
     /// # Errors
-    /// If the router broke the protocol, or the store refused.
-    pub async fn records(
+    /// If the router broke the protocol.
+    pub fn records(
         &mut self,
         sequence: u64,
         records: Vec<Record>,
@@ -198,7 +212,32 @@ impl Intake {
                 self.asked.remove(id);
             }
         }
-        self.apply(records, rejected).await
+        self.gathered.batches.push(sequence);
+        self.gathered.records.extend(records);
+        self.gathered.rejected.extend(rejected);
+        Ok(())
+    }
+
+    /// Whether there are records to commit.
+    #[must_use]
+    pub fn has_gathered(&self) -> bool {
+        !self.gathered.batches.is_empty()
+    }
+
+    /// Whether they are enough for a transaction.
+    #[must_use]
+    pub fn has_enough(&self) -> bool {
+        self.gathered.records.len() + self.gathered.rejected.len() >= ENOUGH
+    }
+
+    /// Applies what was gathered; returns the numbers of the batches that are committed now.
+    ///
+    /// # Errors
+    /// If the store refused.
+    pub async fn commit(&mut self) -> Result<Vec<u64>, IntakeError> {
+        let Gathered { batches, records, rejected } = std::mem::take(&mut self.gathered);
+        self.apply(records, rejected).await?;
+        Ok(batches)
     }
 
     /// Ends a complete read: checks the router's numbers and hands the read to the job.
@@ -206,7 +245,7 @@ impl Intake {
     /// # Errors
     /// If the router broke the protocol, or the store refused.
     pub async fn complete(mut self, completed: Completed) -> Result<(), IntakeError> {
-        if !self.open.is_empty() {
+        if !self.open.is_empty() || self.has_gathered() {
             return Err(IntakeError::Protocol("Complete before all batches were finished"));
         }
         // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.

@@ -20,8 +20,8 @@ use crate::reconcile::names;
 
 /// Records a batch. Two of these messages fit into one MiB with room for long names.
 const BATCH_RECORDS: i32 = 1_000;
-/// Unfinished batches: enough to keep directory, link and database busy at once.
-const WINDOW: i32 = 4;
+/// Unfinished batches: while those of one transaction are committed, those of the next arrive.
+const WINDOW: i32 = 16;
 /// Longest value, in bytes; distinguished names are the longest that directories have.
 const MAX_VALUE: usize = 4_096;
 /// Longest JSON of all policy attributes, in bytes.

@@ -1,6 +1,7 @@
 //! One upload: takes the records of one read to the intake and answers each batch once it is committed. A router has no more
 //! unanswered batches than its window, so a slow database slows the read of the directory and nothing piles up here.
 
+use futures_util::FutureExt as _;
 use rollcall_proto::router::v1::{
     Applied, Opened, UploadRequest, UploadResponse, Want, upload_request, upload_response,
 };
@@ -9,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{RouterIdentity, RouterLink, convert};
-use crate::jobs::{Intake, IntakeError};
+use crate::jobs::IntakeError;
 use crate::store::StoreError;
 
 type Sender = mpsc::Sender<Result<UploadResponse, Status>>;
@@ -45,8 +46,23 @@ async fn serve(
         .ok_or_else(|| Status::aborted("this read is not ordered, or was opened before"))?;
     say(sender, upload_response::Message::Opened(Opened {})).await?;
     loop {
+        // What has arrived is gathered; when nothing more is there at once, or enough, it is committed and answered.
+        let message = match next(link, &mut messages).now_or_never() {
+            Some(message) if !intake.has_enough() => message?,
+            arrived => {
+                if intake.has_gathered() {
+                    for sequence in intake.commit().await.map_err(status)? {
+                        say(sender, upload_response::Message::Applied(Applied { sequence })).await?;
+                    }
+                }
+                match arrived {
+                    Some(message) => message?,
+                    None => next(link, &mut messages).await?,
+                }
+            }
+        };
         // The end of the stream is never completion: without Complete or Failed the read is lost, and ordered again.
-        let Some(message) = next(link, &mut messages).await? else {
+        let Some(message) = message else {
             return Err(Status::aborted("the upload ended without Complete or Failed"));
         };
         match message {
@@ -57,8 +73,9 @@ async fn serve(
                 say(sender, upload_response::Message::Want(Want { sequence, positions })).await?;
             }
             upload_request::Message::Records(records) => {
-                let sequence = apply(&mut intake, records).await?;
-                say(sender, upload_response::Message::Applied(Applied { sequence })).await?;
+                let sequence = records.sequence;
+                let (records, rejected) = convert::records(intake.fence().tenant, records)?;
+                intake.records(sequence, records, rejected).map_err(status)?;
             }
             upload_request::Message::Complete(complete) => {
                 return intake.complete(convert::completed(complete)?).await.map_err(status);
@@ -69,13 +86,6 @@ async fn serve(
             }
         }
     }
-}
-
-async fn apply(intake: &mut Intake, records: rollcall_proto::router::v1::Records) -> Result<u64, Status> {
-    let sequence = records.sequence;
-    let (records, rejected) = convert::records(intake.fence().tenant, records)?;
-    intake.records(sequence, records, rejected).await.map_err(status)?;
-    Ok(sequence)
 }
 
 async fn next(

@@ -77,6 +77,14 @@ fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {
     query.bind(values.map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
+/// Rows of one statement: as many as there are, each column is one parameter.
+const MOST_ROWS: usize = usize::MAX;
+
+/// Whether a statement over so many rows has a text that comes again: it always has the same.
+fn same_text(_rows: usize) -> bool {
+    true
+}
+
 /// Numbers of the four scalar parameters of a statement over rows.
 fn scalars(_rows: usize) -> [usize; 4] {
     [1, 2, 3, 4]

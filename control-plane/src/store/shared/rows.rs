@@ -46,19 +46,23 @@ async fn execute(
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<u64> {
-    let renumber = |text: &str| {
+    let mut affected = 0;
+    for rows in rows.chunks(engine::MOST_ROWS) {
         let numbers = engine::scalars(rows.len());
-        (0..4)
-            .rev()
-            .fold(text.to_owned(), |text, at| {
+        let renumber = |text: &str| {
+            let numbered = (0..4).rev().fold(text.to_owned(), |text, at| {
                 text.replace(&format!("${}", at + 1), &format!("@{}", numbers[at]))
-            })
-            .replace('@', "$")
-    };
-    let text = format!("{} FROM {} {}", renumber(before), engine::rows_table(rows.len()), renumber(after));
-    let scalars = [fence.tenant.0, fence.source.0, fence.job.0, now.0];
-    let query = engine::bind_rows(sqlx::query(AssertSqlSafe(text)), scalars, rows);
-    Ok(query.execute(connection).await?.rows_affected())
+            });
+            numbered.replace('@', "$")
+        };
+        let text =
+            format!("{} FROM {} {}", renumber(before), engine::rows_table(rows.len()), renumber(after));
+        let scalars = [fence.tenant.0, fence.source.0, fence.job.0, now.0];
+        let query = sqlx::query(AssertSqlSafe(text)).persistent(engine::same_text(rows.len()));
+        let query = engine::bind_rows(query, scalars, rows);
+        affected += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(affected)
 }
 
 pub(super) async fn insert_users(

@@ -35,6 +35,12 @@ const LIKE: &str = "LIKE";
 /// Connections for reading.
 const READERS: u32 = 4;
 
+/// Page caches, in KiB: the writer's holds what one transaction changes, so that it need not be written twice.
+const WRITER_CACHE: &str = "-32768";
+const READER_CACHE: &str = "-4096";
+/// Pages of 4 KiB in the log before they are moved to the database. Until then a page that changes often is moved once.
+const CHECKPOINT: &str = "16384";
+
 /// Opens the database and brings its tables up to date.
 pub(super) async fn open(url: &str) -> Result<Engine> {
     let options = SqliteConnectOptions::from_str(url)?
@@ -44,14 +50,16 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(true)
         .pragma("journal_size_limit", "67108864")
-        .pragma("cache_size", "-16384");
+        .pragma("cache_size", READER_CACHE);
     // One connection, kept for ever: it is the lock.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(Duration::from_secs(30))
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_with(options.clone())
+        .connect_with(
+            options.clone().pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", CHECKPOINT),
+        )
         .await?;
     sqlx::migrate!("migrations/sqlite")
         .run(&writer)
@@ -96,6 +104,14 @@ fn hex(text: &mut String, bytes: &[u8]) {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
+}
+
+/// Rows of one statement: SQLite takes 32,766 parameters.
+const MOST_ROWS: usize = 1_000;
+
+/// Whether a statement over so many rows has a text that comes again: that of a full one does.
+fn same_text(rows: usize) -> bool {
+    rows == MOST_ROWS
 }
 
 /// Columns of a row.
