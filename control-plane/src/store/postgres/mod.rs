@@ -38,6 +38,9 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
         ("statement_timeout", "60s"),
         ("lock_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        // Statistics come a minute after a first sync. Without them the planner collects and sorts a whole tenant for a page of it
+        // rather than to follow the primary key.
+        ("enable_bitmapscan", "off"),
     ]);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
@@ -71,6 +74,13 @@ fn ints(query: Query, numbers: &[i64]) -> Query {
 /// The same for a list of byte strings, bound by [`blobs`].
 fn in_blobs(parameter: u8) -> String {
     format!("= ANY(${parameter}::BYTEA[])")
+}
+
+/// Looks users up by keys `k.key`. The LIMIT keeps the subquery one, which has no other way than an index.
+fn users_by_keys(condition: &str) -> String {
+    format!(
+        "FROM UNNEST($2::BYTEA[]) AS k(key) CROSS JOIN LATERAL (SELECT * FROM users WHERE {condition} LIMIT 1) AS users"
+    )
 }
 
 fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {

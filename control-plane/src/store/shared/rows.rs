@@ -140,7 +140,14 @@ pub(super) struct KnownRow {
     changed_job: i64,
 }
 
-pub(super) const KNOWN: &str = "SELECT user_no, immutable_id, digest, status, user_name_key, mail_key, added_job, changed_job FROM users";
+const KNOWN: &str = "SELECT users.user_no, users.immutable_id, users.digest, users.status, users.user_name_key, users.mail_key, \
+     users.added_job, users.changed_job";
+
+/// Known users by keys, which are bound by [`engine::blobs`] as $2: one look-up in an index a key. Left to themselves, planners that
+/// have not yet heard how many users there are read all of them instead.
+fn by_keys(condition: &str) -> String {
+    format!("{KNOWN} {}", engine::users_by_keys(condition))
+}
 
 impl TryFrom<KnownRow> for KnownUser {
     type Error = StoreError;
@@ -165,7 +172,7 @@ pub(super) async fn known_by_id<'a>(
     source: SourceNo,
     ids: impl Iterator<Item = &'a ImmutableId>,
 ) -> Result<Vec<KnownUser>> {
-    let text = format!("{KNOWN} WHERE source_no = $1 AND immutable_id {}", engine::in_blobs(2));
+    let text = by_keys("users.source_no = $1 AND users.immutable_id = k.key");
     let query = sqlx::query(AssertSqlSafe(text)).bind(source.0);
     fetch_known(connection, engine::blobs(query, ids.map(|id| &id.0[..]))).await
 }
@@ -182,9 +189,8 @@ pub(super) async fn known_by_name(
         if keys.is_empty() {
             continue;
         }
-        // The sum keeps the planner from reading all users of the tenant by the primary key, whose first column it takes for
-        // selective; the keys' own index answers in one look-up each.
-        let text = format!("{KNOWN} WHERE tenant_no + 0 = $1 AND {column} {}", engine::in_blobs(2));
+        // The key alone decides: the tenant is part of it.
+        let text = by_keys(&format!("users.tenant_no + 0 = $1 AND users.{column} = k.key"));
         let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
         found.extend(fetch_known(connection, engine::blobs(query, keys.into_iter())).await?);
     }

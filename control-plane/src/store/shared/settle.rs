@@ -287,6 +287,8 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
             };
             if held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
+                // It may have been met before, by a name that it only kept.
+                contest.held.retain(|_, holder| *holder != user.number);
                 let (rank, had) = match was {
                     None => (Rank::New, Vec::new()),
                     Some(was) if was.status == Status::OutOfScope => (Rank::Returning, Vec::new()),

@@ -84,6 +84,11 @@ fn in_blobs(parameter: u8) -> String {
     format!("IN (SELECT unhex(value) FROM json_each(${parameter}))")
 }
 
+/// Looks users up by keys `k.key`, in the order of the keys: SQLite does not reorder a CROSS JOIN.
+fn users_by_keys(condition: &str) -> String {
+    format!("FROM (SELECT unhex(value) AS key FROM json_each($2)) AS k CROSS JOIN users ON {condition}")
+}
+
 fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {
     let mut json = String::from("[");
     for value in values {
