@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    AttributeMapping, Category, Counts, DirectoryServer, DisableGuard, IdFormat, JobState,
-    NotSynchronizedReason, Offered, RouterId, Scope, Security, SourceId, SourceSettings, Status, TenantId,
-    Timestamp, UserFilter, UserNo,
+    Category, Counts, JobState, NotSynchronizedReason, Offered, RouterId, SourceId, Status, TenantId,
+    UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
-use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::database::{Engine, NOW, settings};
 use crate::directory::{Directory, Reading};
 
 /// A user as the tests compare it.
@@ -45,32 +44,19 @@ pub(crate) struct Database {
     store: Arc<dyn Store>,
     tenant: TenantId,
     source: SourceId,
-    _folder: TempDir,
 }
 
-const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 const OWNER: &str = "this test";
 
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(future)
-}
-
 impl Database {
-    pub(crate) async fn create() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = format!("sqlite://{}/rollcall.db", folder.path().display());
-        let store = store::open(&url).await.expect("a store");
+    pub(crate) async fn create(engine: &Engine) -> Self {
+        let store = engine.store().await;
         let (tenant, source) = (TenantId::from("acme"), SourceId::from("hq"));
         store.set_license_limit(&tenant, 0, true, NOW).await.expect("a tenant");
         let change = SourceChange { display_name: "HQ".to_owned(), draft: settings() };
         store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
         store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
-        Self { store, tenant, source, _folder: folder }
+        Self { store, tenant, source }
     }
 
     pub(crate) async fn license(&self, limit: i64) {
@@ -206,33 +192,5 @@ impl Database {
             .filter_map(|(_, detail)| Some((detail.id?.0[0] - 1, detail.reason?)))
             .collect();
         Outcome { users, counts, refused, reads }
-    }
-}
-
-fn settings() -> SourceSettings {
-    SourceSettings {
-        servers: vec![DirectoryServer { host: "localhost".to_owned(), port: 636, security: Security::Ldaps }],
-        credential: "directory".to_owned(),
-        roots: vec!["dc=lab,dc=test".to_owned()],
-        scope: Scope::Subtree,
-        object_class: "person".to_owned(),
-        extra_filter: String::new(),
-        page_size: 1_000,
-        mapping: AttributeMapping {
-            immutable_id: "entryUUID".to_owned(),
-            immutable_id_format: IdFormat::Uuid,
-            user_name: "uid".to_owned(),
-            mail: "mail".to_owned(),
-            mail_optional: true,
-            first_name: String::new(),
-            last_name: String::new(),
-            display_name: String::new(),
-            phone: String::new(),
-            disabled: None,
-            policy_attributes: Vec::new(),
-        },
-        sync_limit: 1_000_000,
-        disable_guard: DisableGuard { max_users: 500, max_percent: 5 },
-        routers: Vec::new(),
     }
 }

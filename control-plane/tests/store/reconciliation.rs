@@ -1,15 +1,15 @@
 //! Properties of the reconciliation through the real store: whatever the order of arrival, the size of the batches and the
 //! moment of a crash, the outcome is the same, the numbers add up, and the license holds after every transaction.
 
-mod directory;
-mod drive;
-
 use std::collections::BTreeMap;
 
 use control_plane::model::Counts;
-use directory::{Directory, Person, Reading};
-use drive::{Database, Outcome};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use crate::database::{Engine, block_on};
+use crate::directory::{Directory, Person, Reading};
+use crate::drive::{Database, Outcome};
 
 /// Few names, so that people often want each other's.
 fn person(id: u8, names: u8) -> impl Strategy<Value = Person> {
@@ -58,8 +58,18 @@ fn reading(people: usize) -> impl Strategy<Value = Reading> {
 
 /// What both ways of reading the same directory must agree on.
 fn outcome(before: &Directory, after: &Directory, limit: i64, reading: Reading) -> Outcome {
-    drive::block_on(async {
-        let database = Database::create().await;
+    outcome_in(&Engine::sqlite(), before, after, limit, reading)
+}
+
+fn outcome_in(
+    engine: &Engine,
+    before: &Directory,
+    after: &Directory,
+    limit: i64,
+    reading: Reading,
+) -> Outcome {
+    block_on(async {
+        let database = Database::create(engine).await;
         database.license(1_000).await;
         database.sync(before, Reading::plain()).await;
         // Lowering the limit disables nobody: the excess only shrinks.
@@ -101,8 +111,9 @@ proptest! {
 
     #[test]
     fn a_second_sync_of_the_same_directory_changes_nobody(directory in distinct(8), one in reading(8), other in reading(8)) {
-        let (first, second) = drive::block_on(async {
-            let database = Database::create().await;
+        let (first, second) = block_on(async {
+            let engine = Engine::sqlite();
+            let database = Database::create(&engine).await;
             database.license(1_000).await;
             (database.sync(&directory, one).await, database.sync(&directory, other).await)
         });
@@ -141,4 +152,21 @@ fn a_seat_that_a_leaver_frees_goes_to_a_newcomer_of_the_same_sync() {
     let one = |id| Person { id, user_name: 7, mail: Some(7), title: 0, disabled: false };
     let outcome = outcome(&vec![one(1)], &vec![one(2)], 1, Reading::plain());
     assert_eq!((outcome.counts.added, outcome.counts.disabled, outcome.counts.not_synchronized), (1, 1, 0));
+}
+
+#[test]
+fn postgresql_comes_to_the_same_as_sqlite() {
+    let engine = Engine::postgres();
+    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
+    let inputs = (colliding(8), colliding(8), 0..9_i64, reading(8));
+    TestRunner::new(config)
+        .run(&inputs, |(before, after, limit, reading)| {
+            let there = outcome_in(&engine, &before, &after, limit, reading);
+            let here = outcome(&before, &after, limit, reading);
+            prop_assert_eq!(&there.users, &here.users);
+            prop_assert_eq!(there.counts, here.counts);
+            prop_assert_eq!(there.refused, here.refused);
+            Ok(())
+        })
+        .expect("the same outcome");
 }

@@ -1,0 +1,81 @@
+//! Fresh databases of either engine.
+
+use std::sync::Arc;
+
+use control_plane::model::{
+    AttributeMapping, DirectoryServer, DisableGuard, IdFormat, Scope, Security, SourceSettings, Timestamp,
+};
+use control_plane::store::{self, Store};
+use harness::Postgres;
+use tempfile::TempDir;
+
+pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+/// Makes databases.
+pub(crate) enum Engine {
+    Sqlite(TempDir),
+    Postgres(Postgres),
+}
+
+impl Engine {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(Postgres::start().expect("a PostgreSQL server"))
+    }
+
+    /// URL of a database that nobody has used.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => {
+                format!("sqlite://{}/{}.db", folder.path().display(), uuid::Uuid::now_v7())
+            }
+            Self::Postgres(server) => server.database().expect("a database"),
+        }
+    }
+
+    /// A store in a fresh database.
+    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+        store::open(&self.url()).await.expect("a store")
+    }
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+/// Settings of a source that could be read.
+pub(crate) fn settings() -> SourceSettings {
+    SourceSettings {
+        servers: vec![DirectoryServer { host: "localhost".to_owned(), port: 636, security: Security::Ldaps }],
+        credential: "directory".to_owned(),
+        roots: vec!["dc=lab,dc=test".to_owned()],
+        scope: Scope::Subtree,
+        object_class: "person".to_owned(),
+        extra_filter: String::new(),
+        page_size: 1_000,
+        mapping: AttributeMapping {
+            immutable_id: "entryUUID".to_owned(),
+            immutable_id_format: IdFormat::Uuid,
+            user_name: "uid".to_owned(),
+            mail: "mail".to_owned(),
+            mail_optional: true,
+            first_name: String::new(),
+            last_name: String::new(),
+            display_name: String::new(),
+            phone: String::new(),
+            disabled: None,
+            policy_attributes: Vec::new(),
+        },
+        sync_limit: 1_000_000,
+        disable_guard: DisableGuard { max_users: 500, max_percent: 5 },
+        routers: Vec::new(),
+    }
+}
