@@ -42,6 +42,7 @@ on_both! {
     a_write_whose_caller_goes_away_is_whole_or_not_at_all
     the_license_holds_for_two_sources_that_fill_it_at_once
     names_are_unique_in_a_tenant_and_free_in_another
+    who_came_first_and_loses_a_name_is_listed_by_name
     details_end_at_400_a_category_and_are_replaced_by_the_next_job
     a_source_published_anew_ends_a_job_that_began_before
     a_source_with_users_is_deleted_only_with_them
@@ -312,6 +313,28 @@ async fn names_are_unique_in_a_tenant_and_free_in_another(engine: Engine) {
     let theirs = other.reading("hq").await.1.fence;
     other.apply(theirs, people(theirs.tenant, 1..2)).await.expect("applied");
     assert_eq!((world.users().await, other.users().await), (1, 1));
+}
+
+async fn who_came_first_and_loses_a_name_is_listed_by_name(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    let (job, start) = world.reading("hq").await;
+    let fence = start.fence;
+    // Two new users want one mail address: whichever is read first, the lower immutable id gets it.
+    let (low, high) = (person(fence.tenant, 1), person(fence.tenant, 2));
+    let values = UserValues { mail: low.values.mail.clone(), ..high.values.clone() };
+    let high = Record { mail_key: low.mail_key, values, ..high };
+    world.apply(fence, vec![high]).await.expect("added");
+    world.apply(fence, vec![low]).await.expect("taken in, to wait");
+    world.store.begin_reconciling(fence, NOW).await.expect("reconciling");
+    world.store.settle_names(fence, NOW).await.expect("settled");
+    while world.store.settle_seats(fence, 10, NOW).await.expect("settled") {}
+    let counts = world.finish(fence).await.counts;
+    assert_eq!((counts.added, counts.not_synchronized), (1, 1));
+    let details = world.store.list_details(job.number, None, None, 10).await.expect("details");
+    let listed: Vec<_> =
+        details.iter().map(|(_, detail)| (detail.category, detail.user_name.as_str())).collect();
+    assert_eq!(listed, [(Category::Added, "u1"), (Category::NotSynchronized, "u2")]);
+    assert_eq!(details[1].1.reason, Some(NotSynchronizedReason::DuplicateEmail));
 }
 
 async fn details_end_at_400_a_category_and_are_replaced_by_the_next_job(engine: Engine) {

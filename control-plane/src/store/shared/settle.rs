@@ -172,6 +172,7 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
     let number = |position: &usize| contest.users[*position].as_ref().map(|user| user.number.0);
     let released: Vec<i64> = revert.iter().chain(&apply).filter_map(number).collect();
     rows::release_names(connection, fence.tenant, &released).await?;
+    let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     for position in &revert {
         if let Some(user) = &contest.users[*position] {
             counts += take_back(connection, fence, user).await?;
@@ -202,8 +203,9 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
             continue;
         }
         counts.not_synchronized += 1;
-        let Some(record) =
-            contest.records[*position].clone().or_else(|| contest.users[*position].as_ref().map(bare))
+        let Some(record) = contest.records[*position]
+            .clone()
+            .or_else(|| contest.users[*position].as_ref().map(|user| bare(user, &shown)))
         else {
             continue;
         };
@@ -234,15 +236,30 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
 }
 
 /// What is left to show of a user whose change is taken back.
-fn bare(user: &KnownUser) -> Record {
+fn bare(user: &KnownUser, shown: &HashMap<i64, UserValues>) -> Record {
     Record {
         id: user.id.clone(),
         digest: user.digest,
-        values: UserValues::default(),
+        values: shown.get(&user.number.0).cloned().unwrap_or_default(),
         disabled: false,
         user_name_key: user.user_name_key.unwrap_or(NameKey([0; 16])),
         mail_key: user.mail_key,
     }
+}
+
+/// By what an administrator recognizes these users: their names as this job wrote them.
+async fn shown(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<HashMap<i64, UserValues>> {
+    let text = format!(
+        "SELECT user_no, user_name, mail FROM users WHERE tenant_no = $1 AND user_no {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let rows = engine::ints(query, users).fetch_all(connection).await?;
+    let values = |row| -> Result<(i64, UserValues)> {
+        let (user, user_name, mail) = FromRow::from_row(row)?;
+        Ok((user, UserValues { user_name, mail, ..UserValues::default() }))
+    };
+    rows.iter().map(values).collect()
 }
 
 /// Brings together the records that wait, and whoever got one of their names by this job, and whoever got one of those users'
