@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use rollcall_proto::admin::v1::{
-    AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
+    AttributeMapping, DirectoryServer, DirectoryServerTest, IdentitySourceSettings,
+    directory_server::Security,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -58,8 +59,25 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
         for (port, credential) in
             ports.iter().flat_map(|port| directory.credentials.iter().map(move |name| (port, name)))
         {
-            let what = format!("directory {}:{port} with credential {credential}", directory.host);
-            step(&what, probe(config, directory, *port, credential).await);
+            let what = format!("directory {}:{port}", directory.host);
+            match probe(config, directory, *port, credential).await {
+                Err(why) => step(&format!("{what}: credential {credential}"), Err(why)),
+                Ok((security, test)) => {
+                    for (done, did) in [
+                        (test.resolved, "name".to_owned()),
+                        (test.connected, format!("connection and TLS ({security})")),
+                        (test.bound, format!("bind with credential {credential}")),
+                        (test.roots_found, "roots of the policy".to_owned()),
+                    ] {
+                        let result = if done { Ok(String::new()) } else { Err(test.error.clone()) };
+                        step(&format!("{what}: {did}"), result);
+                        // What comes after a step that failed was not tried.
+                        if !done {
+                            break;
+                        }
+                    }
+                }
+            }
         }
     }
     fine
@@ -82,15 +100,23 @@ async fn probe(
     directory: &Directory,
     port: u16,
     credential: &str,
-) -> Result<String, String> {
+) -> Result<(&'static str, DirectoryServerTest), String> {
     let source = config
         .credentials
         .get(credential)
         .ok_or("the configuration has no such credential; add it or take it out of the policy")?;
     let credential = source.read()?;
     let tls = directory::tls_config(directory.ca_file.as_deref()).map_err(|error| error.to_string())?;
-    let mut errors = Vec::new();
-    for security in [Security::Ldaps, Security::Starttls] {
+    let mapping = AttributeMapping {
+        immutable_id: "entryUUID".to_owned(),
+        user_name: "objectClass".to_owned(),
+        mail_optional: true,
+        ..Default::default()
+    };
+    let mapping = Mapping::new(&mapping, 0).map_err(|error| error.to_string())?;
+    let patience = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+    let mut tests = Vec::new();
+    for (security, name) in [(Security::Ldaps, "LDAPS"), (Security::Starttls, "StartTLS")] {
         let settings = IdentitySourceSettings {
             directory_servers: vec![DirectoryServer {
                 host: directory.host.clone(),
@@ -102,25 +128,14 @@ async fn probe(
             page_size: 1,
             ..Default::default()
         };
-        let mapping = AttributeMapping {
-            immutable_id: "entryUUID".to_owned(),
-            user_name: "objectClass".to_owned(),
-            mail_optional: true,
-            ..Default::default()
-        };
-        let mapping = Mapping::new(&mapping, 0).map_err(|error| error.to_string())?;
         let mut plan = directory::plan(&settings, &mapping).map_err(|error| error.to_string())?;
         plan.filter = "(objectClass=*)".to_owned();
-        let patience = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
         let test = directory::probe(&plan, &plan.servers[0], &credential, tls.clone(), &patience).await;
-        if test.error.is_empty() {
-            return Ok(format!("{security:?}, bound, {} roots found", plan.roots.len()));
+        if test.connected || !test.resolved {
+            return Ok((name, test));
         }
-        let further = test.bound;
-        errors.push(format!("{security:?}: {}", test.error));
-        if further {
-            break;
-        }
+        tests.push((name, test));
     }
-    Err(errors.join("; "))
+    // Neither: the one that the port stands for says best what is wrong.
+    Ok(tests.swap_remove(usize::from(port == 389)))
 }

@@ -123,10 +123,13 @@ impl Config {
         }
         for (name, credential) in &mut file.credentials {
             credential.password_file = credential.password_file.take().map(|path| folder.join(path));
+            let before = wrong.len();
             if let Some(path) = &credential.password_file {
                 secret(&mut wrong, &format!("credentials.{name}.password_file"), path);
             }
-            if let Err(why) = credential.read() {
+            if wrong.len() == before
+                && let Err(why) = credential.read()
+            {
                 wrong.push(format!("credentials.{name}: {why}"));
             }
         }

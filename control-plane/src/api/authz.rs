@@ -15,6 +15,20 @@ pub enum Role {
     Router,
 }
 
+impl Role {
+    /// As the API's reference calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SuperAdmin => "SUPER_ADMIN",
+            HelpDesk => "HELP_DESK",
+            Auditor => "AUDITOR",
+            Operator => "OPERATOR",
+            Router => "ROUTER",
+        }
+    }
+}
+
 use Role::{Auditor, HelpDesk, Operator, Router, SuperAdmin};
 
 const LOOK: &[Role] = &[SuperAdmin, HelpDesk, Auditor];

@@ -54,7 +54,11 @@ where
                     "there is no such method, or nobody may call it; `grpcurl … list` shows the services"
                         .to_owned()
                 } else {
-                    format!("your certificate does not allow this call; it takes one of {roles:?}")
+                    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+                    format!(
+                        "your certificate's role does not allow this call; it takes {}",
+                        roles.join(" or ")
+                    )
                 };
                 let refusal =
                     super::status::error(tonic::Code::PermissionDenied, "NOT_ALLOWED", message, &[]);

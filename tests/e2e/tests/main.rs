@@ -14,6 +14,7 @@ mod license;
 mod preconditions;
 mod privacy;
 mod settings;
+mod setup;
 mod stop;
 
 /// Instantiates a test for each database.
