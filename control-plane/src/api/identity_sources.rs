@@ -144,8 +144,7 @@ impl IdentitySourceService for IdentitySources {
         let message = request.get_ref();
         let (tenant, source) = names::source("name", &message.name)?;
         caller(&request, &tenant)?;
-        let now = self.0.clock.now();
-        let deleted = self.0.store.delete_source(&tenant, &source, message.force, now).await;
+        let deleted = self.0.store.delete_source(&tenant, &source, message.force).await;
         deleted.map_err(|error| {
             match status::of_store(error, |id| names::job_name(&tenant, &source, id)) {
                 // The call is not an attempt to create anything: a job in the way is a state.

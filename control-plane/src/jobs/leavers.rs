@@ -23,7 +23,7 @@ pub(super) async fn reconcile(
     disable_guard: DisableGuard,
 ) -> Result<Outcome, StoreError> {
     let fence = intake.fence();
-    inner.store.begin_reconciling(fence, inner.clock.now()).await?;
+    inner.store.begin_reconciling(fence).await?;
     let leavers = find(inner, intake).await?;
     let verdict = judge(intake, completed, disable_guard, &leavers);
     if matches!(verdict, Ok(None)) {

@@ -2,7 +2,6 @@
 //! certificate.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -93,16 +92,6 @@ impl Connected for Connection {
 
     fn connect_info(&self) -> Caller {
         self.caller.clone()
-    }
-}
-
-impl Connection {
-    /// Where the caller comes from.
-    ///
-    /// # Errors
-    /// If the connection is gone.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream.get_ref().0.peer_addr()
     }
 }
 

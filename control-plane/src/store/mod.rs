@@ -132,13 +132,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<IdentitySource>;
     /// Deletes a source with its jobs; with its users only if `with_users`. Refused while a job runs.
-    async fn delete_source(
-        &self,
-        tenant: &TenantId,
-        source: &SourceId,
-        with_users: bool,
-        now: Timestamp,
-    ) -> Result<()>;
+    async fn delete_source(&self, tenant: &TenantId, source: &SourceId, with_users: bool) -> Result<()>;
 
     // --- identity routers ---
 
@@ -239,7 +233,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Applied>;
     /// Ends the reading: from here on the job reconciles. Refused with [`StoreError::ConfigChanged`] if the source was published anew.
-    async fn begin_reconciling(&self, fence: Fence, now: Timestamp) -> Result<()>;
+    async fn begin_reconciling(&self, fence: Fence) -> Result<()>;
     /// Users of the source that are in scope as far as is known, by number, after `after`.
     async fn users_in_scope(
         &self,

@@ -215,7 +215,7 @@ async fn after_a_stop_nothing_is_written_and_what_was_stays(engine: Engine) {
     let attempts = [
         world.apply(fence, people(fence.tenant, 10..20)).await.map(drop),
         world.store.known_users(fence, vec![id(1)]).await.map(drop),
-        world.store.begin_reconciling(fence, NOW).await,
+        world.store.begin_reconciling(fence).await,
         world.store.users_in_scope(fence, None, 10).await.map(drop),
         world.store.disable_absent(fence, vec![UserNo(1)], NOW).await.map(drop),
         world.store.settle_names(fence, NOW).await.map(drop),
@@ -302,7 +302,7 @@ async fn names_are_unique_in_a_tenant_and_free_in_another(engine: Engine) {
     world.apply(hq, people(hq.tenant, 1..2)).await.expect("applied");
     let twin = Record { id: id(900), ..person(lab.tenant, 1) };
     world.apply(lab, vec![twin]).await.expect("taken in, to wait");
-    world.store.begin_reconciling(lab, NOW).await.expect("reconciling");
+    world.store.begin_reconciling(lab).await.expect("reconciling");
     world.store.settle_names(lab, NOW).await.expect("settled");
     let counts = world.finish(lab).await.counts;
     assert_eq!((counts.added, counts.not_synchronized), (0, 1));
@@ -325,7 +325,7 @@ async fn who_came_first_and_loses_a_name_is_listed_by_name(engine: Engine) {
     let high = Record { mail_key: low.mail_key, values, ..high };
     world.apply(fence, vec![high]).await.expect("added");
     world.apply(fence, vec![low]).await.expect("taken in, to wait");
-    world.store.begin_reconciling(fence, NOW).await.expect("reconciling");
+    world.store.begin_reconciling(fence).await.expect("reconciling");
     world.store.settle_names(fence, NOW).await.expect("settled");
     while world.store.settle_seats(fence, 10, NOW).await.expect("settled") {}
     let counts = world.finish(fence).await.counts;
@@ -384,7 +384,7 @@ async fn a_source_published_anew_ends_a_job_that_began_before(engine: Engine) {
     let outdated = world.store.update_source(&world.tenant, &job.source, source.version, change, NOW).await;
     assert!(matches!(outdated, Err(StoreError::VersionMismatch)), "{outdated:?}");
     world.store.publish_source(&world.tenant, &job.source, None, NOW).await.expect("published");
-    let reconciling = world.store.begin_reconciling(start.fence, NOW).await;
+    let reconciling = world.store.begin_reconciling(start.fence).await;
     assert!(matches!(reconciling, Err(StoreError::ConfigChanged)), "{reconciling:?}");
     let disabled = world.store.disable_absent(start.fence, vec![UserNo(1)], NOW).await;
     assert!(matches!(disabled, Err(StoreError::ConfigChanged)), "{disabled:?}");
@@ -394,7 +394,7 @@ async fn a_source_with_users_is_deleted_only_with_them(engine: Engine) {
     let world = World::new(&engine, 100).await;
     let (job, start) = world.reading("hq").await;
     world.apply(start.fence, people(start.fence.tenant, 0..3)).await.expect("applied");
-    let delete = |with_users| world.store.delete_source(&world.tenant, &job.source, with_users, NOW);
+    let delete = |with_users| world.store.delete_source(&world.tenant, &job.source, with_users);
     assert!(matches!(delete(true).await, Err(StoreError::JobRunning(_))));
     world.finish(start.fence).await;
     assert!(matches!(delete(false).await, Err(StoreError::SourceHasUsers)));

@@ -91,7 +91,7 @@ impl Database {
         }
         let (start, seen) = self.read(job.number, directory, reading, usize::MAX, used_before).await;
         let fence = start.fence;
-        self.store.begin_reconciling(fence, NOW).await.expect("reconciling");
+        self.store.begin_reconciling(fence).await.expect("reconciling");
         let in_scope = self.store.users_in_scope(fence, None, 1_000).await.expect("users in scope");
         let leavers =
             in_scope.into_iter().map(|(user, _)| user).filter(|user| !seen.contains(user)).collect();

@@ -120,16 +120,9 @@ impl Store for Engine {
         .await
     }
 
-    async fn delete_source(
-        &self,
-        tenant: &TenantId,
-        source: &SourceId,
-        with_users: bool,
-        now: Timestamp,
-    ) -> Result<()> {
+    async fn delete_source(&self, tenant: &TenantId, source: &SourceId, with_users: bool) -> Result<()> {
         let tenant = tenant.clone();
         let source = source.clone();
-        let _ = now;
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();
@@ -333,8 +326,7 @@ impl Store for Engine {
         .await
     }
 
-    async fn begin_reconciling(&self, fence: Fence, now: Timestamp) -> Result<()> {
-        let _ = now;
+    async fn begin_reconciling(&self, fence: Fence) -> Result<()> {
         self.write(move |c| Box::pin(async move { jobs::begin_reconciling(c, fence).await })).await
     }
 

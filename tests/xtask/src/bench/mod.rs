@@ -105,7 +105,7 @@ async fn measure_all(options: &Options) -> Result<()> {
     }
     println!("{table}");
     println!(
-        "Targets for memory: router 64 MB, control plane 128 MB. SQLite's page cache is 16 MB a connection (5 of them); PostgreSQL's is its own."
+        "Targets for memory: router 64 MB, control plane 128 MB. SQLite's page cache is at most 32 MB for the writer and 4 MB for each of 4 readers, inside the control plane's figure; PostgreSQL's is its own."
     );
     println!("Bytes are counted by a relay on the link in a run of its own, which is not timed.");
     Ok(())
