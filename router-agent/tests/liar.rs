@@ -79,15 +79,7 @@ async fn read_from(
             }
         }
     });
-    let plan = Plan {
-        servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::Plain }],
-        roots: vec!["dc=x".to_owned()],
-        scope: Scope::Subtree,
-        filter: "(objectClass=person)".to_owned(),
-        page_size: 10,
-        attributes: vec!["entryUUID".to_owned()],
-        immutable_id_attribute: "entryUUID".to_owned(),
-    };
+    let plan = plan(port);
     let credential = Credential { bind_dn: "cn=a".to_owned(), password: "b".into() };
     let (sink, mut entries) = mpsc::channel(1);
     let drain = tokio::spawn(async move { while entries.recv().await.is_some() {} });
@@ -98,6 +90,18 @@ async fn read_from(
     drain.await.expect("drained");
     server.abort();
     read
+}
+
+fn plan(port: u16) -> Plan {
+    Plan {
+        servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::Plain }],
+        roots: vec!["dc=x".to_owned()],
+        scope: Scope::Subtree,
+        filter: "(objectClass=person)".to_owned(),
+        page_size: 10,
+        attributes: vec!["entryUUID".to_owned()],
+        immutable_id_attribute: "entryUUID".to_owned(),
+    }
 }
 
 fn tls() -> Arc<ClientConfig> {
@@ -233,18 +237,50 @@ async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
 
 #[tokio::test]
 async fn an_empty_password_is_never_sent() {
-    let plan = Plan {
-        // Nobody listens there; an attempt would be another error.
-        servers: vec![Server { host: "127.0.0.1".to_owned(), port: 9, security: Security::Plain }],
-        roots: vec!["dc=x".to_owned()],
-        scope: Scope::Subtree,
-        filter: "(objectClass=person)".to_owned(),
-        page_size: 10,
-        attributes: Vec::new(),
-        immutable_id_attribute: "entryUUID".to_owned(),
-    };
+    // Nobody listens there; an attempt would be another error.
+    let plan = plan(9);
     let credential = Credential { bind_dn: "cn=a".to_owned(), password: "".into() };
     let (sink, _entries) = mpsc::channel(1);
     let outcome = directory::read(&plan, &credential, tls(), &Timeouts::default(), sink).await;
     assert_eq!(outcome, Err(DirectoryError::EmptyCredential));
+}
+
+/// A server that gives this answer to StartTLS; returns what the router says, and every byte it sent.
+async fn start_tls(answer: Vec<u8>) -> (DirectoryError, Vec<u8>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut sent = next(&mut stream).await.expect("the request");
+        stream.write_all(&answer).await.expect("a client that listens");
+        let _ = stream.read_to_end(&mut sent).await;
+        sent
+    });
+    let plan = Plan {
+        servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::StartTls }],
+        ..plan(port)
+    };
+    let credential = Credential { bind_dn: "cn=planted".to_owned(), password: "planted".into() };
+    let (sink, _entries) = mpsc::channel(1);
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, operation: second, page: second };
+    let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+    (outcome.expect_err("no TLS"), server.await.expect("no panic"))
+}
+
+#[tokio::test]
+async fn where_start_tls_is_stripped_or_something_is_injected_no_credential_is_sent() {
+    let success = message(1, &result(0x78, 0), &[]);
+    let answers = [
+        ("refused", message(1, &result(0x78, 2), &[]), "refuses StartTLS"),
+        ("stripped: another answer", message(1, &result(0x61, 0), &[]), "another answer"),
+        ("injected behind it", [success.clone(), message(2, &result(0x61, 0), &[])].concat(), "injected"),
+        ("success, then no TLS", [success, b"not TLS at all".to_vec()].concat(), "injected"),
+        ("closed", Vec::new(), "silent"),
+    ];
+    for (what, answer, expected) in answers {
+        let (error, sent) = start_tls(answer).await;
+        assert!(error.to_string().contains(expected), "{what}: {error}");
+        assert!(!sent.windows(7).any(|bytes| bytes == b"planted"), "{what}: sent a credential");
+    }
 }

@@ -80,7 +80,7 @@ CREATE TABLE sync_jobs (
     phase                 BIGINT,
     revision              BIGINT NOT NULL,
     router                TEXT,
-    epoch                 BIGINT NOT NULL DEFAULT 0,  -- the fence: number of the current read
+    epoch                 BIGINT NOT NULL DEFAULT 0,  -- the fence: rises with each claim and each read
     owner                 TEXT NOT NULL DEFAULT '',
     lease_expires_at      BIGINT NOT NULL DEFAULT 0,
     added                 BIGINT NOT NULL DEFAULT 0,

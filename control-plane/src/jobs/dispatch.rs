@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Inner, run};
+use super::{Inner, lease, run};
 use crate::model::{Failure, FailureReason, JobSummary};
 use crate::store::StoreError;
 
@@ -34,16 +34,17 @@ async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
 }
 
 async fn consider(inner: &Arc<Inner>, job: &JobSummary) -> Result<(), StoreError> {
-    let now = inner.clock.now();
-    let claim = || inner.store.claim_job(job.number, &inner.owner, inner.settings.lease, now);
     let settings = inner.store.source(&job.tenant, &job.source).await?.published;
     let preferred = settings.map(|settings| settings.routers).unwrap_or_default();
     if inner.sessions.pick(&job.tenant, &preferred).is_some() {
-        if claim().await? {
-            tokio::spawn(run::run(Arc::clone(inner), job.number));
+        if let Some(lease) = lease::claim(inner, job.number).await? {
+            tokio::spawn(run::run(Arc::clone(inner), lease));
         }
-    } else if job.created_at.plus(inner.settings.router_deadline) < now && claim().await? {
-        inner.store.fail_job(job.number, &inner.owner, Failure::of(FailureReason::RouterLost), now).await?;
+    } else if job.created_at.plus(inner.settings.router_deadline) < inner.clock.now()
+        && let Some(lease) = lease::claim(inner, job.number).await?
+    {
+        let failure = Failure::of(FailureReason::RouterLost);
+        inner.store.fail_job(lease.job, &lease.owner, failure, inner.clock.now()).await?;
         inner.changed.notify_waiters();
     }
     Ok(())

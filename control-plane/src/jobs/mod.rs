@@ -1,12 +1,13 @@
 //! A sync job's life: queued, given to a router, read, reconciled, ended.
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
-//! it is taking in. `dispatch` finds jobs for this replica, `run` carries one from read to end, `intake` takes the records
-//! in, `leavers` ends a complete read, `sessions` knows the connected routers, `watch` shows it live.
+//! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
+//! the records in, `leavers` ends a complete read, `sessions` knows the connected routers, `watch` shows it live.
 
 mod clock;
 mod dispatch;
 mod intake;
+mod lease;
 mod leavers;
 mod run;
 mod sessions;
@@ -85,8 +86,6 @@ struct Inner {
     store: Arc<dyn Store>,
     settings: JobSettings,
     clock: Clock,
-    /// Names this replica's process in leases.
-    owner: String,
     sessions: sessions::Sessions,
     runs: Mutex<HashMap<JobNo, run::Slot>>,
     /// Something happened that the dispatcher may care about.
@@ -109,7 +108,6 @@ impl Jobs {
             store,
             settings,
             clock,
-            owner: Uuid::now_v7().to_string(),
             sessions: sessions::Sessions::default(),
             runs: Mutex::new(HashMap::new()),
             wake: Notify::new(),

@@ -9,14 +9,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::lease::{self, Lease};
 use super::{Completed, Inner, Intake, Order, Session, SyncOrder, leavers};
-use crate::model::{Failure, FailureReason, JobNo, RouterId, SourceSettings, SyncJob, TenantId};
+use crate::model::{Failure, FailureReason, RouterId, SourceSettings, SyncJob, TenantId};
 use crate::store::{Outcome, StoreError};
 
 /// How often a directory that broke off in the middle is read from its beginning.
 const READS: u32 = 3;
-/// How often a job is taken up at all before it must be the job's own fault.
-const ATTEMPTS: i64 = 50;
+/// How often a job is claimed and its reads begun, in all, before it must be the job's own fault.
+const ATTEMPTS: i64 = 100;
 /// Pause before a read is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,6 +31,8 @@ pub enum ReadEnd {
 
 /// A job that this replica runs.
 pub(super) struct Slot {
+    /// By which lease.
+    lease: Arc<Lease>,
     /// Ends the run.
     pub(super) cancel: CancellationToken,
     /// The read that a router may open, until it does.
@@ -63,6 +66,14 @@ impl Inner {
         let _ = waiting.opened.send(());
         Some(waiting.intake)
     }
+
+    /// Forgets a run that ended, unless another run of the job has taken its place.
+    fn leave(&self, lease: &Lease) {
+        let mut runs = self.runs();
+        if runs.get(&lease.job).is_some_and(|slot| slot.lease.owner == lease.owner) {
+            runs.remove(&lease.job);
+        }
+    }
 }
 
 /// Why a run ends without having ended the job.
@@ -83,16 +94,20 @@ impl From<StoreError> for Gone {
 }
 
 /// Runs a job that this replica has claimed.
-pub(super) async fn run(inner: Arc<Inner>, number: JobNo) {
+pub(super) async fn run(inner: Arc<Inner>, lease: Lease) {
+    let (number, lease) = (lease.job, Arc::new(lease));
     let cancel = inner.shutdown.child_token();
-    inner.runs().insert(number, Slot { cancel: cancel.clone(), waiting: None });
-    let keeper = tokio::spawn(keep_lease(Arc::clone(&inner), number, cancel.clone()));
+    let slot = Slot { lease: Arc::clone(&lease), cancel: cancel.clone(), waiting: None };
+    if let Some(former) = inner.runs().insert(number, slot) {
+        former.cancel.cancel();
+    }
+    let keeper = tokio::spawn(lease::keep(Arc::clone(&inner), Arc::clone(&lease), cancel.clone()));
     // A panic ends this run only; its lease runs out and the job is taken up again.
     let work = tokio::spawn({
-        let (inner, cancel) = (Arc::clone(&inner), cancel.clone());
+        let (inner, lease, cancel) = (Arc::clone(&inner), Arc::clone(&lease), cancel.clone());
         async move {
             tokio::select! {
-                result = carry(&inner, number) => result,
+                result = carry(&inner, &lease) => result,
                 () = cancel.cancelled() => Err(Gone::NotOurs),
             }
         }
@@ -113,50 +128,32 @@ pub(super) async fn run(inner: Arc<Inner>, number: JobNo) {
         }
         Err(panic) => tracing::error!(job = number.0, %panic, "sync job panicked; it will be taken up again"),
     }
-    inner.runs().remove(&number);
+    inner.leave(&lease);
     cancel.cancel();
     let _ = keeper.await;
-    // Whoever takes the job up need not wait for the lease to run out. A job that has ended has none.
-    let _ = inner.store.renew_lease(number, &inner.owner, Duration::ZERO, inner.clock.now()).await;
+    lease::release(&inner, &lease).await;
     inner.changed.notify_waiters();
     inner.wake.notify_one();
 }
 
-async fn keep_lease(inner: Arc<Inner>, job: JobNo, cancel: CancellationToken) {
-    let mut renewed = Instant::now();
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(inner.settings.lease / 3) => {}
-        }
-        match inner.store.renew_lease(job, &inner.owner, inner.settings.lease, inner.clock.now()).await {
-            Ok(true) => renewed = Instant::now(),
-            Ok(false) => return cancel.cancel(),
-            // The fence protects the data; this only spares a replica that lost its database pointless work.
-            Err(_) if renewed.elapsed() > inner.settings.lease => return cancel.cancel(),
-            Err(_) => {}
-        }
-    }
-}
-
-async fn carry(inner: &Arc<Inner>, number: JobNo) -> Result<SyncJob, Gone> {
-    let job = inner.store.job_by_number(number).await?;
+async fn carry(inner: &Arc<Inner>, lease: &Lease) -> Result<SyncJob, Gone> {
+    let job = inner.store.job_by_number(lease.job).await?;
     let source = inner.store.source(&job.tenant, &job.source).await?;
     let settings = match source.published {
         Some(settings) if source.published_revision == job.revision => settings,
-        _ => return fail(inner, &job, Failure::of(FailureReason::ConfigChanged)).await,
+        _ => return fail(inner, lease, Failure::of(FailureReason::ConfigChanged)).await,
     };
     let mut broken_off = 0;
     loop {
         let Some(session) = wait_for_router(inner, &job.tenant, &settings.routers).await else {
-            return fail(inner, &job, Failure::of(FailureReason::RouterLost)).await;
+            return fail(inner, lease, Failure::of(FailureReason::RouterLost)).await;
         };
-        match read(inner, &job, &session, &settings).await? {
+        match read(inner, lease, &job, &session, &settings).await? {
             None => tracing::info!(job = %job.id, "read lost with its router or link; reading again"),
             Some(ReadEnd::Failed(failure)) => {
                 broken_off += 1;
                 if failure.reason != FailureReason::ReadIncomplete || broken_off >= READS {
-                    return fail(inner, &job, failure).await;
+                    return fail(inner, lease, failure).await;
                 }
                 tracing::info!(job = %job.id, reason = ?failure.reason, "read broke off; reading again");
             }
@@ -182,9 +179,9 @@ async fn carry(inner: &Arc<Inner>, number: JobNo) -> Result<SyncJob, Gone> {
     }
 }
 
-async fn fail(inner: &Inner, job: &SyncJob, failure: Failure) -> Result<SyncJob, Gone> {
-    inner.store.fail_job(job.number, &inner.owner, failure, inner.clock.now()).await?;
-    Ok(inner.store.job_by_number(job.number).await?)
+async fn fail(inner: &Inner, lease: &Lease, failure: Failure) -> Result<SyncJob, Gone> {
+    inner.store.fail_job(lease.job, &lease.owner, failure, inner.clock.now()).await?;
+    Ok(inner.store.job_by_number(lease.job).await?)
 }
 
 async fn wait_for_router(inner: &Inner, tenant: &TenantId, preferred: &[String]) -> Option<Session> {
@@ -203,11 +200,12 @@ async fn wait_for_router(inner: &Inner, tenant: &TenantId, preferred: &[String])
 /// Orders one read and waits for its end; none if the router or its link is lost.
 async fn read(
     inner: &Inner,
+    lease: &Lease,
     job: &SyncJob,
     session: &Session,
     settings: &SourceSettings,
 ) -> Result<Option<ReadEnd>, Gone> {
-    let start = inner.store.begin_read(job.number, &inner.owner, session.router(), inner.clock.now()).await?;
+    let start = inner.store.begin_read(lease.job, &lease.owner, session.router(), inner.clock.now()).await?;
     let epoch = start.fence.epoch;
     if epoch > ATTEMPTS {
         let failure = Failure::of(FailureReason::Internal);
@@ -225,8 +223,9 @@ async fn read(
         intake,
         opened,
     };
-    if let Some(slot) = inner.runs().get_mut(&job.number) {
-        slot.waiting = Some(waiting);
+    match inner.runs().get_mut(&lease.job) {
+        Some(slot) if slot.lease.owner == lease.owner => slot.waiting = Some(waiting),
+        _ => return Err(Gone::NotOurs),
     }
     // Whatever ends this read, by whichever way out, the router stops reading for it.
     let _canceled = CancelOnDrop { session: session.clone(), source: job.source.clone(), job: job.id, epoch };

@@ -36,7 +36,7 @@ macro_rules! on_both {
 on_both! {
     a_source_has_one_job_at_a_time_however_many_are_started_at_once
     the_same_request_id_is_the_same_job
-    a_job_is_claimed_once_and_again_when_its_lease_is_over
+    a_job_is_claimed_once_and_again_when_its_lease_is_over_and_only_the_last_owner_writes
     after_a_stop_nothing_is_written_and_what_was_stays
     a_newer_read_voids_the_fence_of_the_older
     a_write_whose_caller_goes_away_is_whole_or_not_at_all
@@ -172,7 +172,9 @@ async fn the_same_request_id_is_the_same_job(engine: Engine) {
     assert_eq!((late.id, late.state), (first.id, JobState::Stopped));
 }
 
-async fn a_job_is_claimed_once_and_again_when_its_lease_is_over(engine: Engine) {
+async fn a_job_is_claimed_once_and_again_when_its_lease_is_over_and_only_the_last_owner_writes(
+    engine: Engine,
+) {
     let world = World::new(&engine, 10).await;
     let job = world.store.create_job(world.new_job("hq")).await.expect("a job").number;
     let claims = (0..8).map(|replica| {
@@ -190,9 +192,13 @@ async fn a_job_is_claimed_once_and_again_when_its_lease_is_over(engine: Engine) 
     let owner = &owners[0];
     assert!(!world.store.renew_lease(job, "another", LEASE, NOW).await.expect("an answer"));
     assert!(world.store.renew_lease(job, owner, LEASE, NOW).await.expect("an answer"));
+    let read = world.store.begin_read(job, owner, &RouterId::from("r1"), NOW).await.expect("a read").fence;
+    world.apply(read, people(read.tenant, 0..2)).await.expect("applied");
     let late = NOW.plus(LEASE * 2);
     assert_eq!(world.store.unowned_jobs(late, 10).await.expect("jobs").len(), 1);
     assert!(world.store.claim_job(job, "another", LEASE, late).await.expect("an answer"));
+    let applied = world.apply(read, people(read.tenant, 2..4)).await;
+    assert!(matches!(applied, Err(StoreError::Fenced)), "what it read so far is of no use: {applied:?}");
     assert!(!world.store.renew_lease(job, owner, LEASE, late).await.expect("an answer"), "lost");
     let begun = world.store.begin_read(job, owner, &RouterId::from("r1"), late).await;
     assert!(

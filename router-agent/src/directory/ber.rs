@@ -47,7 +47,7 @@ pub(super) fn check(message: &[u8]) -> Result<(u32, Kind), &'static str> {
     if id.first() != Some(&INTEGER) || !(3..=6).contains(&id.len()) {
         return Err("a message without a message id");
     }
-    let id = inside(id)?.iter().fold(0, |id, byte| id << 8 | u32::from(*byte));
+    let id = number(inside(id)?);
     let (operation, controls) = split(rest)?;
     let kind = match operation.first() {
         Some(0x64) => {
@@ -85,6 +85,22 @@ pub(super) fn check(message: &[u8]) -> Result<(u32, Kind), &'static str> {
         }
     }
     Ok((id, kind))
+}
+
+/// Checks a whole message; returns the result code of an ExtendedResponse, none if it is something else.
+pub(super) fn extended_result(message: &[u8]) -> Result<Option<u32>, &'static str> {
+    check(message)?;
+    let (_, rest) = split(content(message, SEQUENCE)?)?;
+    let (operation, _) = split(rest)?;
+    if operation.first() != Some(&0x78) {
+        return Ok(None);
+    }
+    let (code, _) = split(inside(operation)?)?;
+    Ok(Some(number(inside(code)?)))
+}
+
+fn number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// Where the content of a message's operation is.

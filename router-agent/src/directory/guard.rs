@@ -186,17 +186,11 @@ async fn start_tls(server: &Server, mut tcp: TcpStream) -> Result<TcpStream, Dir
             return Err(refused("the server closed the connection instead of starting TLS"));
         }
     }
-    ber::check(&answer).map_err(refused)?;
-    // Message id 1, ExtendedResponse, resultCode 0: checked shape, so the positions are known.
-    let operation = answer
-        .iter()
-        .position(|byte| *byte == 0x78)
-        .ok_or_else(|| refused("another answer than to StartTLS"))?;
-    let success = answer[operation..]
-        .windows(3)
-        .find(|window| window[..2] == [0x0A, 0x01])
-        .is_some_and(|code| code[2] == 0);
-    if success { Ok(tcp) } else { Err(refused("the server refuses StartTLS")) }
+    match ber::extended_result(&answer).map_err(refused)? {
+        Some(0) => Ok(tcp),
+        Some(_) => Err(refused("the server refuses StartTLS")),
+        None => Err(refused("another answer than to StartTLS")),
+    }
 }
 
 async fn secured(

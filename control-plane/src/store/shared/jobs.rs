@@ -262,6 +262,7 @@ pub(super) async fn unowned(
     Ok(rows.into_iter().map(summary).collect())
 }
 
+/// Whoever had the job before can write nothing from here on: the epoch is another.
 pub(super) async fn claim(
     connection: &mut Connection,
     job: JobNo,
@@ -270,7 +271,7 @@ pub(super) async fn claim(
     now: Timestamp,
 ) -> Result<bool> {
     let claimed = sqlx::query(
-        "UPDATE sync_jobs SET state = 2, owner = $2, lease_expires_at = $3 \
+        "UPDATE sync_jobs SET state = 2, owner = $2, lease_expires_at = $3, epoch = epoch + 1 \
          WHERE job_no = $1 AND (state = 1 OR (state = 2 AND lease_expires_at <= $4))",
     )
     .bind(job.0)
