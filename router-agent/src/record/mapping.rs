@@ -327,3 +327,149 @@ fn invalid(attribute: &str, error: TextError) -> Refusal {
 fn invalid_mail(attribute: &str) -> Refusal {
     (Reason::InvalidEmail, format!("{attribute} is not a mail address. Correct it in the directory."))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rollcall_proto::admin::v1::{DisabledRule, disabled_rule};
+
+    use super::*;
+
+    const UUID: &[u8] = b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+
+    fn settings() -> AttributeMapping {
+        AttributeMapping {
+            immutable_id: "entryUUID".to_owned(),
+            user_name: "uid".to_owned(),
+            mail: "mail".to_owned(),
+            first_name: "givenName".to_owned(),
+            disabled: Some(DisabledRule {
+                attribute: "userAccountControl".to_owned(),
+                test: Some(disabled_rule::Test::BitsSet(2)),
+            }),
+            policy_attributes: vec!["memberOf".to_owned()],
+            ..AttributeMapping::default()
+        }
+    }
+
+    fn mapping() -> Mapping {
+        Mapping::new(&settings(), 1).expect("a mapping")
+    }
+
+    /// Anna, but for these attributes.
+    fn anna(changed: &[(&str, &[&[u8]])]) -> Entry {
+        let mut attributes: Vec<(&str, &[&[u8]])> =
+            vec![("entryUUID", &[UUID]), ("uid", &[b"anna"]), ("mail", &[b"anna@lab.test"])];
+        attributes.retain(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+        attributes.extend(changed);
+        Entry::of("uid=anna,dc=lab,dc=test", &attributes)
+    }
+
+    fn record(entry: &Entry) -> UserRecord {
+        match map_entry(&mapping(), entry) {
+            Mapped::Record(record) => record,
+            Mapped::Rejected(rejected) => panic!("{rejected:?}"),
+        }
+    }
+
+    fn reason(entry: &Entry) -> (Reason, bool) {
+        match map_entry(&mapping(), entry) {
+            Mapped::Record(record) => panic!("{record:?}"),
+            Mapped::Rejected(rejected) => {
+                assert!(!rejected.message.is_empty(), "a reason without a sentence");
+                (rejected.reason(), !rejected.immutable_id.is_empty())
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_entry_lacks_is_its_reason_and_its_id_stays_known() {
+        let identified = true;
+        let cases: &[(&str, &[&[u8]], Reason, bool)] = &[
+            ("entryUUID", &[], Reason::MissingUniqueId, !identified),
+            ("entryUUID", &[b"not a UUID"], Reason::MissingUniqueId, !identified),
+            ("uid", &[], Reason::MissingUsername, identified),
+            ("uid", &[b"  "], Reason::MissingUsername, identified),
+            ("uid", &[b"an\0na"], Reason::InvalidAttribute, identified),
+            ("uid", &[b"\xff\xfe"], Reason::InvalidAttribute, identified),
+            ("mail", &[b""], Reason::MissingEmail, identified),
+            ("mail", &[b"anna at lab.test"], Reason::InvalidEmail, identified),
+            ("mail", &[&[b'a'; 1 << 20]], Reason::InvalidEmail, identified),
+            ("givenName", &[&[b'a'; 1 << 20]], Reason::InvalidAttribute, identified),
+            ("userAccountControl", &[b"disabled"], Reason::InvalidAttribute, identified),
+            ("memberOf", &[b"\x80"], Reason::InvalidAttribute, identified),
+            ("memberOf", &[b"g" as &[u8]; 101], Reason::InvalidAttribute, identified),
+        ];
+        for (attribute, values, expected, identified) in cases {
+            let shown = values.first().map(|value| value.escape_ascii().to_string());
+            assert_eq!(
+                reason(&anna(&[(attribute, values)])),
+                (*expected, *identified),
+                "{attribute} {shown:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_in_every_script_pass_as_they_are() {
+        for name in ["Þórdís", "李小龍", "עברית", "नमस्ते", "e\u{301}", "O'Brien, Jr.", "\u{1f600}"]
+        {
+            assert_eq!(record(&anna(&[("givenName", &[name.as_bytes()])])).first_name, name);
+        }
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_empty_counts_and_policy_values_are_a_sorted_set() {
+        let entry =
+            anna(&[("mail", &[b" ", b"b@lab.test", b"a@lab.test"]), ("memberOf", &[b"y", b"x", b"y"])]);
+        let record = record(&entry);
+        assert_eq!(record.mail, "b@lab.test");
+        assert_eq!(record.policy_attributes[0].values, ["x", "y"]);
+    }
+
+    #[test]
+    fn active_directorys_disabled_bit_disables_and_its_guid_is_read_as_such() {
+        assert!(record(&anna(&[("userAccountControl", &[b"514"])])).disabled);
+        assert!(!record(&anna(&[("userAccountControl", &[b"512"])])).disabled);
+        let guid = AttributeMapping {
+            immutable_id: "objectGUID".to_owned(),
+            immutable_id_format: ImmutableIdFormat::Guid.into(),
+            ..settings()
+        };
+        let bytes = b"\xae\x4f\x1d\xf8\xec\x7d\xd0\x11\xa7\x65\x00\xa0\xc9\x1e\x6b\xf6";
+        let mapped =
+            map_entry(&Mapping::new(&guid, 1).expect("a mapping"), &anna(&[("objectGUID", &[bytes])]));
+        let Mapped::Record(mapped) = mapped else { panic!("{mapped:?}") };
+        assert_eq!(mapped.immutable_id, record(&anna(&[])).immutable_id);
+    }
+
+    #[test]
+    fn attributes_that_hold_secrets_cannot_be_mapped() {
+        for secret in ["userPassword", "UNICODEPWD", "userpassword;x-a"] {
+            let settings = AttributeMapping { phone: secret.to_owned(), ..settings() };
+            assert_eq!(Mapping::new(&settings, 1).err(), Some(MappingError::Password(secret.to_owned())));
+        }
+    }
+
+    proptest! {
+        /// Whatever bytes an entry has, it ends as a record within the limits or as one rejected entry with a sentence.
+        #[test]
+        fn any_entry_is_a_record_or_a_rejection(
+            values in proptest::collection::vec(
+                (0usize..6, proptest::collection::vec(any::<u8>(), 0..40)), 0..8),
+        ) {
+            let names = ["entryUUID", "uid", "mail", "givenName", "userAccountControl", "memberOf"];
+            let of = |name: usize| values.iter().filter(|(n, _)| *n == name).map(|(_, v)| &v[..]).collect::<Vec<_>>();
+            let given: Vec<Vec<&[u8]>> = (0..names.len()).map(of).collect();
+            let changed: Vec<(&str, &[&[u8]])> = names.iter().zip(&given).filter(|(_, values)| !values.is_empty())
+                .map(|(name, values)| (*name, &values[..])).collect();
+            match map_entry(&mapping(), &anna(&changed)) {
+                Mapped::Record(record) => {
+                    prop_assert_eq!(record.digest.len(), 16);
+                    prop_assert!(!record.user_name.is_empty() && is_mail(&record.mail));
+                }
+                Mapped::Rejected(rejected) => prop_assert!(!rejected.message.is_empty()),
+            }
+        }
+    }
+}
