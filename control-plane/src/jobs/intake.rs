@@ -40,6 +40,8 @@ pub enum IntakeError {
 /// How the router says one root was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootRead {
+    /// Its base DN, as it was ordered.
+    pub root: String,
     /// Identifies the base entry.
     pub base_fingerprint: [u8; 16],
     /// Its entries.
@@ -64,6 +66,8 @@ pub struct Intake {
     store: Arc<dyn Store>,
     clock: Clock,
     start: ReadStart,
+    /// What was ordered: these roots, each to its end.
+    roots: Vec<String>,
     records_only: bool,
     seen: RoaringTreemap,
     /// Offers whose records were asked for and have not come.
@@ -94,6 +98,7 @@ impl Intake {
         store: Arc<dyn Store>,
         clock: Clock,
         start: ReadStart,
+        roots: Vec<String>,
         records_only: bool,
         end: oneshot::Sender<ReadEnd>,
     ) -> Self {
@@ -101,6 +106,7 @@ impl Intake {
             store,
             clock,
             start,
+            roots,
             records_only,
             seen: RoaringTreemap::new(),
             open: BTreeMap::new(),
@@ -248,9 +254,7 @@ impl Intake {
         if !self.open.is_empty() || self.has_gathered() {
             return Err(IntakeError::Protocol("Complete before all batches were finished"));
         }
-        // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
-        let said = completed.records.checked_add(completed.rejected);
-        if completed.batches != self.batches || said != Some(self.entries()) {
+        if !self.agrees(&completed) {
             self.failed(Failure::of(FailureReason::CountMismatch));
             return Ok(());
         }
@@ -259,6 +263,18 @@ impl Intake {
             let _ = end.send(ReadEnd::Complete(Box::new(self), completed));
         }
         Ok(())
+    }
+
+    /// Whether the router read every root that was ordered, and all that it found in them has arrived.
+    fn agrees(&self, completed: &Completed) -> bool {
+        let Completed { batches, records, rejected, roots } = completed;
+        // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
+        let sent = records.checked_add(*rejected);
+        let found = roots.iter().try_fold(0, |sum: u64, root| sum.checked_add(root.entries));
+        *batches == self.batches
+            && sent == Some(self.entries())
+            && found == sent
+            && roots.iter().map(|read| &read.root).eq(&self.roots)
     }
 
     /// Ends a read that failed.

@@ -214,7 +214,8 @@ async fn read(
     let records_only = start.known == 0;
     let (opened, was_opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let intake = Intake::new(Arc::clone(&inner.store), inner.clock.clone(), start, records_only, end);
+    let roots = settings.roots.clone();
+    let intake = Intake::new(Arc::clone(&inner.store), inner.clock.clone(), start, roots, records_only, end);
     let waiting = Waiting {
         tenant: job.tenant.clone(),
         router: session.router().clone(),

@@ -13,6 +13,7 @@ mod leavers;
 mod license;
 mod preconditions;
 mod privacy;
+mod protocol;
 mod settings;
 mod setup;
 mod stop;

@@ -80,9 +80,8 @@ pub(super) fn completed(complete: proto::Complete) -> Result<Completed, Status> 
     let roots = roots
         .into_iter()
         .map(|root| {
-            let proto::RootRead { root: _, base_fingerprint, pages: _, entries, ignored_references: _ } =
-                root;
-            Ok(RootRead { base_fingerprint: sixteen(&base_fingerprint)?, entries })
+            let proto::RootRead { root, base_fingerprint, pages: _, entries, ignored_references: _ } = root;
+            Ok(RootRead { root, base_fingerprint: sixteen(&base_fingerprint)?, entries })
         })
         .collect::<Result<_, Status>>()?;
     Ok(Completed { batches, records, rejected, roots })
