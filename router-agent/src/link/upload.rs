@@ -211,6 +211,7 @@ impl Upload {
             pages: root.pages,
             entries: root.entries,
             ignored_references: root.ignored_references,
+            missing: false,
         });
         Complete {
             batches: self.sequence,
@@ -218,6 +219,8 @@ impl Upload {
             rejected: self.rejected,
             server: complete.server().to_owned(),
             roots: roots.collect(),
+            attributes: Vec::new(),
+            freshness: None,
         }
     }
 }

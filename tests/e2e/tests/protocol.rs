@@ -129,9 +129,10 @@ fn complete(order: &SyncOrder, records: u64) -> Complete {
         pages: 1,
         entries: records,
         ignored_references: 0,
+        missing: false,
     };
     let server = "ldap.lab.test:636".to_owned();
-    Complete { batches: 1, records, rejected: 0, server, roots: roots.map(root).collect() }
+    Complete { batches: 1, records, server, roots: roots.map(root).collect(), ..Complete::default() }
 }
 
 type Falsify = fn(&mut Complete);

@@ -76,11 +76,19 @@ pub(super) fn failure(failure: proto::ReadFailure) -> Failure {
 }
 
 pub(super) fn completed(complete: proto::Complete) -> Result<Completed, Status> {
-    let proto::Complete { batches, records, rejected, server: _, roots } = complete;
+    let proto::Complete { batches, records, rejected, server: _, roots, attributes: _, freshness: _ } =
+        complete;
     let roots = roots
         .into_iter()
         .map(|root| {
-            let proto::RootRead { root, base_fingerprint, pages: _, entries, ignored_references: _ } = root;
+            let proto::RootRead {
+                root,
+                base_fingerprint,
+                pages: _,
+                entries,
+                ignored_references: _,
+                missing: _,
+            } = root;
             Ok(RootRead { root, base_fingerprint: sixteen(&base_fingerprint)?, entries })
         })
         .collect::<Result<_, Status>>()?;
