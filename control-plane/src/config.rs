@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::jobs::JobSettings;
+
 /// What the file says, with paths made absolute.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,8 +18,8 @@ pub struct Config {
     pub database: String,
     /// TLS files.
     pub tls: Tls,
-    /// How long a job waits for a router.
-    pub router_deadline: Duration,
+    /// How patient sync jobs are.
+    pub sync: JobSettings,
     /// Logs.
     pub log: Log,
 }
@@ -77,11 +79,18 @@ struct File {
 struct Sync {
     #[serde(with = "humantime_serde")]
     router_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    job_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    hold_expiry: Duration,
+    full_lists_kept: u32,
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { router_deadline: Duration::from_secs(600) }
+        let JobSettings { router_deadline, job_deadline, hold_expiry, full_lists_kept, .. } =
+            JobSettings::default();
+        Self { router_deadline, job_deadline, hold_expiry, full_lists_kept }
     }
 }
 
@@ -135,8 +144,14 @@ impl Config {
             wrong.push(why);
             String::new()
         });
+        let Sync { router_deadline, job_deadline, hold_expiry, full_lists_kept } = file.sync;
+        if !(1..=100).contains(&full_lists_kept) {
+            wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
+        }
+        let defaults = JobSettings::default();
+        let sync = JobSettings { router_deadline, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, router_deadline: file.sync.router_deadline, log: file.log })
+            Ok(Self { listen, database, tls, sync, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

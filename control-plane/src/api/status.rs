@@ -91,7 +91,31 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             "The details of this job were replaced by a later sync of its source. Ask for those of syncJobs/latest.",
             &[],
         ),
-        StoreError::Fenced | StoreError::ConfigChanged => {
+        StoreError::NotHeld => error(
+            Code::FailedPrecondition,
+            "SYNC_JOB_NOT_HELD",
+            "The job does not wait for a decision. GetSyncJob shows its state.",
+            &[],
+        ),
+        StoreError::HoldChanged => error(
+            Code::FailedPrecondition,
+            "HOLD_LIST_CHANGED",
+            "The etag is not that of the list which is held. Look at the list again with ListSyncJobDetails (WOULD_BE_DISABLED), then approve with hold.etag of GetSyncJob.",
+            &[],
+        ),
+        StoreError::HoldExpired => error(
+            Code::FailedPrecondition,
+            "HOLD_EXPIRED",
+            "It is too late to decide. Synchronize again to see what is to be disabled now.",
+            &[],
+        ),
+        StoreError::ConfigChanged => error(
+            Code::FailedPrecondition,
+            "SOURCE_CHANGED",
+            "The identity source was published anew since the job read it. Synchronize again.",
+            &[],
+        ),
+        StoreError::Fenced => {
             error(Code::Aborted, "SYNC_JOB_ENDED", "The job has ended or was taken over. Get it again.", &[])
         }
         failure @ StoreError::Unavailable(_) => {

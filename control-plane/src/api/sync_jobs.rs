@@ -1,12 +1,14 @@
-//! SyncJobService: Synchronize Now, Stop Sync, Synchronization Status, Show Details.
+//! SyncJobService: Synchronize Now, Stop Sync, Synchronization Status, Show Details, and decisions on held disables.
 
 use std::pin::Pin;
 
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobService;
 use rollcall_proto::admin::v1::{
-    GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse, ListSyncJobsRequest,
-    ListSyncJobsResponse, StartSyncRequest, StopSyncRequest, SyncJob, WatchSyncJobRequest,
+    ApproveSyncJobRequest, ExportSyncJobDetailsRequest, GetSyncJobRequest, ListSyncJobDetailsRequest,
+    ListSyncJobDetailsResponse, ListSyncJobsRequest, ListSyncJobsResponse, RejectSyncJobRequest,
+    StartSyncRequest, StopSyncRequest, SyncJob, SyncJobDetail, WatchSyncJobRequest,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -14,6 +16,9 @@ use uuid::Uuid;
 use super::page::Page;
 use super::{Api, caller, convert, names, status};
 use crate::model::{Category, JobNo};
+
+/// Details that an export reads at once.
+const EXPORT_PAGE: i64 = 1_000;
 
 /// Serves SyncJobService.
 pub struct SyncJobs(Api);
@@ -29,6 +34,7 @@ impl SyncJobs {
 #[tonic::async_trait]
 impl SyncJobService for SyncJobs {
     type WatchSyncJobStream = Pin<Box<dyn Stream<Item = Result<SyncJob, Status>> + Send>>;
+    type ExportSyncJobDetailsStream = Pin<Box<dyn Stream<Item = Result<SyncJobDetail, Status>> + Send>>;
 
     async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<SyncJob>, Status> {
         let message = request.get_ref();
@@ -50,6 +56,31 @@ impl SyncJobService for SyncJobs {
         let (tenant, source, id) = names::job("name", &request.get_ref().name)?;
         let by = caller(&request, &tenant)?.to_string();
         let job = self.0.jobs.stop_sync(&tenant, &source, id, &by).await;
+        Ok(Response::new(convert::job(job.map_err(|error| status::of_jobs(error, |id| id.to_string()))?)))
+    }
+
+    async fn approve_sync_job(
+        &self,
+        request: Request<ApproveSyncJobRequest>,
+    ) -> Result<Response<SyncJob>, Status> {
+        let message = request.get_ref();
+        let (tenant, source, id) = names::job("name", &message.name)?;
+        let by = caller(&request, &tenant)?.to_string();
+        if message.etag.is_empty() {
+            let why = "is required: hold.etag of the job as you looked at it, so that what is approved is what was shown";
+            return Err(status::invalid(vec![("etag".to_owned(), why.to_owned())]));
+        }
+        let job = self.0.jobs.approve((&tenant, &source, id), &message.etag, &by).await;
+        Ok(Response::new(convert::job(job.map_err(|error| status::of_jobs(error, |id| id.to_string()))?)))
+    }
+
+    async fn reject_sync_job(
+        &self,
+        request: Request<RejectSyncJobRequest>,
+    ) -> Result<Response<SyncJob>, Status> {
+        let (tenant, source, id) = names::job("name", &request.get_ref().name)?;
+        let by = caller(&request, &tenant)?.to_string();
+        let job = self.0.jobs.reject((&tenant, &source, id), &by).await;
         Ok(Response::new(convert::job(job.map_err(|error| status::of_jobs(error, |id| id.to_string()))?)))
     }
 
@@ -112,5 +143,44 @@ impl SyncJobService for SyncJobs {
             page.cut(&mut details, |(position, detail)| format!("{} {position}", detail.category.number()));
         let details = details.into_iter().map(|(_, detail)| convert::detail(&tenant, detail)).collect();
         Ok(Response::new(ListSyncJobDetailsResponse { details, next_page_token }))
+    }
+
+    async fn export_sync_job_details(
+        &self,
+        request: Request<ExportSyncJobDetailsRequest>,
+    ) -> Result<Response<Self::ExportSyncJobDetailsStream>, Status> {
+        let message = request.get_ref();
+        let (tenant, source, id) = names::job("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let category = i16::try_from(message.category).ok().and_then(Category::from_number);
+        let category = category.ok_or_else(|| {
+            let why = "is required: ADDED, UPDATED, DISABLED, NOT_SYNCHRONIZED or WOULD_BE_DISABLED";
+            status::invalid(vec![("category".to_owned(), why.to_owned())])
+        })?;
+        let (store, kept) = (self.0.store.clone(), self.0.jobs.full_lists_kept());
+        let job = store.job(&tenant, &source, id).await.map_err(status::store)?.number;
+        // The first page is read before the call is answered: its error is the call's.
+        let mut page =
+            store.export_details(job, category, kept, 0, EXPORT_PAGE).await.map_err(status::store)?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(64);
+        tokio::spawn(async move {
+            while let Some((last, _)) = page.last() {
+                let after = *last;
+                for (_, detail) in page {
+                    // Whoever goes away ends the export; whoever reads slowly slows it down.
+                    if sender.send(Ok(convert::detail(&tenant, detail))).await.is_err() {
+                        return;
+                    }
+                }
+                page = match store.export_details(job, category, kept, after, EXPORT_PAGE).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        let _ = sender.send(Err(status::store(error))).await;
+                        return;
+                    }
+                };
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }

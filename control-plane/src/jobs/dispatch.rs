@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::sessions::Choice;
 use super::{Inner, lease, run};
 use crate::model::{Failure, FailureReason, JobSummary};
 use crate::store::StoreError;
@@ -27,6 +28,9 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
 }
 
 async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    if inner.store.expire_holds(inner.clock.now()).await? > 0 {
+        inner.changed.notify_waiters();
+    }
     for job in inner.store.unowned_jobs(inner.clock.now(), BATCH).await? {
         consider(inner, &job).await?;
     }
@@ -35,12 +39,13 @@ async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
 
 async fn consider(inner: &Arc<Inner>, job: &JobSummary) -> Result<(), StoreError> {
     let settings = inner.store.source(&job.tenant, &job.source).await?.published;
-    let preferred = settings.map(|settings| settings.routers).unwrap_or_default();
-    if inner.sessions.pick(&job.tenant, &preferred).is_some() {
+    let allowed = settings.map(|settings| settings.routers).unwrap_or_default();
+    let choice = Choice { allowed: &allowed, ..Choice::default() };
+    if inner.sessions.pick(&job.tenant, choice).is_some() {
         if let Some(lease) = lease::claim(inner, job.number).await? {
-            tokio::spawn(run::run(Arc::clone(inner), lease));
+            tokio::spawn(run::run(Arc::clone(inner), lease, job.last_router.clone()));
         }
-    } else if job.created_at.plus(inner.settings.router_deadline) < inner.clock.now()
+    } else if job.progress_at.plus(inner.settings.router_deadline) < inner.clock.now()
         && let Some(lease) = lease::claim(inner, job.number).await?
     {
         let failure = Failure::of(FailureReason::RouterLost);

@@ -10,14 +10,17 @@ use tokio::sync::oneshot;
 
 use super::{Clock, ReadEnd};
 use crate::model::{
-    Failure, FailureReason, Fence, ImmutableId, NotSynchronizedReason, Offered, ReadStart, Record, Rejected,
-    UserNo,
+    Failure, FailureReason, Fence, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart, Record,
+    Rejected, UserNo,
 };
 use crate::reconcile::offer;
 use crate::store::{Store, StoreError};
 
 /// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// Unfinished batches that a router may have: while those of one transaction are committed, those of the next arrive.
+pub const WINDOW: usize = 16;
 
 /// Most records of a batch.
 const MAX_BATCH: usize = 2_000;
@@ -37,17 +40,6 @@ pub enum IntakeError {
     Store(#[from] StoreError),
 }
 
-/// How the router says one root was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootRead {
-    /// Its base DN, as it was ordered.
-    pub root: String,
-    /// Identifies the base entry.
-    pub base_fingerprint: [u8; 16],
-    /// Its entries.
-    pub entries: u64,
-}
-
 /// What the router says of a complete read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completed {
@@ -57,8 +49,8 @@ pub struct Completed {
     pub records: u64,
     /// Entries that could not become records.
     pub rejected: u64,
-    /// One a root.
-    pub roots: Vec<RootRead>,
+    /// How the roots were read, and what else was found.
+    pub facts: ReadFacts,
 }
 
 /// The state of one read.
@@ -159,6 +151,9 @@ impl Intake {
     ) -> Result<Vec<u32>, IntakeError> {
         if self.records_only {
             return Err(IntakeError::Protocol("an offer where records were ordered"));
+        }
+        if self.open.len() >= WINDOW {
+            return Err(IntakeError::Protocol("more unfinished batches than the window allows"));
         }
         self.next(sequence, offered.len(), &rejected)?;
         let ids = offered.iter().map(|offer| offer.id.clone()).collect();
@@ -267,14 +262,16 @@ impl Intake {
 
     /// Whether the router read every root that was ordered, and all that it found in them has arrived.
     fn agrees(&self, completed: &Completed) -> bool {
-        let Completed { batches, records, rejected, roots } = completed;
+        let Completed { batches, records, rejected, facts } = completed;
         // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
         let sent = records.checked_add(*rejected);
-        let found = roots.iter().try_fold(0, |sum: u64, root| sum.checked_add(root.entries));
+        let found = facts.roots.iter().try_fold(0, |sum: u64, root| sum.checked_add(root.entries));
         *batches == self.batches
             && sent == Some(self.entries())
             && found == sent
-            && roots.iter().map(|read| &read.root).eq(&self.roots)
+            && facts.roots.iter().map(|read| &read.root).eq(&self.roots)
+            && facts.roots.iter().all(|read| !read.missing || read.entries == 0)
+            && facts.roots.iter().any(|read| !read.missing)
     }
 
     /// Ends a read that failed.

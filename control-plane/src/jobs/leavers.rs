@@ -1,105 +1,228 @@
-//! Ends a complete read: disables users who are gone from scope, if that is proved and not suspiciously many, then settles
-//! the records that waited.
+//! Ends a complete read: users who are gone from scope are disabled if that is proved and not suspiciously many, or held for an
+//! administrator, or left alone; then the records that waited are settled. And ends what an administrator approved.
 
-use roaring::RoaringTreemap;
+use std::time::Duration;
 
-use super::{Completed, Inner, Intake};
-use crate::model::{DisableGuard, Failure, FailureReason, Fence, Status, UserNo, Withheld};
-use crate::reconcile::guard;
-use crate::store::{Outcome, StoreError};
+use super::candidates::{self, Absent, LookUpError};
+use super::{Inner, Intake, Session};
+use crate::model::{
+    Absence, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, Newcomer, ReadFacts,
+    SourceSettings, SyncJob, Timestamp, UserNo, Withheld,
+};
+use crate::reconcile::eyes;
+use crate::reconcile::guard::{self, Evidence, Verdict};
+use crate::store::{ApprovedStart, Outcome, StoreError};
 
-/// Users a page of the look-up of leavers.
-const PAGE: i64 = 5_000;
 /// Leavers disabled in one transaction.
 const DISABLE: usize = 1_000;
 /// Waiting records settled in one transaction.
 const SETTLE: i64 = 500;
+/// How far back disables count for the guard.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// How a reconciliation ends.
+pub(super) enum End {
+    /// So.
+    Finish(Outcome),
+    /// The job waits for an administrator.
+    Held(Box<SyncJob>),
+    /// The router was lost before absent users could be looked up.
+    Lost,
+}
 
 /// Reconciles after a complete read and says how the job ends.
 pub(super) async fn reconcile(
     inner: &Inner,
     intake: &Intake,
-    completed: &Completed,
-    disable_guard: DisableGuard,
-) -> Result<Outcome, StoreError> {
-    let fence = intake.fence();
+    session: &Session,
+    settings: &SourceSettings,
+    facts: ReadFacts,
+) -> Result<End, StoreError> {
+    let (fence, start) = (intake.fence(), intake.start());
     inner.store.begin_reconciling(fence).await?;
-    let leavers = find(inner, intake).await?;
-    let verdict = judge(intake, completed, disable_guard, &leavers);
-    if matches!(verdict, Ok(None)) {
-        disable(inner, fence, &leavers.all).await?;
+    let root_not_found = || facts.roots.iter().find(|root| root.missing).filter(|_| start.before.is_none());
+    if let Some(root) = root_not_found() {
+        settle(inner, fence, false).await?;
+        let message = format!("The root {} does not exist, or the bind account may not read it.", root.root);
+        return Ok(End::Finish(Outcome::Failed(Failure { reason: FailureReason::RootNotFound, message })));
     }
-    inner.store.settle_names(fence, inner.clock.now()).await?;
-    while inner.store.settle_seats(fence, SETTLE, inner.clock.now()).await? {}
-    Ok(match verdict {
-        Err(failure) => Outcome::Failed(failure),
-        Ok(withheld) => Outcome::Succeeded {
-            withheld,
-            base_fingerprints: completed.roots.iter().map(|root| root.base_fingerprint).collect(),
-        },
-    })
-}
-
-#[derive(Default)]
-struct Leavers {
-    all: RoaringTreemap,
-    enabled: i64,
-}
-
-async fn find(inner: &Inner, intake: &Intake) -> Result<Leavers, StoreError> {
-    let mut leavers = Leavers::default();
-    let mut after = None;
-    loop {
-        let page = inner.store.users_in_scope(intake.fence(), after, PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(leavers) };
-        after = Some(*last);
-        for (user, status) in page {
-            if !intake.has_seen(user) {
-                leavers.all.insert(user.0.unsigned_abs());
-                leavers.enabled += i64::from(status == Status::Enabled);
+    let mut absent = candidates::find(inner, intake).await?;
+    // A directory without anybody has nothing to look up; that is held in any case.
+    if absent.len() > 0 && facts.entries() > 0 {
+        absent = match candidates::look_up(inner, fence, session, settings, absent).await {
+            Ok(absent) => absent,
+            Err(LookUpError::Store(error)) => return Err(error),
+            Err(LookUpError::Lost) => return Ok(End::Lost),
+            Err(LookUpError::Failed(failure)) => {
+                settle(inner, fence, false).await?;
+                return Ok(End::Finish(Outcome::Failed(not_looked_up(failure))));
             }
+        };
+        inner.store.count_still_in_scope(fence, absent.still_in_scope, inner.clock.now()).await?;
+    }
+    decide(inner, intake, settings, facts, absent).await
+}
+
+fn not_looked_up(failure: Failure) -> Failure {
+    let message = format!(
+        "Users who seem to be gone from scope could not be looked up again, so nobody was disabled. {}",
+        failure.message
+    );
+    Failure { message, ..failure }
+}
+
+async fn decide(
+    inner: &Inner,
+    intake: &Intake,
+    settings: &SourceSettings,
+    mut facts: ReadFacts,
+    mut absent: Absent,
+) -> Result<End, StoreError> {
+    let (fence, start, now) = (intake.fence(), intake.start(), inner.clock.now());
+    let before = start.before.as_ref();
+    let up_to_date = before.is_none_or(|before| eyes::fresh(before, &facts));
+    let again = before.filter(|_| !up_to_date).and_then(|before| eyes::seen_before(before, &facts, now));
+    let mut left_alone = 0;
+    if let Some(job) = again {
+        left_alone = absent.keep_only(&candidates::noted(inner, fence, JobNo(job)).await?);
+    }
+    let recent = inner.store.recent_disables(fence, now.minus(DAY)).await?;
+    let doubtful = inner.store.count_doubtful(fence).await?;
+    let required = required(settings);
+    let evidence = Evidence {
+        guard: settings.disable_guard,
+        enabled: start.enabled + start.disabled,
+        before,
+        read: &facts,
+        required: required.clone(),
+        unidentified: intake.unidentified(),
+        absent: absent.len(),
+        leavers: absent.enabled(),
+        unexplained: absent.unexplained_enabled(),
+        recent: recent.all,
+        recent_unexplained: recent.unexplained,
+        doubtful,
+        emptied: candidates::emptied(inner, fence, &absent).await?,
+        fresh: up_to_date || again.is_some(),
+    };
+    let verdict = guard::judge(&evidence);
+    match verdict {
+        Verdict::Hold(reason, message) => {
+            let now = inner.clock.now();
+            let hold = Hold {
+                reason,
+                message,
+                users: absent.enabled(),
+                etag: absent.etag(fence.job),
+                since: now,
+                expires_at: now.plus(inner.settings.hold_expiry),
+                decision: Decision::Pending,
+                decided_by: String::new(),
+            };
+            note(inner, fence, &absent).await?;
+            if reason == HoldReason::AttributeLoss {
+                while inner.store.refuse_doubtful(fence, SETTLE, inner.clock.now()).await? {}
+            } else {
+                inner.store.trust_doubtful(fence).await?;
+            }
+            settle(inner, fence, true).await?;
+            let job = inner.store.hold_job(fence, hold, facts).await?;
+            Ok(End::Held(Box::new(job)))
+        }
+        Verdict::Disable | Verdict::Withhold(_) => {
+            let lost =
+                before.map(|before| eyes::lost(before, &facts, &required, absent.len())).unwrap_or_default();
+            // What was lost and changed nothing is still what the next read is compared with.
+            facts.attributes.extend(lost.into_iter().map(|loss| (loss.attribute, loss.had)));
+            inner.store.trust_doubtful(fence).await?;
+            let withheld = match verdict {
+                Verdict::Withhold(message) => Some(Withheld { message, users: absent.enabled() }),
+                _ => {
+                    disable(inner, fence, absent.users(), None).await?;
+                    (left_alone > 0).then(|| Withheld {
+                        message: format!("{left_alone} users who seem to be gone from scope were there half an hour ago; the next sync disables them if they are still gone."),
+                        users: left_alone,
+                    })
+                }
+            };
+            let facts = if up_to_date || again.is_some() {
+                Some(facts)
+            } else {
+                note(inner, fence, &absent).await?;
+                before.map(|before| newcomer(before, &facts, fence.job, now))
+            };
+            settle(inner, fence, false).await?;
+            Ok(End::Finish(Outcome::Succeeded { withheld, facts }))
         }
     }
 }
 
-/// Whether the leavers may be disabled: `Ok(None)` yes; `Ok(Some)` not, and the job succeeds without; `Err` not, and it fails.
-fn judge(
-    intake: &Intake,
-    completed: &Completed,
-    disable_guard: DisableGuard,
-    leavers: &Leavers,
-) -> Result<Option<Withheld>, Failure> {
-    if leavers.all.is_empty() {
-        return Ok(None);
-    }
-    let start = intake.start();
-    let fingerprints = completed.roots.iter().map(|root| root.base_fingerprint);
-    if !start.base_fingerprints.is_empty() && !fingerprints.eq(start.base_fingerprints.iter().copied()) {
-        return Err(Failure::of(FailureReason::RootChanged));
-    }
-    let entries = i64::try_from(intake.entries()).unwrap_or(i64::MAX);
-    guard::check(disable_guard, start.enabled, entries, leavers.enabled)?;
-    // Entries that could not be identified may be the very users that seem to be gone.
-    if intake.unidentified() > 0 {
-        return Ok(Some(Withheld {
-            message: format!(
-                "{} entries have no readable immutable id, so {} users who seem to be gone from scope were left alone. Correct the entries or the mapping, then synchronize again.",
-                intake.unidentified(),
-                leavers.enabled
-            ),
-            users: leavers.enabled,
-        }));
-    }
-    Ok(None)
+/// The last trusted read, and the server that was read since and may be behind it.
+fn newcomer(before: &ReadFacts, read: &ReadFacts, job: JobNo, now: Timestamp) -> ReadFacts {
+    let known = before.newcomer.clone().filter(|newcomer| newcomer.server == read.server);
+    let new = || Newcomer { server: read.server.clone(), since: now.0, job: job.0 };
+    ReadFacts { newcomer: Some(known.unwrap_or_else(new)), ..before.clone() }
 }
 
-async fn disable(inner: &Inner, fence: Fence, leavers: &RoaringTreemap) -> Result<(), StoreError> {
-    let mut leavers = leavers.iter().map(|number| UserNo(i64::try_from(number).unwrap_or(i64::MAX)));
+/// Attributes without which an entry is no user.
+fn required(settings: &SourceSettings) -> Vec<&str> {
+    let mapping = &settings.mapping;
+    let mut required = vec![mapping.user_name.as_str()];
+    if !mapping.mail_optional {
+        required.push(mapping.mail.as_str());
+    }
+    required
+}
+
+async fn note(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreError> {
+    let mut users = absent.users();
     loop {
-        let chunk: Vec<UserNo> = leavers.by_ref().take(DISABLE).collect();
+        let chunk: Vec<_> = users.by_ref().take(DISABLE).collect();
         if chunk.is_empty() {
             return Ok(());
         }
-        inner.store.disable_absent(fence, chunk, inner.clock.now()).await?;
+        inner.store.note_absent(fence, chunk).await?;
     }
+}
+
+async fn disable(
+    inner: &Inner,
+    fence: Fence,
+    mut users: impl Iterator<Item = (UserNo, Absence)>,
+    unchanged_since: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    loop {
+        let chunk: Vec<_> = users.by_ref().take(DISABLE).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        inner.store.disable_absent(fence, chunk, unchanged_since, inner.clock.now()).await?;
+    }
+}
+
+async fn settle(inner: &Inner, fence: Fence, held: bool) -> Result<(), StoreError> {
+    inner.store.settle_names(fence, held, inner.clock.now()).await?;
+    while inner.store.settle_seats(fence, SETTLE, held, inner.clock.now()).await? {}
+    Ok(())
+}
+
+/// Disables whom an administrator approved, but for those who have come back since, and settles what waited for it.
+pub(super) async fn approved(
+    inner: &Inner,
+    start: &ApprovedStart,
+    session: &Session,
+    settings: &SourceSettings,
+) -> Result<End, StoreError> {
+    let absent = match candidates::look_up_held(inner, start, session, settings).await {
+        Ok(absent) => absent,
+        Err(LookUpError::Store(error)) => return Err(error),
+        Err(LookUpError::Lost) => return Ok(End::Lost),
+        Err(LookUpError::Failed(failure)) => {
+            return Ok(End::Finish(Outcome::Failed(not_looked_up(failure))));
+        }
+    };
+    inner.store.recall_kept(start.fence, inner.clock.now()).await?;
+    disable(inner, start.fence, absent.users(), Some(start.held_at)).await?;
+    settle(inner, start.fence, false).await?;
+    Ok(End::Finish(Outcome::Succeeded { withheld: None, facts: Some(start.facts.clone()) }))
 }

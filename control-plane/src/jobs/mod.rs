@@ -2,8 +2,9 @@
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
-//! the records in, `leavers` ends a complete read, `sessions` knows the connected routers, `watch` shows it live.
+//! the records in, `leavers` ends a complete read (with `candidates`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live.
 
+mod candidates;
 mod clock;
 mod dispatch;
 mod intake;
@@ -22,10 +23,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
-use crate::store::{NewJob, Store, StoreError};
+use crate::store::{JobName, NewJob, Store, StoreError};
 
 pub use clock::Clock;
-pub use intake::{Completed, Intake, IntakeError, RootRead};
+pub use intake::{Completed, Intake, IntakeError, WINDOW};
 pub use run::ReadEnd;
 pub use sessions::{ConnectionTest, Order, Session, SyncOrder};
 
@@ -43,8 +44,14 @@ pub struct JobSettings {
     pub open_deadline: Duration,
     /// How long a directory may say nothing new.
     pub idle_deadline: Duration,
-    /// How long a router may take to test a connection.
+    /// How long a router may take to test a connection, or to look users up.
     pub test_deadline: Duration,
+    /// How long a job may take.
+    pub job_deadline: Duration,
+    /// How long a held job waits for a decision.
+    pub hold_expiry: Duration,
+    /// Whole lists are kept of so many of a source's newest jobs.
+    pub full_lists_kept: u32,
 }
 
 impl Default for JobSettings {
@@ -55,6 +62,9 @@ impl Default for JobSettings {
             open_deadline: Duration::from_secs(30),
             idle_deadline: Duration::from_secs(300),
             test_deadline: Duration::from_secs(60),
+            job_deadline: Duration::from_secs(12 * 3_600),
+            hold_expiry: Duration::from_secs(24 * 3_600),
+            full_lists_kept: 5,
         }
     }
 }
@@ -150,6 +160,7 @@ impl Jobs {
                 source: source.clone(),
                 started_by: by.to_owned(),
                 request_id,
+                full_lists_kept: i64::from(inner.settings.full_lists_kept),
                 now,
             })
             .await?;
@@ -175,6 +186,41 @@ impl Jobs {
         Ok(job)
     }
 
+    /// Lets a held job go on with the disables that `etag` names.
+    ///
+    /// # Errors
+    /// If the job is not held, or holds another list.
+    pub async fn approve(
+        &self,
+        (tenant, source, id): JobName<'_>,
+        etag: &str,
+        by: &str,
+    ) -> Result<SyncJob, JobsError> {
+        let now = self.inner.clock.now();
+        let job = self.inner.store.approve_job((tenant, source, id), etag, by, now).await?;
+        tracing::info!(job = %job.id, %tenant, %source, "held disables approved");
+        self.inner.wake.notify_one();
+        self.inner.changed.notify_waiters();
+        Ok(job)
+    }
+
+    /// Ends a held job without its disables.
+    ///
+    /// # Errors
+    /// If the job is not held.
+    pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &str) -> Result<SyncJob, JobsError> {
+        let job = self.inner.store.reject_job((tenant, source, id), by, self.inner.clock.now()).await?;
+        tracing::info!(job = %job.id, %tenant, %source, "held disables rejected");
+        self.inner.changed.notify_waiters();
+        Ok(job)
+    }
+
+    /// How many of a source's newest jobs have whole lists.
+    #[must_use]
+    pub fn full_lists_kept(&self) -> i64 {
+        i64::from(self.inner.settings.full_lists_kept)
+    }
+
     /// Tests the connection to every directory server of these settings from a connected router.
     ///
     /// # Errors
@@ -189,8 +235,9 @@ impl Jobs {
         if inner.store.list_routers(tenant, None, 1).await?.is_empty() {
             return Err(JobsError::NoRouter);
         }
-        let preferred = router.map_or_else(|| settings.routers.clone(), |router| vec![router.0]);
-        let session = inner.sessions.pick(tenant, &preferred).ok_or(JobsError::NoRouterConnected)?;
+        let allowed = router.map_or_else(|| settings.routers.clone(), |router| vec![router.0]);
+        let choice = sessions::Choice { allowed: &allowed, ..sessions::Choice::default() };
+        let session = inner.sessions.pick(tenant, choice).ok_or(JobsError::NoRouterConnected)?;
         match tokio::time::timeout(inner.settings.test_deadline, session.test(settings)).await {
             Err(_) => Err(JobsError::TestTimedOut),
             Ok(None) => Err(JobsError::NoRouterConnected),

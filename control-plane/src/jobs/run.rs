@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::lease::{self, Lease};
-use super::{Completed, Inner, Intake, Order, Session, SyncOrder, leavers};
-use crate::model::{Failure, FailureReason, RouterId, SourceSettings, SyncJob, TenantId};
+use super::leavers::{self, End};
+use super::sessions::Choice;
+use super::{Completed, Inner, Intake, Order, Session, SyncOrder};
+use crate::model::{Decision, Failure, FailureReason, Fence, RouterId, SourceSettings, SyncJob, TenantId};
 use crate::store::{Outcome, StoreError};
 
 /// How often a directory that broke off in the middle is read from its beginning.
@@ -20,6 +22,10 @@ const READS: u32 = 3;
 const ATTEMPTS: i64 = 100;
 /// Pause before a read is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a job is taken up again that the database interrupted.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// How long a run waits for a router before it leaves the job to whichever replica has one.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How a read ended.
 pub enum ReadEnd {
@@ -94,7 +100,7 @@ impl From<StoreError> for Gone {
 }
 
 /// Runs a job that this replica has claimed.
-pub(super) async fn run(inner: Arc<Inner>, lease: Lease) {
+pub(super) async fn run(inner: Arc<Inner>, lease: Lease, last: Option<RouterId>) {
     let (number, lease) = (lease.job, Arc::new(lease));
     let cancel = inner.shutdown.child_token();
     let slot = Slot { lease: Arc::clone(&lease), cancel: cancel.clone(), waiting: None };
@@ -107,15 +113,20 @@ pub(super) async fn run(inner: Arc<Inner>, lease: Lease) {
         let (inner, lease, cancel) = (Arc::clone(&inner), Arc::clone(&lease), cancel.clone());
         async move {
             tokio::select! {
-                result = carry(&inner, &lease) => result,
+                result = carry(&inner, &lease, last) => result,
                 () = cancel.cancelled() => Err(Gone::NotOurs),
             }
         }
     });
     match work.await {
-        Ok(Ok(job)) => {
-            tracing::info!(job = %job.id, state = ?job.state, counts = ?job.counts, "sync job ended")
-        }
+        Ok(Ok(job)) => match job.hold.filter(|_| !job.state.ended()) {
+            Some(hold) => {
+                tracing::warn!(job = %job.id, reason = ?hold.reason, users = hold.users, "sync job held")
+            }
+            None => {
+                tracing::info!(job = %job.id, state = ?job.state, counts = ?job.counts, "sync job ended");
+            }
+        },
         Ok(Err(Gone::NotOurs)) => {
             tracing::info!(job = number.0, "sync job left: stopped, or no longer this replica's")
         }
@@ -125,6 +136,10 @@ pub(super) async fn run(inner: Arc<Inner>, lease: Lease) {
                 error = &error as &dyn std::error::Error,
                 "sync job interrupted; it will be taken up again"
             );
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(STORE_PAUSE) => {}
+            }
         }
         Err(panic) => tracing::error!(job = number.0, %panic, "sync job panicked; it will be taken up again"),
     }
@@ -136,20 +151,54 @@ pub(super) async fn run(inner: Arc<Inner>, lease: Lease) {
     inner.wake.notify_one();
 }
 
-async fn carry(inner: &Arc<Inner>, lease: &Lease) -> Result<SyncJob, Gone> {
+async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Result<SyncJob, Gone> {
     let job = inner.store.job_by_number(lease.job).await?;
     let source = inner.store.source(&job.tenant, &job.source).await?;
     let settings = match source.published {
         Some(settings) if source.published_revision == job.revision => settings,
         _ => return fail(inner, lease, Failure::of(FailureReason::ConfigChanged)).await,
     };
+    let approved = job.hold.as_ref().is_some_and(|hold| hold.decision == Decision::Approved);
+    let begun = if approved { job.progress_at } else { job.created_at };
+    let left = begun.plus(inner.settings.job_deadline).0.saturating_sub(inner.clock.now().0);
+    let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
+    let mut routers = Routers { allowed: settings.routers.clone(), last, unable: Vec::new(), lost: None };
+    let work = async {
+        if approved {
+            go_on(inner, lease, &job, &settings, &mut routers).await
+        } else {
+            begin(inner, lease, &job, &settings, &mut routers).await
+        }
+    };
+    match tokio::time::timeout(left, work).await {
+        Ok(ended) => ended,
+        Err(_) => fail(inner, lease, Failure::of(FailureReason::Stuck)).await,
+    }
+}
+
+/// Reads until a read is complete or has failed for good.
+async fn begin(
+    inner: &Arc<Inner>,
+    lease: &Lease,
+    job: &SyncJob,
+    settings: &SourceSettings,
+    routers: &mut Routers,
+) -> Result<SyncJob, Gone> {
     let mut broken_off = 0;
     loop {
-        let Some(session) = wait_for_router(inner, &job.tenant, &settings.routers).await else {
-            return fail(inner, lease, Failure::of(FailureReason::RouterLost)).await;
-        };
-        match read(inner, lease, &job, &session, &settings).await? {
-            None => tracing::info!(job = %job.id, "read lost with its router or link; reading again"),
+        let session = routers.wait(inner, &job.tenant).await?;
+        match read(inner, lease, job, &session, settings).await? {
+            None => {
+                tracing::info!(job = %job.id, "read lost with its router or link; reading again");
+                routers.lost = Some(session.router().clone());
+            }
+            Some(ReadEnd::Failed(failure)) if of_the_router(failure.reason) => {
+                tracing::info!(job = %job.id, reason = ?failure.reason, router = %session.router(), "router cannot read the source");
+                routers.unable.push(session.router().clone());
+                if routers.pick(inner, &job.tenant).is_none() {
+                    return fail(inner, lease, failure).await;
+                }
+            }
             Some(ReadEnd::Failed(failure)) => {
                 broken_off += 1;
                 if failure.reason != FailureReason::ReadIncomplete || broken_off >= READS {
@@ -159,24 +208,55 @@ async fn carry(inner: &Arc<Inner>, lease: &Lease) -> Result<SyncJob, Gone> {
             }
             Some(ReadEnd::Complete(intake, completed)) => {
                 let fence = intake.fence();
-                let outcome =
-                    match leavers::reconcile(inner, &intake, &completed, settings.disable_guard).await {
-                        Err(StoreError::ConfigChanged) => {
-                            Outcome::Failed(Failure::of(FailureReason::ConfigChanged))
-                        }
-                        other => other?,
-                    };
-                return Ok(match inner.store.finish_job(fence, outcome, inner.clock.now()).await {
-                    Err(StoreError::ConfigChanged) => {
-                        let failed = Outcome::Failed(Failure::of(FailureReason::ConfigChanged));
-                        inner.store.finish_job(fence, failed, inner.clock.now()).await?
-                    }
-                    other => other?,
-                });
+                let end = leavers::reconcile(inner, &intake, &session, settings, completed.facts).await;
+                if let Some(job) = finish(inner, fence, end).await? {
+                    return Ok(job);
+                }
+                routers.lost = Some(session.router().clone());
             }
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Goes on with a job that an administrator approved.
+async fn go_on(
+    inner: &Arc<Inner>,
+    lease: &Lease,
+    job: &SyncJob,
+    settings: &SourceSettings,
+    routers: &mut Routers,
+) -> Result<SyncJob, Gone> {
+    loop {
+        let session = routers.wait(inner, &job.tenant).await?;
+        let start = inner.store.begin_approved(lease.job, &lease.owner, inner.clock.now()).await?;
+        if start.fence.epoch > ATTEMPTS {
+            return fail(inner, lease, Failure::of(FailureReason::Stuck)).await;
+        }
+        let end = leavers::approved(inner, &start, &session, settings).await;
+        if let Some(job) = finish(inner, start.fence, end).await? {
+            return Ok(job);
+        }
+        routers.lost = Some(session.router().clone());
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Ends the job as its reconciliation says; none if that was lost with its router.
+async fn finish(inner: &Inner, fence: Fence, end: Result<End, StoreError>) -> Result<Option<SyncJob>, Gone> {
+    let failed = || Outcome::Failed(Failure::of(FailureReason::ConfigChanged));
+    let outcome = match end {
+        Err(StoreError::ConfigChanged) => failed(),
+        Err(error) => return Err(error.into()),
+        Ok(End::Held(job)) => return Ok(Some(*job)),
+        Ok(End::Lost) => return Ok(None),
+        Ok(End::Finish(outcome)) => outcome,
+    };
+    let job = match inner.store.finish_job(fence, outcome, inner.clock.now()).await {
+        Err(StoreError::ConfigChanged) => inner.store.finish_job(fence, failed(), inner.clock.now()).await?,
+        other => other?,
+    };
+    Ok(Some(job))
 }
 
 async fn fail(inner: &Inner, lease: &Lease, failure: Failure) -> Result<SyncJob, Gone> {
@@ -184,16 +264,42 @@ async fn fail(inner: &Inner, lease: &Lease, failure: Failure) -> Result<SyncJob,
     Ok(inner.store.job_by_number(lease.job).await?)
 }
 
-async fn wait_for_router(inner: &Inner, tenant: &TenantId, preferred: &[String]) -> Option<Session> {
-    let deadline = Instant::now() + inner.settings.router_deadline;
-    loop {
-        if let Some(session) = inner.sessions.pick(tenant, preferred) {
-            return Some(session);
+/// Whether another router may succeed where this one cannot.
+fn of_the_router(reason: FailureReason) -> bool {
+    matches!(reason, FailureReason::RouterPolicy | FailureReason::CredentialMissing)
+}
+
+/// Which routers a run may use.
+struct Routers {
+    allowed: Vec<String>,
+    last: Option<RouterId>,
+    /// Those that said that they cannot.
+    unable: Vec<RouterId>,
+    /// The one that was lost last: another one is tried first.
+    lost: Option<RouterId>,
+}
+
+impl Routers {
+    fn pick(&self, inner: &Inner, tenant: &TenantId) -> Option<Session> {
+        let mut except = self.unable.clone();
+        except.extend(self.lost.clone());
+        let choice = Choice { allowed: &self.allowed, last: self.last.as_ref(), except: &except };
+        let other = inner.sessions.pick(tenant, choice);
+        other.or_else(|| inner.sessions.pick(tenant, Choice { except: &self.unable, ..choice }))
+    }
+
+    /// Waits for a router for a short while; then the job is for whichever replica has one first.
+    async fn wait(&self, inner: &Inner, tenant: &TenantId) -> Result<Session, Gone> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(session) = self.pick(inner, tenant) {
+                return Ok(session);
+            }
+            if Instant::now() >= deadline {
+                return Err(Gone::NotOurs);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -208,7 +314,7 @@ async fn read(
     let start = inner.store.begin_read(lease.job, &lease.owner, session.router(), inner.clock.now()).await?;
     let epoch = start.fence.epoch;
     if epoch > ATTEMPTS {
-        let failure = Failure::of(FailureReason::Internal);
+        let failure = Failure::of(FailureReason::Stuck);
         return Ok(Some(ReadEnd::Failed(failure)));
     }
     let records_only = start.known == 0;

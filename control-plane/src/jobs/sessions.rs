@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{RouterId, SourceId, SourceSettings, TenantId};
+use crate::model::{Failure, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId};
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
 const OUTSTANDING_ORDERS: usize = 64;
@@ -35,6 +35,15 @@ pub enum Order {
         request: String,
         /// What to test.
         settings: Box<SourceSettings>,
+    },
+    /// Look users up again who were not in a complete read.
+    LookUp {
+        /// Comes back in the answer.
+        request: String,
+        /// The source as it was read.
+        settings: Box<SourceSettings>,
+        /// Whom.
+        ids: Vec<ImmutableId>,
     },
 }
 
@@ -64,7 +73,13 @@ pub struct ConnectionTest {
     pub servers: Vec<DirectoryServerTest>,
 }
 
-type Answers = Mutex<HashMap<String, oneshot::Sender<Vec<DirectoryServerTest>>>>;
+/// What a router answers to an order that is a question.
+enum Answer {
+    Test(Vec<DirectoryServerTest>),
+    LookUp(Result<Vec<Presence>, Failure>),
+}
+
+type Answers = Mutex<HashMap<String, oneshot::Sender<Answer>>>;
 
 /// A connected router.
 #[derive(Clone)]
@@ -97,28 +112,83 @@ impl Session {
 
     /// Orders a connection test and waits for its answer; none if the session is lost meanwhile.
     pub(super) async fn test(&self, settings: SourceSettings) -> Option<Vec<DirectoryServerTest>> {
+        let settings = Box::new(settings);
+        match self.ask(|request| Order::Test { request, settings }).await? {
+            Answer::Test(servers) => Some(servers),
+            Answer::LookUp(_) => None,
+        }
+    }
+
+    /// Orders a look-up and waits for its answer, one presence an id; none if the session is lost meanwhile or the answer is none.
+    pub(super) async fn look_up(
+        &self,
+        settings: &SourceSettings,
+        ids: Vec<ImmutableId>,
+    ) -> Option<Result<Vec<Presence>, Failure>> {
+        let (settings, asked) = (Box::new(settings.clone()), ids.len());
+        match self.ask(|request| Order::LookUp { request, settings, ids }).await? {
+            Answer::LookUp(Ok(presences)) if presences.len() != asked => None,
+            Answer::LookUp(answer) => Some(answer),
+            Answer::Test(_) => None,
+        }
+    }
+
+    async fn ask(&self, order: impl FnOnce(String) -> Order) -> Option<Answer> {
         let request = Uuid::now_v7().to_string();
         let (answer, answered) = oneshot::channel();
         self.answers().insert(request.clone(), answer);
-        if !self.order(Order::Test { request, settings: Box::new(settings) }) {
+        let _forget = Forget { answers: &self.answers, request: request.clone() };
+        if !self.order(order(request)) {
             return None;
         }
         tokio::select! {
-            servers = answered => servers.ok(),
+            answer = answered => answer.ok(),
             () = self.closed.cancelled() => None,
         }
     }
 
     /// Hands on the answer to a connection test; one that nobody waits for is dropped.
     pub fn answer_test(&self, request: &str, servers: Vec<DirectoryServerTest>) {
-        if let Some(answer) = self.answers().remove(request) {
-            let _ = answer.send(servers);
+        self.answer(request, Answer::Test(servers));
+    }
+
+    /// Hands on the answer to a look-up.
+    pub fn answer_look_up(&self, request: &str, presences: Result<Vec<Presence>, Failure>) {
+        self.answer(request, Answer::LookUp(presences));
+    }
+
+    fn answer(&self, request: &str, answer: Answer) {
+        if let Some(asker) = self.answers().remove(request) {
+            let _ = asker.send(answer);
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Vec<DirectoryServerTest>>>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Answer>>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Forgets a question that nobody waits for any more.
+struct Forget<'a> {
+    answers: &'a Answers,
+    request: String,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.request);
+    }
+}
+
+/// Which router to pick.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choice<'a> {
+    /// Those that may read the source, the best first; empty means any.
+    pub(super) allowed: &'a [String],
+    /// Who read the source last: it knows the way.
+    pub(super) last: Option<&'a RouterId>,
+    /// Those that could not do it, or lost it.
+    pub(super) except: &'a [RouterId],
 }
 
 /// All sessions of this replica.
@@ -160,13 +230,19 @@ impl Sessions {
         self.lock().keys().filter(|(of, _)| of == tenant).map(|(_, router)| router.clone()).collect()
     }
 
-    /// The first connected router of the preferred ones; with no preference, any of the tenant.
-    pub(super) fn pick(&self, tenant: &TenantId, preferred: &[String]) -> Option<Session> {
+    /// A connected router: the first of those that are allowed; where any is, the last one to have read, otherwise whichever.
+    pub(super) fn pick(&self, tenant: &TenantId, choice: Choice<'_>) -> Option<Session> {
         let sessions = self.lock();
-        if preferred.is_empty() {
-            return sessions.iter().find(|((of, _), _)| of == tenant).map(|(_, session)| session.clone());
+        let connected = |router: &RouterId| sessions.get(&(tenant.clone(), router.clone()));
+        let able = |session: &&Session| !choice.except.contains(&session.router);
+        if !choice.allowed.is_empty() {
+            let allowed = choice.allowed.iter().map(|router| RouterId(router.clone()));
+            return allowed.into_iter().find_map(|router| connected(&router).filter(able).cloned());
         }
-        preferred.iter().find_map(|router| sessions.get(&(tenant.clone(), RouterId(router.clone()))).cloned())
+        let last = choice.last.and_then(connected).filter(able);
+        let any =
+            || sessions.iter().filter(|((of, _), _)| of == tenant).map(|(_, session)| session).find(able);
+        last.or_else(any).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(TenantId, RouterId), Session>> {

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    FailureReason, ImmutableId, JobNo, NotSynchronizedReason, RouterId, SourceId, SourceNo, TenantId,
-    TenantNo, Timestamp, UserNo,
+    FailureReason, Hold, ImmutableId, JobNo, NotSynchronizedReason, ReadFacts, RouterId, SourceId, SourceNo,
+    TenantId, TenantNo, Timestamp, UserNo,
 };
 
 /// Most details that are kept of each category.
@@ -24,6 +24,8 @@ pub enum JobState {
     Stopped = 4,
     /// Ended by a [`Failure`].
     Failed = 5,
+    /// Waits for an administrator before it disables anyone: see [`Hold`].
+    Held = 6,
 }
 
 impl JobState {
@@ -36,7 +38,7 @@ impl JobState {
     /// The state of this number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::Succeeded, Self::Stopped, Self::Failed]
+        [Self::Queued, Self::Running, Self::Succeeded, Self::Stopped, Self::Failed, Self::Held]
             .into_iter()
             .find(|s| s.number() == number)
     }
@@ -91,6 +93,8 @@ pub struct Counts {
     pub disabled_in_directory: i64,
     /// Records in the deferred table.
     pub waiting: i64,
+    /// Absent users who were in scope when looked up again.
+    pub still_in_scope: i64,
 }
 
 impl Counts {
@@ -111,6 +115,7 @@ impl std::ops::AddAssign for Counts {
         self.reenabled += other.reenabled;
         self.disabled_in_directory += other.disabled_in_directory;
         self.waiting += other.waiting;
+        self.still_in_scope += other.still_in_scope;
     }
 }
 
@@ -167,6 +172,8 @@ pub struct SyncJob {
     pub failure: Option<Failure>,
     /// Leavers left alone.
     pub withheld: Option<Withheld>,
+    /// Disables that wait, or waited, for an administrator.
+    pub hold: Option<Hold>,
     /// Published revision that the job reads.
     pub revision: i32,
     /// Router that read last.
@@ -181,6 +188,8 @@ pub struct SyncJob {
     pub created_at: Timestamp,
     /// When it began to read.
     pub started_at: Option<Timestamp>,
+    /// When it last got on.
+    pub progress_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
 }
@@ -196,6 +205,10 @@ pub struct JobSummary {
     pub source: SourceId,
     /// When it was queued.
     pub created_at: Timestamp,
+    /// When it last got on.
+    pub progress_at: Timestamp,
+    /// The router that read the source last, whichever job that was.
+    pub last_router: Option<RouterId>,
 }
 
 /// The right to write for one read of one job: void as soon as the job has ended or a later read has begun.
@@ -226,8 +239,10 @@ pub struct ReadStart {
     pub reserve: i64,
     /// Users numbered from here on are beyond the sync limit, if there are more users than that.
     pub beyond_limit: Option<UserNo>,
-    /// 16 bytes for each root of the published revision, as read by the last complete sync of it; empty before the first.
-    pub base_fingerprints: Vec<[u8; 16]>,
+    /// What the last trusted read of the published revision found; none before the first.
+    pub before: Option<ReadFacts>,
+    /// Users that this job disabled in an earlier read.
+    pub disabled: i64,
 }
 
 /// The lists of Show Details. The numbers are those of the API and of the tables.
@@ -242,6 +257,8 @@ pub enum Category {
     Disabled = 3,
     /// Records not applied.
     NotSynchronized = 4,
+    /// Users whom a held job would disable.
+    WouldBeDisabled = 5,
 }
 
 impl Category {
@@ -254,7 +271,7 @@ impl Category {
     /// The category of this number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Added, Self::Updated, Self::Disabled, Self::NotSynchronized]
+        [Self::Added, Self::Updated, Self::Disabled, Self::NotSynchronized, Self::WouldBeDisabled]
             .into_iter()
             .find(|c| c.number() == number)
     }

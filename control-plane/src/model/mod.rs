@@ -1,5 +1,6 @@
 //! The words of the domain as plain types: no I/O, no SQL, no protobuf, no transport.
 
+mod absence;
 mod ids;
 mod job;
 mod license;
@@ -10,6 +11,9 @@ mod source;
 mod time;
 mod user;
 
+pub use absence::{
+    Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
+};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,

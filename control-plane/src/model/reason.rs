@@ -40,6 +40,7 @@ reasons! {
         SyncLimit = 9 "The record is beyond the source's sync limit. Raise sync_limit and publish, then synchronize again.",
         RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises.",
         EntryUnreadable = 11 "The entry could not be read.",
+        AttributeLoss = 12 "The change takes away an attribute that is suddenly missing in many entries. The user stays as it was until the hold of the job is approved.",
     }
 }
 
@@ -54,15 +55,14 @@ reasons! {
         DirectoryTls = 6 "TLS with the directory server failed. Check its certificate and the router's CA file.",
         BindRejected = 7 "The directory did not accept the credential. Check bind DN and password in the router's configuration.",
         RootNotFound = 8 "A root does not exist, or the bind account may not read it.",
-        RootChanged = 9 "A root is no longer the entry that it was at the last sync; nobody was disabled. If that is intended, publish the source again, then synchronize.",
+        RootChanged = 9 "A root became another entry while it was read; nobody was disabled. Synchronize again.",
         ReadIncomplete = 10 "The directory did not deliver the whole scope; nobody was disabled.",
         DirectoryReferral = 11 "The directory referred to another server for a part of the scope; nobody was disabled.",
         DirectoryProtocol = 12 "The directory broke the LDAP protocol.",
-        DirectoryEmpty = 13 "The directory answered that there is nobody, where there were users; nobody was disabled. Check root, filter and the rights of the bind account.",
-        DisableGuard = 14 "More users than the disable guard allows are gone from scope; none of them was disabled. If that is right, raise disable_guard and publish, then synchronize again.",
         ConfigChanged = 15 "The source was published anew while the job ran; nobody was disabled. Synchronize again.",
         CountMismatch = 16 "The identity router's count of records differs from what arrived; nobody was disabled. Synchronize again.",
         SourceInvalid = 17 "The filter or the mapping of the source is not usable. Correct the source and publish it.",
+        Stuck = 18 "The job did not come to an end: it began again too often, or took longer than sync.job_deadline. Look at the logs of control plane and identity router, then synchronize again.",
     }
 }
 

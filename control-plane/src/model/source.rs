@@ -143,11 +143,42 @@ pub enum DisabledTest {
     BitsSet(i32),
 }
 
-/// Most users that one sync may disable for absence.
+/// Most users that may be disabled for absence by one sync, and by all syncs of 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DisableGuard {
     /// Absolute.
     pub max_users: u32,
     /// Of the source's enabled users.
     pub max_percent: u32,
+    /// Absolute, for absences that the directory does not explain.
+    #[serde(default = "DisableGuard::default_unexplained")]
+    pub max_unexplained: u32,
+    /// The same in thousandths of the source's enabled users.
+    #[serde(default = "DisableGuard::default_unexplained_permille")]
+    pub max_unexplained_permille: u32,
+}
+
+impl DisableGuard {
+    /// Unless a source says otherwise.
+    #[must_use]
+    pub fn default_unexplained() -> u32 {
+        25
+    }
+
+    /// Unless a source says otherwise: half a percent.
+    #[must_use]
+    pub fn default_unexplained_permille() -> u32 {
+        5
+    }
+}
+
+impl Default for DisableGuard {
+    fn default() -> Self {
+        Self {
+            max_users: 500,
+            max_percent: 5,
+            max_unexplained: Self::default_unexplained(),
+            max_unexplained_permille: Self::default_unexplained_permille(),
+        }
+    }
 }

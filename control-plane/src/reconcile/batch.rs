@@ -33,6 +33,8 @@ pub struct View {
     pub quota: i64,
     /// Users numbered from here on are beyond the sync limit.
     pub beyond_limit: Option<UserNo>,
+    /// Records of known users whose change may come from a lost right to read: see [`super::doubt`].
+    pub doubtful: HashSet<ImmutableId>,
 }
 
 /// Where a record waits. Queues are settled in this order. The numbers are those of the tables.
@@ -45,6 +47,10 @@ pub enum Queue {
     Returning = 2,
     /// A new user, for a seat.
     New = 3,
+    /// A known user whose change takes something away, for the counts of the read.
+    Doubtful = 4,
+    /// The same, and the change is to other names.
+    DoubtfulName = 5,
 }
 
 /// A change of a known user.
@@ -147,6 +153,12 @@ impl Planner<'_> {
                 self.plan.counts.unchanged += 1;
             }
             return;
+        }
+        if self.mode == Mode::Reading && self.view.doubtful.contains(&record.id) {
+            let held = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
+            let held = held.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key)));
+            let renamed = !held.eq(record.names());
+            return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
         }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {

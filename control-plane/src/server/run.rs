@@ -26,7 +26,7 @@ use crate::api::router_link::RouterLink;
 use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
 use crate::config::Config;
-use crate::jobs::{Clock, JobSettings, Jobs};
+use crate::jobs::{Clock, Jobs};
 use crate::store;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -47,8 +47,7 @@ pub async fn run(config: Config) -> Result<()> {
 
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
-    let settings = JobSettings { router_deadline: config.router_deadline, ..JobSettings::default() };
-    let jobs = Jobs::start(store.clone(), settings, clock.clone(), shutdown.clone());
+    let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
     let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
     let api = Api { store, jobs, clock: clock.clone() };
 

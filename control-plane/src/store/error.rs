@@ -32,6 +32,15 @@ pub enum StoreError {
     /// The fence is void: the job has ended, or another read of it has begun.
     #[error("the job has ended or was taken over")]
     Fenced,
+    /// The job is not held.
+    #[error("the job is not held")]
+    NotHeld,
+    /// Another list is held than the one that was looked at.
+    #[error("another list is held")]
+    HoldChanged,
+    /// It is too late to decide.
+    #[error("the hold has expired")]
+    HoldExpired,
     /// The source was published anew while the job ran.
     #[error("the source was published anew")]
     ConfigChanged,

@@ -16,9 +16,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::model::{
-    Category, Counts, Detail, Failure, Fence, IdentityRouter, IdentitySource, ImmutableId, JobNo, JobSummary,
-    KnownUser, License, ReadStart, Record, Rejected, RouterId, SourceId, SourceSettings, Status, SyncJob,
-    TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
+    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentityRouter, IdentitySource,
+    ImmutableId, JobNo, JobSummary, KnownUser, License, ReadFacts, ReadStart, Record, Rejected, RouterId,
+    SourceId, SourceSettings, Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
 };
 
 pub use error::StoreError;
@@ -49,6 +49,8 @@ pub struct NewJob {
     pub started_by: String,
     /// The caller's request id: a job with the same one is returned instead of a second.
     pub request_id: Option<String>,
+    /// Whole lists are kept of so many of the source's newest jobs.
+    pub full_lists_kept: i64,
     /// Now.
     pub now: Timestamp,
 }
@@ -69,12 +71,35 @@ pub enum Outcome {
     Succeeded {
         /// Leavers that were left alone.
         withheld: Option<Withheld>,
-        /// The base entries' fingerprints, remembered for the next read of this revision.
-        base_fingerprints: Vec<[u8; 16]>,
+        /// What the next read of this revision is to be compared with, if that changes.
+        facts: Option<ReadFacts>,
     },
     /// Not.
     Failed(Failure),
 }
+
+/// What an approved job goes on with.
+#[derive(Clone, Debug)]
+pub struct ApprovedStart {
+    /// The right to write.
+    pub fence: Fence,
+    /// When its list was made.
+    pub held_at: Timestamp,
+    /// What its read found.
+    pub facts: ReadFacts,
+}
+
+/// Users that syncs disabled for absence lately without having been approved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecentDisables {
+    /// All.
+    pub all: i64,
+    /// Those for whom the directory did not show what became of them.
+    pub unexplained: i64,
+}
+
+/// A held job by name: tenant, source, and its id or none for the newest.
+pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 
 /// Everything that is kept.
 #[async_trait]
@@ -192,6 +217,21 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(Category, i64)>,
         limit: i64,
     ) -> Result<Vec<(i64, Detail)>>;
+    /// The next page of a whole list of a job, behind a key; [`StoreError::DetailsReplaced`] if it is not among the newest `kept` ones.
+    async fn export_details(
+        &self,
+        job: JobNo,
+        category: Category,
+        kept: i64,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, Detail)>>;
+    /// Lets a held job go on, exactly with the list that `etag` names.
+    async fn approve_job(&self, job: JobName<'_>, etag: &str, by: &str, now: Timestamp) -> Result<SyncJob>;
+    /// Ends a held job without its disables.
+    async fn reject_job(&self, job: JobName<'_>, by: &str, now: Timestamp) -> Result<SyncJob>;
+    /// Ends held jobs that nobody decided on in time. How many.
+    async fn expire_holds(&self, now: Timestamp) -> Result<usize>;
     /// Ends a job that has not ended; an ended one is returned as it is.
     async fn stop_job(
         &self,
@@ -241,13 +281,57 @@ pub trait Store: Send + Sync + 'static {
         after: Option<UserNo>,
         limit: i64,
     ) -> Result<Vec<(UserNo, Status)>>;
-    /// Takes these users out of scope: enabled ones are disabled and counted, all give up their names.
-    async fn disable_absent(&self, fence: Fence, users: Vec<UserNo>, now: Timestamp) -> Result<Counts>;
+    /// Distinguished names of those, in the same way.
+    async fn distinguished_names(
+        &self,
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<(UserNo, String)>>;
+    /// Those of these users who are in scope as far as is known, by number.
+    async fn absentees(&self, fence: Fence, users: Vec<UserNo>) -> Result<Vec<Absentee>>;
+    /// Notes users whom the job found absent and does not disable, or not yet.
+    async fn note_absent(&self, fence: Fence, users: Vec<(UserNo, Absence)>) -> Result<()>;
+    /// Users that a job of the same source noted, by number, after `after`.
+    async fn noted_absent(
+        &self,
+        fence: Fence,
+        job: JobNo,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<(UserNo, Absence)>>;
+    /// Counts users whom the read did not have and who are in scope all the same.
+    async fn count_still_in_scope(&self, fence: Fence, users: i64, now: Timestamp) -> Result<()>;
+    /// Takes users off the list that the job noted, since they are in scope again, and counts them.
+    async fn strike_absent(&self, fence: Fence, users: Vec<UserNo>, now: Timestamp) -> Result<()>;
+    /// What syncs of the source disabled for absence since then without having been approved, and this job whenever it did.
+    async fn recent_disables(&self, fence: Fence, since: Timestamp) -> Result<RecentDisables>;
+    /// Takes these users out of scope: enabled ones are disabled and counted, all give up their names. With `unchanged_since` only
+    /// those whom nothing has changed since then.
+    async fn disable_absent(
+        &self,
+        fence: Fence,
+        users: Vec<(UserNo, Absence)>,
+        unchanged_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Counts>;
+    /// How many changes wait since they take something away: see [`crate::reconcile::doubt`].
+    async fn count_doubtful(&self, fence: Fence) -> Result<i64>;
+    /// Lets those changes take their course.
+    async fn trust_doubtful(&self, fence: Fence) -> Result<()>;
+    /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the records. False once none is left.
+    async fn refuse_doubtful(&self, fence: Fence, limit: i64, now: Timestamp) -> Result<bool>;
     /// Decides who gets the names that records wait for, as [`crate::reconcile::settle::resolve`] says; users in scope are
-    /// changed at once, others move on to the queues for seats.
-    async fn settle_names(&self, fence: Fence, now: Timestamp) -> Result<Counts>;
+    /// changed at once, others move on to the queues for seats. With `held`, what is not synchronized is kept for another try.
+    async fn settle_names(&self, fence: Fence, held: bool, now: Timestamp) -> Result<Counts>;
     /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False once none is left.
-    async fn settle_seats(&self, fence: Fence, limit: i64, now: Timestamp) -> Result<bool>;
+    async fn settle_seats(&self, fence: Fence, limit: i64, held: bool, now: Timestamp) -> Result<bool>;
+    /// Holds the job: what it has applied stays, and the users that it noted wait for an administrator.
+    async fn hold_job(&self, fence: Fence, hold: Hold, facts: ReadFacts) -> Result<SyncJob>;
+    /// Takes up a job that an administrator approved.
+    async fn begin_approved(&self, job: JobNo, owner: &str, now: Timestamp) -> Result<ApprovedStart>;
+    /// Lets the records of a job that was held wait again which were kept for another try.
+    async fn recall_kept(&self, fence: Fence, now: Timestamp) -> Result<()>;
     /// Ends the job. Refused with [`StoreError::ConfigChanged`] for a success if the source was published anew.
     async fn finish_job(&self, fence: Fence, outcome: Outcome, now: Timestamp) -> Result<SyncJob>;
 }

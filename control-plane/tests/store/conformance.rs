@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use control_plane::model::{
-    Category, Fence, ImmutableId, JobState, NameKind, NotSynchronizedReason, ReadStart, Record, Rejected,
-    RouterId, SourceId, Status, SyncJob, TenantId, TenantNo, UserFilter, UserNo, UserValues,
+    Absence, Category, Fence, ImmutableId, JobState, NameKind, NotSynchronizedReason, ReadStart, Record,
+    Rejected, RouterId, SourceId, Status, SyncJob, TenantId, TenantNo, UserFilter, UserNo, UserValues,
 };
 use control_plane::reconcile::names;
 use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError};
@@ -81,6 +81,7 @@ impl World {
             source: SourceId::from(source),
             started_by: "admins/test".to_owned(),
             request_id: None,
+            full_lists_kept: 5,
             now: NOW,
         }
     }
@@ -102,7 +103,7 @@ impl World {
     }
 
     async fn finish(&self, fence: Fence) -> SyncJob {
-        let done = Outcome::Succeeded { withheld: None, base_fingerprints: Vec::new() };
+        let done = Outcome::Succeeded { withheld: None, facts: None };
         self.store.finish_job(fence, done, NOW).await.expect("an end")
     }
 
@@ -217,15 +218,15 @@ async fn after_a_stop_nothing_is_written_and_what_was_stays(engine: Engine) {
     assert_eq!((stopped.state, stopped.counts.added), (JobState::Stopped, 10));
     assert_eq!(stop().await.expect("a second stop changes nothing"), stopped);
 
-    let done = Outcome::Succeeded { withheld: None, base_fingerprints: Vec::new() };
+    let done = Outcome::Succeeded { withheld: None, facts: None };
     let attempts = [
         world.apply(fence, people(fence.tenant, 10..20)).await.map(drop),
         world.store.known_users(fence, vec![id(1)]).await.map(drop),
         world.store.begin_reconciling(fence).await,
         world.store.users_in_scope(fence, None, 10).await.map(drop),
-        world.store.disable_absent(fence, vec![UserNo(1)], NOW).await.map(drop),
-        world.store.settle_names(fence, NOW).await.map(drop),
-        world.store.settle_seats(fence, 10, NOW).await.map(drop),
+        world.store.disable_absent(fence, vec![(UserNo(1), Absence::Moved)], None, NOW).await.map(drop),
+        world.store.settle_names(fence, false, NOW).await.map(drop),
+        world.store.settle_seats(fence, 10, false, NOW).await.map(drop),
         world.store.finish_job(fence, done, NOW).await.map(drop),
         world.store.begin_read(job.number, OWNER, &RouterId::from("r1"), NOW).await.map(drop),
     ];
@@ -309,7 +310,7 @@ async fn names_are_unique_in_a_tenant_and_free_in_another(engine: Engine) {
     let twin = Record { id: id(900), ..person(lab.tenant, 1) };
     world.apply(lab, vec![twin]).await.expect("taken in, to wait");
     world.store.begin_reconciling(lab).await.expect("reconciling");
-    world.store.settle_names(lab, NOW).await.expect("settled");
+    world.store.settle_names(lab, false, NOW).await.expect("settled");
     let counts = world.finish(lab).await.counts;
     assert_eq!((counts.added, counts.not_synchronized), (0, 1));
 
@@ -332,8 +333,8 @@ async fn who_came_first_and_loses_a_name_is_listed_by_name(engine: Engine) {
     world.apply(fence, vec![high]).await.expect("added");
     world.apply(fence, vec![low]).await.expect("taken in, to wait");
     world.store.begin_reconciling(fence).await.expect("reconciling");
-    world.store.settle_names(fence, NOW).await.expect("settled");
-    while world.store.settle_seats(fence, 10, NOW).await.expect("settled") {}
+    world.store.settle_names(fence, false, NOW).await.expect("settled");
+    while world.store.settle_seats(fence, 10, false, NOW).await.expect("settled") {}
     let counts = world.finish(fence).await.counts;
     assert_eq!((counts.added, counts.not_synchronized), (1, 1));
     let details = world.store.list_details(job.number, None, None, 10).await.expect("details");
@@ -392,7 +393,8 @@ async fn a_source_published_anew_ends_a_job_that_began_before(engine: Engine) {
     world.store.publish_source(&world.tenant, &job.source, None, NOW).await.expect("published");
     let reconciling = world.store.begin_reconciling(start.fence).await;
     assert!(matches!(reconciling, Err(StoreError::ConfigChanged)), "{reconciling:?}");
-    let disabled = world.store.disable_absent(start.fence, vec![UserNo(1)], NOW).await;
+    let disabled =
+        world.store.disable_absent(start.fence, vec![(UserNo(1), Absence::Moved)], None, NOW).await;
     assert!(matches!(disabled, Err(StoreError::ConfigChanged)), "{disabled:?}");
 }
 

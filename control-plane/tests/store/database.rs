@@ -75,7 +75,7 @@ pub(crate) fn settings() -> SourceSettings {
             policy_attributes: Vec::new(),
         },
         sync_limit: 1_000_000,
-        disable_guard: DisableGuard { max_users: 500, max_percent: 5 },
+        disable_guard: DisableGuard::default(),
         routers: Vec::new(),
     }
 }

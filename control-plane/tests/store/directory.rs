@@ -26,11 +26,13 @@ pub(crate) struct Reading {
     pub(crate) batch: usize,
     /// The read is lost after so many batches, and begun again.
     pub(crate) crash_after: Option<usize>,
+    /// The disables are held, and approved.
+    pub(crate) held: bool,
 }
 
 impl Reading {
     pub(crate) fn plain() -> Self {
-        Self { shuffle: 0, batch: 3, crash_after: None }
+        Self { shuffle: 0, batch: 3, crash_after: None, held: false }
     }
 
     /// The people in this reading's order.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Category, Counts, JobState, NotSynchronizedReason, Offered, RouterId, SourceId, Status, TenantId,
-    UserFilter, UserNo,
+    Absence, Category, Counts, Decision, Fence, Hold, HoldReason, JobState, NotSynchronizedReason, Offered,
+    ReadFacts, RouterId, SourceId, Status, TenantId, UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
@@ -71,6 +71,7 @@ impl Database {
             source: self.source.clone(),
             started_by: "admins/test".to_owned(),
             request_id: None,
+            full_lists_kept: 5,
             now: NOW,
         };
         let job = self.store.create_job(job).await.expect("a job");
@@ -93,16 +94,22 @@ impl Database {
         let fence = start.fence;
         self.store.begin_reconciling(fence).await.expect("reconciling");
         let in_scope = self.store.users_in_scope(fence, None, 1_000).await.expect("users in scope");
-        let leavers =
-            in_scope.into_iter().map(|(user, _)| user).filter(|user| !seen.contains(user)).collect();
-        self.store.disable_absent(fence, leavers, NOW).await.expect("disables");
+        let leavers = in_scope
+            .into_iter()
+            .filter(|(user, _)| !seen.contains(user))
+            .map(|(user, _)| (user, Absence::Unexplained))
+            .collect();
+        let facts = ReadFacts { server: "lab".to_owned(), ..ReadFacts::default() };
+        self.store.trust_doubtful(fence).await.expect("trust");
+        let fence = if reading.held {
+            self.hold_and_approve(fence, leavers, used_before).await
+        } else {
+            self.store.disable_absent(fence, leavers, None, NOW).await.expect("disables");
+            fence
+        };
         self.check_license(used_before).await;
-        self.store.settle_names(fence, NOW).await.expect("settled names");
-        self.check_license(used_before).await;
-        while self.store.settle_seats(fence, 2, NOW).await.expect("settled seats") {
-            self.check_license(used_before).await;
-        }
-        let outcome = store::Outcome::Succeeded { withheld: None, base_fingerprints: vec![[1; 16]] };
+        self.settle(fence, false, used_before).await;
+        let outcome = store::Outcome::Succeeded { withheld: None, facts: Some(facts) };
         let job = self.store.finish_job(fence, outcome, NOW).await.expect("an end");
         assert_eq!(job.state, JobState::Succeeded);
         assert_eq!(job.counts.waiting, 0, "nothing waits after the end");
@@ -114,6 +121,46 @@ impl Database {
             );
         }
         self.look(job.number, job.counts, reads).await
+    }
+
+    async fn settle(&self, fence: Fence, held: bool, used_before: i64) {
+        self.store.settle_names(fence, held, NOW).await.expect("settled names");
+        self.check_license(used_before).await;
+        while self.store.settle_seats(fence, 2, held, NOW).await.expect("settled seats") {
+            self.check_license(used_before).await;
+        }
+    }
+
+    /// Takes the way round by an administrator who approves.
+    async fn hold_and_approve(
+        &self,
+        fence: Fence,
+        leavers: Vec<(UserNo, Absence)>,
+        used_before: i64,
+    ) -> Fence {
+        let (store, later) = (&self.store, NOW.plus(Duration::from_secs(60)));
+        store.note_absent(fence, leavers).await.expect("noted");
+        self.settle(fence, true, used_before).await;
+        let hold = Hold {
+            reason: HoldReason::DisableGuard,
+            message: "Look.".to_owned(),
+            users: 0,
+            etag: "the list".to_owned(),
+            since: NOW,
+            expires_at: later,
+            decision: Decision::Pending,
+            decided_by: String::new(),
+        };
+        let job = store.hold_job(fence, hold, ReadFacts::default()).await.expect("held");
+        assert_eq!((job.state, job.counts.waiting), (JobState::Held, 0), "nothing waits while it is held");
+        let name = (&self.tenant, &self.source, None);
+        store.approve_job(name, "the list", "admins/test", NOW).await.expect("approved");
+        assert!(store.claim_job(job.number, OWNER, Duration::from_secs(60), NOW).await.expect("a claim"));
+        let start = store.begin_approved(job.number, OWNER, NOW).await.expect("begun");
+        let noted = store.noted_absent(start.fence, job.number, None, 1_000).await.expect("the list");
+        store.recall_kept(start.fence, NOW).await.expect("recalled");
+        store.disable_absent(start.fence, noted, Some(start.held_at), NOW).await.expect("disables");
+        start.fence
     }
 
     /// Reads at most `batches` batches.

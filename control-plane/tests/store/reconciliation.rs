@@ -52,8 +52,8 @@ fn all_enabled(directories: impl Strategy<Value = Directory>) -> impl Strategy<V
 }
 
 fn reading(people: usize) -> impl Strategy<Value = Reading> {
-    (any::<u64>(), 1..=people, proptest::option::of(0..people))
-        .prop_map(|(shuffle, batch, crash_after)| Reading { shuffle, batch, crash_after })
+    (any::<u64>(), 1..=people, proptest::option::of(0..people), any::<bool>())
+        .prop_map(|(shuffle, batch, crash_after, held)| Reading { shuffle, batch, crash_after, held })
 }
 
 /// What both ways of reading the same directory must agree on.
@@ -139,7 +139,7 @@ fn a_cycle_of_three_mail_addresses_is_one_sync() {
     };
     for shuffle in 0..6 {
         let outcome =
-            outcome(&with([0, 1, 2]), &with([1, 2, 0]), 3, Reading { shuffle, batch: 1, crash_after: None });
+            outcome(&with([0, 1, 2]), &with([1, 2, 0]), 3, Reading { shuffle, batch: 1, ..Reading::plain() });
         assert_eq!((outcome.counts.updated, outcome.counts.not_synchronized), (3, 0));
         let mails: BTreeMap<u8, Option<u8>> =
             outcome.users.iter().map(|(id, user)| (*id, user.mail)).collect();

@@ -4,7 +4,7 @@ use rollcall_proto::admin::v1 as proto;
 
 use super::{small, timestamp};
 use crate::api::names;
-use crate::model::{Counts, Detail, SyncJob, TenantId};
+use crate::model::{Counts, Detail, Hold, SyncJob, TenantId};
 
 pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
     let SyncJob {
@@ -20,6 +20,7 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         expected,
         failure,
         withheld,
+        hold,
         revision,
         router,
         epoch,
@@ -27,6 +28,7 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         stopped_by,
         created_at,
         started_at,
+        progress_at,
         ended_at,
     } = job;
     proto::SyncJob {
@@ -51,6 +53,21 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
             message: withheld.message,
             user_count: small(withheld.users),
         }),
+        hold: hold.map(self::hold),
+        progress_time: Some(timestamp(progress_at)),
+    }
+}
+
+fn hold(hold: Hold) -> proto::Hold {
+    let Hold { reason, message, users, etag, since: _, expires_at, decision, decided_by } = hold;
+    proto::Hold {
+        reason: i32::from(reason.number()),
+        message,
+        user_count: small(users),
+        etag,
+        expire_time: Some(timestamp(expires_at)),
+        decision: i32::from(decision.number()),
+        decided_by,
     }
 }
 
@@ -65,6 +82,7 @@ fn counts(counts: Counts, expected: i64) -> proto::SyncCounts {
         reenabled,
         disabled_in_directory,
         waiting,
+        still_in_scope,
     } = counts;
     let count = |number| Some(small(number));
     proto::SyncCounts {
@@ -78,6 +96,7 @@ fn counts(counts: Counts, expected: i64) -> proto::SyncCounts {
         disabled_in_directory: count(disabled_in_directory),
         waiting: count(waiting),
         expected: count(expected),
+        still_in_scope: count(still_in_scope),
     }
 }
 
@@ -98,7 +117,9 @@ pub(in crate::api) fn detail(tenant: &TenantId, detail: Detail) -> proto::SyncJo
 mod tests {
     use rollcall_proto::admin::v1 as proto;
 
-    use crate::model::{Category, FailureReason, JobState, NotSynchronizedReason, Phase};
+    use crate::model::{
+        Category, Decision, FailureReason, HoldReason, JobState, NotSynchronizedReason, Phase,
+    };
 
     /// Names without prefix, capitals and underscores.
     fn plain(name: &str) -> String {
@@ -115,10 +136,16 @@ mod tests {
                 plain(&format!("{reason:?}"))
             );
         }
-        assert!(
-            proto::FailureReason::try_from(i32::try_from(FailureReason::ALL.len()).expect("few") + 1)
-                .is_err()
-        );
+        let last = FailureReason::ALL.iter().map(|reason| reason.number()).max().expect("reasons");
+        assert!(proto::FailureReason::try_from(i32::from(last) + 1).is_err());
+        for reason in HoldReason::ALL {
+            let there = proto::hold::Reason::try_from(i32::from(reason.number())).expect("a reason");
+            assert_eq!(plain(there.as_str_name()), plain(&format!("{reason:?}")));
+        }
+        for decision in Decision::ALL.iter().filter(|decision| **decision != Decision::Pending) {
+            let there = proto::hold::Decision::try_from(i32::from(decision.number())).expect("a decision");
+            assert_eq!(plain(there.as_str_name()), plain(&format!("{decision:?}")));
+        }
         for reason in NotSynchronizedReason::ALL {
             let there = proto::NotSynchronizedReason::try_from(i32::from(reason.number()))
                 .expect("a reason of this number");
@@ -135,9 +162,14 @@ mod tests {
 
     #[test]
     fn every_state_has_the_same_number_and_name_in_the_api() {
-        for state in
-            [JobState::Queued, JobState::Running, JobState::Succeeded, JobState::Stopped, JobState::Failed]
-        {
+        for state in [
+            JobState::Queued,
+            JobState::Running,
+            JobState::Succeeded,
+            JobState::Stopped,
+            JobState::Failed,
+            JobState::Held,
+        ] {
             let there = proto::sync_job::State::try_from(i32::from(state.number())).expect("a state");
             assert_eq!(plain(there.as_str_name()), plain(&format!("{state:?}")));
         }
@@ -145,7 +177,13 @@ mod tests {
             let there = proto::sync_job::Phase::try_from(i32::from(phase.number())).expect("a phase");
             assert_eq!(plain(there.as_str_name()), plain(&format!("{phase:?}")));
         }
-        for category in [Category::Added, Category::Updated, Category::Disabled, Category::NotSynchronized] {
+        for category in [
+            Category::Added,
+            Category::Updated,
+            Category::Disabled,
+            Category::NotSynchronized,
+            Category::WouldBeDisabled,
+        ] {
             let there =
                 proto::sync_job_detail::Category::try_from(i32::from(category.number())).expect("a category");
             assert_eq!(plain(there.as_str_name()), plain(&format!("{category:?}")));

@@ -127,9 +127,24 @@ pub(in crate::api) fn settings(
         );
     }
     let guard = disable_guard.unwrap_or_default();
+    let usual = DisableGuard::default();
+    let mut guarded =
+        |field: &str, given, usual, most| check.number(&format!("disable_guard.{field}"), given, usual, most);
     let disable_guard = DisableGuard {
-        max_users: check.number("disable_guard.max_users", guard.max_users, 500, 100_000_000),
-        max_percent: check.number("disable_guard.max_percent", guard.max_percent, 5, 100),
+        max_users: guarded("max_users", guard.max_users, usual.max_users, 100_000_000),
+        max_percent: guarded("max_percent", guard.max_percent, usual.max_percent, 100),
+        max_unexplained: guarded(
+            "max_unexplained_users",
+            guard.max_unexplained_users,
+            usual.max_unexplained,
+            100_000_000,
+        ),
+        max_unexplained_permille: guarded(
+            "max_unexplained_permille",
+            guard.max_unexplained_permille,
+            usual.max_unexplained_permille,
+            1_000,
+        ),
     };
     let checked = SourceSettings {
         servers,
@@ -335,6 +350,8 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
         disable_guard: Some(proto::DisableGuard {
             max_users: number(disable_guard.max_users),
             max_percent: number(disable_guard.max_percent),
+            max_unexplained_users: number(disable_guard.max_unexplained),
+            max_unexplained_permille: number(disable_guard.max_unexplained_permille),
         }),
         identity_routers: routers.iter().map(|router| names::router_name(tenant, router)).collect(),
     }

@@ -11,19 +11,21 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::convert;
-use crate::jobs::{Completed, Order, RootRead};
+use crate::jobs::{Completed, Order, WINDOW};
 use crate::model::{
-    Failure, FailureReason, ImmutableId, NameKind, NotSynchronizedReason, Offered, Record, Rejected,
-    SourceId, TenantId, TenantNo, UserValues,
+    Failure, FailureReason, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered, Presence,
+    ReadFacts, Record, Rejected, RootFacts, SourceId, TenantId, TenantNo, UserValues,
 };
 use crate::reconcile::names;
 
 /// Records a batch. Two of these messages fit into one MiB with room for long names.
 const BATCH_RECORDS: i32 = 1_000;
-/// Unfinished batches: while those of one transaction are committed, those of the next arrive.
-const WINDOW: i32 = 16;
 /// Longest value, in bytes; distinguished names are the longest that directories have.
 const MAX_VALUE: usize = 4_096;
+/// Most attributes of a mapping, and more.
+const MAX_ATTRIBUTES: usize = 256;
+/// Most providers of a replicated OpenLDAP: three digits in a change number.
+const MAX_PROVIDERS: usize = 1_000;
 /// Longest JSON of all policy attributes, in bytes.
 const MAX_POLICY: usize = 64 * 1024;
 
@@ -40,7 +42,7 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
             revision: order.revision,
             records_only: order.records_only,
             batch_records: BATCH_RECORDS,
-            window: WINDOW,
+            window: i32::try_from(WINDOW).unwrap_or(1),
         }),
         Order::Cancel { source, job, epoch } => {
             proto::session_response::Message::SyncCancel(proto::SyncCancel {
@@ -52,7 +54,31 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
             request_id: request,
             settings: Some(convert::settings_to_proto(tenant, &settings)),
         }),
+        Order::LookUp { request, settings, ids } => {
+            proto::session_response::Message::LookupOrder(proto::LookupOrder {
+                request_id: request,
+                settings: Some(convert::settings_to_proto(tenant, &settings)),
+                immutable_ids: ids.into_iter().map(|id| id.0).collect(),
+            })
+        }
     }
+}
+
+/// What was looked up, or why not.
+pub(super) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
+    use proto::lookup_result::Presence as Said;
+    let proto::LookupResult { request_id, presences, failure: failed, server: _ } = result;
+    if let Some(failed) = failed {
+        return (request_id, Err(failure(failed)));
+    }
+    let presence = |said: i32| match Said::try_from(said) {
+        Ok(Said::InScope) => Presence::InScope,
+        Ok(Said::OutOfScope) => Presence::OutOfScope,
+        Ok(Said::Deleted) => Presence::Deleted,
+        // What nobody understands explains nothing.
+        Ok(Said::NotFound | Said::Unspecified) | Err(_) => Presence::NotFound,
+    };
+    (request_id, Ok(presences.into_iter().map(presence).collect()))
 }
 
 fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
@@ -76,23 +102,49 @@ pub(super) fn failure(failure: proto::ReadFailure) -> Failure {
 }
 
 pub(super) fn completed(complete: proto::Complete) -> Result<Completed, Status> {
-    let proto::Complete { batches, records, rejected, server: _, roots, attributes: _, freshness: _ } =
-        complete;
-    let roots = roots
+    let proto::Complete { batches, records, rejected, server, roots, attributes, freshness } = complete;
+    if attributes.len() > MAX_ATTRIBUTES {
+        return Err(Status::invalid_argument("counts of more attributes than a mapping can have"));
+    }
+    let roots =
+        roots
+            .into_iter()
+            .map(|root| {
+                let proto::RootRead {
+                    root,
+                    base_fingerprint,
+                    pages: _,
+                    entries,
+                    ignored_references: _,
+                    missing,
+                } = root;
+                Ok(RootFacts { root, fingerprint: sixteen(&base_fingerprint)?, entries, missing })
+            })
+            .collect::<Result<_, Status>>()?;
+    let attributes = attributes
         .into_iter()
-        .map(|root| {
-            let proto::RootRead {
-                root,
-                base_fingerprint,
-                pages: _,
-                entries,
-                ignored_references: _,
-                missing: _,
-            } = root;
-            Ok(RootRead { root, base_fingerprint: sixteen(&base_fingerprint)?, entries })
-        })
-        .collect::<Result<_, Status>>()?;
-    Ok(Completed { batches, records, rejected, roots })
+        .map(|proto::AttributeCount { attribute, entries }| (short(attribute, 256), entries))
+        .collect();
+    let facts = ReadFacts {
+        server: short(server, 300),
+        freshness: self::freshness(freshness.unwrap_or_default())?,
+        roots,
+        attributes,
+        newcomer: None,
+    };
+    Ok(Completed { batches, records, rejected, facts })
+}
+
+fn freshness(freshness: proto::Freshness) -> Result<Freshness, Status> {
+    let proto::Freshness { context_csns, invocation_id, highest_committed_usn } = freshness;
+    if context_csns.len() > MAX_PROVIDERS || !matches!(invocation_id.len(), 0 | 16) {
+        return Err(Status::invalid_argument("a freshness that no directory server has"));
+    }
+    Ok(Freshness {
+        context_csns: context_csns.into_iter().map(|csn| short(csn, 100)).collect(),
+        invocation_id: invocation_id.to_vec(),
+        highest_usn: highest_committed_usn,
+    })
 }
 
 pub(super) fn offer(offer: proto::Offer) -> Result<(u64, Vec<Offered>, Vec<Rejected>), Status> {

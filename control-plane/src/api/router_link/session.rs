@@ -117,7 +117,11 @@ async fn hear(
             session.answer_test(&result.request_id, result.servers);
             Ok(())
         }
-        session_request::Message::LookupResult(_) => Ok(()),
+        session_request::Message::LookupResult(result) => {
+            let (request, presences) = convert::presences(result);
+            session.answer_look_up(&request, presences);
+            Ok(())
+        }
         session_request::Message::SyncRefused(refused) => {
             let job = convert::job_id(&router.tenant, &refused.sync_job)?;
             let failure = convert::failure(refused.failure.unwrap_or_default());

@@ -1,6 +1,6 @@
 //! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out, counts it. One transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::AssertSqlSafe;
 
@@ -12,6 +12,7 @@ use crate::model::{
     Record, Rejected, Status, TenantNo, Timestamp, UserNo,
 };
 use crate::reconcile::batch::{self, Mode, Plan, Refusal, View};
+use crate::reconcile::doubt;
 use crate::store::{Applied, Result};
 
 pub(super) async fn apply(
@@ -29,6 +30,9 @@ pub(super) async fn apply(
     if !records.is_empty() || !rejected.is_empty() {
         let mut view = view(connection, fence, records, rejected).await?;
         (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
+        if job.doubts != 0 {
+            view.doubtful = doubtful(connection, fence, records, &view).await?;
+        }
         let plan = batch::plan(fence.job, Mode::Reading, records, &view);
         counts += plan.counts;
         left = Some((plan.reserve, plan.quota));
@@ -38,9 +42,28 @@ pub(super) async fn apply(
         applied.seen.extend(done.added);
         counts.not_synchronized += refuse(connection, fence, rejected, &view, &mut applied.seen).await?;
     }
-    seats::count(connection, fence, counts, left).await?;
+    seats::count(connection, fence, counts, left, now).await?;
     applied.counts += counts;
     Ok(applied)
+}
+
+/// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
+async fn doubtful(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    view: &View,
+) -> Result<HashSet<ImmutableId>> {
+    let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
+    let users: Vec<i64> = records.iter().filter_map(of).map(|user| user.number.0).collect();
+    let values = rows::values(connection, fence.tenant, &users).await?;
+    let doubted = records.iter().filter(|record| {
+        of(record).is_some_and(|user| {
+            user.status == Status::DisabledInDirectory && !record.disabled
+                || values.get(&user.number.0).is_some_and(|before| doubt::takes_away(before, record))
+        })
+    });
+    Ok(doubted.map(|record| record.id.clone()).collect())
 }
 
 /// Loads what the plan rests on, and locks the tenant's seats.
@@ -101,7 +124,7 @@ pub(super) async fn carry_out(
     if !plan.updates.is_empty() {
         let first = plan.updates.iter().filter(|update| update.first);
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
-        rows::journal(connection, fence, &first).await?;
+        rows::journal(connection, fence, &first, rows::Change::Updated).await?;
         let renamed =
             plan.updates.iter().filter(|update| !held(&update.before).eq(records[update.record].names()));
         let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
@@ -178,10 +201,9 @@ pub(super) async fn refusals(
     records: &[Record],
     refusals: &[Refusal],
 ) -> Result<Vec<Detail>> {
-    let shown = &refusals[..refusals.len().min(400)];
-    let holders: Vec<i64> = shown.iter().filter_map(|refusal| refusal.holder).map(|user| user.0).collect();
+    let holders: Vec<i64> = refusals.iter().filter_map(|refusal| refusal.holder).map(|user| user.0).collect();
     let named = name_users(connection, fence.tenant, &holders).await?;
-    Ok(shown
+    Ok(refusals
         .iter()
         .map(|refusal| {
             let message = match refusal.holder.and_then(|holder| named.get(&holder.0)) {

@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use super::engine::{Connection, LOCK};
 use super::{next_number, tenants};
 use crate::model::{
-    IdentityRouter, IdentitySource, RouterId, SourceId, SourceNo, SourceSettings, TenantId, TenantNo,
-    Timestamp,
+    IdentityRouter, IdentitySource, ReadFacts, RouterId, SourceId, SourceNo, SourceSettings, TenantId,
+    TenantNo, Timestamp,
 };
 use crate::store::{Result, SourceChange, StoreError};
 
@@ -49,8 +49,12 @@ pub(super) fn settings(json: &str) -> Result<SourceSettings> {
     serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
 }
 
-fn json(settings: &SourceSettings) -> Result<String> {
-    serde_json::to_string(settings).map_err(|error| StoreError::Broken(Box::new(error)))
+pub(super) fn facts(json: &str) -> Result<ReadFacts> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Broken(Box::new(error)))
 }
 
 pub(super) async fn row(

@@ -6,10 +6,10 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{catalog, next_number, seats, tenants};
+use super::{catalog, holds, next_number, seats, tenants};
 use crate::model::{
-    Counts, Failure, FailureReason, Fence, JobNo, JobState, JobSummary, Phase, ReadStart, RouterId, SourceId,
-    SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
+    Counts, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState, JobSummary, Phase,
+    ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
 };
 use crate::store::{NewJob, Outcome, Result, StoreError};
 
@@ -17,11 +17,14 @@ use crate::store::{NewJob, Outcome, Result, StoreError};
 const JOURNALS: i64 = 10;
 /// Jobs that are kept of a source.
 const JOBS: i64 = 100;
+/// Jobs that are kept in any case.
+const JOBS_KEPT: Duration = Duration::from_secs(25 * 3_600);
 
 const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, j.phase, j.revision, \
      j.router, j.epoch, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
-     j.waiting, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.started_by, j.stopped_by, \
-     j.created_at, j.started_at, j.ended_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
+     j.waiting, j.still_in_scope, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.hold_reason, \
+     j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, j.hold_decision, j.hold_decided_by, j.started_by, \
+     j.stopped_by, j.created_at, j.started_at, j.progress_at, j.ended_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
      JOIN identity_sources s ON s.source_no = j.source_no";
 
 #[derive(sqlx::FromRow)]
@@ -45,15 +48,25 @@ struct JobRow {
     reenabled: i64,
     disabled_in_directory: i64,
     waiting: i64,
+    still_in_scope: i64,
     expected: i64,
     failure_reason: Option<i64>,
     failure_message: Option<String>,
     withheld_users: Option<i64>,
     withheld_message: Option<String>,
+    hold_reason: Option<i64>,
+    hold_message: Option<String>,
+    hold_users: Option<i64>,
+    hold_etag: Option<String>,
+    held_at: Option<i64>,
+    hold_expires_at: Option<i64>,
+    hold_decision: i64,
+    hold_decided_by: String,
     started_by: String,
     stopped_by: String,
     created_at: i64,
     started_at: Option<i64>,
+    progress_at: i64,
     ended_at: Option<i64>,
 }
 
@@ -73,6 +86,17 @@ impl TryFrom<JobRow> for SyncJob {
         let withheld = row
             .withheld_users
             .map(|users| Withheld { users, message: row.withheld_message.unwrap_or_default() });
+        let hold =
+            row.hold_reason.and_then(|reason| HoldReason::from_number(small(reason))).map(|reason| Hold {
+                reason,
+                message: row.hold_message.unwrap_or_default(),
+                users: row.hold_users.unwrap_or_default(),
+                etag: row.hold_etag.unwrap_or_default(),
+                since: Timestamp(row.held_at.unwrap_or_default()),
+                expires_at: Timestamp(row.hold_expires_at.unwrap_or_default()),
+                decision: Decision::from_number(small(row.hold_decision)).unwrap_or(Decision::Pending),
+                decided_by: row.hold_decided_by,
+            });
         Ok(Self {
             number: JobNo(row.job_no),
             id: uuid(&row.id)?,
@@ -91,10 +115,12 @@ impl TryFrom<JobRow> for SyncJob {
                 reenabled: row.reenabled,
                 disabled_in_directory: row.disabled_in_directory,
                 waiting: row.waiting,
+                still_in_scope: row.still_in_scope,
             },
             expected: row.expected,
             failure,
             withheld,
+            hold,
             revision: i32::try_from(row.revision).unwrap_or(i32::MAX),
             router: row.router.map(RouterId),
             epoch: row.epoch,
@@ -102,6 +128,7 @@ impl TryFrom<JobRow> for SyncJob {
             stopped_by: row.stopped_by,
             created_at: Timestamp(row.created_at),
             started_at: row.started_at.map(Timestamp),
+            progress_at: Timestamp(row.progress_at.max(row.created_at)),
             ended_at: row.ended_at.map(Timestamp),
         })
     }
@@ -175,6 +202,7 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     if revision == 0 {
         return Err(StoreError::SourceNotPublished);
     }
+    holds::supersede(connection, source, new.now).await?;
     let tenant = tenants::number(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
@@ -191,23 +219,30 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     .bind(new.now.0)
     .execute(&mut *connection)
     .await?;
-    prune(connection, source, number).await?;
+    prune(connection, source, number, new).await?;
     by_number(connection, JobNo(number)).await
 }
 
 /// Throws away what is kept of a source's newest jobs only.
-async fn prune(connection: &mut Connection, source: i64, newest: i64) -> Result<()> {
-    sqlx::query("DELETE FROM job_details WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2)")
-        .bind(source)
-        .bind(newest)
-        .execute(&mut *connection)
-        .await?;
-    for (table, keep) in [("user_changes", JOURNALS), ("sync_jobs", JOBS)] {
+async fn prune(connection: &mut Connection, source: i64, newest: i64, new: &NewJob) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM job_details WHERE category < 4 AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2)",
+    )
+    .bind(source)
+    .bind(newest)
+    .execute(&mut *connection)
+    .await?;
+    let lists = new.full_lists_kept;
+    for (table, keep) in [("user_changes", JOURNALS.max(lists)), ("job_details", lists), ("sync_jobs", JOBS)]
+    {
+        // Jobs of the last day are kept whatever their number: the disable guard adds up what they disabled.
+        let old_enough = if table == "sync_jobs" { new.now.minus(JOBS_KEPT) } else { Timestamp(i64::MAX) };
         let text = format!(
-            "DELETE FROM {table} WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < (SELECT MIN(job_no) \
-             FROM (SELECT job_no FROM sync_jobs WHERE source_no = $1 ORDER BY job_no DESC LIMIT $2) AS newest))"
+            "DELETE FROM {table} WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND created_at < $3 AND \
+             job_no < (SELECT MIN(job_no) FROM (SELECT job_no FROM sync_jobs WHERE source_no = $1 ORDER BY job_no DESC LIMIT $2) AS newest))"
         );
-        sqlx::query(AssertSqlSafe(text)).bind(source).bind(keep).execute(&mut *connection).await?;
+        let query = sqlx::query(AssertSqlSafe(text)).bind(source).bind(keep).bind(old_enough.0);
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -223,7 +258,7 @@ pub(super) async fn stop(
     let found = job(connection, tenant, source, id).await?;
     sqlx::query(
         "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
-         WHERE job_no = $1 AND state IN (1, 2)",
+         WHERE job_no = $1 AND state IN (1, 2, 6)",
     )
     .bind(found.number.0)
     .bind(by.to_owned())
@@ -234,7 +269,7 @@ pub(super) async fn stop(
     by_number(connection, found.number).await
 }
 
-async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {
+pub(super) async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {
     sqlx::query("DELETE FROM deferred_records WHERE job_no = $1").bind(job.0).execute(connection).await?;
     Ok(())
 }
@@ -244,8 +279,9 @@ pub(super) async fn unowned(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<JobSummary>> {
-    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
-        "SELECT j.job_no, t.id, s.id, j.created_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
+    let rows: Vec<(i64, String, String, i64, i64, Option<String>)> = sqlx::query_as(
+        "SELECT j.job_no, t.id, s.id, j.created_at, j.progress_at, (SELECT l.router FROM sync_jobs l WHERE l.source_no = j.source_no \
+         AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
          JOIN identity_sources s ON s.source_no = j.source_no \
          WHERE j.state = 1 OR (j.state = 2 AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2",
     )
@@ -253,12 +289,17 @@ pub(super) async fn unowned(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    let summary = |(number, tenant, source, created_at)| JobSummary {
-        number: JobNo(number),
-        tenant: TenantId(tenant),
-        source: SourceId(source),
-        created_at: Timestamp(created_at),
-    };
+    let summary =
+        |(number, tenant, source, created_at, progress_at, router): (i64, _, _, i64, i64, Option<String>)| {
+            JobSummary {
+                number: JobNo(number),
+                tenant: TenantId(tenant),
+                source: SourceId(source),
+                created_at: Timestamp(created_at),
+                progress_at: Timestamp(progress_at.max(created_at)),
+                last_router: router.map(RouterId),
+            }
+        };
     Ok(rows.into_iter().map(summary).collect())
 }
 
@@ -329,8 +370,8 @@ pub(super) async fn fail(
 struct SourceFacts {
     published: Option<String>,
     published_revision: i64,
-    base_fingerprints: Option<Vec<u8>>,
-    fingerprints_revision: i64,
+    last_read: Option<String>,
+    last_read_revision: i64,
     enabled_users: i64,
 }
 
@@ -342,16 +383,16 @@ pub(super) async fn begin_read(
     now: Timestamp,
 ) -> Result<ReadStart> {
     let text = format!(
-        "SELECT tenant_no, source_no, epoch, revision FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
+        "SELECT tenant_no, source_no, epoch, revision, disabled FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
     );
-    let held: Option<(i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
+    let held: Option<(i64, i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
         .bind(job.0)
         .bind(owner.to_owned())
         .fetch_optional(&mut *connection)
         .await?;
-    let (tenant, source, epoch, revision) = held.ok_or(StoreError::Fenced)?;
+    let (tenant, source, epoch, revision, disabled) = held.ok_or(StoreError::Fenced)?;
     let facts: SourceFacts = sqlx::query_as(
-        "SELECT published, published_revision, base_fingerprints, fingerprints_revision, enabled_users FROM identity_sources \
+        "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
          WHERE source_no = $1",
     )
     .bind(source)
@@ -377,9 +418,11 @@ pub(super) async fn begin_read(
     } else {
         None
     };
+    let before = facts.last_read.filter(|_| facts.last_read_revision == revision);
+    let before = before.as_deref().map(catalog::facts).transpose()?;
     sqlx::query(
         "UPDATE sync_jobs SET epoch = epoch + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
+         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
          WHERE job_no = $1",
     )
     .bind(job.0)
@@ -390,15 +433,16 @@ pub(super) async fn begin_read(
     .bind((sync_limit - known).max(0))
     .bind(sync_limit)
     .bind(beyond)
+    .bind(i64::from(before.is_some()))
     .execute(&mut *connection)
     .await?;
     forget_deferred(connection, job).await?;
-    sqlx::query("DELETE FROM job_details WHERE job_no = $1 AND category = 4")
-        .bind(job.0)
-        .execute(&mut *connection)
-        .await?;
-    let fingerprints =
-        facts.base_fingerprints.filter(|_| facts.fingerprints_revision == revision).unwrap_or_default();
+    for text in [
+        "DELETE FROM job_details WHERE job_no = $1 AND category = 4",
+        "DELETE FROM absent_users WHERE job_no = $1",
+    ] {
+        sqlx::query(text).bind(job.0).execute(&mut *connection).await?;
+    }
     Ok(ReadStart {
         fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
         known,
@@ -406,7 +450,8 @@ pub(super) async fn begin_read(
         enabled: facts.enabled_users,
         reserve,
         beyond_limit: beyond.map(UserNo),
-        base_fingerprints: fingerprints.chunks_exact(16).filter_map(|chunk| chunk.try_into().ok()).collect(),
+        before,
+        disabled,
     })
 }
 
@@ -439,14 +484,14 @@ pub(super) async fn finish(
 ) -> Result<SyncJob> {
     seats::lock_job(connection, fence).await?;
     let (state, failure, withheld) = match outcome {
-        Outcome::Succeeded { withheld, base_fingerprints } => {
+        Outcome::Succeeded { withheld, facts } => {
             same_revision(connection, fence).await?;
-            if !base_fingerprints.is_empty() {
+            if let Some(facts) = facts {
                 sqlx::query(
-                    "UPDATE identity_sources SET base_fingerprints = $2, fingerprints_revision = published_revision WHERE source_no = $1",
+                    "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision WHERE source_no = $1",
                 )
                 .bind(fence.source.0)
-                .bind(base_fingerprints.concat())
+                .bind(catalog::json(facts)?)
                 .execute(&mut *connection)
                 .await?;
             }
@@ -456,7 +501,7 @@ pub(super) async fn finish(
     };
     sqlx::query(
         "UPDATE sync_jobs SET state = $2, phase = NULL, failure_reason = $3, failure_message = $4, withheld_users = $5, \
-         withheld_message = $6, ended_at = $7, waiting = 0 WHERE job_no = $1",
+         withheld_message = $6, ended_at = $7, progress_at = $7, read_facts = NULL, waiting = 0 WHERE job_no = $1",
     )
     .bind(fence.job.0)
     .bind(i64::from(state.number()))

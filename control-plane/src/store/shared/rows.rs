@@ -1,5 +1,7 @@
 //! Users as rows: what statements over many users are given and what comes back.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use sqlx::AssertSqlSafe;
 
@@ -221,22 +223,72 @@ pub(super) async fn release_names(
     Ok(())
 }
 
+/// What a job did to a user, as the journal has it. The numbers are those of the tables, and add up.
+#[derive(Clone, Copy)]
+#[repr(i64)]
+pub(super) enum Change {
+    /// Changed it.
+    Updated = 1,
+    /// Disabled it for absence.
+    Disabled = 2,
+}
+
 /// Writes users into the job's journal as they are now; whoever is in it already stays as first written.
-pub(super) async fn journal(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<()> {
+pub(super) async fn journal(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[i64],
+    change: Change,
+) -> Result<()> {
     if users.is_empty() {
         return Ok(());
     }
     let text = format!(
         "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-         display_name, phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at) \
+         display_name, phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, what) \
          SELECT $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, \
-         phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at FROM users \
-         WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, user_no) DO NOTHING",
-        engine::in_ints(3)
+         phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, $3 FROM users \
+         WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what | excluded.what",
+        engine::in_ints(4)
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0).bind(change as i64);
     engine::ints(query, users).execute(connection).await?;
     Ok(())
+}
+
+/// The values of users that a record could take away.
+pub(super) async fn values(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    users: &[i64],
+) -> Result<HashMap<i64, UserValues>> {
+    if users.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT user_no, mail, first_name, last_name, display_name, phone, policy_attributes FROM users \
+         WHERE tenant_no = $1 AND user_no {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
+    let rows = engine::ints(query, users).fetch_all(connection).await?;
+    let values = |row| -> Result<(i64, UserValues)> {
+        let (user, mail, first_name, last_name, display_name, phone, policy_attributes) =
+            sqlx::FromRow::from_row(row)?;
+        let (user_name, distinguished_name) = (String::new(), String::new());
+        let values = UserValues {
+            user_name,
+            mail,
+            first_name,
+            last_name,
+            display_name,
+            phone,
+            distinguished_name,
+            policy_attributes,
+        };
+        Ok((user, values))
+    };
+    rows.iter().map(values).collect()
 }
 
 pub(super) fn sixteen(bytes: Vec<u8>) -> Result<[u8; 16]> {

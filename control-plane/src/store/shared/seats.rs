@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
-use crate::model::{Counts, Fence, SourceNo, TenantNo, UserNo};
+use crate::model::{Counts, Fence, SourceNo, TenantNo, Timestamp, UserNo};
 use crate::store::{Result, StoreError};
 
 /// A job's row, locked.
@@ -14,6 +14,7 @@ pub(super) struct LockedJob {
     pub(super) reserve: i64,
     pub(super) quota: i64,
     pub(super) sync_limit: i64,
+    pub(super) doubts: i64,
     beyond_limit: Option<i64>,
     added: i64,
     updated: i64,
@@ -23,6 +24,7 @@ pub(super) struct LockedJob {
     reenabled: i64,
     disabled_in_directory: i64,
     waiting: i64,
+    still_in_scope: i64,
 }
 
 impl LockedJob {
@@ -36,6 +38,7 @@ impl LockedJob {
             reenabled: self.reenabled,
             disabled_in_directory: self.disabled_in_directory,
             waiting: self.waiting,
+            still_in_scope: self.still_in_scope,
         }
     }
 
@@ -44,8 +47,8 @@ impl LockedJob {
     }
 }
 
-const JOB: &str = "SELECT epoch, state, reserve, quota, sync_limit, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
-     reenabled, disabled_in_directory, waiting FROM sync_jobs WHERE job_no = $1";
+const JOB: &str = "SELECT epoch, state, reserve, quota, sync_limit, doubts, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
+     reenabled, disabled_in_directory, waiting, still_in_scope FROM sync_jobs WHERE job_no = $1";
 
 /// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has begun.
 pub(super) async fn lock_job(connection: &mut Connection, fence: Fence) -> Result<LockedJob> {
@@ -109,12 +112,14 @@ pub(super) async fn count(
     fence: Fence,
     counts: Counts,
     left: Option<(i64, i64)>,
+    now: Timestamp,
 ) -> Result<()> {
     let (reserve, quota) = left.unwrap_or((-1, -1));
     sqlx::query(
         "UPDATE sync_jobs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, disabled = disabled + $5, \
          not_synchronized = not_synchronized + $6, reenabled = reenabled + $7, disabled_in_directory = disabled_in_directory + $8, \
-         waiting = waiting + $9, reserve = CASE WHEN $10 < 0 THEN reserve ELSE $10 END, \
+         waiting = waiting + $9, still_in_scope = still_in_scope + $12, \
+         progress_at = CASE WHEN $13 > progress_at THEN $13 ELSE progress_at END, reserve = CASE WHEN $10 < 0 THEN reserve ELSE $10 END, \
          quota = CASE WHEN $11 < 0 THEN quota ELSE $11 END WHERE job_no = $1",
     )
     .bind(fence.job.0)
@@ -128,6 +133,8 @@ pub(super) async fn count(
     .bind(counts.waiting)
     .bind(reserve)
     .bind(quota)
+    .bind(counts.still_in_scope)
+    .bind(now.0)
     .execute(connection)
     .await?;
     Ok(())

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::apply::{carry_out, held, refusals, view};
 use super::engine::{self, Connection};
 use super::rows::{self, sixteen, status};
-use super::{details, seats};
+use super::{details, holds, seats};
 use crate::model::{
     Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record, Status,
     Timestamp, UserNo, UserValues,
@@ -18,7 +18,7 @@ use crate::reconcile::settle::{Holder, Name, Player, Rank, Verdict, resolve};
 use crate::store::{Result, StoreError};
 
 #[derive(FromRow)]
-struct DeferredRow {
+pub(super) struct DeferredRow {
     immutable_id: Vec<u8>,
     digest: Vec<u8>,
     user_name: String,
@@ -60,18 +60,19 @@ impl TryFrom<DeferredRow> for Record {
     }
 }
 
-const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+pub(super) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1";
 
-/// Settles the next records that wait for a seat; false if there is none.
+/// Settles the next records that wait for a seat; false if there is none. With `held`, what is not synchronized is kept for another try.
 pub(super) async fn seats(
     connection: &mut Connection,
     fence: Fence,
     limit: i64,
+    held: bool,
     now: Timestamp,
 ) -> Result<bool> {
     let job = seats::lock_job(connection, fence).await?;
-    let text = format!("{DEFERRED} ORDER BY queue, immutable_id LIMIT $2");
+    let text = format!("{DEFERRED} AND queue < 4 ORDER BY queue, immutable_id LIMIT $2");
     let waiting: Vec<DeferredRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
@@ -86,10 +87,16 @@ pub(super) async fn seats(
     };
     let plan = batch::plan(fence.job, Mode::Final, &records, &view);
     carry_out(connection, fence, &records, &plan, now).await?;
-    let ids: Vec<_> = records.iter().map(|record| record.id.clone()).collect();
+    let refused: HashSet<usize> = match held {
+        true => plan.refusals.iter().map(|refusal| refusal.record).collect(),
+        false => HashSet::new(),
+    };
+    holds::keep(connection, fence, refused.iter().map(|position| &records[*position].id), true).await?;
+    let done = records.iter().enumerate().filter(|(position, _)| !refused.contains(position));
+    let ids: Vec<_> = done.map(|(_, record)| record.id.clone()).collect();
     forget(connection, fence, &ids).await?;
     let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
-    seats::count(connection, fence, counts, None).await?;
+    seats::count(connection, fence, counts, None, now).await?;
     Ok(true)
 }
 
@@ -137,8 +144,13 @@ impl Contest {
     }
 }
 
-/// Decides who gets contested names and carries that out.
-pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<Counts> {
+/// Decides who gets contested names and carries that out. With `held`, what is not synchronized is kept for another try.
+pub(super) async fn names(
+    connection: &mut Connection,
+    fence: Fence,
+    held: bool,
+    now: Timestamp,
+) -> Result<Counts> {
     seats::lock_job(connection, fence).await?;
     let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
     let waiting: Vec<DeferredRow> =
@@ -171,6 +183,9 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
     // All names that change hands are free before anyone takes one.
     let number = |position: &usize| contest.users[*position].as_ref().map(|user| user.number.0);
     let released: Vec<i64> = revert.iter().chain(&apply).filter_map(number).collect();
+    if held {
+        holds::keep_applied(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
+    }
     rows::release_names(connection, fence.tenant, &released).await?;
     let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     for position in &revert {
@@ -188,6 +203,7 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
     counts += plan.counts;
 
     let mut lines = (Vec::new(), Vec::new());
+    let mut uncounted = HashSet::new();
     for position in revert.iter().chain(&refused) {
         let (reason, holder) = match verdicts[*position] {
             Verdict::Granted => continue,
@@ -200,6 +216,7 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
         // Whom the job has counted already keeps that outcome; a change that was taken back is no longer counted.
         let waits = contest.records[*position].is_some();
         if waits && contest.users[*position].as_ref().is_some_and(|user| user.counted_by(fence.job)) {
+            uncounted.insert(*position);
             continue;
         }
         counts.not_synchronized += 1;
@@ -227,11 +244,21 @@ pub(super) async fn names(connection: &mut Connection, fence: Fence, now: Timest
         let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(i64::from(queue as i16));
         engine::blobs(query, ids).execute(&mut *connection).await?;
     }
-    let settled: Vec<_> =
-        apply.iter().chain(&refused).map(|position| contest.players[*position].id.clone()).collect();
+    counts.waiting -= i64::try_from(apply.len() + refused.len()).unwrap_or_default();
+    let id = |position: &usize| contest.players[*position].id.clone();
+    let mut settled: Vec<_> = apply.iter().map(id).collect();
+    if held {
+        let (uncounted, counted): (Vec<usize>, Vec<usize>) =
+            refused.iter().copied().partition(|position| uncounted.contains(position));
+        for (kept, counted) in [(counted, true), (uncounted, false)] {
+            let kept = kept.iter().map(|position| &contest.players[*position].id);
+            holds::keep(connection, fence, kept, counted).await?;
+        }
+    } else {
+        settled.extend(refused.iter().map(id));
+    }
     forget(connection, fence, &settled).await?;
-    counts.waiting -= i64::try_from(settled.len()).unwrap_or_default();
-    seats::count(connection, fence, counts, None).await?;
+    seats::count(connection, fence, counts, None, now).await?;
     Ok(counts)
 }
 

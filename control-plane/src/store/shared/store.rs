@@ -8,13 +8,18 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::engine::Connection;
-use super::{Engine, apply, catalog, details, jobs, leavers, rows, seats, settle, tenants, users};
-use crate::model::{
-    Category, Counts, Detail, Failure, Fence, IdentityRouter, IdentitySource, ImmutableId, JobNo, JobSummary,
-    KnownUser, License, ReadStart, Record, Rejected, RouterId, SourceId, Status, SyncJob, TenantId,
-    Timestamp, User, UserFilter, UserNo,
+use super::{
+    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, rows, seats, settle, tenants,
+    users,
 };
-use crate::store::{Applied, NewJob, Outcome, Result, SourceChange, Store, StoreError};
+use crate::model::{
+    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentityRouter, IdentitySource,
+    ImmutableId, JobNo, JobSummary, KnownUser, License, ReadFacts, ReadStart, Record, Rejected, RouterId,
+    SourceId, Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo,
+};
+use crate::store::{
+    Applied, ApprovedStart, JobName, NewJob, Outcome, RecentDisables, Result, SourceChange, Store, StoreError,
+};
 
 #[async_trait]
 impl Store for Engine {
@@ -237,6 +242,53 @@ impl Store for Engine {
         self.read(move |c| Box::pin(async move { details::list(c, job, category, after, limit).await })).await
     }
 
+    async fn export_details(
+        &self,
+        job: JobNo,
+        category: Category,
+        kept: i64,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<(i64, Detail)>> {
+        self.read(move |c| Box::pin(async move { export::page(c, job, category, kept, after, limit).await }))
+            .await
+    }
+
+    async fn approve_job(
+        &self,
+        (tenant, source, id): JobName<'_>,
+        etag: &str,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<SyncJob> {
+        let (tenant, source) = (tenant.clone(), source.clone());
+        let (etag, by) = (etag.to_owned(), by.to_owned());
+        self.write(move |c| {
+            let (tenant, source) = (tenant.clone(), source.clone());
+            let (etag, by) = (etag.clone(), by.clone());
+            Box::pin(async move { holds::approve(c, (&tenant, &source, id), &etag, &by, now).await })
+        })
+        .await
+    }
+
+    async fn reject_job(
+        &self,
+        (tenant, source, id): JobName<'_>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<SyncJob> {
+        let (tenant, source, by) = (tenant.clone(), source.clone(), by.to_owned());
+        self.write(move |c| {
+            let (tenant, source, by) = (tenant.clone(), source.clone(), by.clone());
+            Box::pin(async move { holds::reject(c, (&tenant, &source, id), &by, now).await })
+        })
+        .await
+    }
+
+    async fn expire_holds(&self, now: Timestamp) -> Result<usize> {
+        self.write(move |c| Box::pin(async move { holds::expire(c, now).await })).await
+    }
+
     async fn stop_job(
         &self,
         tenant: &TenantId,
@@ -339,20 +391,117 @@ impl Store for Engine {
         self.read(move |c| Box::pin(async move { leavers::in_scope(c, fence, after, limit).await })).await
     }
 
-    async fn disable_absent(&self, fence: Fence, users: Vec<UserNo>, now: Timestamp) -> Result<Counts> {
-        self.write(move |c| {
-            let users = users.clone();
-            Box::pin(async move { leavers::disable(c, fence, &users, now).await })
+    async fn distinguished_names(
+        &self,
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<(UserNo, String)>> {
+        self.read(move |c| {
+            Box::pin(async move { leavers::distinguished_names(c, fence, after, limit).await })
         })
         .await
     }
 
-    async fn settle_names(&self, fence: Fence, now: Timestamp) -> Result<Counts> {
-        self.write(move |c| Box::pin(async move { settle::names(c, fence, now).await })).await
+    async fn absentees(&self, fence: Fence, users: Vec<UserNo>) -> Result<Vec<Absentee>> {
+        self.read(move |c| Box::pin(async move { holds::absentees(c, fence, &users).await })).await
     }
 
-    async fn settle_seats(&self, fence: Fence, limit: i64, now: Timestamp) -> Result<bool> {
-        self.write(move |c| Box::pin(async move { settle::seats(c, fence, limit, now).await })).await
+    async fn note_absent(&self, fence: Fence, users: Vec<(UserNo, Absence)>) -> Result<()> {
+        self.write(move |c| {
+            let users = users.clone();
+            Box::pin(async move { holds::note(c, fence, &users).await })
+        })
+        .await
+    }
+
+    async fn noted_absent(
+        &self,
+        fence: Fence,
+        job: JobNo,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<(UserNo, Absence)>> {
+        self.read(move |c| Box::pin(async move { holds::noted(c, fence.source, job, after, limit).await }))
+            .await
+    }
+
+    async fn count_still_in_scope(&self, fence: Fence, users: i64, now: Timestamp) -> Result<()> {
+        let counts = Counts { still_in_scope: users, ..Counts::default() };
+        self.write(move |c| {
+            Box::pin(async move {
+                seats::lock_job(c, fence).await?;
+                seats::count(c, fence, counts, None, now).await
+            })
+        })
+        .await
+    }
+
+    async fn strike_absent(&self, fence: Fence, users: Vec<UserNo>, now: Timestamp) -> Result<()> {
+        self.write(move |c| {
+            let users = users.clone();
+            Box::pin(async move { holds::strike(c, fence, &users, now).await })
+        })
+        .await
+    }
+
+    async fn recent_disables(&self, fence: Fence, since: Timestamp) -> Result<RecentDisables> {
+        self.read(move |c| Box::pin(async move { holds::recent(c, fence, since).await })).await
+    }
+
+    async fn disable_absent(
+        &self,
+        fence: Fence,
+        users: Vec<(UserNo, Absence)>,
+        unchanged_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Counts> {
+        self.write(move |c| {
+            let users = users.clone();
+            Box::pin(async move { leavers::disable(c, fence, &users, unchanged_since, now).await })
+        })
+        .await
+    }
+
+    async fn count_doubtful(&self, fence: Fence) -> Result<i64> {
+        self.read(move |c| Box::pin(async move { doubtful::count(c, fence).await })).await
+    }
+
+    async fn trust_doubtful(&self, fence: Fence) -> Result<()> {
+        self.write(move |c| Box::pin(async move { doubtful::trust(c, fence).await })).await
+    }
+
+    async fn refuse_doubtful(&self, fence: Fence, limit: i64, now: Timestamp) -> Result<bool> {
+        self.write(move |c| Box::pin(async move { doubtful::refuse(c, fence, limit, now).await })).await
+    }
+
+    async fn settle_names(&self, fence: Fence, held: bool, now: Timestamp) -> Result<Counts> {
+        self.write(move |c| Box::pin(async move { settle::names(c, fence, held, now).await })).await
+    }
+
+    async fn settle_seats(&self, fence: Fence, limit: i64, held: bool, now: Timestamp) -> Result<bool> {
+        self.write(move |c| Box::pin(async move { settle::seats(c, fence, limit, held, now).await })).await
+    }
+
+    async fn hold_job(&self, fence: Fence, hold: Hold, facts: ReadFacts) -> Result<SyncJob> {
+        self.write(move |c| {
+            let (hold, facts) = (hold.clone(), facts.clone());
+            Box::pin(async move { holds::hold(c, fence, &hold, &facts).await })
+        })
+        .await
+    }
+
+    async fn begin_approved(&self, job: JobNo, owner: &str, now: Timestamp) -> Result<ApprovedStart> {
+        let owner = owner.to_owned();
+        self.write(move |c| {
+            let owner = owner.clone();
+            Box::pin(async move { holds::begin_approved(c, job, &owner, now).await })
+        })
+        .await
+    }
+
+    async fn recall_kept(&self, fence: Fence, now: Timestamp) -> Result<()> {
+        self.write(move |c| Box::pin(async move { holds::recall(c, fence, now).await })).await
     }
 
     async fn finish_job(&self, fence: Fence, outcome: Outcome, now: Timestamp) -> Result<SyncJob> {

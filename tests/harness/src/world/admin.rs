@@ -140,11 +140,18 @@ impl Admin {
         let mut last = None;
         while let Some(now) = stream.message().await? {
             seen(&now);
+            let held = now.state() == sync_job::State::Held;
             last = Some(now);
+            if held {
+                break;
+            }
         }
         let last = last.context("WatchSyncJob ended without a message")?;
         match last.state() {
-            sync_job::State::Succeeded | sync_job::State::Stopped | sync_job::State::Failed => Ok(last),
+            sync_job::State::Succeeded
+            | sync_job::State::Stopped
+            | sync_job::State::Failed
+            | sync_job::State::Held => Ok(last),
             other => bail!("WatchSyncJob ended while the job was {other:?}"),
         }
     }

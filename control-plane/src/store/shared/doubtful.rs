@@ -1,0 +1,85 @@
+//! Changes that take something away wait for the end of the read: then they take their course, or their users stay as they are.
+
+use std::collections::HashSet;
+
+use sqlx::AssertSqlSafe;
+
+use super::apply::refusals;
+use super::engine::{self, Connection};
+use super::settle::{DEFERRED, DeferredRow};
+use super::{details, holds, rows, seats};
+use crate::model::{Counts, Fence, ImmutableId, NotSynchronizedReason, Record, Timestamp};
+use crate::reconcile::batch::Refusal;
+use crate::store::Result;
+
+/// How many changes wait since they take something away.
+pub(super) async fn count(connection: &mut Connection, fence: Fence) -> Result<i64> {
+    seats::check_job(connection, fence).await?;
+    let count =
+        sqlx::query_scalar("SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN (4, 5)");
+    Ok(count.bind(fence.job.0).fetch_one(connection).await?)
+}
+
+/// Lets the changes take their course that wait since they take something away.
+pub(super) async fn trust(connection: &mut Connection, fence: Fence) -> Result<()> {
+    seats::lock_job(connection, fence).await?;
+    sqlx::query(
+        "UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND queue IN (4, 5)",
+    )
+    .bind(fence.job.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Leaves the next users as they are whose changes take something away, at most `limit`, and keeps the records. False if there is none.
+pub(super) async fn refuse(
+    connection: &mut Connection,
+    fence: Fence,
+    limit: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    seats::lock_job(connection, fence).await?;
+    let text = format!("{DEFERRED} AND queue IN (4, 5) ORDER BY immutable_id LIMIT $2");
+    let waiting: Vec<DeferredRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
+    if waiting.is_empty() {
+        return Ok(false);
+    }
+    let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
+    let known = rows::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
+    let uncounted: HashSet<ImmutableId> =
+        known.into_iter().filter(|user| user.counted_by(fence.job)).map(|user| user.id).collect();
+    let refusal =
+        |(record, _)| Refusal { record, reason: NotSynchronizedReason::AttributeLoss, holder: None };
+    let counted = records.iter().enumerate().filter(|(_, record)| !uncounted.contains(&record.id));
+    let lines: Vec<Refusal> = counted.map(refusal).collect();
+    let counts = Counts {
+        not_synchronized: i64::try_from(lines.len()).unwrap_or_default(),
+        waiting: -i64::try_from(records.len()).unwrap_or_default(),
+        ..Counts::default()
+    };
+    let lines = refusals(connection, fence, &records, &lines).await?;
+    details::insert(connection, fence, lines).await?;
+    // Where they wait from here on, until the hold is decided: as those whom nothing stands in the way of.
+    let ids = || records.iter().map(|record| &record.id);
+    settle_doubt(connection, fence, ids()).await?;
+    holds::keep(connection, fence, ids().filter(|id| !uncounted.contains(*id)), true).await?;
+    holds::keep(connection, fence, ids().filter(|id| uncounted.contains(*id)), false).await?;
+    seats::count(connection, fence, counts, None, now).await?;
+    Ok(true)
+}
+
+async fn settle_doubt<'a>(
+    connection: &mut Connection,
+    fence: Fence,
+    ids: impl Iterator<Item = &'a ImmutableId>,
+) -> Result<()> {
+    let text = format!(
+        "UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND immutable_id {}",
+        engine::in_blobs(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    engine::blobs(query, ids.map(|id| &id.0[..])).execute(connection).await?;
+    Ok(())
+}
