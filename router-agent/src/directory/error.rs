@@ -78,6 +78,16 @@ pub enum DirectoryError {
         /// What happened.
         why: String,
     },
+    /// People could not be looked up.
+    #[error("{server}: nobody could be looked up below {base} ({why}); nobody is disabled")]
+    LookupFailed {
+        /// `host:port`.
+        server: String,
+        /// Where they were searched.
+        base: String,
+        /// What happened.
+        why: String,
+    },
     /// A part of the scope is elsewhere.
     #[error(
         "{server} refers to {target} for a part of {root}, which was not followed. Read that server as a source of its own, or narrow the root"
@@ -120,9 +130,10 @@ impl DirectoryError {
             Self::EmptyCredential => FailureReason::CredentialMissing,
             Self::RootNotFound { .. } => FailureReason::RootNotFound,
             Self::RootChanged { .. } => FailureReason::RootChanged,
-            Self::ReadIncomplete { .. } | Self::Broken { .. } | Self::Canceled => {
-                FailureReason::ReadIncomplete
-            }
+            Self::ReadIncomplete { .. }
+            | Self::Broken { .. }
+            | Self::LookupFailed { .. }
+            | Self::Canceled => FailureReason::ReadIncomplete,
             Self::Referral { .. } => FailureReason::DirectoryReferral,
             Self::Protocol { .. } => FailureReason::DirectoryProtocol,
             Self::SourceInvalid(_) => FailureReason::SourceInvalid,

@@ -156,6 +156,7 @@ impl Reader<'_> {
             attributes: &attributes,
             control: None,
             most: 1,
+            covering: &[root],
             timeout: self.timeouts.operation,
         };
         let answer = self.connection.search(search).await.map_err(|why| self.interrupted(root, 0, why))?;
@@ -185,6 +186,7 @@ impl Reader<'_> {
             attributes: &self.plan.attributes,
             control: Some(PagedResults { size, cookie }.critical().into()),
             most: self.plan.page_size,
+            covering: &[root],
             timeout: self.timeouts.page,
         };
         let answer =

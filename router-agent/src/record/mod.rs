@@ -3,6 +3,7 @@
 mod digest;
 mod disabled;
 mod entry;
+mod immutable_id;
 mod mapping;
 mod text;
 
