@@ -31,6 +31,14 @@ pub enum DirectoryError {
         /// What the code is known to mean.
         hint: &'static str,
     },
+    /// The credential was accepted, and counts for nothing.
+    #[error(
+        "{server} accepted the bind account and treats the bind as anonymous all the same. Check bind_dn and the password in the identity router's configuration, and that the server allows simple binds"
+    )]
+    BindAnonymous {
+        /// `host:port`.
+        server: String,
+    },
     /// An empty password is no password (RFC 4513, 5.1.2).
     #[error(
         "the bind account has no name or no password, which directories take for an anonymous bind; nothing was sent. Fill both in the identity router's configuration"
@@ -126,7 +134,7 @@ impl DirectoryError {
         match self {
             Self::Unreachable(_) => FailureReason::DirectoryUnreachable,
             Self::Tls { .. } | Self::Trust(_) => FailureReason::DirectoryTls,
-            Self::BindRejected { .. } => FailureReason::BindRejected,
+            Self::BindRejected { .. } | Self::BindAnonymous { .. } => FailureReason::BindRejected,
             Self::EmptyCredential => FailureReason::CredentialMissing,
             Self::RootNotFound { .. } => FailureReason::RootNotFound,
             Self::RootChanged { .. } => FailureReason::RootChanged,
