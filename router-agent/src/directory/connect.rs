@@ -56,7 +56,7 @@ pub(super) async fn connect(
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
     check(credential)?;
-    let addresses = guard::resolve(server).await?;
+    let addresses = guard::resolve(server, timeouts).await?;
     let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
     bind(server, credential, guarded, timeouts).await
 }

@@ -9,7 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::server::{Asked, credential, element, honest, message, next, plan, result, serve, tls};
+use super::server::{
+    Asked, credential, drip, element, honest, message, next, plan, result, serve, serve_dripping, tls,
+};
 
 async fn read(port: u16, credential: &Credential) -> DirectoryError {
     let (sink, _entries) = mpsc::channel(1);
@@ -64,6 +66,57 @@ async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read()
         // It has no root, which only who searched can know.
         let error = read(port, &credential()).await;
         assert!(matches!(error, DirectoryError::RootNotFound { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_drips_is_given_up_at_every_step_before_the_first_page() {
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, operation: second, page: second };
+    let steps: [fn(&Asked) -> bool; 3] = [
+        |asked| matches!(asked, Asked::Bind),
+        |asked| matches!(asked, Asked::WhoAmI),
+        |asked| matches!(asked, Asked::Search(base, _) if base.is_empty()),
+    ];
+    for drips in steps {
+        let plan = plan(serve_dripping(|id, asked| honest(id, &asked), drips).await);
+        let (sink, _entries) = mpsc::channel(1);
+        let credential = credential();
+        let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+        assert!(
+            matches!(outcome, Err(DirectoryError::Unreachable(_) | DirectoryError::Broken { .. })),
+            "{outcome:?}"
+        );
+    }
+    // Within the answer to StartTLS, and within the first record of the handshake behind it.
+    let success = message(1, &result(0x78, 0), &[]);
+    for whole in [0, success.len()] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let answer = [&success[..], &[0x16, 3, 3, 0x40, 0], &[2; 500]].concat();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            next(&mut stream).await.expect("the request");
+            let (at_once, dripping) = answer.split_at(whole);
+            stream.write_all(at_once).await.expect("a client that listens");
+            // Not before the client speaks TLS: what comes earlier counts as injected.
+            if whole > 0 {
+                stream.read_u8().await.expect("a ClientHello");
+            }
+            let _ = drip(&mut stream, dripping).await;
+        });
+        let plan = Plan {
+            servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::StartTls }],
+            ..plan(port)
+        };
+        let (sink, _entries) = mpsc::channel(1);
+        let credential = credential();
+        let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+        assert!(
+            matches!(&outcome, Err(DirectoryError::Unreachable(why)) if why.contains("silent")),
+            "{outcome:?}"
+        );
+        server.abort();
     }
 }
 

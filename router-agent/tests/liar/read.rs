@@ -7,7 +7,8 @@ use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, credential, done, element, entries, entry, honest, message, plan, result, serve, tls,
+    Asked, credential, done, element, entries, entry, honest, message, plan, result, serve, serve_dripping,
+    shown, tls,
 };
 
 /// Answers pages after an honest bind and an honest base entry: what it gets is the message id and the number of the page from 1.
@@ -138,4 +139,114 @@ async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
     )
     .await;
     assert!(matches!(outcome, Err(DirectoryError::RootChanged { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
+    let port = serve_dripping(
+        |id, asked| match &asked {
+            Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+            Asked::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+            _ => honest(id, &asked),
+        },
+        |asked| matches!(asked, Asked::Search(_, 2)),
+    )
+    .await;
+    let outcome = read_plan(&plan(port)).await;
+    assert!(matches!(outcome, Err(DirectoryError::Broken { page: 1, .. })), "{outcome:?}");
+}
+
+/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by the name, and the number of the search
+/// for it from 1.
+async fn two_roots(
+    base: impl Fn(u8, &str, usize) -> Vec<u8> + Send + Sync + 'static,
+) -> Result<ReadComplete, DirectoryError> {
+    let asked_for = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let port = serve(move |id, asked| match &asked {
+        Asked::Search(name, 0) if name.starts_with("ou=") => {
+            let count = &asked_for[usize::from(name.starts_with("ou=b"))];
+            base(id, name, count.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+        Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        _ => honest(id, &asked),
+    })
+    .await;
+    let roots = ["ou=a,dc=x", "ou=b,dc=x"].map(str::to_owned).to_vec();
+    read_plan(&Plan { roots, ..plan(port) }).await
+}
+
+fn end(id: u8, code: u8) -> Vec<u8> {
+    message(id, &result(0x65, code), &[])
+}
+
+fn there(id: u8) -> Vec<u8> {
+    [entry(id, 0), end(id, 0)].concat()
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_there_is_missing_only_if_its_own_base_says_so_and_another_is_there() {
+    // No such object, and success with nothing.
+    for absent in [32, 0] {
+        let one = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, absent) } else { there(id) });
+        let complete = one.await.expect("a whole read");
+        let [first, second] = complete.roots() else { panic!("{complete:?}") };
+        assert!(!first.missing && first.entries == 3, "{first:?}");
+        assert!(second.missing && second.pages == 0 && second.fingerprint == [0; 16], "{second:?}");
+        let both = two_roots(move |id, _, _| end(id, absent)).await;
+        assert!(matches!(both, Err(DirectoryError::RootNotFound { .. })), "{both:?}");
+    }
+    for code in (1..=9).chain(11..=31).chain(33..=80) {
+        let other = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, code) } else { there(id) });
+        let other = other.await;
+        assert!(matches!(other, Err(DirectoryError::ReadIncomplete { .. })), "{code}: {other:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_goes_while_it_is_read_or_comes_while_others_are_fails_the_read() {
+    for absent in [32, 0] {
+        let gone = two_roots(move |id, name, time| match (name, time) {
+            ("ou=a,dc=x", 2) => end(id, absent),
+            _ => there(id),
+        });
+        let gone = gone.await;
+        assert!(matches!(gone, Err(DirectoryError::RootNotFound { .. })), "{gone:?}");
+        let come = two_roots(move |id, name, time| match (name, time) {
+            ("ou=a,dc=x", 1) => end(id, absent),
+            _ => there(id),
+        });
+        let come = come.await;
+        assert!(matches!(come, Err(DirectoryError::RootChanged { .. })), "{come:?}");
+    }
+}
+
+/// What a server says of how recent it is, when its own entry and the entries that this names have these attributes.
+async fn freshness(
+    own: &'static [(&'static str, &'static [u8])],
+    others: &'static [(&'static str, &'static [u8])],
+) -> directory::Freshness {
+    let port = serve(move |id, asked| match &asked {
+        Asked::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
+        Asked::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
+            [shown(id, name, others), end(id, 0)].concat()
+        }
+        Asked::Search(_, 2) => done(id, 0, b""),
+        _ => honest(id, &asked),
+    })
+    .await;
+    read_plan(&plan(port)).await.expect("a whole read").freshness().clone()
+}
+
+#[tokio::test]
+async fn active_directorys_update_number_counts_only_with_the_copy_that_it_is_of() {
+    const OWN: &[(&str, &[u8])] = &[("highestCommittedUSN", b"12345"), ("dsServiceName", b"cn=dc1")];
+    let whole = freshness(OWN, &[("invocationId", &[7; 16])]).await;
+    assert_eq!((whole.invocation_id, whole.highest_committed_usn), (Some([7; 16]), Some(12_345)));
+    let nothing = directory::Freshness::default();
+    assert_eq!(freshness(OWN, &[("invocationId", &[7; 15])]).await, nothing);
+    assert_eq!(freshness(OWN, &[]).await, nothing);
+    assert_eq!(
+        freshness(&[("highestCommittedUSN", b"many"), ("dsServiceName", b"cn=dc1")], &[]).await,
+        nothing
+    );
 }

@@ -1,6 +1,7 @@
 //! The liar itself: answers each request as a script says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use router_agent::directory::{Credential, Plan, Scope, Security, Server};
 use rustls::ClientConfig;
@@ -17,14 +18,36 @@ pub(crate) enum Asked {
 
 /// Serves one client after another; an empty answer ends a connection. Returns the port.
 pub(crate) async fn serve(script: impl Fn(u8, Asked) -> Vec<u8> + Send + Sync + 'static) -> u16 {
+    serve_dripping(script, |_| false).await
+}
+
+/// Sends byte by byte: never silent for long, never done in time.
+pub(crate) async fn drip(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    for byte in bytes {
+        stream.write_all(&[*byte]).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// The same, with answers that drip to what is asked so.
+pub(crate) async fn serve_dripping(
+    script: impl Fn(u8, Asked) -> Vec<u8> + Send + Sync + 'static,
+    drips: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             while let Some(request) = next(&mut stream).await {
                 let Some(asked) = asked(&request) else { break };
+                let dripping = drips(&asked);
                 let answer = script(request[id_at(&request)], asked);
-                if answer.is_empty() || stream.write_all(&answer).await.is_err() {
+                let sent = match dripping {
+                    true => drip(&mut stream, &answer).await,
+                    false => stream.write_all(&answer).await,
+                };
+                if answer.is_empty() || sent.is_err() {
                     break;
                 }
             }

@@ -1,6 +1,7 @@
 //! What the router does with a real directory: an OpenLDAP of its own for each test.
 
 mod lookup;
+mod read;
 
 use harness::ldap::Slapd;
 use rollcall_proto::admin::v1::{
