@@ -217,6 +217,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_name_or_password_is_no_credential() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("password");
+        for (bind_dn, password, fine) in
+            [("cn=a", "secret\n", true), ("cn=a", "", false), ("cn=a", "\r\n", false), (" ", "secret", false)]
+        {
+            std::fs::write(&path, password).expect("a file");
+            let source = CredentialSource {
+                bind_dn: bind_dn.to_owned(),
+                password_file: Some(path.clone()),
+                password_env: None,
+                credential: None,
+            };
+            assert_eq!(source.read().is_ok(), fine, "{bind_dn:?} with {password:?}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_said_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("router.toml");

@@ -11,10 +11,18 @@ use crate::directory::{is_within, normalize};
 use crate::record::is_password_attribute;
 
 /// What may leave the house.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Directories that may be read.
     pub directories: Vec<Directory>,
+    /// Whether a user who is gone from the roots may be searched in the rest of the naming context.
+    pub look_up_moved: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { directories: Vec::new(), look_up_moved: look_up_moved() }
+    }
 }
 
 /// A directory server that may be read.
@@ -42,7 +50,13 @@ pub struct Directory {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default = "look_up_moved")]
+    look_up_moved: bool,
     directory: Vec<Directory>,
+}
+
+fn look_up_moved() -> bool {
+    true
 }
 
 impl Policy {
@@ -53,7 +67,7 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let fatal = |why: String| ConfigError(vec![format!("{}: {why}", path.display())]);
         let text = std::fs::read_to_string(path).map_err(|error| fatal(error.to_string()))?;
-        let File { directory: mut directories } =
+        let File { look_up_moved, directory: mut directories } =
             toml::from_str(&text).map_err(|error| fatal(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut wrong = Vec::new();
@@ -74,7 +88,7 @@ impl Policy {
                 wrong.push(format!("{of}: root {root:?} is not a distinguished name"));
             }
         }
-        if wrong.is_empty() { Ok(Self { directories }) } else { Err(ConfigError(wrong)) }
+        if wrong.is_empty() { Ok(Self { directories, look_up_moved }) } else { Err(ConfigError(wrong)) }
     }
 
     /// Whether a source may be read; if not, what would have to be added.
@@ -198,6 +212,7 @@ mod tests {
                 roots: vec!["ou=people,dc=lab,dc=test".to_owned()],
                 attributes: ["entryUUID", "uid", "mail", "employeeType"].map(str::to_owned).to_vec(),
             }],
+            look_up_moved: true,
         }
     }
 
@@ -224,6 +239,16 @@ mod tests {
         let mut settings = settings();
         change(&mut settings);
         policy().check(&settings).expect_err("a refusal").join("; ")
+    }
+
+    #[test]
+    fn who_has_moved_is_looked_up_unless_the_policy_says_no() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.toml");
+        for (line, expected) in [("", true), ("look_up_moved = false", false)] {
+            std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
+            assert_eq!(Policy::read(&path).expect("a policy").look_up_moved, expected, "{line}");
+        }
     }
 
     #[test]

@@ -126,14 +126,41 @@ pub(super) fn split_at(bytes: &[u8], part: Range<usize>) -> Result<(u8, Range<us
 fn result(operation: &[u8]) -> Result<(), &'static str> {
     let (code, rest) = split(inside(operation)?)?;
     let (matched, rest) = split(rest)?;
-    let (message, _) = split(rest)?;
+    let (message, mut rest) = split(rest)?;
     let text = |part: &[u8]| {
         part.first() == Some(&0x04) && inside(part).is_ok_and(|text| std::str::from_utf8(text).is_ok())
     };
     if code.first() != Some(&0x0A) || !(3..=6).contains(&code.len()) || !text(matched) || !text(message) {
         return Err("a result without code, name and message");
     }
+    // What may follow, by the number in its tag as the crate looks at it: referral, SASL credentials, name and value of an answer.
+    while !rest.is_empty() {
+        let (part, others) = split(rest)?;
+        let primitive = part[0] & CONSTRUCTED == 0;
+        let fine = match part[0] & 0x1F {
+            3 => !primitive && urls(inside(part)?),
+            7 | 11 => primitive,
+            10 => primitive && std::str::from_utf8(inside(part)?).is_ok(),
+            _ => true,
+        };
+        if !fine {
+            return Err("a result with something in it that does not belong there");
+        }
+        rest = others;
+    }
     Ok(())
+}
+
+/// Whether these are octet strings of UTF-8 and nothing else.
+fn urls(mut list: &[u8]) -> bool {
+    while !list.is_empty() {
+        let Ok((url, others)) = split(list) else { return false };
+        if url[0] != 0x04 || !inside(url).is_ok_and(|url| std::str::from_utf8(url).is_ok()) {
+            return false;
+        }
+        list = others;
+    }
+    true
 }
 
 /// Walks all elements; only constructed ones can nest.
@@ -221,6 +248,30 @@ mod tests {
     fn a_regular_result_passes() {
         assert_eq!(message_length(DONE), Ok(Some(DONE.len())));
         assert_eq!(check(DONE), Ok((2, Kind::Done)));
+    }
+
+    #[test]
+    fn what_follows_a_result_is_of_the_kind_that_the_crate_expects() {
+        let with = |part: &[u8]| {
+            let operation = [&[0x0a, 1, 0, 0x04, 0, 0x04, 0][..], part].concat();
+            let length = |content: &[u8]| u8::try_from(content.len()).expect("small");
+            let operation = [&[0x78, length(&operation)][..], &operation].concat();
+            [&[0x30, length(&operation) + 3, 0x02, 1, 2][..], &operation].concat()
+        };
+        for fine in [&[][..], &[0xa3, 3, 0x04, 1, b'u'], &[0x8a, 1, b'n', 0x8b, 1, 0xff], &[0x8b, 0]] {
+            assert_eq!(check(&with(fine)), Ok((2, Kind::Other)), "{fine:?}");
+        }
+        let wrong: [&[u8]; 6] = [
+            &[0x83, 1, b'u'],
+            &[0xa3, 3, 0x04, 1, 0xff],
+            &[0xa3, 2, 0x30, 0],
+            &[0x8a, 1, 0xff],
+            &[0xab, 0],
+            &[0xa7, 0],
+        ];
+        for wrong in wrong {
+            assert!(check(&with(wrong)).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

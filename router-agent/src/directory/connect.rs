@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ldap3::exop::WhoAmI;
+use ldap3::result::ExopResult;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, StdStream};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
@@ -28,6 +30,14 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Why nothing came of a bind.
+    fn lost(&self, server: &Server, error: &LdapError) -> DirectoryError {
+        match self.watch.violation() {
+            Some(why) => DirectoryError::Protocol { server: server.to_string(), why },
+            None => DirectoryError::Unreachable(format!("{server} ({})", self.why(error))),
+        }
+    }
+
     /// Why an operation failed below the protocol.
     pub(super) fn why(&self, error: &LdapError) -> String {
         match error {
@@ -46,7 +56,7 @@ pub(super) async fn connect(
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
     check(credential)?;
-    let addresses = guard::resolve(server).await?;
+    let addresses = guard::resolve(server, timeouts).await?;
     let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
     bind(server, credential, guarded, timeouts).await
 }
@@ -79,18 +89,37 @@ pub(super) async fn bind(
         .with_timeout(timeouts.operation)
         .simple_bind(&credential.bind_dn, credential.password.expose_secret())
         .await;
-    let connection = Connection { ldap, found, watch, driver, _relay: relay };
+    let mut connection = Connection { ldap, found, watch, driver, _relay: relay };
     match bound {
-        Ok(result) if result.rc == 0 => Ok(connection),
-        Ok(result) => Err(DirectoryError::BindRejected {
-            server: server.to_string(),
-            code: result.rc,
-            hint: bind_hint(result.rc),
-        }),
-        Err(error) => Err(match connection.watch.violation() {
-            Some(why) => DirectoryError::Protocol { server: server.to_string(), why },
-            None => unreachable(&connection.why(&error)),
-        }),
+        Ok(result) if result.rc == 0 => {}
+        Ok(result) => {
+            return Err(DirectoryError::BindRejected {
+                server: server.to_string(),
+                code: result.rc,
+                hint: bind_hint(result.rc),
+            });
+        }
+        Err(error) => return Err(connection.lost(server, &error)),
+    }
+    not_anonymous(server, &mut connection, timeouts).await?;
+    Ok(connection)
+}
+
+/// Asks whom the server takes us for (RFC 4532): one that answers the bind with success and goes on as with a stranger shows a stranger's
+/// view, in which people are missing. A server that does not know the question is believed.
+async fn not_anonymous(
+    server: &Server,
+    connection: &mut Connection,
+    timeouts: &Timeouts,
+) -> Result<(), DirectoryError> {
+    let answer = connection.ldap.with_timeout(timeouts.operation).extended(WhoAmI).await;
+    match answer {
+        // The name itself is of no interest here, and is read nowhere.
+        Ok(ExopResult(name, result)) if result.rc == 0 && name.val.as_ref().is_none_or(Vec::is_empty) => {
+            Err(DirectoryError::BindAnonymous { server: server.to_string() })
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(connection.lost(server, &error)),
     }
 }
 

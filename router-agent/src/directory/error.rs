@@ -31,6 +31,14 @@ pub enum DirectoryError {
         /// What the code is known to mean.
         hint: &'static str,
     },
+    /// The credential was accepted, and counts for nothing.
+    #[error(
+        "{server} accepted the bind account and treats the bind as anonymous all the same. Check bind_dn and the password in the identity router's configuration, and that the server allows simple binds"
+    )]
+    BindAnonymous {
+        /// `host:port`.
+        server: String,
+    },
     /// An empty password is no password (RFC 4513, 5.1.2).
     #[error(
         "the bind account has no name or no password, which directories take for an anonymous bind; nothing was sent. Fill both in the identity router's configuration"
@@ -78,6 +86,16 @@ pub enum DirectoryError {
         /// What happened.
         why: String,
     },
+    /// People could not be looked up.
+    #[error("{server}: nobody could be looked up below {base} ({why}); nobody is disabled")]
+    LookupFailed {
+        /// `host:port`.
+        server: String,
+        /// Where they were searched.
+        base: String,
+        /// What happened.
+        why: String,
+    },
     /// A part of the scope is elsewhere.
     #[error(
         "{server} refers to {target} for a part of {root}, which was not followed. Read that server as a source of its own, or narrow the root"
@@ -116,13 +134,14 @@ impl DirectoryError {
         match self {
             Self::Unreachable(_) => FailureReason::DirectoryUnreachable,
             Self::Tls { .. } | Self::Trust(_) => FailureReason::DirectoryTls,
-            Self::BindRejected { .. } => FailureReason::BindRejected,
+            Self::BindRejected { .. } | Self::BindAnonymous { .. } => FailureReason::BindRejected,
             Self::EmptyCredential => FailureReason::CredentialMissing,
             Self::RootNotFound { .. } => FailureReason::RootNotFound,
             Self::RootChanged { .. } => FailureReason::RootChanged,
-            Self::ReadIncomplete { .. } | Self::Broken { .. } | Self::Canceled => {
-                FailureReason::ReadIncomplete
-            }
+            Self::ReadIncomplete { .. }
+            | Self::Broken { .. }
+            | Self::LookupFailed { .. }
+            | Self::Canceled => FailureReason::ReadIncomplete,
             Self::Referral { .. } => FailureReason::DirectoryReferral,
             Self::Protocol { .. } => FailureReason::DirectoryProtocol,
             Self::SourceInvalid(_) => FailureReason::SourceInvalid,

@@ -104,13 +104,15 @@ impl Drop for Relay {
 }
 
 /// Resolves a server's name.
-pub(super) async fn resolve(server: &Server) -> Result<Vec<SocketAddr>, DirectoryError> {
+pub(super) async fn resolve(server: &Server, timeouts: &Timeouts) -> Result<Vec<SocketAddr>, DirectoryError> {
     let unreachable = |why: String| DirectoryError::Unreachable(format!("{server} ({why})"));
     let host = server.host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<_> = tokio::net::lookup_host((host, server.port))
-        .await
-        .map_err(|error| unreachable(error.to_string()))?
-        .collect();
+    let addresses: Vec<_> =
+        tokio::time::timeout(timeouts.connect, tokio::net::lookup_host((host, server.port)))
+            .await
+            .map_err(|_| unreachable("no answer from the name service in time".to_owned()))?
+            .map_err(|error| unreachable(error.to_string()))?
+            .collect();
     if addresses.is_empty() { Err(unreachable("its name has no address".to_owned())) } else { Ok(addresses) }
 }
 

@@ -1,23 +1,29 @@
 //! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: `guard` checks every byte before the crate
 //! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
 //!
-//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `probe` tries one, `dn` and `references` say what belongs to the scope.
+//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
+//! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope.
 
 mod ber;
 mod connect;
 mod dn;
 mod entry;
 mod error;
+mod freshness;
 mod guard;
+mod lookup;
 mod plan;
 mod probe;
 mod read;
 mod references;
+mod root_dse;
 mod search;
 mod tls;
 
 pub use dn::{is_within, normalize};
 pub use error::DirectoryError;
+pub use freshness::Freshness;
+pub use lookup::{LookedUp, Presence, Wanted, lookup};
 pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;
 pub use read::{ReadComplete, RootRead, read};

@@ -33,7 +33,7 @@ async fn steps(
     tls: &Arc<ClientConfig>,
     timeouts: &Timeouts,
 ) -> Result<(), DirectoryError> {
-    let addresses = guard::resolve(server).await?;
+    let addresses = guard::resolve(server, timeouts).await?;
     test.resolved = true;
     let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
     test.connected = true;

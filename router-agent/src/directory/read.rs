@@ -13,7 +13,7 @@ use super::connect::{self, Connection};
 use super::error::search_hint;
 use super::references::{Reference, classify};
 use super::search::{Interrupted, Search};
-use super::{Credential, DirectoryError, Plan, Scope, Server, Timeouts, dn, entry};
+use super::{Credential, DirectoryError, Freshness, Plan, Scope, Server, Timeouts, dn, entry};
 use crate::record::Entry;
 
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
@@ -28,11 +28,12 @@ const REFERRAL: u32 = 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadComplete {
     server: String,
+    freshness: Freshness,
     roots: Vec<RootRead>,
 }
 
 /// How one root was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootRead {
     /// The base DN.
     pub root: String,
@@ -44,6 +45,8 @@ pub struct RootRead {
     pub entries: u64,
     /// References to elsewhere that are no part of the scope.
     pub ignored_references: u64,
+    /// The directory has no such entry, and nothing was read. Never all roots of a read.
+    pub missing: bool,
 }
 
 impl ReadComplete {
@@ -51,6 +54,12 @@ impl ReadComplete {
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// How recent the server's data was before the first page.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// One a root, in the order of the plan.
@@ -74,11 +83,14 @@ pub async fn read(
 ) -> Result<ReadComplete, DirectoryError> {
     let (server, connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
     let mut reader = Reader { plan, timeouts, server, connection, sink };
+    let freshness = reader.connection.freshness(&plan.roots, timeouts.operation).await;
+    let freshness = freshness.map_err(|why| reader.interrupted("the root DSE", 0, why))?;
     let mut roots = Vec::with_capacity(plan.roots.len());
     for root in &plan.roots {
         roots.push(reader.root(root).await?);
     }
-    Ok(ReadComplete { server: reader.server.to_string(), roots })
+    reader.still_missing(&roots).await?;
+    Ok(ReadComplete { server: reader.server.to_string(), freshness, roots })
 }
 
 /// The first page of each root, at most a page in all; checks on the way that every root is there.
@@ -92,7 +104,7 @@ pub(super) async fn sample(
     let mut reader = Reader { plan, timeouts, server: server.clone(), connection, sink };
     let mut sample = Vec::new();
     for root in &plan.roots {
-        reader.fingerprint(root).await?;
+        reader.fingerprint(root).await?.ok_or_else(|| reader.not_found(root))?;
         if sample.len() < plan.page_size as usize {
             sample.extend(reader.page(root, 1, Vec::new()).await?.entries);
         }
@@ -111,9 +123,11 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn root(&mut self, root: &str) -> Result<RootRead, DirectoryError> {
-        let fingerprint = self.fingerprint(root).await?;
-        let mut read =
-            RootRead { root: root.to_owned(), fingerprint, pages: 0, entries: 0, ignored_references: 0 };
+        let mut read = RootRead { root: root.to_owned(), ..RootRead::default() };
+        let Some(fingerprint) = self.fingerprint(root).await? else {
+            return Ok(RootRead { missing: true, ..read });
+        };
+        read.fingerprint = fingerprint;
         let mut cookie = Vec::new();
         let mut cookies = HashSet::new();
         let mut empty = 0;
@@ -138,15 +152,30 @@ impl Reader<'_> {
             }
             cookie = page.cookie;
         }
-        if self.fingerprint(root).await? != fingerprint {
-            return Err(DirectoryError::RootChanged { root: root.to_owned() });
+        match self.fingerprint(root).await? {
+            None => Err(self.not_found(root)),
+            Some(now) if now != fingerprint => Err(DirectoryError::RootChanged { root: root.to_owned() }),
+            Some(_) => Ok(read),
         }
-        Ok(read)
     }
 
-    /// Reads the base entry and says which one it is: by its immutable id, or where it has none by what other servers call theirs, or by
+    /// One of several roots may be missing, as where a department is gone; all of them never. One that is there by now may have been renamed
+    /// from another root while that was read.
+    async fn still_missing(&mut self, roots: &[RootRead]) -> Result<(), DirectoryError> {
+        if let (true, Some(first)) = (roots.iter().all(|root| root.missing), roots.first()) {
+            return Err(self.not_found(&first.root));
+        }
+        for RootRead { root, .. } in roots.iter().filter(|root| root.missing) {
+            if self.fingerprint(root).await?.is_some() {
+                return Err(DirectoryError::RootChanged { root: root.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the base entry, if there is one, and says which one it is: by its immutable id, or where it has none by what other servers call theirs, or by
     /// its name.
-    async fn fingerprint(&mut self, root: &str) -> Result<[u8; 16], DirectoryError> {
+    async fn fingerprint(&mut self, root: &str) -> Result<Option<[u8; 16]>, DirectoryError> {
         let own = self.plan.immutable_id_attribute.as_str();
         let attributes = [own, "entryUUID", "objectGUID", "nsUniqueId"];
         let search = Search {
@@ -156,21 +185,25 @@ impl Reader<'_> {
             attributes: &attributes,
             control: None,
             most: 1,
+            covering: &[root],
             timeout: self.timeouts.operation,
         };
         let answer = self.connection.search(search).await.map_err(|why| self.interrupted(root, 0, why))?;
+        // Some servers say that there is no such entry, some answer with success and nothing.
+        if answer.result.rc == NO_SUCH_OBJECT {
+            return Ok(None);
+        }
         self.code(root, 0, &answer.result)?;
-        let Some(base) = answer.entries.first() else {
-            return Err(DirectoryError::RootNotFound {
-                server: self.server.to_string(),
-                root: root.to_owned(),
-            });
-        };
+        let Some(base) = answer.entries.first() else { return Ok(None) };
         let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
         let id = id.unwrap_or_else(|| dn::normalize(root).unwrap_or_default().join(",").into_bytes());
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&blake3::hash(&id).as_bytes()[..16]);
-        Ok(fingerprint)
+        Ok(Some(fingerprint))
+    }
+
+    fn not_found(&self, root: &str) -> DirectoryError {
+        DirectoryError::RootNotFound { server: self.server.to_string(), root: root.to_owned() }
     }
 
     async fn page(&mut self, root: &str, number: u64, cookie: Vec<u8>) -> Result<Page, DirectoryError> {
@@ -185,6 +218,7 @@ impl Reader<'_> {
             attributes: &self.plan.attributes,
             control: Some(PagedResults { size, cookie }.critical().into()),
             most: self.plan.page_size,
+            covering: &[root],
             timeout: self.timeouts.page,
         };
         let answer =
@@ -208,7 +242,7 @@ impl Reader<'_> {
         let server = self.server.to_string();
         match result.rc {
             0 => Ok(()),
-            NO_SUCH_OBJECT => Err(DirectoryError::RootNotFound { server, root: root.to_owned() }),
+            NO_SUCH_OBJECT => Err(self.not_found(root)),
             REFERRAL => {
                 let target = match result.refs.first().map(|url| classify(url, "")) {
                     Some(Reference::Elsewhere(target)) => target,

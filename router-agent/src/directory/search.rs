@@ -19,6 +19,8 @@ pub(super) struct Search<'a, A> {
     pub(super) control: Option<RawControl>,
     /// More entries than this break the protocol.
     pub(super) most: u32,
+    /// Names that a reference must not hide a part of.
+    pub(super) covering: &'a [&'a str],
     /// For all of it.
     pub(super) timeout: Duration,
 }
@@ -47,7 +49,7 @@ impl Connection {
     where
         A: AsRef<str> + Send + Sync,
     {
-        let Search { base, scope, filter, attributes, control, most, timeout } = search;
+        let Search { base, scope, filter, attributes, control, most, covering, timeout } = search;
         self.watch.expect(most);
         let ldap = &mut self.ldap;
         let result = tokio::time::timeout(timeout, async {
@@ -60,7 +62,7 @@ impl Connection {
             while search.next().await?.is_some() {}
             Ok(search.finish().await)
         });
-        let mut collected = Collected::new(base);
+        let mut collected = Collected::new(covering);
         let result = {
             tokio::pin!(result);
             loop {
@@ -96,15 +98,15 @@ impl Connection {
 }
 
 struct Collected<'a> {
-    base: &'a str,
+    covering: &'a [&'a str],
     entries: Vec<Entry>,
     ignored_references: u64,
     elsewhere: Option<String>,
 }
 
 impl<'a> Collected<'a> {
-    fn new(base: &'a str) -> Self {
-        Self { base, entries: Vec::new(), ignored_references: 0, elsewhere: None }
+    fn new(covering: &'a [&'a str]) -> Self {
+        Self { covering, entries: Vec::new(), ignored_references: 0, elsewhere: None }
     }
 
     fn take(&mut self, portion: Vec<Found>) {
@@ -114,8 +116,10 @@ impl<'a> Collected<'a> {
                 Found::Reference(urls) => {
                     self.ignored_references += 1;
                     // The URLs of one reference are alternatives for the same thing.
-                    for url in &urls {
-                        if let Reference::Elsewhere(host) = classify(url, self.base) {
+                    let classified =
+                        urls.iter().flat_map(|url| self.covering.iter().map(|name| classify(url, name)));
+                    for reference in classified {
+                        if let Reference::Elsewhere(host) = reference {
                             self.elsewhere.get_or_insert(host);
                         }
                     }

@@ -1,4 +1,4 @@
-//! Carries out what the control plane orders, as far as the policy allows: reads, at most one a job, and connection tests.
+//! Carries out what the control plane orders, as far as the policy allows: reads, at most one a job, look-ups, and connection tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySourceSettings};
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult, session_request,
+    LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult,
+    lookup_result, session_request,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tonic::transport::Channel;
 
 use super::upload;
 use crate::config::Config;
-use crate::directory::{self, Credential, Plan, Timeouts};
+use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
 use crate::record::Mapping;
 
 /// What a read needs, once the policy has allowed it.
@@ -86,6 +87,21 @@ impl Orders {
         }
     }
 
+    /// Looks people up.
+    pub(super) fn look_up(&self, order: LookupOrder) {
+        let (config, sender, cancel) =
+            (Arc::clone(&self.config), self.sender.clone(), self.all.child_token());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                looked_up = look_up(&config, &order) => {
+                    let result = answer(order.request_id, looked_up);
+                    say(&sender, session_request::Message::LookupResult(result)).await;
+                }
+            }
+        });
+    }
+
     /// Tests the connection to every server.
     pub(super) fn test(&self, order: TestOrder) {
         let (config, sender, cancel) =
@@ -149,6 +165,36 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
     }
     let tls = directory::tls_config(ca_file.as_deref()).map_err(of_directory)?;
     Ok(Read { mapping, plan, credential, tls })
+}
+
+async fn look_up(config: &Config, order: &LookupOrder) -> Result<LookedUp, ReadFailure> {
+    let settings = order.settings.clone().unwrap_or_default();
+    let Read { mapping, plan, credential, tls } = prepare(config, &settings, 0)?;
+    let wanted = Wanted { ids: &order.immutable_ids, mapping: &mapping, moved: config.policy.look_up_moved };
+    tracing::info!(users = wanted.ids.len(), "looking users up");
+    directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default())
+        .await
+        .map_err(|error| failure(error.failure_reason(), error.to_string()))
+}
+
+fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
+    use lookup_result::Presence as Proto;
+    match looked_up {
+        Err(failure) => {
+            tracing::warn!(reason = ?failure.reason(), "users not looked up");
+            LookupResult { request_id, failure: Some(failure), ..LookupResult::default() }
+        }
+        Ok(LookedUp { server, presences }) => {
+            let presence = |presence| match presence {
+                Presence::InScope => Proto::InScope,
+                Presence::OutOfScope => Proto::OutOfScope,
+                Presence::Deleted => Proto::Deleted,
+                Presence::NotFound => Proto::NotFound,
+            };
+            let presences = presences.into_iter().map(|one| presence(one).into()).collect();
+            LookupResult { request_id, presences, failure: None, server }
+        }
+    }
 }
 
 async fn test(config: &Config, settings: &IdentitySourceSettings) -> Vec<DirectoryServerTest> {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    Complete, Offer, Open, ReadFailure, Records, RootRead, SyncOrder, UploadRequest, UploadResponse,
-    UserRecord, Want, upload_request, upload_response,
+    AttributeCount, Complete, Freshness, Offer, Open, ReadFailure, Records, RootRead, SyncOrder,
+    UploadRequest, UploadResponse, UserRecord, Want, upload_request, upload_response,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use super::batches::{Batch, Batches};
 use super::orders::Read;
 use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
-use crate::record::{Entry, Mapped, map_entry};
+use crate::record::{Entry, Mapped, Occurrences, map_entry};
 
 /// Reads and uploads; says in a few words how it ended.
 pub(super) async fn run(
@@ -49,6 +49,7 @@ pub(super) async fn run(
         sequence: 0,
         records: 0,
         rejected: 0,
+        occurrences: Occurrences::of(mapping.attributes()),
     };
     let batches = Batches::new(usize::try_from(order.batch_records).unwrap_or_default());
     upload.carry(pages, batches, |entry| map_entry(&mapping, entry)).await?;
@@ -93,6 +94,8 @@ struct Upload {
     sequence: u64,
     records: u64,
     rejected: u64,
+    /// Over all roots, rejected entries too.
+    occurrences: Occurrences,
 }
 
 impl Upload {
@@ -109,6 +112,7 @@ impl Upload {
                 page = pages.recv(), if self.unfinished.len() < self.window => {
                     let Some(page) = page else { break };
                     for entry in page {
+                        self.occurrences.add(&entry);
                         if let Some(batch) = batches.push(map(&entry)) {
                             self.send(batch).await?;
                         }
@@ -207,20 +211,31 @@ impl Upload {
     fn complete(&self, complete: &ReadComplete) -> Complete {
         let roots = complete.roots().iter().map(|root| RootRead {
             root: root.root.clone(),
+            // Zero where the root is missing.
             base_fingerprint: root.fingerprint.to_vec().into(),
             pages: root.pages,
             entries: root.entries,
             ignored_references: root.ignored_references,
-            missing: false,
+            missing: root.missing,
         });
+        let attributes = self.occurrences.counts();
+        let attributes =
+            attributes.map(|(name, entries)| AttributeCount { attribute: name.to_owned(), entries });
+        let directory::Freshness { context_csns, invocation_id, highest_committed_usn } =
+            complete.freshness().clone();
+        let freshness = Freshness {
+            context_csns,
+            invocation_id: invocation_id.map(|id| id.to_vec()).unwrap_or_default().into(),
+            highest_committed_usn: highest_committed_usn.unwrap_or_default(),
+        };
         Complete {
             batches: self.sequence,
             records: self.records,
             rejected: self.rejected,
             server: complete.server().to_owned(),
             roots: roots.collect(),
-            attributes: Vec::new(),
-            freshness: None,
+            attributes: attributes.collect(),
+            freshness: Some(freshness),
         }
     }
 }

@@ -63,6 +63,14 @@ impl Entry {
         })
     }
 
+    /// The names of all attributes that have a value, in the server's order.
+    pub(super) fn present(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.windows(2).filter_map(|pair| match pair {
+            [Part::Name(name), Part::Value(_)] => Some(self.at(*name)),
+            _ => None,
+        })
+    }
+
     fn at(&self, span: Span) -> &[u8] {
         &self.bytes[span.start as usize..span.end as usize]
     }

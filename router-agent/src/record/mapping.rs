@@ -8,11 +8,10 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, NotSynchronizedReason as Reason, attribute_mapping::ImmutableIdFormat,
 };
 use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
-use uuid::Uuid;
 
 use super::disabled::Rule;
 use super::text::{TextError, is_mail, text};
-use super::{Entry, digest::digest, is_password_attribute};
+use super::{Entry, digest::digest, immutable_id, is_password_attribute};
 
 const USER_NAME: usize = 256;
 const MAIL: usize = 254;
@@ -20,7 +19,6 @@ const NAME: usize = 512;
 const DN: usize = 4_096;
 const POLICY_VALUE: usize = 1_024;
 const POLICY_VALUES: usize = 100;
-const TEXT_ID: usize = 255;
 
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +136,18 @@ impl Mapping {
         &self.id
     }
 
+    /// The immutable id of an entry, as it travels; the first value counts.
+    #[must_use]
+    pub fn immutable_id(&self, entry: &Entry) -> Option<Bytes> {
+        immutable_id::read(self.id_format, entry.values(&self.id).next()?)
+    }
+
+    /// A filter for the entry with this immutable id; none if no value could be read as it.
+    #[must_use]
+    pub fn immutable_id_filter(&self, id: &[u8]) -> Option<String> {
+        Some(format!("({}={})", self.id, immutable_id::assertion(self.id_format, id)?))
+    }
+
     fn named(&self) -> Vec<String> {
         let fields = [
             &self.id,
@@ -170,7 +180,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
                 _ => String::new(),
             };
             Mapped::Rejected(RejectedEntry {
-                immutable_id: immutable_id(mapping, entry).unwrap_or_default(),
+                immutable_id: mapping.immutable_id(entry).unwrap_or_default(),
                 reason: reason.into(),
                 message,
                 user_name: shown(&mapping.user_name, USER_NAME),
@@ -183,7 +193,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
 type Refusal = (Reason, String);
 
 fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
-    let Some(immutable_id) = immutable_id(mapping, entry) else {
+    let Some(immutable_id) = mapping.immutable_id(entry) else {
         return Err((
             Reason::MissingUniqueId,
             format!(
@@ -288,31 +298,6 @@ fn policy_attributes(mapping: &Mapping, entry: &Entry) -> Result<Vec<PolicyAttri
         }
     }
     Ok(attributes)
-}
-
-fn immutable_id(mapping: &Mapping, entry: &Entry) -> Option<Bytes> {
-    let value = entry.values(&mapping.id).next()?;
-    match mapping.id_format {
-        ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
-            let text = std::str::from_utf8(value).ok()?;
-            Some(Bytes::copy_from_slice(Uuid::try_parse(text.trim()).ok()?.as_bytes()))
-        }
-        ImmutableIdFormat::Guid => {
-            let bytes: [u8; 16] = value.try_into().ok()?;
-            Some(Bytes::copy_from_slice(Uuid::from_bytes_le(bytes).as_bytes()))
-        }
-        ImmutableIdFormat::Text => {
-            let text = text(value, TEXT_ID).ok().filter(|text| !text.is_empty() && text.len() <= TEXT_ID)?;
-            // 0xFF is in no UTF-8 text, so text and UUIDs cannot be taken for each other.
-            let mut id = Vec::with_capacity(text.len() + 2);
-            id.push(0xFF);
-            id.extend_from_slice(text.as_bytes());
-            if id.len() == 16 {
-                id.push(0xFF);
-            }
-            Some(Bytes::from(id))
-        }
-    }
 }
 
 fn invalid(attribute: &str, error: TextError) -> Refusal {

@@ -3,9 +3,12 @@
 mod digest;
 mod disabled;
 mod entry;
+mod immutable_id;
 mod mapping;
+mod occurrences;
 mod text;
 
 pub use entry::Entry;
 pub use mapping::{Mapped, Mapping, MappingError, map_entry};
+pub use occurrences::Occurrences;
 pub use text::is_password_attribute;

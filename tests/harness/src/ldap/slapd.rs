@@ -31,6 +31,7 @@ pub struct Builder {
     size_limit: u32,
     agent_size_limit: Option<u32>,
     certificate: Certificate,
+    provider: bool,
 }
 
 impl Builder {
@@ -76,6 +77,13 @@ impl Builder {
         self
     }
 
+    /// Makes it a provider of replicas (syncprov): its naming context shows a `contextCSN`.
+    #[must_use]
+    pub fn provider(mut self) -> Self {
+        self.provider = true;
+        self
+    }
+
     /// Installs slapd if it is missing, fills the directory and starts it.
     pub fn start(self) -> Result<Slapd> {
         install::ensure(&[install::SLAPD, install::LDAP_UTILS])?;
@@ -104,13 +112,15 @@ impl Builder {
         let (base, dir) = (&self.base, dir.display());
         let limit = limit_line(base, self.agent_size_limit);
         let size_limit = self.size_limit;
+        let (module, overlay) =
+            if self.provider { ("moduleload syncprov\n", "overlay syncprov\n") } else { ("", "") };
         format!(
             r#"include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-pidfile {dir}/slapd.pid
+{module}pidfile {dir}/slapd.pid
 TLSCACertificateFile {dir}/ca.pem
 TLSCertificateFile {dir}/server.pem
 TLSCertificateKeyFile {dir}/server.key
@@ -133,7 +143,7 @@ limits {limit}
 index objectClass,uid,mail,entryUUID,entryCSN,modifyTimestamp,employeeType eq
 access to attrs=userPassword by anonymous auth by * none
 access to * by users read by * none
-
+{overlay}
 database monitor
 access to * by dn.exact="cn=agent,{base}" read by * none
 "#
@@ -203,6 +213,7 @@ impl Slapd {
             size_limit: 500,
             agent_size_limit: None,
             certificate: Certificate::Valid,
+            provider: false,
         }
     }
 

@@ -1,0 +1,153 @@
+//! Immutable ids, from an attribute's value and back to what a filter asks for. One form for every directory: a UUID is its 16 bytes,
+//! text is 0xFF and its UTF-8 bytes, with another 0xFF behind where that makes 16. Pure.
+
+use bytes::Bytes;
+use rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat;
+use uuid::Uuid;
+
+use super::text::text;
+
+const MOST_TEXT: usize = 255;
+/// In no UTF-8 text, so text and UUIDs cannot be taken for each other.
+const TEXT: u8 = 0xFF;
+
+/// The id in a value of the attribute.
+pub(super) fn read(format: ImmutableIdFormat, value: &[u8]) -> Option<Bytes> {
+    match format {
+        ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
+            let text = std::str::from_utf8(value).ok()?;
+            Some(Bytes::copy_from_slice(Uuid::try_parse(text.trim()).ok()?.as_bytes()))
+        }
+        ImmutableIdFormat::Guid => {
+            let bytes: [u8; 16] = value.try_into().ok()?;
+            Some(Bytes::copy_from_slice(Uuid::from_bytes_le(bytes).as_bytes()))
+        }
+        ImmutableIdFormat::Text => {
+            let text =
+                text(value, MOST_TEXT).ok().filter(|text| !text.is_empty() && text.len() <= MOST_TEXT)?;
+            let mut id = Vec::with_capacity(text.len() + 2);
+            id.push(TEXT);
+            id.extend_from_slice(text.as_bytes());
+            if id.len() == 16 {
+                id.push(TEXT);
+            }
+            Some(Bytes::from(id))
+        }
+    }
+}
+
+/// What a filter compares the attribute with to find this id, escaped (RFC 4515); none if no value could be read as it.
+pub(super) fn assertion(format: ImmutableIdFormat, id: &[u8]) -> Option<String> {
+    let value = match format {
+        ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
+            return Some(Uuid::from_slice(id).ok()?.hyphenated().to_string());
+        }
+        ImmutableIdFormat::Guid => {
+            // Every byte is escaped: as they are, they would be no UTF-8.
+            let bytes = Uuid::from_slice(id).ok()?.to_bytes_le();
+            return Some(bytes.iter().map(|byte| format!("\\{byte:02x}")).collect());
+        }
+        ImmutableIdFormat::Text => {
+            let text = id.strip_prefix(&[TEXT])?;
+            std::str::from_utf8(text.strip_suffix(&[TEXT]).unwrap_or(text)).ok()?
+        }
+    };
+    // Only what would be read back as the same id: so nothing that is empty, too long, or has a control character.
+    let same = read(format, value.as_bytes()).is_some_and(|read| read == id);
+    same.then(|| ldap3::ldap_escape(value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use ldap3::asn1::{PL, StructureTag, Tag};
+    use ldap3::parse_filter;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a server is sent for this filter.
+    fn sent(filter: &str) -> StructureTag {
+        let tag = parse_filter(filter).expect("a filter");
+        match tag {
+            Tag::StructureTag(tag) => tag,
+            other => ldap3::asn1::ASNTag::into_structure(other),
+        }
+    }
+
+    /// The value in an equality match and nothing else.
+    fn asserted(filter: StructureTag) -> Vec<u8> {
+        // [3] AttributeValueAssertion: a description and a value.
+        assert_eq!(filter.id, 3, "not an equality match");
+        let PL::C(mut parts) = filter.payload else { panic!("no parts") };
+        assert_eq!(parts.len(), 2);
+        let PL::P(value) = parts.remove(1).payload else { panic!("no value") };
+        value
+    }
+
+    fn formats() -> impl Strategy<Value = ImmutableIdFormat> {
+        use ImmutableIdFormat::{Guid, Text, Uuid};
+        prop_oneof![Just(Uuid), Just(Guid), Just(Text)]
+    }
+
+    #[test]
+    fn an_id_that_no_value_could_have_has_no_assertion() {
+        use ImmutableIdFormat::{Guid, Text, Uuid};
+        let long = [&[TEXT][..], &[b'a'; 256]].concat();
+        let cases: [(ImmutableIdFormat, &[u8]); 10] = [
+            (Uuid, b""),
+            (Uuid, &[1; 15]),
+            (Guid, &[1; 17]),
+            (Text, &[1; 16]),
+            (Text, b"\xff"),
+            (Text, b"\xff "),
+            (Text, b"\xff\x80"),
+            (Text, b"\xffa\0"),
+            (Text, b"\xffanna\xff"),
+            (Text, &long),
+        ];
+        for (format, id) in cases {
+            assert_eq!(assertion(format, id), None, "{format:?} {}", id.escape_ascii());
+        }
+    }
+
+    proptest! {
+        /// What is asked for is what was read: the server compares with the very bytes of a value that is read as this id.
+        #[test]
+        fn an_id_becomes_an_assertion_that_is_read_as_the_same_id(
+            format in formats(), uuid in any::<[u8; 16]>(), text in "\\PC{1,40}",
+        ) {
+            let value = match format {
+                ImmutableIdFormat::Guid => uuid.to_vec(),
+                ImmutableIdFormat::Text => text.into_bytes(),
+                _ => Uuid::from_bytes(uuid).to_string().into_bytes(),
+            };
+            let Some(id) = read(format, &value) else { return Ok(()) };
+            let assertion = assertion(format, &id).expect("an assertion");
+            let asked = asserted(sent(&format!("(id={assertion})")));
+            prop_assert_eq!(read(format, &asked), Some(id));
+        }
+
+        /// Whatever bytes the id has: it is refused, or it stays one value of one comparison.
+        #[test]
+        fn a_hostile_id_cannot_widen_the_filter(
+            format in formats(),
+            bytes in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..20),
+                "[*()\\\\|&!=a-c\0 ]{0,20}".prop_map(|text| [&[TEXT][..], text.as_bytes()].concat()),
+            ],
+        ) {
+            let Some(assertion) = assertion(format, &bytes) else { return Ok(()) };
+            let filter = sent(&format!("(|(id={assertion})(id=other))"));
+            prop_assert_eq!(filter.id, 1, "not an OR");
+            let PL::C(parts) = filter.payload else { panic!("no parts") };
+            prop_assert_eq!(parts.len(), 2);
+            for (part, expected) in parts.into_iter().zip([Some(Bytes::from(bytes)), None]) {
+                let value = asserted(part);
+                match expected {
+                    Some(id) => prop_assert_eq!(read(format, &value), Some(id)),
+                    None => prop_assert_eq!(value, b"other"),
+                }
+            }
+        }
+    }
+}

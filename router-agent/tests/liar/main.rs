@@ -1,0 +1,7 @@
+//! A scripted directory that lies: whatever it does, the read fails with a reason, the process lives, and nothing is complete that was
+//! not. Only a read that was whole is a `ReadComplete`.
+
+mod bind;
+mod lookup;
+mod read;
+mod server;

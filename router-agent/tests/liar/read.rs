@@ -1,0 +1,252 @@
+//! Lies while a source is read.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts};
+use tokio::sync::mpsc;
+
+use super::server::{
+    Asked, credential, done, element, entries, entry, honest, message, plan, result, serve, serve_dripping,
+    shown, tls,
+};
+
+/// Answers pages after an honest bind and an honest base entry: what it gets is the message id and the number of the page from 1.
+async fn read(
+    page: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
+) -> Result<ReadComplete, DirectoryError> {
+    read_from(page, |id| [entry(id, 0), message(id, &result(0x65, 0), &[])].concat()).await
+}
+
+async fn read_from(
+    page: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
+    base: impl Fn(u8) -> Vec<u8> + Send + Sync + 'static,
+) -> Result<ReadComplete, DirectoryError> {
+    let pages = AtomicUsize::new(0);
+    let port = serve(move |id, asked| match &asked {
+        Asked::Search(name, 0) if !name.is_empty() => base(id),
+        Asked::Search(_, 2) => page(id, pages.fetch_add(1, Ordering::Relaxed) + 1),
+        _ => honest(id, &asked),
+    })
+    .await;
+    read_plan(&plan(port)).await
+}
+
+async fn read_plan(plan: &Plan) -> Result<ReadComplete, DirectoryError> {
+    let (sink, mut entries) = mpsc::channel(1);
+    let drain = tokio::spawn(async move { while entries.recv().await.is_some() {} });
+    let second = Duration::from_secs(1);
+    let timeouts = Timeouts { connect: second, operation: second, page: second };
+    let credential = credential();
+    let read = directory::read(plan, &credential, tls(), &timeouts, sink);
+    let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
+    drain.await.expect("drained");
+    read
+}
+
+#[tokio::test]
+async fn a_read_that_was_whole_is_complete() {
+    let complete = read(|id, page| match page {
+        1 => [entries(id, 1..11), done(id, 0, b"more")].concat(),
+        _ => [entries(id, 11..15), done(id, 0, b"")].concat(),
+    })
+    .await
+    .expect("a whole read");
+    assert_eq!((complete.roots()[0].pages, complete.roots()[0].entries), (2, 14));
+}
+
+#[tokio::test]
+async fn a_page_that_fails_fails_the_read_whatever_its_code_and_whatever_comes_after() {
+    for code in (1..=9).chain(11..=31).chain(33..=80) {
+        for failing in 1..=3 {
+            let outcome = read(move |id, page| {
+                let code = if page == failing { code } else { 0 };
+                let cookie: &[u8] = if page == 3 { b"" } else { &[u8::try_from(page).expect("small")] };
+                [entries(id, 0..2), done(id, code, cookie)].concat()
+            })
+            .await;
+            let expected = u32::from(code);
+            assert!(
+                matches!(outcome, Err(DirectoryError::ReadIncomplete { code, page, .. }) if code == expected && page == failing as u64),
+                "code {code} on page {failing}: {outcome:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_without_the_paging_control_is_not_the_last_one() {
+    let outcome = read(|id, _| [entries(id, 0..5), message(id, &result(0x65, 0), &[])].concat()).await;
+    assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_same_cookie_again_and_empty_pages_without_end_are_noticed() {
+    let same = read(|id, _| [entries(id, 0..5), done(id, 0, b"same")].concat()).await;
+    assert!(matches!(same, Err(DirectoryError::Protocol { .. })), "{same:?}");
+    let empty = read(|id, page| done(id, 0, &page.to_be_bytes())).await;
+    assert!(matches!(empty, Err(DirectoryError::Protocol { .. })), "{empty:?}");
+}
+
+#[tokio::test]
+async fn more_entries_than_were_asked_for_are_not_taken() {
+    let outcome = read(|id, _| entries(id, 0..5_000)).await;
+    assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_not_the_end_of_the_read() {
+    let whole = |id| [entries(id, 0..3), done(id, 0, b"")].concat();
+    let length = whole(1).len();
+    for cut in (1..length).step_by(41) {
+        let outcome =
+            read(move |id, page| if page == 1 { whole(id)[..cut].to_vec() } else { Vec::new() }).await;
+        assert!(
+            matches!(outcome, Err(DirectoryError::Broken { .. })),
+            "cut after {cut} of {length}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn messages_that_would_kill_a_parser_only_fail_the_read() {
+    let mut deep = vec![5, 0];
+    for _ in 0..20_000 {
+        deep = element(0x30, &deep);
+    }
+    let hostile: [(&str, Vec<u8>); 5] = [
+        ("20,000 levels", deep),
+        ("two gigabytes", vec![0x30, 0x84, 0x80, 0, 0, 0, 1, 2, 3]),
+        ("an empty SEQUENCE", vec![0x30, 0]),
+        ("an unknown operation", element(0x30, &[2, 1, 3, 0x7E, 0])),
+        ("no BER at all", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+    ];
+    for (what, bytes) in hostile {
+        let outcome = read(move |_, _| bytes.clone()).await;
+        assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{what}: {outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let outcome = read_from(
+        |id, _| [entries(id, 0..3), done(id, 0, b"")].concat(),
+        move |id| {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            [entry(id, number), message(id, &result(0x65, 0), &[])].concat()
+        },
+    )
+    .await;
+    assert!(matches!(outcome, Err(DirectoryError::RootChanged { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
+    let port = serve_dripping(
+        |id, asked| match &asked {
+            Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+            Asked::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+            _ => honest(id, &asked),
+        },
+        |asked| matches!(asked, Asked::Search(_, 2)),
+    )
+    .await;
+    let outcome = read_plan(&plan(port)).await;
+    assert!(matches!(outcome, Err(DirectoryError::Broken { page: 1, .. })), "{outcome:?}");
+}
+
+/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by the name, and the number of the search
+/// for it from 1.
+async fn two_roots(
+    base: impl Fn(u8, &str, usize) -> Vec<u8> + Send + Sync + 'static,
+) -> Result<ReadComplete, DirectoryError> {
+    let asked_for = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let port = serve(move |id, asked| match &asked {
+        Asked::Search(name, 0) if name.starts_with("ou=") => {
+            let count = &asked_for[usize::from(name.starts_with("ou=b"))];
+            base(id, name, count.fetch_add(1, Ordering::Relaxed) + 1)
+        }
+        Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        _ => honest(id, &asked),
+    })
+    .await;
+    let roots = ["ou=a,dc=x", "ou=b,dc=x"].map(str::to_owned).to_vec();
+    read_plan(&Plan { roots, ..plan(port) }).await
+}
+
+fn end(id: u8, code: u8) -> Vec<u8> {
+    message(id, &result(0x65, code), &[])
+}
+
+fn there(id: u8) -> Vec<u8> {
+    [entry(id, 0), end(id, 0)].concat()
+}
+
+#[tokio::test]
+async fn a_root_that_is_not_there_is_missing_only_if_its_own_base_says_so_and_another_is_there() {
+    // No such object, and success with nothing.
+    for absent in [32, 0] {
+        let one = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, absent) } else { there(id) });
+        let complete = one.await.expect("a whole read");
+        let [first, second] = complete.roots() else { panic!("{complete:?}") };
+        assert!(!first.missing && first.entries == 3, "{first:?}");
+        assert!(second.missing && second.pages == 0 && second.fingerprint == [0; 16], "{second:?}");
+        let both = two_roots(move |id, _, _| end(id, absent)).await;
+        assert!(matches!(both, Err(DirectoryError::RootNotFound { .. })), "{both:?}");
+    }
+    for code in (1..=9).chain(11..=31).chain(33..=80) {
+        let other = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, code) } else { there(id) });
+        let other = other.await;
+        assert!(matches!(other, Err(DirectoryError::ReadIncomplete { .. })), "{code}: {other:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_goes_while_it_is_read_or_comes_while_others_are_fails_the_read() {
+    for absent in [32, 0] {
+        let gone = two_roots(move |id, name, time| match (name, time) {
+            ("ou=a,dc=x", 2) => end(id, absent),
+            _ => there(id),
+        });
+        let gone = gone.await;
+        assert!(matches!(gone, Err(DirectoryError::RootNotFound { .. })), "{gone:?}");
+        let come = two_roots(move |id, name, time| match (name, time) {
+            ("ou=a,dc=x", 1) => end(id, absent),
+            _ => there(id),
+        });
+        let come = come.await;
+        assert!(matches!(come, Err(DirectoryError::RootChanged { .. })), "{come:?}");
+    }
+}
+
+/// What a server says of how recent it is, when its own entry and the entries that this names have these attributes.
+async fn freshness(
+    own: &'static [(&'static str, &'static [u8])],
+    others: &'static [(&'static str, &'static [u8])],
+) -> directory::Freshness {
+    let port = serve(move |id, asked| match &asked {
+        Asked::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
+        Asked::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
+            [shown(id, name, others), end(id, 0)].concat()
+        }
+        Asked::Search(_, 2) => done(id, 0, b""),
+        _ => honest(id, &asked),
+    })
+    .await;
+    read_plan(&plan(port)).await.expect("a whole read").freshness().clone()
+}
+
+#[tokio::test]
+async fn active_directorys_update_number_counts_only_with_the_copy_that_it_is_of() {
+    const OWN: &[(&str, &[u8])] = &[("highestCommittedUSN", b"12345"), ("dsServiceName", b"cn=dc1")];
+    let whole = freshness(OWN, &[("invocationId", &[7; 16])]).await;
+    assert_eq!((whole.invocation_id, whole.highest_committed_usn), (Some([7; 16]), Some(12_345)));
+    let nothing = directory::Freshness::default();
+    assert_eq!(freshness(OWN, &[("invocationId", &[7; 15])]).await, nothing);
+    assert_eq!(freshness(OWN, &[]).await, nothing);
+    assert_eq!(
+        freshness(&[("highestCommittedUSN", b"many"), ("dsServiceName", b"cn=dc1")], &[]).await,
+        nothing
+    );
+}

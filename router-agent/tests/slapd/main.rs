@@ -1,0 +1,65 @@
+//! What the router does with a real directory: an OpenLDAP of its own for each test.
+
+mod lookup;
+mod read;
+
+use harness::ldap::Slapd;
+use rollcall_proto::admin::v1::{
+    AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
+};
+use router_agent::directory::{self, Credential, Plan, Timeouts};
+use router_agent::record::Mapping;
+use uuid::Uuid;
+
+/// Where the router reads, and with what.
+struct Source {
+    plan: Plan,
+    mapping: Mapping,
+    credential: Credential,
+    tls: std::sync::Arc<rustls::ClientConfig>,
+    timeouts: Timeouts,
+}
+
+/// People below these roots, but for those without the filter's mark.
+fn source(slapd: &Slapd, roots: &[&str]) -> Source {
+    let mapping = AttributeMapping {
+        immutable_id: "entryUUID".to_owned(),
+        user_name: "uid".to_owned(),
+        mail: "mail".to_owned(),
+        ..AttributeMapping::default()
+    };
+    let settings = IdentitySourceSettings {
+        directory_servers: vec![DirectoryServer {
+            host: slapd.host().to_owned(),
+            port: i32::from(slapd.ldaps_port()),
+            security: Security::Ldaps.into(),
+        }],
+        roots: roots.iter().map(ToString::to_string).collect(),
+        object_class: "inetOrgPerson".to_owned(),
+        extra_filter: "(employeeType=staff)".to_owned(),
+        page_size: 10,
+        mapping: Some(mapping.clone()),
+        ..IdentitySourceSettings::default()
+    };
+    let mapping = Mapping::new(&mapping, 1).expect("a mapping");
+    Source {
+        plan: directory::plan(&settings, &mapping).expect("a plan"),
+        mapping,
+        credential: Credential { bind_dn: slapd.agent_dn(), password: slapd.agent_password().into() },
+        tls: directory::tls_config(Some(&slapd.ca_pem_path())).expect("an authority"),
+        timeouts: Timeouts::default(),
+    }
+}
+
+/// One person with an id made of a number.
+fn person(name: &str, parent: &str, number: u128) -> String {
+    format!(
+        "dn: uid={name},{parent}\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\nsn: {name}\nmail: {name}@example.com\n\
+         employeeType: staff\nentryUUID: {}\n\n",
+        Uuid::from_u128(number)
+    )
+}
+
+fn unit(name: &str, parent: &str) -> String {
+    format!("dn: ou={name},{parent}\nobjectClass: organizationalUnit\nou: {name}\n\n")
+}
