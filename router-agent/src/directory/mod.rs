@@ -16,7 +16,7 @@ mod references;
 mod search;
 mod tls;
 
-pub use dn::{is_within, normalize};
+pub use dn::{is_named, is_within, normalize};
 pub use error::DirectoryError;
 pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;
