@@ -29,6 +29,8 @@ pub fn key(tenant: TenantNo, kind: NameKind, name: &str) -> NameKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn same(a: &str, b: &str) -> bool {
@@ -49,6 +51,36 @@ mod tests {
         assert!(!same("anna", "anna "));
         assert!(!same("müller", "muller"));
         assert!(!same("\u{430}nna", "anna"), "a Cyrillic look-alike is another name");
+        assert!(!same("an na", "an  na"), "white space inside counts");
+    }
+
+    #[test]
+    fn the_special_cases_of_unicode_are_folded_without_regard_to_a_language() {
+        assert!(same("ΟΔΟΣ", "οδος") && same("οδοσ", "οδος"), "a final sigma is a sigma");
+        assert!(same("\u{130}", "i\u{307}"), "a dotted capital I is an i with a dot");
+        assert!(!same("\u{130}", "i") && !same("\u{131}", "I"), "Turkish i are other letters");
+        assert!(same("\u{1e9e}", "ss") && same("\u{fb01}", "FI") && same("\u{212a}", "k"));
+        assert!(!same("\u{ff41}nna", "anna"), "full width is another name: NFC, not NFKC");
+    }
+
+    #[test]
+    fn characters_that_nobody_sees_make_another_name() {
+        for unseen in ['\u{200d}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{ad}'] {
+            assert!(!same(&format!("an{unseen}na"), "anna"), "{}", unseen.escape_unicode());
+        }
+    }
+
+    proptest! {
+        /// All spellings of a name that the rule calls equal have one key.
+        #[test]
+        fn a_name_equals_its_other_normal_form_and_its_folded_form(name in "\\PC{0,12}") {
+            let decomposed: String = name.nfd().collect();
+            let composed: String = name.nfc().collect();
+            let folded: String = composed.chars().default_case_fold().collect();
+            for other in [decomposed, composed, folded] {
+                prop_assert!(same(&name, &other), "{name:?} and {other:?}");
+            }
+        }
     }
 
     #[test]

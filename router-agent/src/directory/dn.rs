@@ -19,6 +19,20 @@ pub fn is_within(dn: &str, base: &str) -> bool {
     }
 }
 
+/// Whether a value is what the entry is named by: `uid=anna,dc=lab` by the `uid` `Anna`.
+#[must_use]
+pub fn is_named(dn: &str, attribute: &str, value: &str) -> bool {
+    let own = split(dn, ',')[0];
+    split(own, '+').into_iter().any(|part| {
+        part.split_once('=').is_some_and(|(kind, named)| {
+            kind.trim().eq_ignore_ascii_case(attribute)
+                && unescape(named)
+                    .and_then(|named| String::from_utf8(named).ok())
+                    .is_some_and(|named| plain(&named) == plain(value))
+        })
+    })
+}
+
 fn rdn(text: &str) -> Option<String> {
     let mut parts = split(text, '+').into_iter().map(part).collect::<Option<Vec<_>>>()?;
     parts.sort();
@@ -33,11 +47,15 @@ fn part(text: &str) -> Option<String> {
     {
         return None;
     }
-    let value = String::from_utf8(unescape(value)?).ok()?.to_lowercase();
-    // Inner white space counts as one space. What separates parts is escaped again, so that names stay apart.
-    let value =
-        value.split_whitespace().collect::<Vec<_>>().join(" ").replace('\\', "\\\\").replace('+', "\\+");
+    let value = String::from_utf8(unescape(value)?).ok()?;
+    // What separates parts is escaped again, so that names stay apart.
+    let value = plain(&value).replace('\\', "\\\\").replace('+', "\\+");
     Some(format!("{kind}={value}"))
+}
+
+/// A value without regard to case; inner white space counts as one space.
+fn plain(value: &str) -> String {
+    value.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn unescape(value: &str) -> Option<Vec<u8>> {
@@ -51,8 +69,9 @@ fn unescape(value: &str) -> Option<Vec<u8>> {
             at += 1;
             continue;
         }
-        let hex = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+        // Digit by digit: from_str_radix takes `+1`, which is an escaped plus and a one, for a number.
+        let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match digit(at + 1).zip(digit(at + 2)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
             Some(byte) => {
                 plain.push(byte);
                 at += 3;
@@ -86,6 +105,8 @@ fn split(text: &str, at: char) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -107,6 +128,35 @@ mod tests {
         assert!(!is_within("uid=a,ou=xpeople,dc=lab", "ou=people,dc=lab"));
         assert!(!is_within("cn=x\\,ou=people,dc=lab", "ou=people,dc=lab"));
         assert!(!is_within("dc=lab", "ou=people,dc=lab"));
+    }
+
+    #[test]
+    fn an_escaped_plus_before_a_digit_is_a_plus() {
+        assert_eq!(normalize("cn=a\\+1,dc=x"), normalize("cn=a\\2B1,dc=x"));
+        assert_ne!(normalize("cn=a\\+1,dc=x"), normalize("cn=a\\01,dc=x"));
+    }
+
+    #[test]
+    fn an_entry_is_named_by_each_value_of_its_own_rdn_and_by_no_other() {
+        let dn = "cn=Smith\\, Anna+UID=anna,ou=cn\\=x,dc=lab";
+        assert!(is_named(dn, "cn", "smith,  anna") && is_named(dn, "uid", "ANNA"));
+        assert!(!is_named(dn, "uid", "ann") && !is_named(dn, "dc", "lab") && !is_named("", "cn", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_escaped_is_the_value_again(value in "\\PC{0,20}") {
+            let escaped: String = value.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+            let (base, below) = (format!("cn={escaped},dc=x"), format!("uid=a,cn={escaped},dc=x"));
+            prop_assert!(is_named(&base, "CN", &value) && is_within(&below, &base));
+            prop_assert_eq!(normalize(&base).map(|rdns| rdns.len()), Some(2));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_and_every_name_is_within_itself(dn in any::<String>(), attribute in any::<String>()) {
+            let _ = is_named(&dn, &attribute, &dn);
+            prop_assert_eq!(is_within(&dn, &dn), normalize(&dn).is_some());
+        }
     }
 
     #[test]

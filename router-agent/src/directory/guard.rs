@@ -172,26 +172,30 @@ async fn start_tls(server: &Server, mut tcp: TcpStream) -> Result<TcpStream, Dir
     let io = |error: std::io::Error| DirectoryError::Unreachable(format!("{server} ({error})"));
     tcp.write_all(START_TLS).await.map_err(io)?;
     let mut answer = Vec::with_capacity(256);
-    loop {
-        if let Some(length) = ber::message_length(&answer).map_err(refused)? {
-            if length > 4_096 {
-                return Err(refused("the answer to StartTLS is too long"));
-            }
-            if answer.len() > length {
-                return Err(refused("something was injected behind the answer to StartTLS"));
-            }
-            if answer.len() == length {
-                break;
-            }
-        }
+    while !may_start_tls(&answer).map_err(refused)? {
         if tcp.read_buf(&mut answer).await.map_err(io)? == 0 {
             return Err(refused("the server closed the connection instead of starting TLS"));
         }
     }
-    match ber::extended_result(&answer).map_err(refused)? {
-        Some(0) => Ok(tcp),
-        Some(_) => Err(refused("the server refuses StartTLS")),
-        None => Err(refused("another answer than to StartTLS")),
+    Ok(tcp)
+}
+
+/// Whether these bytes are the answer that allows TLS to start; not yet, if they are only the beginning of one.
+fn may_start_tls(answer: &[u8]) -> Result<bool, &'static str> {
+    let Some(length) = ber::message_length(answer)? else { return Ok(false) };
+    if length > 4_096 {
+        return Err("the answer to StartTLS is too long");
+    }
+    if answer.len() > length {
+        return Err("something was injected behind the answer to StartTLS");
+    }
+    if answer.len() < length {
+        return Ok(false);
+    }
+    match ber::extended_result(answer)? {
+        Some(0) => Ok(true),
+        Some(_) => Err("the server refuses StartTLS"),
+        None => Err("another answer than to StartTLS"),
     }
 }
 
@@ -282,6 +286,22 @@ async fn inspect(
     }
 }
 
+/// What one page found and what is for the crate, out of bytes that come in these pieces.
+#[cfg(test)]
+fn sort_pieces<'b>(
+    pieces: impl Iterator<Item = &'b [u8]>,
+    entries: u32,
+) -> Result<(Vec<Found>, Vec<u8>), &'static str> {
+    let watch = Watch::default();
+    watch.expect(entries);
+    let (mut buffer, mut sorter) = (BytesMut::new(), Sorter::default());
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        sorter.sort(&mut buffer, &watch)?;
+    }
+    Ok((sorter.found, sorter.others))
+}
+
 /// Tells what a search found from everything else.
 #[derive(Default)]
 struct Sorter {
@@ -323,5 +343,72 @@ impl Sorter {
             Kind::Other => self.others.extend_from_slice(&message),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRY: &[u8] =
+        b"\x30\x1a\x02\x01\x02\x64\x15\x04\x05uid=a\x30\x0c\x30\x0a\x04\x03uid\x31\x03\x04\x01a";
+    const DONE: &[u8] = b"\x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
+    const STARTED: &[u8] = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00";
+
+    fn pieces<'b>(bytes: &'b [u8], cuts: &[usize]) -> Vec<&'b [u8]> {
+        let mut rest = bytes;
+        let mut pieces = Vec::new();
+        for cut in cuts {
+            let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+        }
+        pieces.push(rest);
+        pieces
+    }
+
+    #[test]
+    fn an_entry_is_found_and_a_result_passed_on() {
+        let (found, others) = sort_pieces([ENTRY, DONE].into_iter(), 1).expect("regular messages");
+        let Some(Found::Entry(entry)) = found.first() else { panic!("{found:?}") };
+        assert_eq!((entry.dn(), entry.values("UID").next()), (&b"uid=a"[..], Some(&b"a"[..])));
+        assert_eq!(others, DONE);
+        assert!(sort_pieces([ENTRY, ENTRY].into_iter(), 1).is_err(), "more than were asked for");
+    }
+
+    #[test]
+    fn only_the_whole_answer_to_start_tls_and_nothing_behind_it_starts_tls() {
+        for end in 0..STARTED.len() {
+            assert_eq!(may_start_tls(&STARTED[..end]), Ok(false), "{end}");
+        }
+        assert_eq!(may_start_tls(STARTED), Ok(true));
+        assert!(may_start_tls(&[STARTED, b"\x30"].concat()).is_err());
+        assert!(may_start_tls(DONE).is_err());
+    }
+
+    proptest! {
+        /// How the network cuts the bytes changes nothing, whatever one of them became on the way.
+        #[test]
+        fn the_cuts_of_the_network_change_nothing(
+            entries in 0usize..4, cuts in proptest::collection::vec(0usize..40, 0..12), at in any::<prop::sample::Index>(),
+            byte in any::<Option<u8>>(),
+        ) {
+            let mut bytes = [ENTRY.repeat(entries), DONE.to_vec()].concat();
+            if let Some(byte) = byte {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let whole = sort_pieces(std::iter::once(&bytes[..]), 3);
+            let cut = sort_pieces(pieces(&bytes, &cuts).into_iter(), 3);
+            prop_assert_eq!(format!("{whole:?}"), format!("{cut:?}"));
+        }
+
+        #[test]
+        fn no_bytes_make_the_guard_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
+            let _ = sort_pieces(pieces(&bytes, &[cut]).into_iter(), 3);
+            let _ = may_start_tls(&bytes);
+        }
     }
 }

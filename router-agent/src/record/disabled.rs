@@ -31,28 +31,29 @@ impl Rule {
         Some(Self { attribute: rule.attribute.clone(), test })
     }
 
-    /// Whether the entry is disabled; `Err` if its value cannot be read.
+    /// Whether the entry is disabled; `Err` if a value cannot be read and no other says so. The order of the values has no say.
     pub(super) fn disabled(&self, entry: &Entry) -> Result<bool, ()> {
-        let mut values = entry.values(&self.attribute);
-        match &self.test {
-            Test::Present => Ok(values.next().is_some()),
-            Test::AnyValueOf(marks) => {
-                for value in values {
-                    let value = std::str::from_utf8(value).map_err(|_| ())?.trim().to_lowercase();
-                    if marks.contains(&value) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
+        let mut answer = Ok(false);
+        for value in entry.values(&self.attribute) {
+            match self.marks(value) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(()) => answer = Err(()),
             }
-            Test::BitsSet(bits) => match values.next() {
-                None => Ok(false),
-                Some(value) => {
-                    let number: i64 =
-                        std::str::from_utf8(value).map_err(|_| ())?.trim().parse().map_err(|_| ())?;
-                    Ok(number & bits == *bits)
-                }
-            },
+        }
+        answer
+    }
+
+    /// Whether this value marks a disabled account.
+    fn marks(&self, value: &[u8]) -> Result<bool, ()> {
+        let text = || std::str::from_utf8(value).map(str::trim).map_err(|_| ());
+        match &self.test {
+            Test::Present => Ok(true),
+            Test::AnyValueOf(marks) => Ok(marks.contains(&text()?.to_lowercase())),
+            Test::BitsSet(bits) => {
+                let number: i64 = text()?.parse().map_err(|_| ())?;
+                Ok(number & bits == *bits)
+            }
         }
     }
 }
@@ -84,6 +85,23 @@ mod tests {
         let rule = rule(disabled_rule::Test::BitsSet(2));
         assert_eq!(rule.disabled(&entry(b"lots")), Err(()));
         assert_eq!(rule.disabled(&entry(b"\xff")), Err(()));
+    }
+
+    #[test]
+    fn the_order_of_the_values_does_not_change_the_status() {
+        let bits = rule(disabled_rule::Test::BitsSet(2));
+        for (values, expected) in [
+            ([&b"512"[..], b"514"], Ok(true)),
+            ([b"514", b"lots"], Ok(true)),
+            ([b"512", b"lots"], Err(())),
+            ([b"512", b"66048"], Ok(false)),
+        ] {
+            let [one, other] = values;
+            for values in [[one, other], [other, one]] {
+                let entry = Entry::of("", &[("userAccountControl", &values)]);
+                assert_eq!(bits.disabled(&entry), expected, "{values:?}");
+            }
+        }
     }
 
     #[test]

@@ -50,16 +50,31 @@ impl Entry {
     }
 
     /// The values of an attribute, in the server's order; names are compared without regard to case (RFC 4512, 2.5). `mail;lang-de` is
-    /// not `mail`: options name a subtype that a mapping has to name itself.
+    /// not `mail`: options name a subtype that a mapping has to name itself. An attribute that comes twice has the values of both.
     pub fn values(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
-        let named = |part: &Part| match part {
-            Part::Name(name) => self.at(*name).eq_ignore_ascii_case(attribute.as_bytes()),
+        let mut named = false;
+        self.parts.iter().filter_map(move |part| match part {
+            Part::Name(name) => {
+                named = self.at(*name).eq_ignore_ascii_case(attribute.as_bytes());
+                None
+            }
+            Part::Value(value) => named.then(|| self.at(*value)),
+        })
+    }
+
+    /// Whether the server sent only a part of an attribute's values, as Active Directory does with very many of them: under the name
+    /// `memberOf;range=0-1499`, and none under `memberOf`.
+    #[must_use]
+    pub fn has_range(&self, attribute: &str) -> bool {
+        const RANGE: &[u8] = b";range=";
+        self.parts.iter().any(|part| match part {
+            Part::Name(name) => {
+                let (name, length) = (self.at(*name), attribute.len());
+                name.len() > length + RANGE.len()
+                    && name[..length].eq_ignore_ascii_case(attribute.as_bytes())
+                    && name[length..length + RANGE.len()].eq_ignore_ascii_case(RANGE)
+            }
             Part::Value(_) => false,
-        };
-        let behind = self.parts.iter().position(named).map_or(self.parts.len(), |name| name + 1);
-        self.parts[behind..].iter().map_while(|part| match part {
-            Part::Value(value) => Some(self.at(*value)),
-            Part::Name(_) => None,
         })
     }
 
@@ -111,5 +126,18 @@ mod tests {
         assert_eq!(values("x"), [[]; 0] as [[u8; 0]; 0]);
         assert_eq!(values("mail"), [b"a@b.c"]);
         assert!(values("mail;lang-de").is_empty());
+    }
+
+    #[test]
+    fn an_attribute_that_comes_twice_has_the_values_of_both() {
+        let entry = Entry::of("uid=a", &[("mail", &[b"a@b.c"]), ("cn", &[b"A"]), ("MAIL", &[b"d@e.f"])]);
+        assert_eq!(entry.values("mail").collect::<Vec<_>>(), [b"a@b.c", b"d@e.f"]);
+    }
+
+    #[test]
+    fn an_attribute_of_which_only_a_range_came_is_known() {
+        let entry = Entry::of("cn=a", &[("memberOf", &[]), ("MemberOf;Range=0-1499", &[b"x"])]);
+        assert!(entry.has_range("memberof"));
+        assert!(!entry.has_range("member") && !entry.has_range("memberOf;range=0-1499"));
     }
 }

@@ -1,7 +1,8 @@
 //! Maps a directory entry to a user record, or says why it cannot be one. A wrong entry is one record that is not synchronized, never a
 //! failed read; it keeps its immutable id, so that nobody takes its user for gone.
 //!
-//! Of several values the first counts, as the directory sent it; policy attributes keep all values, sorted, each once.
+//! A server may send the values of an attribute in another order at each read. So which of several counts is decided by what they
+//! are; policy attributes keep all values, sorted, each once.
 
 use bytes::Bytes;
 use rollcall_proto::admin::v1::{
@@ -12,6 +13,7 @@ use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
 use super::disabled::Rule;
 use super::text::{TextError, is_mail, text};
 use super::{Entry, digest::digest, immutable_id, is_password_attribute};
+use crate::directory::is_named;
 
 const USER_NAME: usize = 256;
 const MAIL: usize = 254;
@@ -136,10 +138,16 @@ impl Mapping {
         &self.id
     }
 
-    /// The immutable id of an entry, as it travels; the first value counts.
+    /// The immutable id of an entry, as it travels. It must be one: a choice between several could fall on another when one is added,
+    /// and that would be another person.
     #[must_use]
     pub fn immutable_id(&self, entry: &Entry) -> Option<Bytes> {
-        immutable_id::read(self.id_format, entry.values(&self.id).next()?)
+        let mut values = entry.values(&self.id);
+        let value = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        immutable_id::read(self.id_format, value)
     }
 
     /// A filter for the entry with this immutable id; none if no value could be read as it.
@@ -175,7 +183,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
     match try_map(mapping, entry) {
         Ok(record) => Mapped::Record(record),
         Err((reason, message)) => {
-            let shown = |attribute: &str, most| match first(entry, attribute, most) {
+            let shown = |attribute: &str, most| match chosen(entry, attribute, most, |_| true) {
                 Ok(Some(value)) => value.to_owned(),
                 _ => String::new(),
             };
@@ -197,13 +205,13 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
         return Err((
             Reason::MissingUniqueId,
             format!(
-                "The entry has no readable value of {}. Check the source's mapping, and that the bind account may read the attribute.",
+                "The entry has no readable value of {}, or several. Check the source's mapping, and that the bind account may read the attribute.",
                 mapping.id
             ),
         ));
     };
     let field = |attribute: &str, most| {
-        first(entry, attribute, most)
+        chosen(entry, attribute, most, |_| true)
             .map(Option::unwrap_or_default)
             .map(str::to_owned)
             .map_err(|e| invalid(attribute, e))
@@ -216,7 +224,7 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
         );
         return Err((Reason::MissingUsername, message));
     }
-    let mail = match first(entry, &mapping.mail, MAIL) {
+    let mail = match chosen(entry, &mapping.mail, MAIL, is_mail) {
         Ok(mail) => mail.unwrap_or_default().to_owned(),
         Err(_) => return Err(invalid_mail(&mapping.mail)),
     };
@@ -261,35 +269,58 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
     Ok(record)
 }
 
-/// The first value that is not empty.
-fn first<'e>(entry: &'e Entry, attribute: &str, most: usize) -> Result<Option<&'e str>, TextError> {
+/// The value that counts: of those that are text, those of the right form if there are any; of these the one that the entry is named
+/// by, else the smallest by its bytes. An error only if no value can be used and one is not text.
+fn chosen<'e>(
+    entry: &'e Entry,
+    attribute: &str,
+    most: usize,
+    form: impl Fn(&str) -> bool,
+) -> Result<Option<&'e str>, TextError> {
     if attribute.is_empty() {
         return Ok(None);
     }
+    let mut wrong: Option<TextError> = None;
+    let mut best: Option<&str> = None;
+    let dn = || std::str::from_utf8(entry.dn()).unwrap_or_default();
+    // Most entries have one value; only between two something has to be decided.
+    let rank = |value: &str| (!form(value), !is_named(dn(), attribute, value));
     for value in entry.values(attribute) {
-        let value = text(value, most)?;
-        if !value.is_empty() {
-            return Ok(Some(value));
+        match text(value, most) {
+            Ok("") => {}
+            Ok(value) => {
+                best = Some(match best {
+                    Some(other) if (rank(other), other) <= (rank(value), value) => other,
+                    _ => value,
+                });
+            }
+            Err(error) => wrong = Some(wrong.map_or(error, |other| other.min(error))),
         }
     }
-    Ok(None)
+    match (best, wrong) {
+        (None, Some(error)) => Err(error),
+        (best, _) => Ok(best),
+    }
 }
 
 fn policy_attributes(mapping: &Mapping, entry: &Entry) -> Result<Vec<PolicyAttribute>, Refusal> {
     let mut attributes = Vec::new();
     for name in &mapping.policy {
+        // Counted before they are looked at, so that the reason is the same in any order.
+        if entry.values(name).nth(POLICY_VALUES).is_some() || entry.has_range(name) {
+            return Err((Reason::InvalidAttribute, format!("{name} has more than {POLICY_VALUES} values.")));
+        }
         let mut values = Vec::new();
-        for (at, value) in entry.values(name).enumerate() {
-            if at == POLICY_VALUES {
-                return Err((
-                    Reason::InvalidAttribute,
-                    format!("{name} has more than {POLICY_VALUES} values."),
-                ));
+        let mut wrong: Option<TextError> = None;
+        for value in entry.values(name) {
+            match text(value, POLICY_VALUE) {
+                Ok("") => {}
+                Ok(value) => values.push(value.to_owned()),
+                Err(error) => wrong = Some(wrong.map_or(error, |other| other.min(error))),
             }
-            let value = text(value, POLICY_VALUE).map_err(|error| invalid(name, error))?;
-            if !value.is_empty() {
-                values.push(value.to_owned());
-            }
+        }
+        if let Some(error) = wrong {
+            return Err(invalid(name, error));
         }
         values.sort();
         values.dedup();
@@ -404,12 +435,28 @@ mod tests {
     }
 
     #[test]
-    fn the_first_value_that_is_not_empty_counts_and_policy_values_are_a_sorted_set() {
-        let entry =
-            anna(&[("mail", &[b" ", b"b@lab.test", b"a@lab.test"]), ("memberOf", &[b"y", b"x", b"y"])]);
+    fn of_several_values_the_one_that_names_the_entry_counts_else_the_smallest_that_is_usable() {
+        let entry = anna(&[
+            ("uid", &[b"aaron", b"Anna", b"\xff", b"zoe"]),
+            ("mail", &[b" ", b"b@lab.test", b"a at lab.test", b"a@lab.test"]),
+            ("givenName", &[b"Beth", b"an\0na", b"Anna"]),
+            ("memberOf", &[b"y", b"x", b"y"]),
+        ]);
         let record = record(&entry);
-        assert_eq!(record.mail, "b@lab.test");
+        assert_eq!([&*record.user_name, &record.mail, &record.first_name], ["Anna", "a@lab.test", "Anna"]);
         assert_eq!(record.policy_attributes[0].values, ["x", "y"]);
+    }
+
+    #[test]
+    fn an_entry_with_two_immutable_ids_has_none() {
+        let other = b"f81d4fae-7dec-11d0-a765-00a0c91e6bf7";
+        assert_eq!(reason(&anna(&[("entryUUID", &[UUID, other])])), (Reason::MissingUniqueId, false));
+    }
+
+    #[test]
+    fn a_range_of_the_values_is_not_taken_for_all_or_for_none() {
+        let entry = anna(&[("memberOf", &[]), ("memberOf;range=0-1499", &[b"x"])]);
+        assert_eq!(reason(&entry), (Reason::InvalidAttribute, true));
     }
 
     #[test]
@@ -437,6 +484,26 @@ mod tests {
     }
 
     proptest! {
+        /// The same values in another order, and the attributes too, are the same record or the same rejection.
+        #[test]
+        fn the_servers_order_changes_nothing(
+            values in proptest::collection::vec((0usize..6, prop_oneof![
+                Just(b"anna".to_vec()), Just(b"ANNA".to_vec()), Just(b"b@lab.test".to_vec()), Just(b"a@lab.test".to_vec()),
+                Just(b"514".to_vec()), Just(b"512".to_vec()), Just(vec![0xff]), Just(vec![b'a', 0]), Just(Vec::new()),
+                Just(vec![b'x'; 2_000]),
+            ]), 0..12).prop_flat_map(|values| (Just(values.clone()), Just(values).prop_shuffle())),
+        ) {
+            let (one, other) = values;
+            let names = ["uid", "mail", "givenName", "userAccountControl", "memberOf", "MAIL"];
+            let entry = |values: &[(usize, Vec<u8>)]| {
+                let mut given: Vec<(&str, Vec<&[u8]>)> = vec![("entryUUID", vec![UUID])];
+                given.extend(values.iter().map(|(name, value)| (names[*name], vec![&value[..]])));
+                let given: Vec<(&str, &[&[u8]])> = given.iter().map(|(name, values)| (*name, &values[..])).collect();
+                Entry::of("uid=anna,dc=lab,dc=test", &given)
+            };
+            prop_assert_eq!(map_entry(&mapping(), &entry(&one)), map_entry(&mapping(), &entry(&other)));
+        }
+
         /// Whatever bytes an entry has, it ends as a record within the limits or as one rejected entry with a sentence.
         #[test]
         fn any_entry_is_a_record_or_a_rejection(

@@ -32,8 +32,8 @@ pub fn is_password_attribute(attribute: &str) -> bool {
     PASSWORDS.iter().any(|password| password.eq_ignore_ascii_case(base))
 }
 
-/// A value that cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A value that cannot be used. Ordered, so that of several reasons always the same is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TextError {
     /// Not UTF-8.
     NotText,
