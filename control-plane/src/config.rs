@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// A shorter lease would be lost by replicas that are merely busy.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 /// What the file says, with paths made absolute.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,6 +21,8 @@ pub struct Config {
     pub tls: Tls,
     /// How long a job waits for a router.
     pub router_deadline: Duration,
+    /// How long a replica that fell silent keeps its jobs.
+    pub lease: Duration,
     /// Logs.
     pub log: Log,
 }
@@ -77,11 +82,13 @@ struct File {
 struct Sync {
     #[serde(with = "humantime_serde")]
     router_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    lease: Duration,
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        Self { router_deadline: Duration::from_secs(600) }
+        Self { router_deadline: Duration::from_secs(600), lease: Duration::from_secs(15) }
     }
 }
 
@@ -135,8 +142,14 @@ impl Config {
             wrong.push(why);
             String::new()
         });
+        let Sync { router_deadline, lease } = file.sync;
+        if lease < SHORTEST_LEASE {
+            wrong.push(format!(
+                "sync.lease must be at least {SHORTEST_LEASE:?}: a replica renews it three times as often"
+            ));
+        }
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, router_deadline: file.sync.router_deadline, log: file.log })
+            Ok(Self { listen, database, tls, router_deadline, lease, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

@@ -47,7 +47,8 @@ pub async fn run(config: Config) -> Result<()> {
 
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
-    let settings = JobSettings { router_deadline: config.router_deadline, ..JobSettings::default() };
+    let Config { router_deadline, lease, .. } = config;
+    let settings = JobSettings { router_deadline, lease, ..JobSettings::default() };
     let jobs = Jobs::start(store.clone(), settings, clock.clone(), shutdown.clone());
     let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
     let api = Api { store, jobs, clock: clock.clone() };
