@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::jobs::JobSettings;
 
+/// A shorter lease would be lost by replicas that are merely busy.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+
 /// What the file says, with paths made absolute.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -80,6 +83,8 @@ struct Sync {
     #[serde(with = "humantime_serde")]
     router_deadline: Duration,
     #[serde(with = "humantime_serde")]
+    lease: Duration,
+    #[serde(with = "humantime_serde")]
     job_deadline: Duration,
     #[serde(with = "humantime_serde")]
     hold_expiry: Duration,
@@ -88,9 +93,9 @@ struct Sync {
 
 impl Default for Sync {
     fn default() -> Self {
-        let JobSettings { router_deadline, job_deadline, hold_expiry, full_lists_kept, .. } =
+        let JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, .. } =
             JobSettings::default();
-        Self { router_deadline, job_deadline, hold_expiry, full_lists_kept }
+        Self { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept }
     }
 }
 
@@ -144,12 +149,17 @@ impl Config {
             wrong.push(why);
             String::new()
         });
-        let Sync { router_deadline, job_deadline, hold_expiry, full_lists_kept } = file.sync;
+        let Sync { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept } = file.sync;
+        if lease < SHORTEST_LEASE {
+            wrong.push(format!(
+                "sync.lease must be at least {SHORTEST_LEASE:?}: a replica renews it three times as often"
+            ));
+        }
         if !(1..=100).contains(&full_lists_kept) {
             wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
         }
         let defaults = JobSettings::default();
-        let sync = JobSettings { router_deadline, job_deadline, hold_expiry, full_lists_kept, ..defaults };
+        let sync = JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
             Ok(Self { listen, database, tls, sync, log: file.log })
         } else {

@@ -2,6 +2,7 @@
 //! promise it proves; what an administrator sees is all that it looks at.
 
 mod access;
+mod campaign;
 mod changes;
 mod crashes;
 mod details;

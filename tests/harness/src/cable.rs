@@ -1,4 +1,4 @@
-//! A network cable: a TCP relay on 127.0.0.1 that can be cut, mended and stalled, and that counts bytes.
+//! A network cable: a TCP relay on 127.0.0.1 that can be cut, mended, stalled, slowed and half closed, and that counts bytes.
 //! Knows nothing of what it carries. It runs on a thread of its own, so that a test that blocks does not stall it.
 
 use std::{
@@ -56,6 +56,8 @@ struct Line {
     flows: [Flow; 2],
     connections: AtomicU64,
     stalled: watch::Sender<bool>,
+    /// Bytes a second in each direction of a connection; 0 is as fast as it goes.
+    pace: AtomicU64,
     /// A `cut_after` that came due asks the relay itself to cut.
     due: async_mpsc::UnboundedSender<()>,
 }
@@ -65,6 +67,8 @@ struct Flow {
     bytes: AtomicU64,
     /// Bytes that may still pass before the cable is cut.
     budget: Mutex<Option<u64>>,
+    /// How often this direction was closed; each time ends the connections of before.
+    closed: watch::Sender<u64>,
 }
 
 impl Cable {
@@ -76,6 +80,7 @@ impl Cable {
             flows: [Flow::default(), Flow::default()],
             connections: AtomicU64::new(0),
             stalled: watch::Sender::new(false),
+            pace: AtomicU64::new(0),
             due,
         });
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
@@ -132,6 +137,16 @@ impl Cable {
 
     pub fn resume(&self) {
         self.line.stalled.send_replace(false);
+    }
+
+    /// Lets at most so many bytes a second pass in each direction of a connection; none lifts it.
+    pub fn slow(&self, bytes_a_second: Option<u64>) {
+        self.line.pace.store(bytes_a_second.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Ends one direction of every connection in an orderly way, and leaves the other one open. What still comes in is swallowed.
+    pub fn half_close(&self, direction: Direction) {
+        self.line.flow(direction).closed.send_modify(|times| *times += 1);
     }
 
     /// Cuts the cable as soon as this many more bytes have passed in one direction.
@@ -283,12 +298,25 @@ async fn pump(
     direction: Direction,
 ) -> io::Result<()> {
     let flow = line.flow(direction);
-    let mut stalled = line.stalled.subscribe();
+    let (mut stalled, mut closed) = (line.stalled.subscribe(), flow.closed.subscribe());
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let read = from.read(&mut buffer).await?;
+        let pace = line.pace.load(Ordering::Relaxed);
+        // A slow line carries little at a time, so that its pace is even.
+        let most = if pace == 0 { buffer.len() } else { 4 << 10 };
+        let read = tokio::select! {
+            read = from.read(&mut buffer[..most]) => read?,
+            Ok(()) = closed.changed() => {
+                to.shutdown().await?;
+                while from.read(&mut buffer).await? > 0 {}
+                return Ok(());
+            }
+        };
         if read == 0 {
             return to.shutdown().await;
+        }
+        if pace > 0 {
+            tokio::time::sleep(Duration::from_micros(read as u64 * 1_000_000 / pace)).await;
         }
         let _ = stalled.wait_for(|stalled| !*stalled).await;
         let (passes, ends) = spend(flow, read);

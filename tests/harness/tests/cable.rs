@@ -1,4 +1,4 @@
-//! The cable cuts, mends, stalls and counts.
+//! The cable cuts, mends, stalls, slows, closes by halves and counts.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -88,6 +88,34 @@ async fn a_cut_after_some_bytes_lets_exactly_these_pass() -> Outcome {
     assert!(TcpStream::connect(cable.address()).await.is_err());
     cable.mend()?;
     say(&mut TcpStream::connect(cable.address()).await?, b"67890").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slow_cable_delivers_everything_at_its_pace() -> Outcome {
+    let cable = Cable::to(echo().await?).await?;
+    let mut stream = TcpStream::connect(cable.address()).await?;
+    cable.slow(Some(20_000));
+    assert!(timeout(SHORT, say(&mut stream, &[7; 100_000])).await.is_err(), "not in a fraction of its time");
+    let passed = cable.bytes_down();
+    assert!(passed < 100_000, "{passed} bytes passed at once");
+    cable.slow(None);
+    say(&mut TcpStream::connect(cable.address()).await?, b"quick").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_half_closed_cable_ends_one_direction_and_leaves_the_other() -> Outcome {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let cable = Cable::to(listener.local_addr()?).await?;
+    let mut client = TcpStream::connect(cable.address()).await?;
+    let (mut server, _) = listener.accept().await?;
+    client.write_all(b"up").await?;
+    server.read_exact(&mut [0; 2]).await?;
+    cable.half_close(Direction::Down);
+    assert_eq!(timeout(LONG, client.read(&mut [0])).await??, 0, "an orderly end");
+    client.write_all(b"up").await?;
+    timeout(LONG, server.read_exact(&mut [0; 2])).await??;
     Ok(())
 }
 

@@ -1,7 +1,12 @@
-//! Writes LDIF (RFC 2849) and escapes names (RFC 4514).
-//! Does not read LDIF, and does not fold long lines: no reader needs that.
+//! Writes and reads LDIF (RFC 2849) and escapes names (RFC 4514).
+//! Does not fold long lines and does not unfold them: no reader needs the one, and the tools are told not to do the other.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use anyhow::{Context, Result, ensure};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -13,6 +18,44 @@ pub fn line(out: &mut impl Write, key: &str, value: &str) -> io::Result<()> {
 /// Writes one `key:: value` line in base64.
 pub fn binary(out: &mut impl Write, key: &str, value: &[u8]) -> io::Result<()> {
     writeln!(out, "{key}:: {}", STANDARD.encode(value))
+}
+
+/// An entry as a search answered it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    pub dn: String,
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+impl Entry {
+    /// The first value of an attribute.
+    pub fn first(&self, attribute: &str) -> Option<&str> {
+        self.attributes.get(attribute)?.first().map(String::as_str)
+    }
+}
+
+/// Reads what [`super::Slapd::search`] answers. Values must be text.
+pub fn entries(ldif: &str) -> Result<Vec<Entry>> {
+    let blocks = ldif.split("\n\n").map(str::trim).filter(|block| !block.is_empty());
+    blocks.map(entry).collect()
+}
+
+fn entry(block: &str) -> Result<Entry> {
+    let mut entry = Entry::default();
+    for line in block.lines().filter(|line| !line.starts_with('#')) {
+        let (key, value) = line.split_once(':').with_context(|| format!("not LDIF: {line}"))?;
+        let value = match value.strip_prefix(':') {
+            Some(encoded) => String::from_utf8(STANDARD.decode(encoded.trim())?)?,
+            None => value.trim_start().to_owned(),
+        };
+        if key == "dn" {
+            entry.dn = value;
+        } else {
+            entry.attributes.entry(key.to_owned()).or_default().push(value);
+        }
+    }
+    ensure!(!entry.dn.is_empty(), "an entry without a name: {block}");
+    Ok(entry)
 }
 
 fn is_safe(value: &str) -> bool {
@@ -54,6 +97,18 @@ mod tests {
         assert_eq!(written("Anna "), "cn:: QW5uYSA=\n");
         assert_eq!(written(":a"), "cn:: OmE=\n");
         assert_eq!(written(""), "cn:: \n");
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let mut out = b"dn: uid=anna,dc=x\n".to_vec();
+        for value in ["Anna", "Zo\u{eb}", " Anna", ":a", ""] {
+            line(&mut out, "cn", value).expect("a vector takes every byte");
+        }
+        out.extend(b"\ndn: uid=ben,dc=x\ncn: Ben\n");
+        let read = entries(std::str::from_utf8(&out).expect("LDIF is ASCII")).expect("it is LDIF");
+        assert_eq!(read[0].attributes["cn"], ["Anna", "Zo\u{eb}", " Anna", ":a", ""]);
+        assert_eq!((read[0].first("cn"), read[1].dn.as_str()), (Some("Anna"), "uid=ben,dc=x"));
     }
 
     #[test]

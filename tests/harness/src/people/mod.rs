@@ -6,9 +6,9 @@ mod names;
 
 use std::io::{self, Write};
 
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
-use crate::ldap::ldif;
+use crate::{dice::Dice, ldap::ldif};
 use names::{FIRST, LAST, SCRIPTS, TITLES};
 
 /// The subtrees below `ou=people` with their share in percent; a parent comes before its child.
@@ -270,39 +270,6 @@ fn photo(number: u64) -> Vec<u8> {
     bytes.extend((0..255).flat_map(|_| dice.next().to_be_bytes()));
     bytes.extend([0xff, 0xd9]);
     bytes
-}
-
-/// SplitMix64. Our own: a library's generator may change its numbers with a version, and with them every expectation.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64, number: u64) -> Self {
-        let mut mix = Self(seed);
-        Self(mix.next() ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((self.next() >> 32) * bound) >> 32
-    }
-
-    fn index(&mut self, length: usize) -> usize {
-        self.below(length as u64) as usize
-    }
-
-    fn uuid(&mut self) -> Uuid {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.next().to_be_bytes());
-        bytes[8..].copy_from_slice(&self.next().to_be_bytes());
-        Builder::from_random_bytes(bytes).into_uuid()
-    }
 }
 
 #[cfg(test)]

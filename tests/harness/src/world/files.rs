@@ -90,6 +90,13 @@ impl Policy {
     }
 }
 
+/// Keys of the control plane's `[sync]` section; what is none is left to the control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SyncSettings {
+    pub router_deadline: Option<Duration>,
+    pub lease: Option<Duration>,
+}
+
 /// The folder with the files of one installation.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -156,35 +163,52 @@ impl Files {
 
     pub(super) fn write_control_plane(
         &self,
+        name: &str,
         port: u16,
         database: &str,
-        deadline: Option<Duration>,
-    ) -> Result<()> {
-        let sync = deadline.map_or_else(String::new, |deadline| {
-            format!("\n[sync]\nrouter_deadline = \"{}ms\"\n", deadline.as_millis())
-        });
+        sync: SyncSettings,
+    ) -> Result<PathBuf> {
+        let keys = [("router_deadline", sync.router_deadline), ("lease", sync.lease)];
+        let set = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let sync: String = set.map(|(key, value)| format!("{key} = \"{}ms\"\n", value.as_millis())).collect();
         let text = format!(
             "listen = \"127.0.0.1:{port}\"\ndatabase = {database:?}\n\n\
-             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n{sync}"
+             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n\n[sync]\n{sync}"
         );
-        Ok(fs::write(self.control_plane_config(), text)?)
+        let path = self.dir.join(format!("{name}.toml"));
+        fs::write(&path, text)?;
+        Ok(path)
     }
 
-    pub(super) fn write_router(&self, port: u16, directories: &[Slapd], policy: Policy) -> Result<()> {
+    /// Writes what all routers share: the password and the authorities of directory servers.
+    pub(super) fn write_directory_access(&self, directories: &[Slapd]) -> Result<()> {
         let first = directories.first().context("a router needs a directory")?;
         self.write_bind_password(first.agent_password())?;
-        self.write_policy(&policy)?;
-        self.write_directory_ca(directories)?;
-        let text = format!(
-            "control_plane = \"https://localhost:{port}\"\npolicy = \"policy.toml\"\n\n\
-             [tls]\ncertificate = \"router.pem\"\nkey = \"router.key\"\ncontrol_plane_ca = \"ca/ca.pem\"\n\n\
-             [credentials.{CREDENTIAL}]\nbind_dn = {:?}\npassword_file = \"bind.password\"\n",
-            first.agent_dn()
-        );
-        Ok(fs::write(self.router_config(), text)?)
+        self.write_directory_ca(directories)
     }
 
-    /// Changes the policy file. The router reads it when it starts.
+    /// Writes a router's configuration and its policy. `name` is that of its certificate's files.
+    pub(super) fn write_router(
+        &self,
+        name: &str,
+        port: u16,
+        directory: &Slapd,
+        policy: &Policy,
+    ) -> Result<PathBuf> {
+        let policy_file = name.replacen("router", "policy", 1);
+        fs::write(self.dir.join(format!("{policy_file}.toml")), policy.toml())?;
+        let text = format!(
+            "control_plane = \"https://localhost:{port}\"\npolicy = \"{policy_file}.toml\"\n\n\
+             [tls]\ncertificate = \"{name}.pem\"\nkey = \"{name}.key\"\ncontrol_plane_ca = \"ca/ca.pem\"\n\n\
+             [credentials.{CREDENTIAL}]\nbind_dn = {:?}\npassword_file = \"bind.password\"\n",
+            directory.agent_dn()
+        );
+        let path = self.dir.join(format!("{name}.toml"));
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Changes the first router's policy file. The router reads it when it starts.
     pub fn write_policy(&self, policy: &Policy) -> Result<()> {
         Ok(fs::write(self.policy(), policy.toml())?)
     }
@@ -216,6 +240,11 @@ impl Files {
     fn path(&self, name: &str) -> String {
         self.dir.join(name).to_string_lossy().into_owned()
     }
+}
+
+/// `name` for the first, `name-2` for the second.
+pub(super) fn numbered(name: &str, at: usize) -> String {
+    if at == 0 { name.to_owned() } else { format!("{name}-{}", at + 1) }
 }
 
 pub(super) fn sqlite_url(path: &Path) -> String {

@@ -1,20 +1,21 @@
-//! A whole installation: directory, database, control plane and one identity router, connected by mutual TLS.
-//! Starts the programs as an administrator would; what their files and command lines look like is in [`files`], what an
-//! administrator asks them is in [`admin`].
+//! A whole installation: directory, database, control plane and identity router, connected by mutual TLS; if asked, several replicas
+//! of the control plane on one PostgreSQL, and several routers. Starts the programs as an administrator would; what their files
+//! look like is in [`files`], one program's life in [`member`], what an administrator asks them in [`admin`].
 
 pub mod admin;
 pub mod connect;
 pub mod files;
+pub mod member;
 
 use std::{
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    path::Path,
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rollcall_proto::admin::v1::identity_router;
+use rollcall_proto::admin::v1::{IdentityRouter, identity_router};
 use tempfile::TempDir;
 
 use crate::{
@@ -30,14 +31,15 @@ use crate::{
 pub use admin::Admin;
 pub use connect::Identity;
 pub use files::{Policy, Role};
+pub use member::Member;
 
 pub const TENANT: &str = "acme";
 /// The identity source that [`World`]'s helpers create and synchronize.
 pub const SOURCE: &str = "tenants/acme/identitySources/hq";
+/// The first router; the others are `hq-2` and so on.
 pub const ROUTER: &str = "hq-1";
 
 const START: Duration = Duration::from_secs(30);
-const STOP: Duration = Duration::from_secs(30);
 
 /// Where the control plane keeps its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,10 +57,12 @@ pub struct Builder {
     spares: Vec<slapd::Builder>,
     database: Database,
     license: i32,
-    router_deadline: Option<Duration>,
+    sync: files::SyncSettings,
     policy: Edit<Policy>,
     cables: bool,
     router: bool,
+    replicas: usize,
+    routers: Vec<usize>,
     profile: Option<Profile>,
 }
 
@@ -106,7 +110,35 @@ impl Builder {
     /// How long a job waits for a router to come back. Default: the control plane's own.
     #[must_use]
     pub fn router_deadline(mut self, deadline: Duration) -> Self {
-        self.router_deadline = Some(deadline);
+        self.sync.router_deadline = Some(deadline);
+        self
+    }
+
+    /// How long a silent replica keeps its jobs. Default: the control plane's own.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.sync.lease = Some(lease);
+        self
+    }
+
+    /// How many replicas of the control plane share the database, which must be PostgreSQL. Default 1.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// How many identity routers the tenant has, all connected to the first replica. Default 1.
+    #[must_use]
+    pub fn routers(mut self, count: usize) -> Self {
+        self.routers = vec![0; count];
+        self
+    }
+
+    /// One router for each of these replicas, counted from 0, and connected to that one only.
+    #[must_use]
+    pub fn routers_at(mut self, replicas: &[usize]) -> Self {
+        self.routers = replicas.to_vec();
         self
     }
 
@@ -117,15 +149,15 @@ impl Builder {
         self
     }
 
-    /// Lays a cable between router and control plane ([`World::link`]) and one between router and directory
-    /// ([`World::directory_link`]).
+    /// Lays a cable between the first router and its control plane ([`World::link`]) and one between router and directory
+    /// ([`World::directory_link`]), which all routers use.
     #[must_use]
     pub fn cables(mut self) -> Self {
         self.cables = true;
         self
     }
 
-    /// Starts no router; [`World::start_router`] does, later.
+    /// Starts no router; [`World::start_router`] and [`World::nth_router`] do, later.
     #[must_use]
     pub fn without_router(mut self) -> Self {
         self.router = false;
@@ -139,7 +171,7 @@ impl Builder {
         self
     }
 
-    /// Starts everything, sets the license and waits until the router is connected. Blocks its thread meanwhile.
+    /// Starts everything, sets the license and waits until every router is connected. Blocks its thread meanwhile.
     pub async fn start(self) -> Result<World> {
         let profile = match self.profile {
             Some(profile) => profile,
@@ -162,10 +194,19 @@ impl Builder {
             }
         };
 
-        let port = free_port()?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        ensure!(
+            self.replicas == 1 || self.database == Database::Postgres,
+            "only PostgreSQL can be shared by replicas"
+        );
+        let addresses = (0..self.replicas)
+            .map(|_| Ok(SocketAddr::from(([127, 0, 0, 1], free_port()?))))
+            .collect::<Result<Vec<_>>>()?;
+        let first = *self
+            .routers
+            .first()
+            .context("a world has at least one router; .without_router() starts none")?;
         let (link, directory_link) = if self.cables {
-            (Some(Cable::to(address).await?), Some(Cable::to(directories[0].ldaps_address()).await?))
+            (Some(Cable::to(addresses[first]).await?), Some(Cable::to(directories[0].ldaps_address()).await?))
         } else {
             (None, None)
         };
@@ -173,19 +214,49 @@ impl Builder {
         let files = files::Files { dir: dir.path().to_owned(), control_plane: control_plane_program.clone() };
         let admin = files.make_authority()?;
         let operator = files.issue_operator("ops")?;
-        files.write_control_plane(port, &database_url, self.router_deadline)?;
-        let link_port = link.as_ref().map_or(port, Cable::port);
+        let mut control_planes = Vec::new();
+        for (at, address) in addresses.iter().enumerate() {
+            let name = files::numbered("control-plane", at);
+            let config = files.write_control_plane(&name, address.port(), &database_url, self.sync)?;
+            let log = dir.path().join(format!("{name}.log"));
+            control_planes.push(Member::control_plane(
+                name,
+                control_plane_program.clone(),
+                config,
+                log,
+                *address,
+            ));
+        }
         let extra_ports: Vec<u16> = directory_link.iter().map(Cable::port).collect();
-        files.write_router(link_port, &directories, (self.policy)(Policy::of(&directories, &extra_ports)))?;
+        files.write_directory_access(&directories)?;
+        let policy = (self.policy)(Policy::of(&directories, &extra_ports));
+        let mut routers = Vec::new();
+        for (at, replica) in self.routers.iter().enumerate() {
+            let port = match &link {
+                Some(cable) if at == 0 => cable.port(),
+                _ => addresses[*replica].port(),
+            };
+            let file = files::numbered("router", at);
+            if at > 0 {
+                files.issue_router(TENANT, &router_name(at), &file)?;
+            }
+            let config = files.write_router(&file, port, &directories[0], &policy)?;
+            let log = dir.path().join(format!("{}.log", files::numbered("router-agent", at)));
+            routers.push(Member::router(router_name(at), router_program.clone(), config, log));
+        }
 
+        let connect = |identity| {
+            let authority = files.authority();
+            let admins = addresses.iter().map(|to| Admin::connect(to.port(), identity, &authority));
+            admins.collect::<Result<Vec<_>>>()
+        };
+        let admins = connect(&admin)?;
         let mut world = World {
-            admin: Admin::connect(port, &admin, &files.authority())?,
-            operator: Admin::connect(port, &operator, &files.authority())?,
-            control_plane: None,
-            router: None,
-            control_plane_program,
-            router_program,
-            address,
+            admin: admins[0].clone(),
+            operator: connect(&operator)?.swap_remove(0),
+            admins,
+            control_planes,
+            routers,
             link,
             directory_link,
             directories,
@@ -194,27 +265,37 @@ impl Builder {
             files,
             dir,
         };
-        world.start_control_plane()?;
+        for replica in &mut world.control_planes {
+            replica.start()?;
+        }
         world.set_license(self.license).await?;
         if self.router {
-            world.start_router()?;
-            world.router_connected().await?;
+            for router in &mut world.routers {
+                router.start()?;
+            }
+            for at in 0..world.routers.len() {
+                world.nth_router_connected(at).await?;
+            }
         }
         Ok(world)
     }
 }
 
+/// Name of a router, counted from 0, in its certificate.
+pub fn router_name(at: usize) -> String {
+    format!("hq-{}", at + 1)
+}
+
 /// A running installation. Dropping it ends every process and removes every file.
 pub struct World {
-    /// A Super Admin of the tenant.
+    /// A Super Admin of the tenant, at the first replica.
     pub admin: Admin,
     /// The operator, who sets licenses.
     pub operator: Admin,
-    control_plane: Option<Running>,
-    router: Option<Running>,
-    control_plane_program: PathBuf,
-    router_program: PathBuf,
-    address: SocketAddr,
+    /// The same Super Admin at each replica of the control plane.
+    pub admins: Vec<Admin>,
+    control_planes: Vec<Member>,
+    routers: Vec<Member>,
     link: Option<Cable>,
     directory_link: Option<Cable>,
     /// The directory servers, in fail-over order.
@@ -233,10 +314,12 @@ impl World {
             spares: Vec::new(),
             database: Database::default(),
             license: 1_000_000,
-            router_deadline: None,
+            sync: files::SyncSettings::default(),
             policy: Box::new(|policy| policy),
             cables: false,
             router: true,
+            replicas: 1,
+            routers: vec![0],
             profile: None,
         }
     }
@@ -250,19 +333,30 @@ impl World {
         &mut self.directories[0]
     }
 
-    /// The cable between router and control plane, if the builder laid one.
+    /// The cable between the first router and its control plane, if the builder laid one.
     pub fn link(&self) -> Result<&Cable> {
         self.link.as_ref().context("this world has no cables: build it with .cables()")
     }
 
-    /// The cable between router and first directory server, if the builder laid one.
+    /// The cable between routers and first directory server, if the builder laid one.
     pub fn directory_link(&self) -> Result<&Cable> {
         self.directory_link.as_ref().context("this world has no cables: build it with .cables()")
     }
 
-    /// Where the control plane listens.
+    /// Where the first replica listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        // Each replica is made with an address.
+        self.control_planes[0].address().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// A replica of the control plane, from 0.
+    pub fn replica(&mut self, at: usize) -> Result<&mut Member> {
+        self.control_planes.get_mut(at).with_context(|| format!("this world has no replica {at}"))
+    }
+
+    /// An identity router, from 0.
+    pub fn nth_router(&mut self, at: usize) -> Result<&mut Member> {
+        self.routers.get_mut(at).with_context(|| format!("this world has no router {at}"))
     }
 
     pub fn database_url(&self) -> &str {
@@ -275,65 +369,69 @@ impl World {
 
     /// Starts the control plane and waits until it listens.
     pub fn start_control_plane(&mut self) -> Result<()> {
-        ensure!(self.control_plane.is_none(), "the control plane is running already");
-        let mut command = Command::new(&self.control_plane_program);
-        command.args(["serve", "--config"]).arg(self.files.control_plane_config());
-        let mut process =
-            Running::start("control-plane", &mut command, &self.dir.path().join("control-plane.log"))?;
-        process.wait_for_port(self.address, START)?;
-        self.control_plane = Some(process);
-        Ok(())
+        self.replica(0)?.start()
     }
 
     /// Starts the router; [`Self::router_connected`] waits for it.
     pub fn start_router(&mut self) -> Result<()> {
-        ensure!(self.router.is_none(), "the router is running already");
-        let mut command = Command::new(&self.router_program);
-        command.args(["run", "--config"]).arg(self.files.router_config());
-        self.router =
-            Some(Running::start("router-agent", &mut command, &self.dir.path().join("router-agent.log"))?);
-        Ok(())
+        self.nth_router(0)?.start()
     }
 
     /// The control plane's process, while it runs.
     pub fn control_plane(&mut self) -> Result<&mut Running> {
-        self.control_plane.as_mut().context("the control plane is stopped")
+        self.replica(0)?.process()
     }
 
     /// The router's process, while it runs.
     pub fn router(&mut self) -> Result<&mut Running> {
-        self.router.as_mut().context("the router is stopped")
+        self.nth_router(0)?.process()
     }
 
     /// Ends the control plane in an orderly way.
     pub fn stop_control_plane(&mut self) -> Result<ExitStatus> {
-        self.control_plane.take().context("the control plane is stopped")?.terminate(STOP)
+        self.replica(0)?.stop()
     }
 
     /// Ends the router in an orderly way.
     pub fn stop_router(&mut self) -> Result<ExitStatus> {
-        self.router.take().context("the router is stopped")?.terminate(STOP)
+        self.nth_router(0)?.stop()
     }
 
     /// Ends the control plane as a crash does.
     pub fn kill_control_plane(&mut self) -> Result<()> {
-        self.control_plane.take().context("the control plane is stopped")?.kill()
+        self.replica(0)?.kill()
     }
 
     /// Ends the router as a crash does.
     pub fn kill_router(&mut self) -> Result<()> {
-        self.router.take().context("the router is stopped")?.kill()
+        self.nth_router(0)?.kill()
+    }
+
+    /// Ends PostgreSQL as a crash does, and starts it again after a pause.
+    pub async fn crash_database(&mut self, pause: Duration) -> Result<()> {
+        let postgres = self.postgres.as_mut().context("this world has no PostgreSQL")?;
+        postgres.kill()?;
+        tokio::time::sleep(pause).await;
+        postgres.start_again()
     }
 
     /// Waits until the control plane says that the router is connected.
     pub async fn router_connected(&mut self) -> Result<()> {
-        let end = Instant::now() + START;
+        self.nth_router_connected(0).await
+    }
+
+    /// Waits until the control plane says that a router is connected.
+    pub async fn nth_router_connected(&mut self, at: usize) -> Result<()> {
+        let (name, end) =
+            (format!("tenants/{TENANT}/identityRouters/{}", router_name(at)), Instant::now() + START);
         loop {
-            let connected = identity_router::State::Connected;
-            if self.admin.routers(TENANT).await?.iter().any(|router| router.state() == connected) {
+            let connected = |router: &IdentityRouter| {
+                router.name == name && router.state() == identity_router::State::Connected
+            };
+            if self.admin.routers(TENANT).await?.iter().any(connected) {
                 return Ok(());
             }
-            let router = self.router()?;
+            let router = self.nth_router(at)?.process()?;
             if !router.is_running() || Instant::now() > end {
                 bail!("the router did not connect; it printed:\n{}", router.logs());
             }
@@ -341,12 +439,10 @@ impl World {
         }
     }
 
-    /// What both programs printed so far, over all their starts. For messages of failed tests.
+    /// What our programs printed so far, over all their starts. For messages of failed tests.
     pub fn logs(&self) -> String {
-        let read = |name: &str| {
-            let text = std::fs::read(self.dir.path().join(name)).unwrap_or_default();
-            format!("--- {name}\n{}", String::from_utf8_lossy(&text))
-        };
-        format!("{}\n{}", read("control-plane.log"), read("router-agent.log"))
+        let members = self.control_planes.iter().chain(&self.routers);
+        let logs = members.map(|member| format!("--- {}\n{}", member.name(), member.logs()));
+        logs.collect::<Vec<_>>().join("\n")
     }
 }
