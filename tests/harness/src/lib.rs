@@ -5,6 +5,7 @@
 //! panics. It depends on none of our programs' code: it starts them as an administrator would.
 
 pub mod cable;
+pub mod disk;
 pub mod install;
 pub mod ldap;
 pub mod people;
@@ -15,6 +16,7 @@ pub mod programs;
 pub mod world;
 
 pub use cable::{Cable, Direction};
+pub use disk::SmallDisk;
 pub use ldap::{Certificate, Slapd};
 pub use people::{People, Person};
 pub use postgres::Postgres;
