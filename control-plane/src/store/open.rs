@@ -1,7 +1,7 @@
 //! Opens a store by its URL and brings its tables up to date. Says apart what passes by itself, such as a server that is down, and what
 //! somebody has to mend.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -43,6 +43,9 @@ pub enum OpenError {
         "step {0} of the database's tables was made by another build than this one. Start the build that made it, or restore a backup"
     )]
     OtherBuild(i64),
+    /// PostgreSQL has its own tools.
+    #[error("a PostgreSQL database is backed up with pg_dump")]
+    NotOurs,
     /// The engine's own trouble.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,4 +98,12 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         Some("postgres" | "postgresql") => Ok(Arc::new(postgres::open(url).await?)),
         _ => Err(OpenError::Url),
     }
+}
+
+/// Copies a SQLite database to a new file, also while it is served.
+///
+/// # Errors
+/// If it is another database, or the copy cannot be written.
+pub async fn backup(url: &str, to: &Path) -> Result<(), OpenError> {
+    if url.starts_with("sqlite:") { sqlite::backup(url, to).await } else { Err(OpenError::NotOurs) }
 }

@@ -9,4 +9,6 @@ mod drive;
 mod reconciliation;
 mod trouble;
 mod trouble_at_start;
+mod trouble_of_callers;
 mod trouble_on_disk;
+mod trouble_on_wire;

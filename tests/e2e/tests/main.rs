@@ -4,6 +4,7 @@
 mod access;
 mod changes;
 mod crashes;
+mod database_trouble;
 mod details;
 mod directory_trouble;
 mod entries;

@@ -3,6 +3,7 @@
 //! WAL with synchronous=FULL: what was answered survives a power cut. One connection writes, in transactions that take the lock at
 //! their beginning; the others only read.
 
+mod backup;
 mod file;
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -20,6 +21,7 @@ use sqlx::sqlite::{
 use self::shared::rows::Row;
 use super::OpenError;
 
+pub(super) use backup::backup;
 pub(super) use shared::Engine;
 
 /// The engine's types.

@@ -54,6 +54,7 @@ pub struct Builder {
     directory: slapd::Builder,
     spares: Vec<slapd::Builder>,
     database: Database,
+    database_folder: Option<PathBuf>,
     license: i32,
     router_deadline: Option<Duration>,
     policy: Edit<Policy>,
@@ -93,6 +94,13 @@ impl Builder {
     #[must_use]
     pub fn database(mut self, database: Database) -> Self {
         self.database = database;
+        self
+    }
+
+    /// Where a SQLite database lies. Default: in the world's own folder.
+    #[must_use]
+    pub fn database_in(mut self, folder: &Path) -> Self {
+        self.database_folder = Some(folder.to_owned());
         self
     }
 
@@ -154,7 +162,10 @@ impl Builder {
         }
         let dir = tempfile::Builder::new().prefix("rollcall-world-").tempdir()?;
         let (postgres, database_url) = match self.database {
-            Database::Sqlite => (None, files::sqlite_url(&dir.path().join("rollcall.db"))),
+            Database::Sqlite => {
+                let folder = self.database_folder.as_deref().unwrap_or(dir.path());
+                (None, files::sqlite_url(&folder.join("rollcall.db")))
+            }
             Database::Postgres => {
                 let postgres = Postgres::start()?;
                 let url = postgres.database()?;
@@ -232,6 +243,7 @@ impl World {
             directory: Slapd::builder(),
             spares: Vec::new(),
             database: Database::default(),
+            database_folder: None,
             license: 1_000_000,
             router_deadline: None,
             policy: Box::new(|policy| policy),
@@ -275,14 +287,38 @@ impl World {
 
     /// Starts the control plane and waits until it listens.
     pub fn start_control_plane(&mut self) -> Result<()> {
+        self.launch_control_plane()?;
+        let address = self.address;
+        self.control_plane()?.wait_for_port(address, START)
+    }
+
+    /// Starts the control plane and does not wait.
+    pub fn launch_control_plane(&mut self) -> Result<()> {
         ensure!(self.control_plane.is_none(), "the control plane is running already");
         let mut command = Command::new(&self.control_plane_program);
         command.args(["serve", "--config"]).arg(self.files.control_plane_config());
-        let mut process =
-            Running::start("control-plane", &mut command, &self.dir.path().join("control-plane.log"))?;
-        process.wait_for_port(self.address, START)?;
-        self.control_plane = Some(process);
+        let log = self.dir.path().join("control-plane.log");
+        self.control_plane = Some(Running::start("control-plane", &mut command, &log)?);
         Ok(())
+    }
+
+    /// Copies the database while it is in use, and lets the control plane use the copy from its next start on.
+    pub fn restore_a_backup(&mut self) -> Result<()> {
+        self.database_url = match &self.postgres {
+            Some(postgres) => postgres.copy(&self.database_url)?,
+            None => {
+                let copy = self.dir.path().join("restored.db");
+                let mut command = Command::new(&self.control_plane_program);
+                command
+                    .args(["backup", "--config"])
+                    .arg(self.files.control_plane_config())
+                    .arg("--out")
+                    .arg(&copy);
+                ensure!(command.status()?.success(), "the backup failed");
+                files::sqlite_url(&copy)
+            }
+        };
+        self.files.write_control_plane(self.address.port(), &self.database_url, None)
     }
 
     /// Starts the router; [`Self::router_connected`] waits for it.
