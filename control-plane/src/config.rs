@@ -159,7 +159,8 @@ impl Config {
             wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
         }
         let defaults = JobSettings::default();
-        let sync = JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
+        let sync =
+            JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
             Ok(Self { listen, database, tls, sync, log: file.log })
         } else {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use control_plane::config::{Config, Log, LogFormat};
-use control_plane::{ca, server};
+use control_plane::{ca, server, store};
 use tracing_subscriber::EnvFilter;
 
 /// Keeps a cloud service's users true to a company's own directory.
@@ -30,6 +30,15 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Copies a SQLite database to a new file, also while it is served.
+    Backup {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// The file to make.
+        #[arg(long)]
+        out: PathBuf,
     },
     /// Makes the certificate authority and issues certificates.
     Ca {
@@ -59,6 +68,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check { config } => {
             Config::read(&config)?;
             println!("{} is fine", config.display());
+            Ok(())
+        }
+        Command::Backup { config, out } => {
+            let config = Config::read(&config)?;
+            tokio::runtime::Runtime::new()?.block_on(store::backup(&config.database, &out))?;
+            println!("{} is a copy of the database", out.display());
             Ok(())
         }
         Command::Serve { config } => {

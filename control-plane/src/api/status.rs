@@ -127,6 +127,15 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
                 &[],
             )
         }
+        failure @ StoreError::Full(_) => {
+            tracing::error!(error = &failure as &dyn std::error::Error, "the database's disk is full");
+            error(
+                Code::Unavailable,
+                "DATABASE_FULL",
+                "The disk of the control plane's database is full, so nothing was changed. Have its operator make room there, then try again.",
+                &[],
+            )
+        }
         failure @ StoreError::Broken(_) => internal(&failure),
     }
 }

@@ -1,6 +1,7 @@
 //! Listens: TLS by our own acceptor, then every service behind the gate. `tls` is certificates and their reload, `listener` the
 //! accept loop, `run` puts everything together and takes it apart again.
 
+mod database;
 mod listener;
 mod run;
 mod tls;

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use super::{Certificates, listen};
+use super::{Certificates, database, listen};
 use crate::api::Api;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
@@ -27,7 +27,6 @@ use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
 use crate::config::Config;
 use crate::jobs::{Clock, Jobs};
-use crate::store;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
@@ -38,7 +37,10 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// # Errors
 /// If it cannot start; the message says what to mend.
 pub async fn run(config: Config) -> Result<()> {
-    let store = store::open(&config.database).await.context("cannot open the database")?;
+    let store = tokio::select! {
+        store = database::open(&config.database) => store.context("cannot open the database")?,
+        told = told_to_stop() => return told,
+    };
     let certificates = Certificates::load(&config.tls)?;
     let listener = TcpListener::bind(config.listen)
         .await

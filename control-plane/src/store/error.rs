@@ -47,23 +47,34 @@ pub enum StoreError {
     /// The database did not answer in time, or not at all. Trying again later can help.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database's disk is full: nothing of the write is there. It can be tried again once there is space.
+    #[error("the database's disk is full: make room there")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row that cannot be right, or a statement that the database refused.
     #[error("the database failed")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Codes of a full disk: PostgreSQL's; SQLite's for its files, and for the index of its log.
+const FULL: [&str; 3] = ["53100", "13", "4874"];
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(database) = &error
+            && database.code().is_some_and(|code| FULL.contains(&code.as_ref()))
+        {
+            return Self::Full(Box::new(error));
+        }
         let passes = match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // PostgreSQL: connection trouble, shutdown, serialization, locks, resources. SQLite: busy, locked, full.
+            // PostgreSQL: connection trouble, shutdown, serialization, locks, resources. SQLite: busy, locked.
             sqlx::Error::Database(database) => database.code().is_some_and(|code| {
                 ["08", "40", "53", "55", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || matches!(code.as_ref(), "5" | "6" | "13" | "261" | "517")
+                    || matches!(code.as_ref(), "5" | "6" | "261" | "517")
             }),
             _ => false,
         };

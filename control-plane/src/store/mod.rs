@@ -22,7 +22,7 @@ use crate::model::{
 };
 
 pub use error::StoreError;
-pub use open::open;
+pub use open::{OpenError, backup, open};
 
 /// Result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;

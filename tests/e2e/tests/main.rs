@@ -5,6 +5,7 @@ mod access;
 mod campaign;
 mod changes;
 mod crashes;
+mod database_trouble;
 mod details;
 mod directory_trouble;
 mod entries;

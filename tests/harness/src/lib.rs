@@ -6,6 +6,7 @@
 
 pub mod cable;
 pub mod dice;
+pub mod disk;
 pub mod install;
 pub mod ldap;
 pub mod people;
@@ -17,6 +18,7 @@ pub mod world;
 
 pub use cable::{Cable, Direction};
 pub use dice::Dice;
+pub use disk::SmallDisk;
 pub use ldap::{Certificate, Slapd};
 pub use people::{People, Person};
 pub use postgres::Postgres;

@@ -97,6 +97,26 @@ impl Postgres {
         Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
     }
 
+    /// Backs a database up with pg_dump and restores it in a fresh one, whose URL is returned.
+    pub fn copy(&self, database: &str) -> Result<String> {
+        let dump = self.command("pg_dump").arg(database).output()?;
+        ensure!(dump.status.success(), "pg_dump failed: {}", String::from_utf8_lossy(&dump.stderr).trim());
+        let file = self.dir.path().join("dump.sql");
+        fs::write(&file, dump.stdout)?;
+        let fresh = self.database()?;
+        let restored = self
+            .command("psql")
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", &fresh, "-f"])
+            .arg(&file)
+            .output()?;
+        ensure!(
+            restored.status.success(),
+            "psql failed: {}",
+            String::from_utf8_lossy(&restored.stderr).trim()
+        );
+        Ok(fresh)
+    }
+
     /// Ends the server in an orderly way (open connections are closed) and starts it again on the same port.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;

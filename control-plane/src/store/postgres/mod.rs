@@ -9,11 +9,12 @@ mod shared;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Executor, Postgres, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor, Postgres, Row as _};
 
 use self::shared::rows::Row;
-use super::{Result, StoreError};
+use super::OpenError;
 
 pub(super) use shared::Engine;
 
@@ -30,11 +31,18 @@ const LOCK: &str = " FOR UPDATE";
 const LIKE: &str = "ILIKE";
 
 const CONNECTIONS: u32 = 12;
+/// How long a server may take to let us in.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The steps that make the tables.
+static STEPS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Opens the database and brings its tables up to date.
-pub(super) async fn open(url: &str) -> Result<Engine> {
+pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
+    let options = PgConnectOptions::from_str(url)?.application_name("rollcall");
+    migrate(&options).await?;
     // A forgotten transaction must not hold its locks for ever; a statement of ours takes seconds at most.
-    let options = PgConnectOptions::from_str(url)?.application_name("rollcall").options([
+    let options = options.options([
         ("statement_timeout", "60s"),
         ("lock_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "30s"),
@@ -44,7 +52,7 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
     ]);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(CONNECT)
         .test_before_acquire(false)
         .before_acquire(|connection, _| {
             Box::pin(async move {
@@ -55,11 +63,18 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
         })
         .connect_with(options)
         .await?;
-    sqlx::migrate!("migrations/postgres")
-        .run(&pool)
-        .await
-        .map_err(|error| StoreError::Broken(Box::new(error)))?;
-    Ok(Engine::new(pool.clone(), pool))
+    Ok(Engine::new(pool.clone(), pool, None))
+}
+
+/// On a connection of its own, which waits as long as another replica takes for the same, and takes as long as a large table needs.
+/// A pool would answer after its patience, and not with the reason.
+async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {
+    let connect = tokio::time::timeout(CONNECT, options.connect());
+    let mut connection = connect.await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    STEPS.run(&mut connection).await.map_err(|error| OpenError::of_migration(error, &STEPS))?;
+    // The tables are there; that the connection did not end well is no reason not to start.
+    let _ = connection.close().await;
+    Ok(())
 }
 
 /// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`].

@@ -21,6 +21,7 @@ mod store;
 mod tenants;
 mod users;
 
+use std::fs::File;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -36,11 +37,13 @@ const TRIES: u32 = 6;
 pub(in crate::store) struct Engine {
     writer: Pool,
     reader: Pool,
+    /// Kept, and let go with the store: the lock that says whose file it is.
+    _claim: Option<File>,
 }
 
 impl Engine {
-    pub(in crate::store) fn new(writer: Pool, reader: Pool) -> Self {
-        Self { writer, reader }
+    pub(in crate::store) fn new(writer: Pool, reader: Pool, claim: Option<File>) -> Self {
+        Self { writer, reader, _claim: claim }
     }
 
     /// Runs a transaction to its end, whatever becomes of the caller. `work` may be run more than once.
@@ -83,17 +86,22 @@ where
 {
     let mut connection = pool.acquire().await?;
     let mut transaction = connection.begin_with(BEGIN).await?;
-    match work(&mut transaction).await {
-        Ok(value) => {
-            transaction.commit().await?;
-            Ok(value)
-        }
+    let (result, sound) = match work(&mut transaction).await {
+        Ok(value) => match transaction.commit().await {
+            Ok(()) => (Ok(value), true),
+            Err(error) => (Err(error.into()), false),
+        },
         Err(error) => {
-            // A connection that cannot even roll back is closed by the pool; the first error is the one to tell.
-            let _ = transaction.rollback().await;
-            Err(error)
+            let rolled_back = transaction.rollback().await;
+            (Err(error), rolled_back.is_ok())
         }
+    };
+    if !sound {
+        // SQLite ends a transaction by itself when its disk is full or fails, and the driver would believe for ever that it is still
+        // open; of a commit that failed nobody knows what the connection holds. The first error is the one to tell.
+        let _ = connection.close().await;
     }
+    result
 }
 
 /// The next number of a kind.

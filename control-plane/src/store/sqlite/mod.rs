@@ -3,6 +3,8 @@
 //! WAL with synchronous=FULL: what was answered survives a power cut. One connection writes, in transactions that take the lock at
 //! their beginning; the others only read.
 
+mod backup;
+mod file;
 #[path = "../shared/mod.rs"]
 mod shared;
 
@@ -10,14 +12,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::Sqlite;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
 
 use self::shared::rows::Row;
-use super::{Result, StoreError};
+use super::OpenError;
 
+pub(super) use backup::backup;
 pub(super) use shared::Engine;
 
 /// The engine's types.
@@ -41,8 +45,11 @@ const READER_CACHE: &str = "-4096";
 /// Pages of 4 KiB in the log before they are moved to the database. Until then a page that changes often is moved once.
 const CHECKPOINT: &str = "16384";
 
+/// The steps that make the tables.
+static STEPS: Migrator = sqlx::migrate!("migrations/sqlite");
+
 /// Opens the database and brings its tables up to date.
-pub(super) async fn open(url: &str) -> Result<Engine> {
+pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
     let options = SqliteConnectOptions::from_str(url)?
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -51,6 +58,7 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
         .foreign_keys(true)
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", READER_CACHE);
+    let claim = file::claim(options.get_filename())?;
     // One connection, kept for ever: it is the lock.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
@@ -61,13 +69,11 @@ pub(super) async fn open(url: &str) -> Result<Engine> {
             options.clone().pragma("cache_size", WRITER_CACHE).pragma("wal_autocheckpoint", CHECKPOINT),
         )
         .await?;
-    sqlx::migrate!("migrations/sqlite")
-        .run(&writer)
-        .await
-        .map_err(|error| StoreError::Broken(Box::new(error)))?;
+    file::check(&mut *writer.acquire().await?).await?;
+    STEPS.run(&writer).await.map_err(|error| OpenError::of_migration(error, &STEPS))?;
     let readers =
         SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Engine::new(writer, readers))
+    Ok(Engine::new(writer, readers, Some(claim)))
 }
 
 /// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`].

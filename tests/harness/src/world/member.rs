@@ -60,14 +60,19 @@ impl Member {
 
     /// Starts it, and waits until it listens if it is one that does.
     pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        match self.listens {
+            Some(address) => self.process()?.wait_for_port(address, START),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "{} is running already", self.name);
         let mut command = Command::new(&self.program);
         command.args([self.verb, "--config"]).arg(&self.config);
-        let mut process = Running::start(&self.name, &mut command, &self.log)?;
-        if let Some(address) = self.listens {
-            process.wait_for_port(address, START)?;
-        }
-        self.process = Some(process);
+        self.process = Some(Running::start(&self.name, &mut command, &self.log)?);
         Ok(())
     }
 

@@ -9,8 +9,8 @@ pub mod member;
 
 use std::{
     net::SocketAddr,
-    path::Path,
-    process::ExitStatus,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -56,6 +56,7 @@ pub struct Builder {
     directory: slapd::Builder,
     spares: Vec<slapd::Builder>,
     database: Database,
+    database_folder: Option<PathBuf>,
     license: i32,
     sync: files::SyncSettings,
     policy: Edit<Policy>,
@@ -97,6 +98,13 @@ impl Builder {
     #[must_use]
     pub fn database(mut self, database: Database) -> Self {
         self.database = database;
+        self
+    }
+
+    /// Where a SQLite database lies. Default: in the world's own folder.
+    #[must_use]
+    pub fn database_in(mut self, folder: &Path) -> Self {
+        self.database_folder = Some(folder.to_owned());
         self
     }
 
@@ -186,7 +194,10 @@ impl Builder {
         }
         let dir = tempfile::Builder::new().prefix("rollcall-world-").tempdir()?;
         let (postgres, database_url) = match self.database {
-            Database::Sqlite => (None, files::sqlite_url(&dir.path().join("rollcall.db"))),
+            Database::Sqlite => {
+                let folder = self.database_folder.as_deref().unwrap_or(dir.path());
+                (None, files::sqlite_url(&folder.join("rollcall.db")))
+            }
             Database::Postgres => {
                 let postgres = Postgres::start()?;
                 let url = postgres.database()?;
@@ -313,6 +324,7 @@ impl World {
             directory: Slapd::builder(),
             spares: Vec::new(),
             database: Database::default(),
+            database_folder: None,
             license: 1_000_000,
             sync: files::SyncSettings::default(),
             policy: Box::new(|policy| policy),
@@ -370,6 +382,29 @@ impl World {
     /// Starts the control plane and waits until it listens.
     pub fn start_control_plane(&mut self) -> Result<()> {
         self.replica(0)?.start()
+    }
+
+    /// Starts the control plane and does not wait.
+    pub fn launch_control_plane(&mut self) -> Result<()> {
+        self.replica(0)?.launch()
+    }
+
+    /// Copies the database while it is in use, and lets the control plane use the copy from its next start on.
+    pub fn restore_a_backup(&mut self) -> Result<()> {
+        let config = self.replica(0)?.config().clone();
+        self.database_url = match &self.postgres {
+            Some(postgres) => postgres.copy(&self.database_url)?,
+            None => {
+                let copy = self.dir.path().join("restored.db");
+                let mut command = Command::new(&self.files.control_plane);
+                command.args(["backup", "--config"]).arg(config).arg("--out").arg(&copy);
+                ensure!(command.status()?.success(), "the backup failed");
+                files::sqlite_url(&copy)
+            }
+        };
+        let name = files::numbered("control-plane", 0);
+        let sync = files::SyncSettings::default();
+        self.files.write_control_plane(&name, self.address().port(), &self.database_url, sync).map(drop)
     }
 
     /// Starts the router; [`Self::router_connected`] waits for it.
