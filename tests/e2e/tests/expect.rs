@@ -6,8 +6,8 @@ use anyhow::Result;
 use harness::world::World;
 use harness::{People, Person};
 use rollcall_proto::admin::v1::{
-    FailureReason, NotSynchronizedReason, SyncJob, User, sync_job::State, sync_job_detail::Category,
-    user::Status,
+    FailureReason, NotSynchronizedReason, SyncJob, User, hold::Reason, sync_job::State,
+    sync_job_detail::Category, user::Status,
 };
 
 /// Added, updated, unchanged, disabled, not synchronized.
@@ -36,6 +36,16 @@ pub(crate) fn failed(job: &SyncJob, reason: FailureReason) -> String {
     assert_eq!(error.reason(), reason, "{}", error.message);
     assert_eq!(numbers(job)[3], 0, "a failed job disables nobody");
     error.message
+}
+
+/// The message of a job that must be held for this reason, and have disabled nobody.
+#[track_caller]
+pub(crate) fn held(job: &SyncJob, reason: Reason) -> String {
+    assert_eq!(job.state(), State::Held, "{job:?}");
+    let hold = job.hold.clone().unwrap_or_default();
+    assert_eq!(hold.reason(), reason, "{}", hold.message);
+    assert_eq!(numbers(job)[3], 0, "a held job disables nobody");
+    hold.message
 }
 
 /// How many of these people become users, and how many do not: without mail, or with the mail of another.

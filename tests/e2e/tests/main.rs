@@ -11,6 +11,7 @@ mod directory_trouble;
 mod entries;
 mod expect;
 mod first_sync;
+mod holds;
 mod leavers;
 mod license;
 mod preconditions;

@@ -379,6 +379,17 @@ impl Slapd {
         ))
     }
 
+    /// Replaces the rules of who may read what, in the running server: `to …` lines of slapd.access(5), the first that fits counts. The
+    /// right to bind stays.
+    pub fn allow(&self, rules: &[&str]) -> Result<()> {
+        let bind = "to attrs=userPassword by anonymous auth by * none";
+        let rules = std::iter::once(&bind).chain(rules).enumerate();
+        let rules: String = rules.map(|(at, rule)| format!("olcAccess: {{{at}}}{rule}\n")).collect();
+        self.configure(&format!(
+            "dn: olcDatabase={{1}}mdb,cn=config\nchangetype: modify\nreplace: olcAccess\n{rules}"
+        ))
+    }
+
     /// How many entries below the base match a filter, to the server's root.
     pub fn search_count(&self, filter: &str) -> Result<usize> {
         let found = self.search(&self.base, filter, &["1.1"])?;

@@ -5,11 +5,11 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use rollcall_proto::admin::v1::{
-    CreateIdentitySourceRequest, GetLicenseRequest, IdentityRouter, IdentitySource, IdentitySourceSettings,
-    License, ListIdentityRoutersRequest, ListSyncJobDetailsRequest, ListUsersRequest,
-    PublishIdentitySourceRequest, StartSyncRequest, StopSyncRequest, SyncJob, SyncJobDetail,
-    UpdateIdentitySourceRequest, UpdateLicenseRequest, User, WatchSyncJobRequest,
-    identity_router_service_client::IdentityRouterServiceClient,
+    ApproveSyncJobRequest, CreateIdentitySourceRequest, ExportSyncJobDetailsRequest, GetLicenseRequest,
+    IdentityRouter, IdentitySource, IdentitySourceSettings, License, ListIdentityRoutersRequest,
+    ListSyncJobDetailsRequest, ListUsersRequest, PublishIdentitySourceRequest, StartSyncRequest,
+    StopSyncRequest, SyncJob, SyncJobDetail, UpdateIdentitySourceRequest, UpdateLicenseRequest, User,
+    WatchSyncJobRequest, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
     license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
     sync_job_service_client::SyncJobServiceClient, user_service_client::UserServiceClient,
@@ -154,6 +154,24 @@ impl Admin {
             | sync_job::State::Held => Ok(last),
             other => bail!("WatchSyncJob ended while the job was {other:?}"),
         }
+    }
+
+    /// Approves the held disables of a job, with the etag that it shows.
+    pub async fn approve(&self, job: &SyncJob) -> Result<SyncJob> {
+        let etag = job.hold.clone().context("the job is not held")?.etag;
+        let request = ApproveSyncJobRequest { name: job.name.clone(), etag };
+        Ok(self.jobs.clone().approve_sync_job(request).await?.into_inner())
+    }
+
+    /// A whole list of a job.
+    pub async fn export(&self, job: &str, category: Category) -> Result<Vec<SyncJobDetail>> {
+        let request = ExportSyncJobDetailsRequest { parent: job.to_owned(), category: category.into() };
+        let mut stream = self.jobs.clone().export_sync_job_details(request).await?.into_inner();
+        let mut all = Vec::new();
+        while let Some(detail) = stream.message().await? {
+            all.push(detail);
+        }
+        Ok(all)
     }
 
     /// Show Details of the newest job of a source.

@@ -95,6 +95,7 @@ impl Policy {
 pub struct SyncSettings {
     pub router_deadline: Option<Duration>,
     pub lease: Option<Duration>,
+    pub hold_expiry: Option<Duration>,
 }
 
 /// The folder with the files of one installation.
@@ -168,7 +169,11 @@ impl Files {
         database: &str,
         sync: SyncSettings,
     ) -> Result<PathBuf> {
-        let keys = [("router_deadline", sync.router_deadline), ("lease", sync.lease)];
+        let keys = [
+            ("router_deadline", sync.router_deadline),
+            ("lease", sync.lease),
+            ("hold_expiry", sync.hold_expiry),
+        ];
         let set = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let sync: String = set.map(|(key, value)| format!("{key} = \"{}ms\"\n", value.as_millis())).collect();
         let text = format!(

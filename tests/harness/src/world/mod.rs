@@ -129,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// How long a held job waits for a decision. Default: the control plane's own.
+    #[must_use]
+    pub fn hold_expiry(mut self, expiry: Duration) -> Self {
+        self.sync.hold_expiry = Some(expiry);
+        self
+    }
+
     /// How many replicas of the control plane share the database, which must be PostgreSQL. Default 1.
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
