@@ -216,3 +216,22 @@ async fn test(config: &Config, settings: &IdentitySourceSettings) -> Vec<Directo
     }
     tests
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_failed_says_nothing_of_anyone_and_one_that_did_not_says_where_each_is() {
+        let failed = answer("r1".to_owned(), Err(failure(FailureReason::ReadIncomplete, "cut")));
+        assert!(failed.presences.is_empty() && failed.server.is_empty(), "{failed:?}");
+        assert_eq!(failed.failure.map(|failure| failure.reason()), Some(FailureReason::ReadIncomplete));
+
+        let presences = vec![Presence::NotFound, Presence::InScope, Presence::Deleted, Presence::OutOfScope];
+        let found = answer("r2".to_owned(), Ok(LookedUp { server: "dc1:636".to_owned(), presences }));
+        use lookup_result::Presence::{Deleted, InScope, NotFound, OutOfScope};
+        assert_eq!(found.presences().collect::<Vec<_>>(), [NotFound, InScope, Deleted, OutOfScope]);
+        assert_eq!((found.request_id.as_str(), found.server.as_str()), ("r2", "dc1:636"));
+        assert_eq!(found.failure, None);
+    }
+}

@@ -54,8 +54,9 @@ async fn where_the_policy_forbids_it_nobody_is_searched_outside_of_the_roots() {
     let slapd = directory();
     let source = source(&slapd, &[PEOPLE]);
     slapd.rename(&format!("uid=ben,{PEOPLE}"), "uid=ben", Some(ARCHIVE)).expect("moved");
-    let found = look_up(&source, &[id(1), id(2)], false).await.expect("a whole look-up");
-    assert_eq!(found.presences, [Presence::InScope, Presence::NotFound]);
+    slapd.replace(&format!("uid=carl,{PEOPLE}"), "employeeType", &["guest"]).expect("changed");
+    let found = look_up(&source, &[id(1), id(2), id(3)], false).await.expect("a whole look-up");
+    assert_eq!(found.presences, [Presence::InScope, Presence::NotFound, Presence::NotFound]);
 }
 
 #[tokio::test]
