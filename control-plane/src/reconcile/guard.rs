@@ -151,6 +151,8 @@ fn too_many(evidence: &Evidence<'_>) -> Verdict {
         0 => String::new(),
         recent => format!(", and syncs of the last 24 hours disabled {recent}"),
     };
+    // Percent of those who were there before the day's leavers.
+    let enabled = &(enabled + recent);
     let allowed = limit(*enabled, guard.max_users, i64::from(guard.max_percent) * 10, FLOOR);
     if *leavers > 0 && leavers + recent > allowed {
         return Verdict::Hold(
@@ -265,7 +267,7 @@ mod tests {
     #[test]
     fn dripping_does_not_get_past_the_guard() {
         let read = facts(&[(1, 900)]);
-        let drip = Evidence { recent: 48, ..evidence(None, &read, 1_000, 3) };
+        let drip = Evidence { recent: 50, ..evidence(None, &read, 1_000, 3) };
         assert_eq!(held(&drip), Some(HoldReason::DisableGuard));
         let drip =
             Evidence { recent: 10, recent_unexplained: 5, unexplained: 1, ..evidence(None, &read, 1_000, 1) };
