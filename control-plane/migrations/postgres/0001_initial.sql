@@ -81,6 +81,7 @@ CREATE TABLE sync_jobs (
     revision              BIGINT NOT NULL,
     router                TEXT,
     epoch                 BIGINT NOT NULL DEFAULT 0,  -- the fence: rises with each claim and each read
+    reads                 BIGINT NOT NULL DEFAULT 0,  -- how often the directory was read from its beginning
     owner                 TEXT NOT NULL DEFAULT '',
     lease_expires_at      BIGINT NOT NULL DEFAULT 0,
     added                 BIGINT NOT NULL DEFAULT 0,
