@@ -15,6 +15,8 @@ mod license;
 mod preconditions;
 mod privacy;
 mod protocol;
+mod replicas;
+mod routers;
 mod settings;
 mod setup;
 mod stop;

@@ -175,6 +175,7 @@ async fn settled(world: &mut World) -> Result<SyncJob> {
     let job = world.start_sync().await?;
     let job = watch(world.admin.clone(), job.name, false).await?;
     ensure!(job.state() == State::Succeeded, "an undisturbed sync ended {:?}: {:?}", job.state(), job.error);
+    ensure!(job.attempt == 1, "an undisturbed sync was read {} times", job.attempt);
     Ok(job)
 }
 
