@@ -5,6 +5,7 @@ ALTER TABLE identity_sources DROP COLUMN fingerprints_revision;
 ALTER TABLE identity_sources ADD COLUMN last_read TEXT;  -- JSON of what the last trusted read of this revision found:
 ALTER TABLE identity_sources ADD COLUMN last_read_revision BIGINT NOT NULL DEFAULT 0;
 
+ALTER TABLE sync_jobs ADD COLUMN reads BIGINT NOT NULL DEFAULT 0;           -- how often the directory was read from its beginning
 ALTER TABLE sync_jobs ADD COLUMN still_in_scope BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE sync_jobs ADD COLUMN unexplained BIGINT NOT NULL DEFAULT 0;  -- of the disabled
 ALTER TABLE sync_jobs ADD COLUMN doubts BIGINT NOT NULL DEFAULT 0;       -- 1: changes that take an attribute away wait for the end

@@ -178,8 +178,8 @@ pub struct SyncJob {
     pub revision: i32,
     /// Router that read last.
     pub router: Option<RouterId>,
-    /// Number of the current read, from 1; 0 before the first. The fence.
-    pub epoch: i64,
+    /// How often the directory was read from its beginning. Not the fence's epoch, which rises with each claim, too.
+    pub reads: i64,
     /// Who started it.
     pub started_by: String,
     /// Who stopped it.

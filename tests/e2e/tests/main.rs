@@ -17,6 +17,8 @@ mod license;
 mod preconditions;
 mod privacy;
 mod protocol;
+mod replicas;
+mod routers;
 mod settings;
 mod setup;
 mod stop;

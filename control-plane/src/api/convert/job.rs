@@ -23,7 +23,7 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         hold,
         revision,
         router,
-        epoch,
+        reads,
         started_by,
         stopped_by,
         created_at,
@@ -43,7 +43,7 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         source_revision: revision,
         identity_router: router
             .map_or_else(String::new, |router| names::router_name(&tenant, router.as_str())),
-        attempt: small(epoch),
+        attempt: small(reads),
         started_by,
         stopped_by,
         create_time: Some(timestamp(created_at)),

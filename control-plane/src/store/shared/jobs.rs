@@ -21,7 +21,7 @@ const JOBS: i64 = 100;
 const JOBS_KEPT: Duration = Duration::from_secs(25 * 3_600);
 
 const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, j.phase, j.revision, \
-     j.router, j.epoch, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
+     j.router, j.reads, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
      j.waiting, j.still_in_scope, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.hold_reason, \
      j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, j.hold_decision, j.hold_decided_by, j.started_by, \
      j.stopped_by, j.created_at, j.started_at, j.progress_at, j.ended_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
@@ -39,7 +39,7 @@ struct JobRow {
     phase: Option<i64>,
     revision: i64,
     router: Option<String>,
-    epoch: i64,
+    reads: i64,
     added: i64,
     updated: i64,
     unchanged: i64,
@@ -123,7 +123,7 @@ impl TryFrom<JobRow> for SyncJob {
             hold,
             revision: i32::try_from(row.revision).unwrap_or(i32::MAX),
             router: row.router.map(RouterId),
-            epoch: row.epoch,
+            reads: row.reads,
             started_by: row.started_by,
             stopped_by: row.stopped_by,
             created_at: Timestamp(row.created_at),
@@ -421,7 +421,7 @@ pub(super) async fn begin_read(
     let before = facts.last_read.filter(|_| facts.last_read_revision == revision);
     let before = before.as_deref().map(catalog::facts).transpose()?;
     sqlx::query(
-        "UPDATE sync_jobs SET epoch = epoch + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
+        "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
          not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
          WHERE job_no = $1",
     )

@@ -36,6 +36,7 @@ on_both_databases! {
     the_numbers_are_exact_whatever_is_killed_cut_or_frozen,
 }
 
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a long run is watched by a person")]
 async fn the_numbers_are_exact_whatever_is_killed_cut_or_frozen(database: Database) -> Result<()> {
     let seed = number("CAMPAIGN_SEED")?;
     let runs = number("CAMPAIGN_RUNS")?.unwrap_or(if seed.is_some() { 1 } else { RUNS });
@@ -175,6 +176,7 @@ async fn settled(world: &mut World) -> Result<SyncJob> {
     let job = world.start_sync().await?;
     let job = watch(world.admin.clone(), job.name, false).await?;
     ensure!(job.state() == State::Succeeded, "an undisturbed sync ended {:?}: {:?}", job.state(), job.error);
+    ensure!(job.attempt == 1, "an undisturbed sync was read {} times", job.attempt);
     Ok(job)
 }
 
