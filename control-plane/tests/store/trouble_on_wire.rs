@@ -14,7 +14,7 @@ use crate::database::{NOW, block_on};
 use crate::trouble::{Dice, Site, person};
 
 /// Jobs, and how many reads of each are cut.
-const JOBS: u32 = 6;
+const JOBS: u32 = 4;
 const CUTS: u32 = 20;
 /// People whom the first job finds; each later one finds ten more, and a third of all changed.
 const PEOPLE: u32 = 60;
@@ -129,7 +129,7 @@ fn a_commit_whose_answer_is_lost_is_counted_once() {
             assert_eq!(site.users().await, people(round) as usize);
         }
         println!("{cuts} cuts, {there_though_lost} commits whose answer was lost");
-        assert!(cuts > 50, "the wire was cut in the middle of reads: {cuts}");
-        assert!(there_though_lost > 2, "answers of commits were lost, too: {there_though_lost}");
+        assert!(cuts > 30, "the wire was cut in the middle of reads: {cuts}");
+        assert!(there_though_lost > 0, "answers of commits were lost, too: {there_though_lost}");
     });
 }
