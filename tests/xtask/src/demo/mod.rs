@@ -53,8 +53,13 @@ async fn tell(options: &Options) -> Result<()> {
     world.set_license(seats).await?;
     println!("  - the license is cut to {seats} seats: too few for all who join");
 
-    show::chapter("Synchronize Now: the second sync");
-    synchronize(&world).await?;
+    show::chapter("Synchronize Now: the second sync, which is held before it disables anyone");
+    let held = synchronize(&world).await?;
+    show::details(&world.details(Category::WouldBeDisabled).await?, 5);
+
+    show::chapter("The administrator has looked at the list, and approves exactly that");
+    world.admin.approve(&held).await?;
+    watch(&world, &held).await?;
     for category in [Category::Added, Category::Updated, Category::Disabled, Category::NotSynchronized] {
         show::details(&world.details(category).await?, 5);
     }
@@ -75,6 +80,10 @@ async fn tell(options: &Options) -> Result<()> {
 
 async fn synchronize(world: &World) -> Result<SyncJob> {
     let job = world.start_sync().await?;
+    watch(world, &job).await
+}
+
+async fn watch(world: &World, job: &SyncJob) -> Result<SyncJob> {
     let mut bar = show::Progress::new();
     let job = world.admin.watch(&job.name, |job| bar.show(job)).await?;
     bar.end(&job);

@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use harness::world::World;
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_proto::admin::v1::{
-    License, SyncJob, SyncJobDetail, TestConnectionResponse, sync_job_detail::Category,
+    License, SyncJob, SyncJobDetail, TestConnectionResponse, sync_job::State, sync_job_detail::Category,
 };
 
 pub(super) fn chapter(title: &str) {
@@ -49,6 +49,9 @@ impl Progress {
         if let Some(error) = &job.error {
             println!("  {}", error.message);
         }
+        if let Some(hold) = job.hold.as_ref().filter(|_| job.state() == State::Held) {
+            println!("  {:?}: {}", hold.reason(), hold.message);
+        }
         let mut table = table(&["read", "added", "updated", "unchanged", "not synchronized", "disabled"]);
         let numbers = [
             counts.read(),
@@ -87,6 +90,7 @@ pub(super) fn details(details: &[SyncJobDetail], most: usize) {
         Category::Added => "added",
         Category::Updated => "updated",
         Category::Disabled => "disabled",
+        Category::WouldBeDisabled => "would be disabled",
         _ => "not synchronized",
     };
     println!("  Show Details, {title}: {} of {}", details.len().min(most), details.len());
@@ -121,6 +125,11 @@ pub(super) fn commands(world: &World, tenant: &str, source: &str) {
     call(
         &admin,
         "SyncJobService/ListSyncJobDetails",
+        &format!(r#"{{"parent":"{source}/syncJobs/latest","category":"NOT_SYNCHRONIZED"}}"#),
+    );
+    call(
+        &admin,
+        "SyncJobService/ExportSyncJobDetails",
         &format!(r#"{{"parent":"{source}/syncJobs/latest","category":"NOT_SYNCHRONIZED"}}"#),
     );
     call(&admin, "SyncJobService/StopSync", &format!(r#"{{"name":"{source}/syncJobs/latest"}}"#));
