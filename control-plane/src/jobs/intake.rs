@@ -38,6 +38,9 @@ pub enum IntakeError {
     /// The store's reason; [`StoreError::Fenced`] means that the job has ended or is read anew.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store could not take records in; the run has its reason.
+    #[error("the store could not take records in")]
+    Interrupted,
 }
 
 /// What the router says of a complete read.
@@ -157,7 +160,8 @@ impl Intake {
         }
         self.next(sequence, offered.len(), &rejected)?;
         let ids = offered.iter().map(|offer| offer.id.clone()).collect();
-        let known = self.store.known_users(self.start.fence, ids).await?;
+        let known = self.store.known_users(self.start.fence, ids).await;
+        let known = self.heard(known)?;
         let seen = &self.seen;
         let mut plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, |user| {
             seen.contains(user.0.unsigned_abs())
@@ -302,10 +306,26 @@ impl Intake {
         }
         let unchanged = std::mem::take(&mut self.unchanged);
         let now = self.clock.now();
-        let applied = self.store.apply(self.start.fence, Arc::new(records), rejected, unchanged, now).await?;
+        let applied = self.store.apply(self.start.fence, Arc::new(records), rejected, unchanged, now).await;
+        let applied = self.heard(applied)?;
         self.see(&applied.seen);
         self.flushed = Instant::now();
         Ok(())
+    }
+
+    /// Tells the run of a store that does not do its part: no router can help it, so nobody needs to be asked to read again at once.
+    fn heard<T>(&mut self, answer: Result<T, StoreError>) -> Result<T, IntakeError> {
+        answer.map_err(|error| {
+            let end = if matches!(error, StoreError::Fenced) { None } else { self.end.take() };
+            match end {
+                None => IntakeError::Store(error),
+                Some(end) => {
+                    let reason = IntakeError::Interrupted;
+                    let _ = end.send(ReadEnd::Interrupted(error));
+                    reason
+                }
+            }
+        })
     }
 
     fn see(&mut self, users: &[UserNo]) {

@@ -18,10 +18,11 @@ use crate::store::{Outcome, StoreError};
 
 /// How often a directory that broke off in the middle is read from its beginning.
 const READS: u32 = 3;
-/// How often a job is claimed and its reads begun, in all, before it must be the job's own fault.
-const ATTEMPTS: i64 = 100;
+/// Reads lost in a row from which on a run takes its time: it is not a link that flickers.
+const LOST: u32 = 10;
 /// Pause before a read is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
+const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// Pause before a job is taken up again that the database interrupted.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a run waits for a router before it leaves the job to whichever replica has one.
@@ -33,6 +34,8 @@ pub enum ReadEnd {
     Complete(Box<Intake>, Completed),
     /// The router said why not.
     Failed(Failure),
+    /// The store could not take it in.
+    Interrupted(StoreError),
 }
 
 /// A job that this replica runs.
@@ -136,12 +139,12 @@ pub(super) async fn run(inner: Arc<Inner>, lease: Lease, last: Option<RouterId>)
                 error = &error as &dyn std::error::Error,
                 "sync job interrupted; it will be taken up again"
             );
-            tokio::select! {
-                () = cancel.cancelled() => {}
-                () = tokio::time::sleep(STORE_PAUSE) => {}
-            }
+            pause(&cancel).await;
         }
-        Err(panic) => tracing::error!(job = number.0, %panic, "sync job panicked; it will be taken up again"),
+        Err(panic) => {
+            tracing::error!(job = number.0, %panic, "sync job panicked; it will be taken up again");
+            pause(&cancel).await;
+        }
     }
     inner.leave(&lease);
     cancel.cancel();
@@ -149,6 +152,13 @@ pub(super) async fn run(inner: Arc<Inner>, lease: Lease, last: Option<RouterId>)
     lease::release(&inner, &lease).await;
     inner.changed.notify_waiters();
     inner.wake.notify_one();
+}
+
+async fn pause(cancel: &CancellationToken) {
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = tokio::time::sleep(STORE_PAUSE) => {}
+    }
 }
 
 async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Result<SyncJob, Gone> {
@@ -184,14 +194,16 @@ async fn begin(
     settings: &SourceSettings,
     routers: &mut Routers,
 ) -> Result<SyncJob, Gone> {
-    let mut broken_off = 0;
+    let (mut broken_off, mut lost) = (0, 0);
     loop {
         let session = routers.wait(inner, &job.tenant).await?;
         match read(inner, lease, job, &session, settings).await? {
             None => {
                 tracing::info!(job = %job.id, "read lost with its router or link; reading again");
                 routers.lost = Some(session.router().clone());
+                lost += 1;
             }
+            Some(ReadEnd::Interrupted(error)) => return Err(Gone::Store(error)),
             Some(ReadEnd::Failed(failure)) if of_the_router(failure.reason) => {
                 tracing::info!(job = %job.id, reason = ?failure.reason, router = %session.router(), "router cannot read the source");
                 routers.unable.push(session.router().clone());
@@ -215,7 +227,7 @@ async fn begin(
                 routers.lost = Some(session.router().clone());
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(if lost < LOST { PAUSE } else { LONG_PAUSE }).await;
     }
 }
 
@@ -230,9 +242,6 @@ async fn go_on(
     loop {
         let session = routers.wait(inner, &job.tenant).await?;
         let start = inner.store.begin_approved(lease.job, &lease.owner, inner.clock.now()).await?;
-        if start.fence.epoch > ATTEMPTS {
-            return fail(inner, lease, Failure::of(FailureReason::Stuck)).await;
-        }
         let end = leavers::approved(inner, &start, &session, settings).await;
         if let Some(job) = finish(inner, start.fence, end).await? {
             return Ok(job);
@@ -313,10 +322,6 @@ async fn read(
 ) -> Result<Option<ReadEnd>, Gone> {
     let start = inner.store.begin_read(lease.job, &lease.owner, session.router(), inner.clock.now()).await?;
     let epoch = start.fence.epoch;
-    if epoch > ATTEMPTS {
-        let failure = Failure::of(FailureReason::Stuck);
-        return Ok(Some(ReadEnd::Failed(failure)));
-    }
     let records_only = start.known == 0;
     let (opened, was_opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();

@@ -62,7 +62,7 @@ reasons! {
         ConfigChanged = 15 "The source was published anew while the job ran; nobody was disabled. Synchronize again.",
         CountMismatch = 16 "The identity router's count of records differs from what arrived; nobody was disabled. Synchronize again.",
         SourceInvalid = 17 "The filter or the mapping of the source is not usable. Correct the source and publish it.",
-        Stuck = 18 "The job did not come to an end: it began again too often, or took longer than sync.job_deadline. Look at the logs of control plane and identity router, then synchronize again.",
+        Stuck = 18 "The job took longer than sync.job_deadline. Look at the logs of control plane and identity router, then synchronize again.",
     }
 }
 

@@ -115,6 +115,9 @@ fn status(error: IntakeError) -> Status {
     match error {
         IntakeError::Protocol(what) => Status::invalid_argument(what),
         IntakeError::Store(StoreError::Fenced) => Status::aborted("the job has ended, or is read anew"),
+        IntakeError::Interrupted => {
+            Status::unavailable("the database does not take records in; wait to be asked again")
+        }
         IntakeError::Store(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "cannot apply records");
             Status::unavailable("the database is not available; try again")
