@@ -79,3 +79,17 @@ async fn a_router_that_does_not_come_back_fails_the_job_in_time() -> Result<()> 
     assert!(message.contains("Check the router's service"), "{message}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_job_runs_for_ever() -> Result<()> {
+    let mut world =
+        World::builder().these_people(flawless(10)).job_deadline(Duration::from_secs(2)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    world.router()?.freeze()?;
+    let job = world.finished(&world.start_sync().await?).await?;
+    let message = crate::expect::failed(&job, rollcall_proto::admin::v1::FailureReason::Stuck);
+    assert!(message.contains("sync.job_deadline"), "{message}");
+    world.router()?.thaw()?;
+    world.router_connected().await?;
+    Ok(())
+}

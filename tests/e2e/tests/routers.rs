@@ -1,9 +1,10 @@
 //! Several identity routers of one tenant: any of them can read a source, and one that dies is replaced.
 
 use anyhow::Result;
-use harness::world::{Database, World, router_name};
+use harness::world::{Database, Policy, World, router_name};
+use rollcall_proto::admin::v1::FailureReason;
 
-use crate::expect::{enabled, flawless, succeeded, users};
+use crate::expect::{enabled, failed, flawless, succeeded, users};
 use crate::on_both_databases;
 use crate::replicas::until;
 
@@ -49,5 +50,28 @@ async fn the_router_that_read_a_source_last_reads_it_again() -> Result<()> {
         assert_eq!(succeeded(&job), [0, 0, 20, 0, 0]);
         assert!(job.identity_router.ends_with(&router_name(last)), "{} after {last}", job.identity_router);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_may_not_read_the_source_is_replaced_by_one_that_may() -> Result<()> {
+    let mut world = World::builder().routers(2).these_people(flawless(20)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let mut narrow = Policy::of(&world.directories, &[]);
+    narrow.roots = vec!["ou=elsewhere,dc=example,dc=com".to_owned()];
+    world.files.write_policy(&narrow)?;
+    world.nth_router(0)?.stop()?;
+    world.nth_router(0)?.start()?;
+    world.nth_router_connected(0).await?;
+    let job = world.sync_now().await?;
+    assert_eq!(succeeded(&job), [20, 0, 0, 0, 0]);
+    assert!(job.identity_router.ends_with(&router_name(1)), "{}", job.identity_router);
+
+    world.nth_router(1)?.stop()?;
+    let message = failed(&world.sync_now().await?, FailureReason::RouterPolicy);
+    assert!(
+        message.contains("policy does not allow"),
+        "where no other is left, its reason is told: {message}"
+    );
     Ok(())
 }

@@ -96,6 +96,7 @@ pub struct SyncSettings {
     pub router_deadline: Option<Duration>,
     pub lease: Option<Duration>,
     pub hold_expiry: Option<Duration>,
+    pub job_deadline: Option<Duration>,
 }
 
 /// The folder with the files of one installation.
@@ -173,6 +174,7 @@ impl Files {
             ("router_deadline", sync.router_deadline),
             ("lease", sync.lease),
             ("hold_expiry", sync.hold_expiry),
+            ("job_deadline", sync.job_deadline),
         ];
         let set = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
         let sync: String = set.map(|(key, value)| format!("{key} = \"{}ms\"\n", value.as_millis())).collect();

@@ -129,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// How long a job may take. Default: the control plane's own.
+    #[must_use]
+    pub fn job_deadline(mut self, deadline: Duration) -> Self {
+        self.sync.job_deadline = Some(deadline);
+        self
+    }
+
     /// How long a held job waits for a decision. Default: the control plane's own.
     #[must_use]
     pub fn hold_expiry(mut self, expiry: Duration) -> Self {
