@@ -47,6 +47,7 @@ impl Site {
             source: SourceId::from(source),
             started_by: "admins/test".to_owned(),
             request_id: None,
+            full_lists_kept: 5,
             now: NOW,
         };
         let job = self.store.create_job(job).await.expect("a job").number;
@@ -67,7 +68,7 @@ impl Site {
     }
 
     pub(crate) async fn finish(&self, fence: Fence) -> SyncJob {
-        let done = Outcome::Succeeded { withheld: None, base_fingerprints: Vec::new() };
+        let done = Outcome::Succeeded { withheld: None, facts: None };
         self.store.finish_job(fence, done, NOW).await.expect("an end")
     }
 
