@@ -12,7 +12,13 @@ pub(crate) struct Person {
     pub(crate) mail: Option<u8>,
     pub(crate) title: u8,
     pub(crate) disabled: bool,
+    /// How both names are written: the same names in other letters.
+    pub(crate) spelling: u8,
 }
+
+/// Spellings of one name: lower case, upper case, decomposed, and folded to other letters.
+pub(crate) const SPELLINGS: [&str; 4] =
+    ["stra\u{df}\u{fc}", "STRASSE\u{dc}", "stra\u{df}u\u{308}", "strasse\u{fc}"];
 
 /// People, at most one an id.
 pub(crate) type Directory = Vec<Person>;
@@ -24,15 +30,24 @@ pub(crate) struct Reading {
     pub(crate) shuffle: u64,
     /// Records a batch.
     pub(crate) batch: usize,
-    /// The read is lost after so many batches, and begun again.
-    pub(crate) crash_after: Option<usize>,
+    /// Where the job is interrupted once, to be taken up again.
+    pub(crate) crash: Option<Crash>,
     /// The disables are held, and approved.
     pub(crate) held: bool,
 }
 
+/// A moment at which everything that is not in the database is lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Crash {
+    /// While the directory is read, after so many batches.
+    Reading(usize),
+    /// Behind the read, after so many transactions.
+    Reconciling(usize),
+}
+
 impl Reading {
     pub(crate) fn plain() -> Self {
-        Self { shuffle: 0, batch: 3, crash_after: None, held: false }
+        Self { shuffle: 0, batch: 3, crash: None, held: false }
     }
 
     /// The people in this reading's order.
@@ -51,8 +66,9 @@ impl Person {
     }
 
     pub(crate) fn record(&self, tenant: TenantNo) -> Record {
-        let user_name = format!("u{}", self.user_name);
-        let mail = self.mail.map(|mail| format!("m{mail}@lab.test")).unwrap_or_default();
+        let spelled = SPELLINGS[usize::from(self.spelling) % SPELLINGS.len()];
+        let user_name = format!("{spelled}{}", self.user_name);
+        let mail = self.mail.map(|mail| format!("{spelled}{mail}@lab.test")).unwrap_or_default();
         let mut digest = [0; 16];
         digest.copy_from_slice(&blake3::hash(format!("{self:?}").as_bytes()).as_bytes()[..16]);
         Record {

@@ -5,142 +5,184 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Category, Counts, Decision, Fence, Hold, HoldReason, JobState, NotSynchronizedReason, Offered,
-    ReadFacts, RouterId, SourceId, Status, TenantId, UserFilter, UserNo,
+    Absence, Category, Counts, Decision, Fence, Hold, HoldReason, JobNo, JobState, NotSynchronizedReason,
+    Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, TenantId, UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, settings};
-use crate::directory::{Directory, Reading};
+use crate::directory::{Crash, Directory, Reading};
 
 /// A user as the tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) user_name: String,
-    pub(crate) mail: Option<u8>,
+    pub(crate) mail: String,
     pub(crate) title: String,
     pub(crate) status: Status,
 }
 
+/// Users by source and id.
+pub(crate) type Users = BTreeMap<(String, u8), Kept>;
+
 /// What a sync led to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) users: BTreeMap<u8, Kept>,
+    pub(crate) users: Users,
     pub(crate) counts: Counts,
     pub(crate) refused: BTreeSet<(u8, NotSynchronizedReason)>,
-    pub(crate) reads: usize,
 }
 
 impl Outcome {
     pub(crate) fn enabled(&self) -> usize {
         self.users.values().filter(|user| user.status == Status::Enabled).count()
     }
+
+    /// Whether the sync found everything as it should be, or could do nothing about it.
+    pub(crate) fn changed_nobody(&self) -> bool {
+        (self.counts.added, self.counts.updated, self.counts.disabled) == (0, 0, 0)
+    }
 }
 
-/// A fresh database with one tenant and one published source.
+/// The sources of the tenant.
+pub(crate) const SOURCES: [&str; 2] = ["hq", "branch"];
+
+/// A fresh database with one tenant and its published sources.
 pub(crate) struct Database {
     store: Arc<dyn Store>,
     tenant: TenantId,
-    source: SourceId,
 }
 
 const OWNER: &str = "this test";
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Transactions that are left until everything is lost.
+struct Steps(usize);
+
+impl Steps {
+    /// None if it was the last one.
+    fn step(&mut self) -> Option<()> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(())
+    }
+}
 
 impl Database {
-    pub(crate) async fn create(engine: &Engine) -> Self {
+    pub(crate) async fn create(engine: &Engine, sync_limit: u32) -> Self {
         let store = engine.store().await;
-        let (tenant, source) = (TenantId::from("acme"), SourceId::from("hq"));
+        let tenant = TenantId::from("acme");
         store.set_license_limit(&tenant, 0, true, NOW).await.expect("a tenant");
-        let change = SourceChange { display_name: "HQ".to_owned(), draft: settings() };
-        store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
-        store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
-        Self { store, tenant, source }
+        for source in SOURCES.map(SourceId::from) {
+            let mut draft = settings();
+            draft.sync_limit = sync_limit;
+            let change = SourceChange { display_name: "People".to_owned(), draft };
+            store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
+            store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
+        }
+        Self { store, tenant }
     }
 
     pub(crate) async fn license(&self, limit: i64) {
         self.store.set_license_limit(&self.tenant, limit, false, NOW).await.expect("a license");
     }
 
+    /// Synchronizes the first source.
     pub(crate) async fn sync(&self, directory: &Directory, reading: Reading) -> Outcome {
+        self.sync_source(SOURCES[0], directory, reading).await
+    }
+
+    pub(crate) async fn sync_source(&self, source: &str, directory: &Directory, reading: Reading) -> Outcome {
         let used_before = self.store.license(&self.tenant).await.expect("a license").used;
         let job = NewJob {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
-            source: self.source.clone(),
+            source: SourceId::from(source),
             started_by: "admins/test".to_owned(),
             request_id: None,
             full_lists_kept: 5,
             now: NOW,
         };
-        let job = self.store.create_job(job).await.expect("a job");
-        assert!(
-            self.store.claim_job(job.number, OWNER, Duration::from_secs(60), NOW).await.expect("a claim")
-        );
-        let mut reads = 1;
-        if let Some(batches) = reading.crash_after {
-            reads = 2;
-            self.read(
-                job.number,
-                directory,
-                Reading { shuffle: !reading.shuffle, ..reading },
-                batches,
-                used_before,
-            )
-            .await;
-        }
-        let (start, seen) = self.read(job.number, directory, reading, usize::MAX, used_before).await;
-        let fence = start.fence;
-        self.store.begin_reconciling(fence).await.expect("reconciling");
-        let in_scope = self.store.users_in_scope(fence, None, 1_000).await.expect("users in scope");
-        let leavers = in_scope
-            .into_iter()
-            .filter(|(user, _)| !seen.contains(user))
-            .map(|(user, _)| (user, Absence::Unexplained))
-            .collect();
-        let facts = ReadFacts { server: "lab".to_owned(), ..ReadFacts::default() };
-        self.store.trust_doubtful(fence).await.expect("trust");
-        let fence = if reading.held {
-            self.hold_and_approve(fence, leavers, used_before).await
-        } else {
-            self.store.disable_absent(fence, leavers, None, NOW).await.expect("disables");
-            fence
+        let job = self.store.create_job(job).await.expect("a job").number;
+        assert!(self.store.claim_job(job, OWNER, LEASE, NOW).await.expect("a claim"));
+        let (batches, mut steps) = match reading.crash {
+            Some(Crash::Reading(batches)) => (Some(batches), Steps(usize::MAX)),
+            Some(Crash::Reconciling(steps)) => (None, Steps(steps)),
+            None => (None, Steps(usize::MAX)),
         };
-        self.check_license(used_before).await;
-        self.settle(fence, false, used_before).await;
+        let otherwise = Reading { shuffle: !reading.shuffle, ..reading };
+        if let Some(batches) = batches {
+            self.read(job, directory, otherwise, batches, used_before).await;
+        }
+        let (start, seen) = self.read(job, directory, reading, usize::MAX, used_before).await;
+        let fence = match self.reconcile(&start, &seen, reading, &mut steps, used_before).await {
+            Some(fence) => fence,
+            None => {
+                let (start, seen) = self.read(job, directory, otherwise, usize::MAX, used_before).await;
+                let again = self.reconcile(&start, &seen, reading, &mut Steps(usize::MAX), used_before).await;
+                again.expect("the second time nothing interrupts it")
+            }
+        };
+        let facts = ReadFacts { server: "lab".to_owned(), ..ReadFacts::default() };
         let outcome = store::Outcome::Succeeded { withheld: None, facts: Some(facts) };
         let job = self.store.finish_job(fence, outcome, NOW).await.expect("an end");
         assert_eq!(job.state, JobState::Succeeded);
         assert_eq!(job.counts.waiting, 0, "nothing waits after the end");
-        if reads == 1 {
-            assert_eq!(
-                job.counts.read(),
-                i64::try_from(directory.len()).expect("a small number"),
-                "the numbers add up"
-            );
-        }
-        self.look(job.number, job.counts, reads).await
+        let read = i64::try_from(directory.len()).expect("a small number");
+        assert_eq!(job.counts.read(), read, "the numbers add up: {:?}", job.counts);
+        self.look(job.number, job.counts).await
     }
 
-    async fn settle(&self, fence: Fence, held: bool, used_before: i64) {
+    /// Reconciles a complete read; none if that was interrupted and the directory is to be read again.
+    async fn reconcile(
+        &self,
+        start: &ReadStart,
+        seen: &BTreeSet<UserNo>,
+        reading: Reading,
+        steps: &mut Steps,
+        used_before: i64,
+    ) -> Option<Fence> {
+        let fence = start.fence;
+        self.store.begin_reconciling(fence).await.expect("reconciling");
+        steps.step()?;
+        let in_scope = self.store.users_in_scope(fence, None, 1_000).await.expect("users in scope");
+        let leavers: Vec<_> = in_scope
+            .into_iter()
+            .filter(|(user, _)| !seen.contains(user))
+            .map(|(user, _)| (user, Absence::Unexplained))
+            .collect();
+        if reading.held {
+            self.store.note_absent(fence, leavers.clone()).await.expect("noted");
+            steps.step()?;
+        }
+        self.store.trust_doubtful(fence).await.expect("trust");
+        steps.step()?;
+        if reading.held {
+            self.settle(fence, true, steps, used_before).await?;
+            return Some(self.hold_and_approve(fence, steps, used_before).await);
+        }
+        self.store.disable_absent(fence, leavers, None, NOW).await.expect("disables");
+        self.check_license(used_before).await;
+        steps.step()?;
+        self.settle(fence, false, steps, used_before).await?;
+        Some(fence)
+    }
+
+    async fn settle(&self, fence: Fence, held: bool, steps: &mut Steps, used_before: i64) -> Option<()> {
         self.store.settle_names(fence, held, NOW).await.expect("settled names");
         self.check_license(used_before).await;
+        steps.step()?;
         while self.store.settle_seats(fence, 2, held, NOW).await.expect("settled seats") {
             self.check_license(used_before).await;
+            steps.step()?;
         }
+        Some(())
     }
 
     /// Takes the way round by an administrator who approves.
-    async fn hold_and_approve(
-        &self,
-        fence: Fence,
-        leavers: Vec<(UserNo, Absence)>,
-        used_before: i64,
-    ) -> Fence {
+    async fn hold_and_approve(&self, fence: Fence, steps: &mut Steps, used_before: i64) -> Fence {
         let (store, later) = (&self.store, NOW.plus(Duration::from_secs(60)));
-        store.note_absent(fence, leavers).await.expect("noted");
-        self.settle(fence, true, used_before).await;
         let hold = Hold {
             reason: HoldReason::DisableGuard,
             message: "Look.".to_owned(),
@@ -153,25 +195,38 @@ impl Database {
         };
         let job = store.hold_job(fence, hold, ReadFacts::default()).await.expect("held");
         assert_eq!((job.state, job.counts.waiting), (JobState::Held, 0), "nothing waits while it is held");
-        let name = (&self.tenant, &self.source, None);
+        let name = (&self.tenant, &job.source, None);
         store.approve_job(name, "the list", "admins/test", NOW).await.expect("approved");
-        assert!(store.claim_job(job.number, OWNER, Duration::from_secs(60), NOW).await.expect("a claim"));
-        let start = store.begin_approved(job.number, OWNER, NOW).await.expect("begun");
-        let noted = store.noted_absent(start.fence, job.number, None, 1_000).await.expect("the list");
+        assert!(store.claim_job(job.number, OWNER, LEASE, NOW).await.expect("a claim"));
+        if let Some(fence) = self.go_on(job.number, steps, used_before).await {
+            return fence;
+        }
+        let again = self.go_on(job.number, &mut Steps(usize::MAX), used_before).await;
+        again.expect("the second time nothing interrupts it")
+    }
+
+    /// Carries out what was approved; none if that was interrupted.
+    async fn go_on(&self, job: JobNo, steps: &mut Steps, used_before: i64) -> Option<Fence> {
+        let store = &self.store;
+        let start = store.begin_approved(job, OWNER, NOW).await.expect("begun");
+        let noted = store.noted_absent(start.fence, job, None, 1_000).await.expect("the list");
         store.recall_kept(start.fence, NOW).await.expect("recalled");
+        steps.step()?;
         store.disable_absent(start.fence, noted, Some(start.held_at), NOW).await.expect("disables");
-        start.fence
+        steps.step()?;
+        self.settle(start.fence, false, steps, used_before).await?;
+        Some(start.fence)
     }
 
     /// Reads at most `batches` batches.
     async fn read(
         &self,
-        job: control_plane::model::JobNo,
+        job: JobNo,
         directory: &Directory,
         reading: Reading,
         batches: usize,
         used_before: i64,
-    ) -> (control_plane::model::ReadStart, BTreeSet<UserNo>) {
+    ) -> (ReadStart, BTreeSet<UserNo>) {
         let store = &self.store;
         let start = store.begin_read(job, OWNER, &RouterId::from("r1"), NOW).await.expect("a read");
         let mut seen = BTreeSet::new();
@@ -186,8 +241,14 @@ impl Database {
             let plan = offer::plan(job, &offered, &known, start.beyond_limit, |user| seen.contains(&user));
             seen.extend(plan.seen);
             let wanted = plan.want.iter().map(|position| records[*position as usize].clone()).collect();
+            let beyond = plan.beyond_limit.iter().map(|position| {
+                let reason = NotSynchronizedReason::SyncLimit;
+                let (user_name, mail, message) = (String::new(), String::new(), reason.text().to_owned());
+                let id = Some(records[*position as usize].id.clone());
+                Rejected { id, reason, message, user_name, mail }
+            });
             let applied = store
-                .apply(start.fence, Arc::new(wanted), Vec::new(), plan.unchanged, NOW)
+                .apply(start.fence, Arc::new(wanted), beyond.collect(), plan.unchanged, NOW)
                 .await
                 .expect("a batch");
             seen.extend(applied.seen);
@@ -214,22 +275,22 @@ impl Database {
         );
     }
 
-    async fn look(&self, job: control_plane::model::JobNo, counts: Counts, reads: usize) -> Outcome {
+    pub(crate) async fn users(&self) -> Users {
         let all = UserFilter::default();
         let users = self.store.list_users(&self.tenant, &all, None, 1_000).await.expect("users");
-        let users = users
-            .into_iter()
-            .map(|user| {
-                let mail = user.values.mail.strip_prefix('m').and_then(|rest| rest.strip_suffix("@lab.test"));
-                let kept = Kept {
-                    user_name: user.values.user_name,
-                    mail: mail.and_then(|number| number.parse().ok()),
-                    title: user.values.display_name,
-                    status: user.status,
-                };
-                (user.id.0[0] - 1, kept)
-            })
-            .collect();
+        let kept = |user: control_plane::model::User| {
+            let kept = Kept {
+                user_name: user.values.user_name,
+                mail: user.values.mail,
+                title: user.values.display_name,
+                status: user.status,
+            };
+            ((user.source.0, user.id.0[0] - 1), kept)
+        };
+        users.into_iter().map(kept).collect()
+    }
+
+    async fn look(&self, job: JobNo, counts: Counts) -> Outcome {
         let refused = self
             .store
             .list_details(job, Some(Category::NotSynchronized), None, 1_000)
@@ -238,6 +299,6 @@ impl Database {
             .into_iter()
             .filter_map(|(_, detail)| Some((detail.id?.0[0] - 1, detail.reason?)))
             .collect();
-        Outcome { users, counts, refused, reads }
+        Outcome { users: self.users().await, counts, refused }
     }
 }

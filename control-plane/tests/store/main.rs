@@ -1,12 +1,14 @@
 //! The store through its trait, with real databases: what each method promises (`conformance`, on both engines), what whole syncs
-//! come to (`reconciliation`, as properties), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
+//! come to (`reconciliation`, as properties; `movers`: those of two sources), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
 //! disk (`trouble_on_disk`), on the wire (`trouble_on_wire`), and when callers go away or collide (`trouble_of_callers`).
 
 mod conformance;
 mod database;
 mod directory;
 mod drive;
+mod movers;
 mod reconciliation;
+mod strategies;
 mod trouble;
 mod trouble_at_start;
 mod trouble_of_callers;

@@ -392,3 +392,14 @@ pub(super) async fn keep<'a>(
     engine::blobs(query, ids.into_iter()).execute(connection).await?;
     Ok(())
 }
+
+/// How many known users have a record that is kept for another try, and are not counted yet. They come before new users under the
+/// sync limit.
+pub(super) async fn kept_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id \
+         WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
+    );
+    let count = count.bind(fence.job.0).bind(fence.source.0).bind(KEPT).bind(KEPT_UNCOUNTED);
+    Ok(count.fetch_one(connection).await?)
+}

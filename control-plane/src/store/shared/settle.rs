@@ -80,8 +80,13 @@ pub(super) async fn seats(
     }
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
     let before = job.counts();
+    let mut quota = job.sync_limit - before.added - before.updated - before.unchanged;
+    // Known users whose records are kept come before new ones. Counted only where the limit is so near that it matters.
+    if held && quota - before.not_synchronized < i64::try_from(records.len()).unwrap_or_default() {
+        quota -= holds::kept_users(connection, fence).await?;
+    }
     let view = View {
-        quota: (job.sync_limit - before.added - before.updated - before.unchanged).max(0),
+        quota: quota.max(0),
         beyond_limit: job.beyond_limit(),
         ..view(connection, fence, &records, &[]).await?
     };
