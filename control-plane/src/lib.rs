@@ -11,6 +11,9 @@
 pub mod api;
 pub mod ca;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jobs;
 pub mod model;
 pub mod reconcile;

@@ -20,6 +20,8 @@ pub mod router {
     }
 }
 
+pub mod limits;
+
 pub use prost;
 pub use prost_types::FieldMask;
 

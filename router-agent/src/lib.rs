@@ -6,6 +6,9 @@
 pub mod check;
 pub mod config;
 pub mod directory;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod link;
 pub mod policy;
 pub mod record;

@@ -35,7 +35,7 @@ const FOUND: usize = 2;
 
 /// What a search found.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Entry(Entry),
     /// URLs of elsewhere.
     Reference(Vec<String>),
@@ -287,8 +287,8 @@ async fn inspect(
 }
 
 /// What one page found and what is for the crate, out of bytes that come in these pieces.
-#[cfg(test)]
-fn sort_pieces<'b>(
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn sort_pieces<'b>(
     pieces: impl Iterator<Item = &'b [u8]>,
     entries: u32,
 ) -> Result<(Vec<Found>, Vec<u8>), &'static str> {

@@ -23,6 +23,8 @@ mod tls;
 pub use dn::{is_named, is_within, normalize};
 pub use error::DirectoryError;
 pub use freshness::Freshness;
+#[cfg(feature = "fuzzing")]
+pub(crate) use guard::sort_pieces;
 pub use lookup::{LookedUp, Presence, Wanted, lookup};
 pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;

@@ -91,14 +91,14 @@ impl Entry {
     }
 
     /// An entry made of its parts.
-    #[cfg(test)]
-    pub(crate) fn of(dn: &str, attributes: &[(&str, &[&[u8]])]) -> Self {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of(dn: impl AsRef<[u8]>, attributes: &[(&str, &[&[u8]])]) -> Self {
         let mut bytes = Vec::new();
         let mut add = |part: &[u8]| {
             bytes.extend_from_slice(part);
             bytes.len() - part.len()..bytes.len()
         };
-        let mut entry = Self::new(Bytes::new(), add(dn.as_bytes()));
+        let mut entry = Self::new(Bytes::new(), add(dn.as_ref()));
         for (name, values) in attributes {
             entry.push_attribute(add(name.as_bytes()));
             values.iter().for_each(|value| entry.push_value(add(value)));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rollcall_proto::admin::v1::{
     AttributeMapping, NotSynchronizedReason as Reason, attribute_mapping::ImmutableIdFormat,
 };
+use rollcall_proto::limits::{DISTINGUISHED_NAME, MAIL, NAME, POLICY_BYTES, USER_NAME};
 use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
 
 use super::disabled::Rule;
@@ -15,10 +16,6 @@ use super::text::{TextError, is_mail, text};
 use super::{Entry, digest::digest, immutable_id, is_password_attribute};
 use crate::directory::is_named;
 
-const USER_NAME: usize = 256;
-const MAIL: usize = 254;
-const NAME: usize = 512;
-const DN: usize = 4_096;
 const POLICY_VALUE: usize = 1_024;
 const POLICY_VALUES: usize = 100;
 
@@ -259,7 +256,7 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
         last_name: field(&mapping.last_name, NAME)?,
         display_name: field(&mapping.display_name, NAME)?,
         phone: field(&mapping.phone, NAME)?,
-        distinguished_name: text(entry.dn(), DN)
+        distinguished_name: text(entry.dn(), DISTINGUISHED_NAME)
             .map_err(|error| invalid("the distinguished name", error))?
             .to_owned(),
         policy_attributes: policy_attributes(mapping, entry)?,
@@ -328,7 +325,26 @@ fn policy_attributes(mapping: &Mapping, entry: &Entry) -> Result<Vec<PolicyAttri
             attributes.push(PolicyAttribute { name: name.clone(), values });
         }
     }
+    // Many long values would make a record that no message has room for.
+    if json_length(&attributes) > POLICY_BYTES {
+        let most = POLICY_BYTES >> 10;
+        return Err((
+            Reason::InvalidAttribute,
+            format!("The policy attributes together are longer than {most} KiB. Map fewer, or shorten them."),
+        ));
+    }
     Ok(attributes)
+}
+
+/// Length of the JSON that the control plane keeps of these attributes: an object of arrays of strings.
+fn json_length(attributes: &[PolicyAttribute]) -> usize {
+    let string = |text: &str| text.len() + text.matches(['"', '\\']).count() + 2;
+    let array = |values: &[String]| values.iter().map(|value| string(value) + 1).sum::<usize>() + 1;
+    attributes
+        .iter()
+        .map(|attribute| string(&attribute.name) + 1 + array(&attribute.values) + 1)
+        .sum::<usize>()
+        + 1
 }
 
 fn invalid(attribute: &str, error: TextError) -> Refusal {

@@ -1,5 +1,7 @@
 //! Which values are text that can be shown, stored and compared.
 
+use rollcall_proto::limits::is_longer;
+
 /// Attributes that hold secrets. No policy and no mapping can make them leave the premises.
 const PASSWORDS: &[&str] = &[
     "userPassword",
@@ -53,7 +55,7 @@ pub(super) fn text(value: &[u8], most: usize) -> Result<&str, TextError> {
     {
         return Err(TextError::ControlCharacter);
     }
-    if text.len() > most && text.chars().count() > most {
+    if is_longer(text, most) {
         return Err(TextError::TooLong(most));
     }
     Ok(text)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost_types::Duration as ProtoDuration;
+use rollcall_proto::limits;
 use rollcall_proto::router::v1 as proto;
 use tonic::Status;
 use uuid::Uuid;
@@ -20,14 +21,10 @@ use crate::reconcile::names;
 
 /// Records a batch. Two of these messages fit into one MiB with room for long names.
 const BATCH_RECORDS: i32 = 1_000;
-/// Longest value, in bytes; distinguished names are the longest that directories have.
-const MAX_VALUE: usize = 4_096;
 /// Most attributes of a mapping, and more.
 const MAX_ATTRIBUTES: usize = 256;
 /// Most providers of a replicated OpenLDAP: three digits in a change number.
 const MAX_PROVIDERS: usize = 1_000;
-/// Longest JSON of all policy attributes, in bytes.
-const MAX_POLICY: usize = 64 * 1024;
 
 pub(super) fn duration(duration: Duration) -> Option<ProtoDuration> {
     ProtoDuration::try_from(duration).ok()
@@ -192,17 +189,27 @@ fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record,
     } = message;
     let id = immutable_id(id)?;
     let policy_attributes = policy_json(policy_attributes);
-    let texts = [&user_name, &mail, &first_name, &last_name, &display_name, &phone, &distinguished_name];
-    if user_name.is_empty()
-        || policy_attributes.len() > MAX_POLICY
-        || texts.iter().any(|text| text.len() > MAX_VALUE || text.contains('\0'))
-    {
-        let reason = NotSynchronizedReason::InvalidAttribute;
-        let message = reason.text().to_owned();
+    let texts = [
+        ("The user name", &user_name, limits::USER_NAME),
+        ("The mail address", &mail, limits::MAIL),
+        ("The first name", &first_name, limits::NAME),
+        ("The last name", &last_name, limits::NAME),
+        ("The display name", &display_name, limits::NAME),
+        ("The telephone number", &phone, limits::NAME),
+        ("The distinguished name", &distinguished_name, limits::DISTINGUISHED_NAME),
+    ];
+    let wrong = texts.into_iter().find_map(|(name, text, most)| unusable(name, text, most));
+    let wrong = wrong.or_else(|| user_name.is_empty().then(|| "The user name is empty".to_owned()));
+    let wrong = wrong.or_else(|| {
+        (policy_attributes.len() > limits::POLICY_BYTES).then(|| {
+            format!("The policy attributes together are longer than {} KiB", limits::POLICY_BYTES >> 10)
+        })
+    });
+    if let Some(wrong) = wrong {
         return Ok(Err(Rejected {
             id: Some(id),
-            reason,
-            message,
+            reason: NotSynchronizedReason::InvalidAttribute,
+            message: format!("{wrong}. Correct it in the directory."),
             user_name: String::new(),
             mail: String::new(),
         }));
@@ -226,6 +233,14 @@ fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record,
         user_name_key,
         mail_key,
     }))
+}
+
+/// What is wrong with a text, if it cannot be kept.
+fn unusable(name: &str, text: &str, most: usize) -> Option<String> {
+    if limits::is_longer(text, most) {
+        return Some(format!("{name} is longer than {most} characters"));
+    }
+    text.contains(char::is_control).then(|| format!("{name} has a control character"))
 }
 
 /// A JSON object of arrays, sorted; empty if there are none. JSON escapes what a table could not hold.

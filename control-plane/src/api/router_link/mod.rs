@@ -3,6 +3,8 @@
 //! from it.
 
 mod convert;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod door;
 mod session;
 mod upload;
 
