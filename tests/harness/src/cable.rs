@@ -315,8 +315,8 @@ async fn pump(
         if read == 0 {
             return to.shutdown().await;
         }
-        if pace > 0 {
-            tokio::time::sleep(Duration::from_micros(read as u64 * 1_000_000 / pace)).await;
+        if let Some(micros) = (read as u64 * 1_000_000).checked_div(pace) {
+            tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         let _ = stalled.wait_for(|stalled| !*stalled).await;
         let (passes, ends) = spend(flow, read);

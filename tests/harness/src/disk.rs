@@ -21,7 +21,7 @@ impl SmallDisk {
     /// Mounts a disk of so many KiB; none, and a line that says so, where the caller is not root.
     pub fn mount(kib: u64) -> Result<Option<Self>> {
         if !install::is_root() {
-            eprintln!("left out: a small disk can be mounted by root only");
+            install::say("left out, as only root can mount a small disk");
             return Ok(None);
         }
         let dir = tempfile::Builder::new().prefix("rollcall-disk-").tempdir()?;

@@ -36,6 +36,7 @@ on_both_databases! {
     the_numbers_are_exact_whatever_is_killed_cut_or_frozen,
 }
 
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a long campaign says how far it is")]
 async fn the_numbers_are_exact_whatever_is_killed_cut_or_frozen(database: Database) -> Result<()> {
     let seed = number("CAMPAIGN_SEED")?;
     let runs = number("CAMPAIGN_RUNS")?.unwrap_or(if seed.is_some() { 1 } else { RUNS });
