@@ -7,7 +7,8 @@ use anyhow::{Context, Result, ensure};
 use harness::world::World;
 use harness::{People, Person, Samba};
 use rollcall_proto::admin::v1::{
-    SyncJob, User, hold::Reason, sync_job_detail::Category, user::DisabledReason, user::Status,
+    DisableGuard, IdentitySourceSettings, SyncJob, User, hold::Reason, sync_job_detail::Category,
+    user::DisabledReason, user::Status,
 };
 
 use crate::expect::{enabled, held, numbers, succeeded, usable, users};
@@ -47,7 +48,7 @@ impl Domain {
         let (usable, unusable) = usable(people.iter());
         let directory = Samba::builder().these_people(people.clone()).ldif(&no_people());
         let world = World::builder().active_directory(directory).start().await?;
-        world.create_and_publish_source(world.settings()).await?;
+        world.create_and_publish_source(settings(&world)).await?;
         Ok(Self { world, people, usable, others: unusable + ACCOUNTS_OF_THE_DOMAIN })
     }
 
@@ -102,6 +103,11 @@ impl Domain {
         let details = self.world.details(category).await?;
         Ok(details.into_iter().map(|detail| (detail.user_name, detail.message)).collect())
     }
+}
+
+/// Several pages: Samba's cookie stays the same from one to the next.
+fn settings(world: &World) -> IdentitySourceSettings {
+    IdentitySourceSettings { page_size: 50, ..world.settings() }
 }
 
 /// What could be taken for people: each has a mail address.
@@ -244,14 +250,10 @@ async fn many_deleted_at_once_are_held_and_told_as_deleted(domain: &Domain) -> R
 
 /// With a unit as the root, where the domain's own accounts are not.
 async fn who_moves_out_of_a_root_is_disabled_as_moved(domain: &Domain) -> Result<()> {
-    let mut settings = domain.world.settings();
+    let mut settings = settings(&domain.world);
     settings.roots = vec![domain.directory()?.people_dn()];
     // The guard looks back a day, and many have left today.
-    settings.disable_guard = Some(rollcall_proto::admin::v1::DisableGuard {
-        max_users: 100,
-        max_percent: 100,
-        ..Default::default()
-    });
+    settings.disable_guard = Some(DisableGuard { max_users: 100, max_percent: 100, ..Default::default() });
     domain.world.update_and_publish_source(settings).await?;
     let (here, others) = (domain.usable - 23, domain.others - ACCOUNTS_OF_THE_DOMAIN);
     let [added, updated, unchanged, disabled, not] = succeeded(&domain.world.sync_now().await?);
