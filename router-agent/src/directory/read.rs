@@ -129,7 +129,7 @@ impl Reader<'_> {
         };
         read.fingerprint = fingerprint;
         let mut cookie = Vec::new();
-        let mut cookies = HashSet::new();
+        let mut seen = HashSet::new();
         let mut empty = 0;
         loop {
             let page = self.page(root, read.pages + 1, cookie).await?;
@@ -138,6 +138,10 @@ impl Reader<'_> {
             read.ignored_references += page.ignored_references;
             empty = if page.entries.is_empty() { empty + 1 } else { 0 };
             if !page.entries.is_empty() {
+                // Such a page would lead round in a circle. Empty ones are counted.
+                if !seen.insert(page.digest()) {
+                    return Err(self.protocol("the same page again"));
+                }
                 self.sink.send(page.entries).await.map_err(|_| DirectoryError::Canceled)?;
             }
             if page.cookie.is_empty() {
@@ -145,10 +149,6 @@ impl Reader<'_> {
             }
             if empty >= EMPTY_PAGES || read.pages >= MOST_PAGES {
                 return Err(self.protocol("pages without end"));
-            }
-            // A cookie that comes again would lead round in a circle. Kept as digests: cookies may be long.
-            if !cookies.insert(*blake3::hash(&page.cookie).as_bytes()) {
-                return Err(self.protocol("the same cookie again"));
             }
             cookie = page.cookie;
         }
@@ -288,4 +288,16 @@ struct Page {
     entries: Vec<Entry>,
     cookie: Vec<u8>,
     ignored_references: u64,
+}
+
+impl Page {
+    /// Tells pages apart: by the cookie and the names of the entries. The cookie alone does not: it may be the position after the page, or,
+    /// as Samba's is, a number of the search that stays the same to its end.
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = blake3::Hasher::new();
+        for part in std::iter::once(&self.cookie[..]).chain(self.entries.iter().map(Entry::dn)) {
+            digest.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
+        *digest.finalize().as_bytes()
+    }
 }

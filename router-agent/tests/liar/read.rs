@@ -81,11 +81,31 @@ async fn a_page_without_the_paging_control_is_not_the_last_one() {
 }
 
 #[tokio::test]
-async fn the_same_cookie_again_and_empty_pages_without_end_are_noticed() {
+async fn the_same_page_again_and_empty_pages_without_end_are_noticed() {
     let same = read(|id, _| [entries(id, 0..5), done(id, 0, b"same")].concat()).await;
     assert!(matches!(same, Err(DirectoryError::Protocol { .. })), "{same:?}");
-    let empty = read(|id, page| done(id, 0, &page.to_be_bytes())).await;
-    assert!(matches!(empty, Err(DirectoryError::Protocol { .. })), "{empty:?}");
+    let circle = read(|id, page| [entries(id, 0..5), done(id, 0, &[b"ab"[page % 2]])].concat()).await;
+    assert!(matches!(circle, Err(DirectoryError::Protocol { .. })), "{circle:?}");
+    for cookie in [None, Some(b"same")] {
+        let empty = read(move |id, page| match cookie {
+            Some(cookie) => done(id, 0, cookie),
+            None => done(id, 0, &page.to_be_bytes()),
+        })
+        .await;
+        assert!(matches!(empty, Err(DirectoryError::Protocol { .. })), "{empty:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_may_stay_the_same_from_page_to_page() {
+    let complete = read(|id, page| {
+        let first = u32::try_from(page).expect("small") * 5;
+        let cookie: &[u8] = if page == 6 { b"" } else { b"same" };
+        [entries(id, first..first + 5), done(id, 0, cookie)].concat()
+    })
+    .await
+    .expect("a whole read");
+    assert_eq!((complete.roots()[0].pages, complete.roots()[0].entries), (6, 30));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
-//! End to end: a real OpenLDAP, both databases, our two real programs, mutual TLS between them. Each test is named after the
+//! End to end: a real OpenLDAP or Active Directory, both databases, our two real programs, mutual TLS between them. Each test is named after the
 //! promise it proves; what an administrator sees is all that it looks at.
 
 mod access;
+mod active_directory;
 mod campaign;
 mod changes;
 mod crashes;

@@ -16,6 +16,9 @@ use anyhow::{Context, Result, bail};
 pub const SLAPD: &str = "slapd";
 pub const LDAP_UTILS: &str = "ldap-utils";
 pub const POSTGRESQL: &str = "postgresql";
+/// A domain controller: the server, what it provisions a domain with and keeps it in, and the tools that change it.
+pub const SAMBA: [&str; 5] =
+    ["samba", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules", "ldb-tools"];
 
 /// Makes sure that the packages are there; installs what is missing with apt-get, through sudo where needed.
 pub fn ensure(packages: &[&str]) -> Result<()> {
@@ -95,7 +98,10 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs a test must see that it installs packages")]
-fn say(text: &str) {
+#[expect(
+    clippy::print_stderr,
+    reason = "whoever runs a test must see what it installs and what it leaves out"
+)]
+pub(crate) fn say(text: &str) {
     eprintln!("harness: {text}");
 }

@@ -30,6 +30,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         )?;
     }
     install::ensure(&["slapd", "ldap-utils", "postgresql"])?;
+    if install::is_root() {
+        install::ensure(&install::SAMBA)?;
+    } else {
+        println!("==> Active Directory: left out, it needs root");
+    }
     // The end-to-end tests start these two as an administrator would: from their files.
     step(
         "programs",

@@ -20,6 +20,33 @@ pub fn binary(out: &mut impl Write, key: &str, value: &[u8]) -> io::Result<()> {
     writeln!(out, "{key}:: {}", STANDARD.encode(value))
 }
 
+/// A change record of these lines.
+pub fn change(dn: &str, lines: &[(&str, &str)]) -> Result<String> {
+    let mut record = Vec::new();
+    line(&mut record, "dn", dn)?;
+    for (key, value) in lines {
+        match *key {
+            "-" => record.write_all(b"-\n")?,
+            key => line(&mut record, key, value)?,
+        }
+    }
+    Ok(String::from_utf8(record)?)
+}
+
+/// A change record that sets the values of one attribute; none removes it.
+pub fn replace(dn: &str, attribute: &str, values: &[&str]) -> Result<String> {
+    let mut lines = vec![("changetype", "modify"), ("replace", attribute)];
+    lines.extend(values.iter().map(|value| (attribute, *value)));
+    change(dn, &lines)
+}
+
+/// A change record that renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `uid=anna` comes escaped.
+pub fn rename(dn: &str, new_rdn: &str, new_parent: Option<&str>) -> Result<String> {
+    let mut lines = vec![("changetype", "modrdn"), ("newrdn", new_rdn), ("deleteoldrdn", "1")];
+    lines.extend(new_parent.map(|parent| ("newsuperior", parent)));
+    change(dn, &lines)
+}
+
 /// An entry as a search answered it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {

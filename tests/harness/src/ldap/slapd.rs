@@ -14,13 +14,27 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::{certificate, certificate::Certificate, ldif};
+use super::{Access, certificate, certificate::Certificate, ldif};
 use crate::{install, people::People, ports::free_port, process::Running};
 
 const ROOT_PASSWORD: &str = "root-secret";
 const AGENT_PASSWORD: &str = "agent-secret";
 const LIMITED_PASSWORD: &str = "limited-secret";
 const PATIENCE: Duration = Duration::from_secs(30);
+const ATTRIBUTES: &[&str] = &[
+    "entryUUID",
+    "uid",
+    "cn",
+    "sn",
+    "givenName",
+    "displayName",
+    "mail",
+    "telephoneNumber",
+    "title",
+    "departmentNumber",
+    "employeeType",
+    "employeeNumber",
+];
 
 /// What a directory is to be like.
 #[derive(Debug)]
@@ -275,6 +289,20 @@ impl Slapd {
         LIMITED_PASSWORD
     }
 
+    /// How the router comes to the people.
+    pub fn access(&self) -> Access {
+        Access {
+            host: self.host().to_owned(),
+            ldap_port: self.ldap_port,
+            ldaps_port: self.ldaps_port,
+            ca_pem: self.ca_pem_path(),
+            bind_dn: self.agent_dn(),
+            password: AGENT_PASSWORD,
+            root: self.people_dn(),
+            attributes: ATTRIBUTES,
+        }
+    }
+
     /// The server's process, while it runs.
     pub fn process(&mut self) -> Option<&mut Running> {
         self.server.as_mut()
@@ -337,21 +365,17 @@ impl Slapd {
     }
 
     pub fn delete(&self, dn: &str) -> Result<()> {
-        self.change(dn, &[("changetype", "delete")])
+        self.modify(&ldif::change(dn, &[("changetype", "delete")])?)
     }
 
     /// Sets the values of one attribute; none removes it.
     pub fn replace(&self, dn: &str, attribute: &str, values: &[&str]) -> Result<()> {
-        let mut lines = vec![("changetype", "modify"), ("replace", attribute)];
-        lines.extend(values.iter().map(|value| (attribute, *value)));
-        self.change(dn, &lines)
+        self.modify(&ldif::replace(dn, attribute, values)?)
     }
 
     /// Renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `uid=anna` comes escaped.
     pub fn rename(&self, dn: &str, new_rdn: &str, new_parent: Option<&str>) -> Result<()> {
-        let mut lines = vec![("changetype", "modrdn"), ("newrdn", new_rdn), ("deleteoldrdn", "1")];
-        lines.extend(new_parent.map(|parent| ("newsuperior", parent)));
-        self.change(dn, &lines)
+        self.modify(&ldif::rename(dn, new_rdn, new_parent)?)
     }
 
     /// Adds an entry that refers to another server, such as `ldap://elsewhere.example.com/ou=people,dc=example,dc=com`.
@@ -368,7 +392,7 @@ impl Slapd {
             ("ou", ou),
             ("ref", url),
         ];
-        self.change(dn, &lines)
+        self.modify(&ldif::change(dn, &lines)?)
     }
 
     /// Sets or lifts the size limit of `cn=agent` in the running server.
@@ -407,15 +431,6 @@ impl Slapd {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn change(&self, dn: &str, lines: &[(&str, &str)]) -> Result<()> {
-        let mut change = Vec::new();
-        ldif::line(&mut change, "dn", dn)?;
-        for (key, value) in lines {
-            ldif::line(&mut change, key, value)?;
-        }
-        self.modify(std::str::from_utf8(&change)?)
     }
 
     fn tool(&self, program: &str) -> Command {

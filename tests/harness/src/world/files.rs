@@ -11,12 +11,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::admin::v1::{
-    AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings, ValueList, directory_server,
-    disabled_rule,
+    AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings, ValueList, attribute_mapping,
+    directory_server, disabled_rule,
 };
 
 use super::{ROUTER, TENANT, World, connect::Identity};
-use crate::ldap::Slapd;
+use crate::ldap::{Access, Slapd};
 
 /// Name of the credential in the router's configuration.
 pub const CREDENTIAL: &str = "directory";
@@ -50,30 +50,21 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Allows everything that the people in these directories have, on all of their ports and `further_ports`.
-    pub fn of(directories: &[Slapd], further_ports: &[u16]) -> Self {
-        let attributes = [
-            "entryUUID",
-            "uid",
-            "cn",
-            "sn",
-            "givenName",
-            "displayName",
-            "mail",
-            "telephoneNumber",
-            "title",
-            "departmentNumber",
-            "employeeType",
-            "employeeNumber",
-        ];
+    /// Allows everything that the people in these directories have, on all of their ports and `further_ports`. All are at one host.
+    pub fn of(directories: &[Access], further_ports: &[u16]) -> Self {
+        let first = directories.first();
         Self {
-            host: "localhost".to_owned(),
-            ports: (directories.iter().flat_map(|slapd| [slapd.ldap_port(), slapd.ldaps_port()]))
+            host: first.map(|access| access.host.clone()).unwrap_or_default(),
+            ports: (directories.iter().flat_map(|access| [access.ldap_port, access.ldaps_port]))
                 .chain(further_ports.iter().copied())
                 .collect(),
             allow_plain: false,
-            roots: directories.first().map(Slapd::people_dn).into_iter().collect(),
-            attributes: attributes.map(str::to_owned).to_vec(),
+            roots: first.map(|access| access.root.clone()).into_iter().collect(),
+            attributes: first
+                .map_or(&[][..], |access| access.attributes)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 
@@ -188,10 +179,10 @@ impl Files {
     }
 
     /// Writes what all routers share: the password and the authorities of directory servers.
-    pub(super) fn write_directory_access(&self, directories: &[Slapd]) -> Result<()> {
+    pub(super) fn write_directory_access(&self, directories: &[Access]) -> Result<()> {
         let first = directories.first().context("a router needs a directory")?;
-        self.write_bind_password(first.agent_password())?;
-        self.write_directory_ca(directories)
+        self.write_bind_password(first.password)?;
+        self.write_authorities(directories.iter().map(|access| access.ca_pem.clone()))
     }
 
     /// Writes a router's configuration and its policy. `name` is that of its certificate's files.
@@ -199,7 +190,7 @@ impl Files {
         &self,
         name: &str,
         port: u16,
-        directory: &Slapd,
+        directory: &Access,
         policy: &Policy,
     ) -> Result<PathBuf> {
         let policy_file = name.replacen("router", "policy", 1);
@@ -208,7 +199,7 @@ impl Files {
             "control_plane = \"https://localhost:{port}\"\npolicy = \"{policy_file}.toml\"\n\n\
              [tls]\ncertificate = \"{name}.pem\"\nkey = \"{name}.key\"\ncontrol_plane_ca = \"ca/ca.pem\"\n\n\
              [credentials.{CREDENTIAL}]\nbind_dn = {:?}\npassword_file = \"bind.password\"\n",
-            directory.agent_dn()
+            directory.bind_dn
         );
         let path = self.dir.join(format!("{name}.toml"));
         fs::write(&path, text)?;
@@ -228,9 +219,13 @@ impl Files {
 
     /// Writes the authorities that the router trusts for directory servers: those of all of them, in one file.
     pub fn write_directory_ca(&self, directories: &[Slapd]) -> Result<()> {
+        self.write_authorities(directories.iter().map(Slapd::ca_pem_path))
+    }
+
+    fn write_authorities(&self, files: impl Iterator<Item = PathBuf>) -> Result<()> {
         let mut bundle = String::new();
-        for directory in directories {
-            bundle += &fs::read_to_string(directory.ca_pem_path())?;
+        for file in files {
+            bundle += &fs::read_to_string(file)?;
         }
         Ok(fs::write(self.dir.join("ldap-ca.pem"), bundle)?)
     }
@@ -265,22 +260,32 @@ fn strings(values: &[String]) -> String {
 impl World {
     /// Settings of a source that reads the people of this world's directories over LDAPS, through the cable if there is one.
     pub fn settings(&self) -> IdentitySourceSettings {
-        let ports = self.directories.iter().enumerate().map(|(at, slapd)| match &self.directory_link {
+        let Some(first) = self.access.first() else { return IdentitySourceSettings::default() };
+        let ports = self.access.iter().enumerate().map(|(at, access)| match &self.directory_link {
             Some(cable) if at == 0 => cable.port(),
-            _ => slapd.ldaps_port(),
+            _ => access.ldaps_port,
         });
         let servers = ports.map(|port| DirectoryServer {
-            host: "localhost".to_owned(),
+            host: first.host.clone(),
             port: i32::from(port),
             security: directory_server::Security::Ldaps.into(),
         });
-        IdentitySourceSettings {
+        let settings = IdentitySourceSettings {
             directory_servers: servers.collect(),
             credential: CREDENTIAL.to_owned(),
-            roots: vec![self.directory().people_dn()],
+            roots: vec![first.root.clone()],
             object_class: "inetOrgPerson".to_owned(),
             mapping: Some(mapping()),
             ..Default::default()
+        };
+        match self.active_directory {
+            Some(_) => IdentitySourceSettings {
+                object_class: "user".to_owned(),
+                extra_filter: "(objectCategory=person)".to_owned(),
+                mapping: Some(active_directory_mapping()),
+                ..settings
+            },
+            None => settings,
         }
     }
 }
@@ -302,5 +307,21 @@ pub fn mapping() -> AttributeMapping {
         }),
         policy_attributes: vec!["title".to_owned(), "departmentNumber".to_owned()],
         ..Default::default()
+    }
+}
+
+/// Maps the same people as Active Directory has them.
+pub fn active_directory_mapping() -> AttributeMapping {
+    AttributeMapping {
+        immutable_id: "objectGUID".to_owned(),
+        immutable_id_format: attribute_mapping::ImmutableIdFormat::Guid.into(),
+        user_name: "sAMAccountName".to_owned(),
+        // The second bit: the account is disabled.
+        disabled: Some(DisabledRule {
+            attribute: "userAccountControl".to_owned(),
+            test: Some(disabled_rule::Test::BitsSet(2)),
+        }),
+        policy_attributes: vec!["title".to_owned(), "department".to_owned()],
+        ..mapping()
     }
 }

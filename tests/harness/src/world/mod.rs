@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::{
     cable::Cable,
-    ldap::{Slapd, slapd},
+    ldap::{Access, Samba, Slapd, samba, slapd},
     people::People,
     ports::free_port,
     postgres::Postgres,
@@ -55,6 +55,7 @@ type Edit<T> = Box<dyn FnOnce(T) -> T>;
 pub struct Builder {
     directory: slapd::Builder,
     spares: Vec<slapd::Builder>,
+    active_directory: Option<samba::Builder>,
     database: Database,
     database_folder: Option<PathBuf>,
     license: i32,
@@ -92,6 +93,13 @@ impl Builder {
     #[must_use]
     pub fn spare(mut self, directory: slapd::Builder) -> Self {
         self.spares.push(directory);
+        self
+    }
+
+    /// A domain controller in the place of all OpenLDAP servers. Its ports are fixed, so no cable fits it.
+    #[must_use]
+    pub fn active_directory(mut self, directory: samba::Builder) -> Self {
+        self.active_directory = Some(directory);
         self
     }
 
@@ -202,10 +210,16 @@ impl Builder {
         let control_plane_program = programs::program_in(profile, "control-plane")?;
         let router_program = programs::program_in(profile, "router-agent")?;
 
-        let mut directories = vec![self.directory.start()?];
-        for spare in self.spares {
-            directories.push(spare.start()?);
+        let active_directory = self.active_directory.map(samba::Builder::start).transpose()?;
+        let mut directories = Vec::new();
+        if active_directory.is_none() {
+            for directory in std::iter::once(self.directory).chain(self.spares) {
+                directories.push(directory.start()?);
+            }
         }
+        ensure!(active_directory.is_none() || !self.cables, "no cable fits an Active Directory");
+        let access: Vec<Access> =
+            active_directory.iter().map(Samba::access).chain(directories.iter().map(Slapd::access)).collect();
         let dir = tempfile::Builder::new().prefix("rollcall-world-").tempdir()?;
         let (postgres, database_url) = match self.database {
             Database::Sqlite => {
@@ -253,8 +267,8 @@ impl Builder {
             ));
         }
         let extra_ports: Vec<u16> = directory_link.iter().map(Cable::port).collect();
-        files.write_directory_access(&directories)?;
-        let policy = (self.policy)(Policy::of(&directories, &extra_ports));
+        files.write_directory_access(&access)?;
+        let policy = (self.policy)(Policy::of(&access, &extra_ports));
         let mut routers = Vec::new();
         for (at, replica) in self.routers.iter().enumerate() {
             let port = match &link {
@@ -265,7 +279,7 @@ impl Builder {
             if at > 0 {
                 files.issue_router(TENANT, &router_name(at), &file)?;
             }
-            let config = files.write_router(&file, port, &directories[0], &policy)?;
+            let config = files.write_router(&file, port, &access[0], &policy)?;
             let log = dir.path().join(format!("{}.log", files::numbered("router-agent", at)));
             routers.push(Member::router(router_name(at), router_program.clone(), config, log));
         }
@@ -285,6 +299,8 @@ impl Builder {
             link,
             directory_link,
             directories,
+            active_directory,
+            access,
             postgres,
             database_url,
             files,
@@ -325,6 +341,8 @@ pub struct World {
     directory_link: Option<Cable>,
     /// The directory servers, in fail-over order.
     pub directories: Vec<Slapd>,
+    active_directory: Option<Samba>,
+    access: Vec<Access>,
     pub postgres: Option<Postgres>,
     database_url: String,
     /// The files of both programs.
@@ -337,6 +355,7 @@ impl World {
         Builder {
             directory: Slapd::builder(),
             spares: Vec::new(),
+            active_directory: None,
             database: Database::default(),
             database_folder: None,
             license: 1_000_000,
@@ -357,6 +376,15 @@ impl World {
 
     pub fn directory_mut(&mut self) -> &mut Slapd {
         &mut self.directories[0]
+    }
+
+    /// The domain controller, if the builder made one.
+    pub fn active_directory(&self) -> Result<&Samba> {
+        self.active_directory.as_ref().context("this world has no Active Directory")
+    }
+
+    pub fn active_directory_mut(&mut self) -> Result<&mut Samba> {
+        self.active_directory.as_mut().context("this world has no Active Directory")
     }
 
     /// The cable between the first router and its control plane, if the builder laid one.

@@ -1,0 +1,179 @@
+//! What the router does with a real Active Directory. A domain takes ten seconds to make, so all is proved step by step on one.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use harness::{Person, Samba, ldap::Access};
+use rollcall_proto::admin::v1::{
+    AttributeMapping, DirectoryServer, IdentitySourceSettings, attribute_mapping::ImmutableIdFormat,
+    directory_server::Security,
+};
+use router_agent::directory::{
+    self, Credential, DirectoryError, LookedUp, Plan, Presence, ReadComplete, Timeouts, Wanted,
+};
+use router_agent::record::Mapping;
+use tokio::sync::mpsc;
+
+const PEOPLE: u64 = 40;
+
+#[tokio::test]
+async fn a_domain_is_read_and_its_people_are_told_apart_when_they_are_gone() {
+    if !Samba::can_run() {
+        return;
+    }
+    let mut domain = Samba::builder().people(PEOPLE).start().expect("a domain");
+    its_own_references_and_partitions_leave_a_read_whole(&domain).await;
+    it_says_how_recent_it_is_and_of_which_copy(&mut domain).await;
+    starttls_is_as_good_as_ldaps_and_without_either_it_takes_no_password(&domain).await;
+    who_moved_was_disabled_deleted_or_stayed_is_told_apart(&domain).await;
+    without_the_right_to_see_them_the_deleted_are_not_found(&domain).await;
+}
+
+/// Where the router reads, and with what.
+struct Source {
+    plan: Plan,
+    mapping: Mapping,
+    credential: Credential,
+    tls: std::sync::Arc<rustls::ClientConfig>,
+}
+
+/// All people below a root, over this protection.
+fn source(domain: &Samba, root: &str, security: Security) -> Source {
+    let Access { host, ldap_port, ldaps_port, ca_pem, bind_dn, password, .. } = domain.access();
+    let mapping = AttributeMapping {
+        immutable_id: "objectGUID".to_owned(),
+        immutable_id_format: ImmutableIdFormat::Guid.into(),
+        user_name: "sAMAccountName".to_owned(),
+        mail_optional: true,
+        ..AttributeMapping::default()
+    };
+    let port = if security == Security::Ldaps { ldaps_port } else { ldap_port };
+    let settings = IdentitySourceSettings {
+        directory_servers: vec![DirectoryServer { host, port: i32::from(port), security: security.into() }],
+        roots: vec![root.to_owned()],
+        object_class: "user".to_owned(),
+        extra_filter: "(&(objectCategory=person)(title=*))".to_owned(),
+        page_size: 10,
+        mapping: Some(mapping.clone()),
+        ..IdentitySourceSettings::default()
+    };
+    let mapping = Mapping::new(&mapping, 1).expect("a mapping");
+    Source {
+        plan: directory::plan(&settings, &mapping).expect("a plan"),
+        mapping,
+        credential: Credential { bind_dn, password: password.into() },
+        tls: directory::tls_config(Some(&ca_pem)).expect("an authority"),
+    }
+}
+
+/// The end of a read, and whom it had: immutable ids by account name.
+async fn read(source: &Source) -> Result<(ReadComplete, BTreeMap<String, Bytes>), DirectoryError> {
+    let (sink, mut pages) = mpsc::channel(1);
+    let timeouts = Timeouts::default();
+    let reading = directory::read(&source.plan, &source.credential, source.tls.clone(), &timeouts, sink);
+    let collecting = async {
+        let mut people = BTreeMap::new();
+        while let Some(page) = pages.recv().await {
+            for entry in page {
+                let name = entry.values("sAMAccountName").next().expect("an account name");
+                let id = source.mapping.immutable_id(&entry).expect("an immutable id");
+                people.insert(String::from_utf8_lossy(name).into_owned(), id);
+            }
+        }
+        people
+    };
+    let (read, people) = tokio::join!(reading, collecting);
+    Ok((read?, people))
+}
+
+async fn look_up(source: &Source, ids: &[Bytes]) -> Result<LookedUp, DirectoryError> {
+    let wanted = Wanted { ids, mapping: &source.mapping, moved: true };
+    let timeouts = Timeouts::default();
+    directory::lookup(&source.plan, wanted, &source.credential, source.tls.clone(), &timeouts).await
+}
+
+fn person(number: u64) -> Person {
+    harness::People::new(PEOPLE).person(number)
+}
+
+async fn its_own_references_and_partitions_leave_a_read_whole(domain: &Samba) {
+    let (complete, people) =
+        read(&source(domain, domain.base_dn(), Security::Ldaps)).await.expect("a whole read");
+    let [root] = complete.roots() else { panic!("{complete:?}") };
+    assert_eq!((root.entries, people.len() as u64), (PEOPLE, PEOPLE));
+    assert!((0..PEOPLE).all(|number| people.contains_key(&person(number).uid)), "{people:?}");
+    // Configuration and both DNS partitions.
+    assert!(root.ignored_references >= 3, "{root:?}");
+}
+
+async fn it_says_how_recent_it_is_and_of_which_copy(domain: &mut Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let freshness = async || read(&source).await.expect("a whole read").0.freshness().clone();
+    let before = freshness().await;
+    domain.replace(&domain.person_dn(&person(0)), "title", &["Captain"]).expect("changed");
+    let after = freshness().await;
+    assert!(
+        before.invocation_id.is_some_and(|id| id != [0; 16]) && before.context_csns.is_empty(),
+        "{before:?}"
+    );
+    assert_eq!(after.invocation_id, before.invocation_id);
+    assert!(after.highest_committed_usn > before.highest_committed_usn, "{before:?} {after:?}");
+    domain.stop().expect("stopped");
+    assert!(matches!(read(&source).await, Err(DirectoryError::Unreachable(_))));
+    domain.start_again().expect("started");
+    let again = freshness().await;
+    assert_eq!(again.invocation_id, before.invocation_id);
+    assert!(again.highest_committed_usn >= after.highest_committed_usn, "{after:?} {again:?}");
+}
+
+async fn starttls_is_as_good_as_ldaps_and_without_either_it_takes_no_password(domain: &Samba) {
+    let (_, people) =
+        read(&source(domain, domain.base_dn(), Security::Starttls)).await.expect("a whole read");
+    assert_eq!(people.len() as u64, PEOPLE);
+    let refused = read(&source(domain, domain.base_dn(), Security::Plain)).await.expect_err("no protection");
+    assert!(matches!(refused, DirectoryError::BindRejected { code: 8, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("use LDAPS or STARTTLS"), "{refused}");
+    let mut wrong = source(domain, domain.base_dn(), Security::Ldaps);
+    wrong.credential.password = "wrong".into();
+    let refused = read(&wrong).await.expect_err("a wrong password");
+    assert!(matches!(refused, DirectoryError::BindRejected { code: 49, .. }), "{refused:?}");
+}
+
+async fn who_moved_was_disabled_deleted_or_stayed_is_told_apart(domain: &Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let ids = read(&source).await.expect("a whole read").1;
+    let id = |number| ids[&person(number).uid].clone();
+    let dn = |number| domain.person_dn(&person(number));
+    domain.rename(&dn(1), &format!("CN={}", person(1).uid), Some(&domain.archive_dn())).expect("moved");
+    domain.replace(&dn(2), "title", &[]).expect("out of the filter");
+    domain.delete(&dn(3)).expect("deleted");
+    domain.set_disabled(&dn(4), true).expect("disabled");
+    let nobody = Bytes::from_static(&[7; 16]);
+    let found =
+        look_up(&source, &[id(1), id(2), id(3), id(4), id(5), nobody]).await.expect("a whole look-up");
+    use Presence::{Deleted, InScope, NotFound, OutOfScope};
+    assert_eq!(found.presences, [OutOfScope, OutOfScope, Deleted, InScope, InScope, NotFound]);
+
+    // Where the root is the domain, so is the container of what was deleted.
+    let all = self::source(domain, domain.base_dn(), Security::Ldaps);
+    let found = look_up(&all, &[id(1), id(3)]).await.expect("a whole look-up");
+    assert_eq!(found.presences, [InScope, Deleted]);
+
+    domain.restore(&person(3)).expect("restored");
+    let found = look_up(&source, &[id(3)]).await.expect("a whole look-up");
+    assert_eq!(found.presences, [InScope]);
+    assert_eq!(read(&source).await.expect("a whole read").1.get(&person(3).uid), Some(&id(3)));
+}
+
+async fn without_the_right_to_see_them_the_deleted_are_not_found(domain: &Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let ids = read(&source).await.expect("a whole read").1;
+    domain.let_agent_see_deleted(false).expect("taken");
+    domain.delete(&domain.person_dn(&person(6))).expect("deleted");
+    let id = ids[&person(6).uid].clone();
+    let found = look_up(&source, &[id.clone()]).await.expect("a whole look-up");
+    assert_eq!(found.presences, [Presence::NotFound]);
+    domain.let_agent_see_deleted(true).expect("given");
+    let found = look_up(&source, &[id]).await.expect("a whole look-up");
+    assert_eq!(found.presences, [Presence::Deleted]);
+}
