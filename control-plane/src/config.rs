@@ -149,6 +149,12 @@ impl Config {
             wrong.push(why);
             String::new()
         });
+        if tracing_subscriber::EnvFilter::try_new(&file.log.level).is_err() {
+            let level = &file.log.level;
+            wrong.push(format!(
+                "log.level = {level:?} must be such as \"info\" or \"control_plane=debug,info\""
+            ));
+        }
         let Sync { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept } = file.sync;
         if lease < SHORTEST_LEASE {
             wrong.push(format!(

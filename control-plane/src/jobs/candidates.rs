@@ -12,7 +12,7 @@ use crate::store::StoreError;
 const PAGE: i64 = 5_000;
 /// Users an order to look up.
 const LOOK_UP: usize = 500;
-/// Most users that are looked up; those beyond count as unexplained, and so many of them are always held.
+/// Most users that are looked up; where there are more, the job is held whatever its guard says.
 const MOST_LOOK_UPS: u64 = 20_000;
 
 /// Users in scope whom a read did not have, by what became of them.
@@ -25,6 +25,8 @@ pub(super) struct Absent {
     enabled: RoaringTreemap,
     /// Users who were in scope after all when looked up.
     pub(super) still_in_scope: i64,
+    /// Users who were too many to be looked up.
+    pub(super) not_looked_up: i64,
 }
 
 /// Why users could not be looked up.
@@ -157,6 +159,7 @@ pub(super) async fn look_up(
             return Ok(sorted);
         }
         if asked >= MOST_LOOK_UPS {
+            sorted.not_looked_up += count(chunk.len() as u64);
             for one in chunk {
                 let enabled = absent.enabled.contains(bit(one));
                 let status = if enabled { Status::Enabled } else { Status::DisabledInDirectory };

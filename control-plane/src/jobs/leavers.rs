@@ -99,6 +99,7 @@ async fn decide(
         absent: absent.len(),
         leavers: absent.enabled(),
         unexplained: absent.unexplained_enabled(),
+        not_looked_up: absent.not_looked_up,
         recent: recent.all,
         recent_unexplained: recent.unexplained,
         doubtful,

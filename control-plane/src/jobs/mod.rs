@@ -142,15 +142,19 @@ impl Jobs {
         let inner = &self.inner;
         let now = inner.clock.now();
         let store = &inner.store;
-        if store.source(tenant, source).await?.published.is_none() {
-            return Err(StoreError::SourceNotPublished.into());
-        }
+        let published =
+            store.source(tenant, source).await?.published.ok_or(StoreError::SourceNotPublished)?;
+        let may_read =
+            |router: &RouterId| published.routers.is_empty() || published.routers.contains(&router.0);
         let routers = store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
         if routers.is_empty() {
             return Err(JobsError::NoRouter);
         }
         let oldest = now.minus(ROUTER_SILENCE);
-        if !routers.iter().any(|router| router.connected && router.last_seen >= oldest) {
+        if !routers
+            .iter()
+            .any(|router| may_read(&router.id) && router.connected && router.last_seen >= oldest)
+        {
             return Err(JobsError::NoRouterConnected);
         }
         let job = store

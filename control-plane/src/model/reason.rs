@@ -38,8 +38,8 @@ reasons! {
         InvalidAttribute = 7 "A value is too long or is not text. Correct it in the directory.",
         LicenseLimit = 8 "All seats of the license are taken. Free seats or raise the license limit, then synchronize again.",
         SyncLimit = 9 "The record is beyond the source's sync limit. Raise sync_limit and publish, then synchronize again.",
-        RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises.",
-        EntryUnreadable = 11 "The entry could not be read.",
+        RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises. Extend the policy, or leave the entry out by the source's filter.",
+        EntryUnreadable = 11 "The entry could not be read. Look at it in the directory, and at the identity router's log.",
         AttributeLoss = 12 "The change takes away an attribute that is suddenly missing in many entries. The user stays as it was until the hold of the job is approved.",
     }
 }
@@ -51,14 +51,14 @@ reasons! {
         RouterLost = 2 "No identity router took the job, or the one that had it did not come back in time. Check the router's service and its log, then synchronize again.",
         RouterPolicy = 3 "The identity router's policy does not allow what the source asks for. Extend its policy file or change the source.",
         CredentialMissing = 4 "The identity router has no usable credential of the name that the source asks for. Add it to the router's configuration.",
-        DirectoryUnreachable = 5 "No directory server could be reached.",
+        DirectoryUnreachable = 5 "No directory server could be reached. Check that they run, and that the identity router can reach them, then synchronize again.",
         DirectoryTls = 6 "TLS with the directory server failed. Check its certificate and the router's CA file.",
         BindRejected = 7 "The directory did not accept the credential. Check bind DN and password in the router's configuration.",
-        RootNotFound = 8 "A root does not exist, or the bind account may not read it.",
+        RootNotFound = 8 "A root does not exist, or the bind account may not read it. Correct the source's roots, or the rights of the account, then synchronize again.",
         RootChanged = 9 "A root became another entry while it was read; nobody was disabled. Synchronize again.",
-        ReadIncomplete = 10 "The directory did not deliver the whole scope; nobody was disabled.",
-        DirectoryReferral = 11 "The directory referred to another server for a part of the scope; nobody was disabled.",
-        DirectoryProtocol = 12 "The directory broke the LDAP protocol.",
+        ReadIncomplete = 10 "The directory did not deliver the whole scope; nobody was disabled. Check its limits for the bind account and its log, then synchronize again.",
+        DirectoryReferral = 11 "The directory referred to another server for a part of the scope; nobody was disabled. Read that server as a source of its own, or narrow the root.",
+        DirectoryProtocol = 12 "The directory broke the LDAP protocol. Look at its log and version; the identity router's log says what it sent.",
         ConfigChanged = 15 "The source was published anew while the job ran; nobody was disabled. Synchronize again.",
         CountMismatch = 16 "The identity router's count of records differs from what arrived; nobody was disabled. Synchronize again.",
         SourceInvalid = 17 "The filter or the mapping of the source is not usable. Correct the source and publish it.",
@@ -75,6 +75,10 @@ mod tests {
         for reason in NotSynchronizedReason::ALL {
             assert_eq!(NotSynchronizedReason::from_number(reason.number()), Some(*reason));
             assert!(reason.text().ends_with('.'));
+            assert!(
+                reason.text().contains(". ") || reason.text().contains("; "),
+                "says what to do: {reason:?}"
+            );
         }
         for reason in FailureReason::ALL {
             assert_eq!(FailureReason::from_number(reason.number()), Some(*reason));

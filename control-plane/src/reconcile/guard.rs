@@ -1,7 +1,7 @@
 //! Whether the users that a complete read did not have may be disabled: at once, after an administrator has looked at the list, or not on
 //! the strength of this read.
 //!
-//! The rungs, in this order: is anybody there at all, is it the right place, do we see with the same eyes, is a whole container gone,
+//! Changes that an attribute's sudden loss would explain come first, whether anyone is absent or not. Then the rungs, in this order: is anybody there at all, is it the right place, do we see with the same eyes, is a whole container gone,
 //! can every entry be told apart, is the server up to date, are there suspiciously many. The first that breaks decides.
 
 use super::eyes::{self, Loss};
@@ -33,6 +33,8 @@ pub struct Evidence<'a> {
     pub leavers: i64,
     /// Of the leavers, those for whom the directory does not show what became of them.
     pub unexplained: i64,
+    /// Absent users who were too many to be looked up again.
+    pub not_looked_up: i64,
     /// Users that syncs of the last 24 hours disabled for absence without having been approved.
     pub recent: i64,
     /// Of those, the unexplained ones.
@@ -165,6 +167,14 @@ fn too_many(evidence: &Evidence<'_>) -> Verdict {
             ),
         );
     }
+    if evidence.not_looked_up > 0 {
+        return Verdict::Hold(
+            HoldReason::UnexplainedAbsences,
+            format!(
+                "{leavers} users are gone from scope, too many to look all of them up again. Look at the list; approve it if it is right."
+            ),
+        );
+    }
     let allowed =
         limit(*enabled, guard.max_unexplained, i64::from(guard.max_unexplained_permille), FLOOR_UNEXPLAINED);
     if *unexplained > 0 && unexplained + recent_unexplained > allowed {
@@ -218,6 +228,7 @@ mod tests {
             absent: leavers,
             leavers,
             unexplained: 0,
+            not_looked_up: 0,
             recent: 0,
             recent_unexplained: 0,
             doubtful: 0,
@@ -262,6 +273,23 @@ mod tests {
             let evidence = Evidence { unexplained, ..evidence(None, &read, enabled, unexplained) };
             assert_eq!(held(&evidence), reason, "{unexplained} of {enabled}");
         }
+        let guard = DisableGuard {
+            max_users: 1_000_000,
+            max_percent: 100,
+            max_unexplained: 1_000_000,
+            max_unexplained_permille: 1_000,
+        };
+        let many = Evidence {
+            guard,
+            unexplained: 50_000,
+            not_looked_up: 30_000,
+            ..evidence(None, &read, 100_000, 50_000)
+        };
+        assert_eq!(
+            held(&many),
+            Some(HoldReason::UnexplainedAbsences),
+            "no guard lets through who was not looked up"
+        );
     }
 
     #[test]

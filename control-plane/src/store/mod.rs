@@ -250,7 +250,7 @@ pub trait Store: Send + Sync + 'static {
     /// Fails a job that the owner holds but has no read of.
     async fn fail_job(&self, job: JobNo, owner: &str, failure: Failure, now: Timestamp) -> Result<()>;
 
-    // --- the work of a job; everything below checks the fence ---
+    // --- the work of a job; whatever is written below checks the fence, or the owner where it makes one ---
 
     /// Begins a read of the directory from its start: voids the fence of the read before and what that left undecided.
     async fn begin_read(

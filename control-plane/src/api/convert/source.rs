@@ -103,5 +103,11 @@ pub(in crate::api) fn merge(
         return true;
     }
     let guard = draft.disable_guard.get_or_insert_default();
-    take!(path, guard, given_guard, "draft.disable_guard.", [max_users, max_percent])
+    take!(
+        path,
+        guard,
+        given_guard,
+        "draft.disable_guard.",
+        [max_users, max_percent, max_unexplained_users, max_unexplained_permille]
+    )
 }

@@ -122,7 +122,7 @@ pub(super) async fn list(
     let rows: Vec<(i64, i64, String, String, Vec<u8>)> = sqlx::query_as(
         "SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
          JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = a.user_no \
-         WHERE a.job_no = $1 AND j.hold_reason IS NOT NULL AND u.status = 1 AND a.user_no > $2 ORDER BY a.user_no LIMIT $3",
+         WHERE a.job_no = $1 AND j.state = 6 AND u.status = 1 AND a.user_no > $2 ORDER BY a.user_no LIMIT $3",
     )
     .bind(job.0)
     .bind(after)
