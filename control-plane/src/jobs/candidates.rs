@@ -4,7 +4,9 @@
 use roaring::RoaringTreemap;
 
 use super::{Inner, Intake, Session};
-use crate::model::{Absence, Absentee, Failure, Fence, JobNo, Presence, SourceSettings, Status, UserNo};
+use crate::model::{
+    Absence, Absentee, Failure, FailureReason, Fence, JobNo, Presence, SourceSettings, Status, UserNo,
+};
 use crate::reconcile::containers::{Containers, MANY};
 use crate::store::StoreError;
 
@@ -191,7 +193,14 @@ async fn presences(
     match answer {
         Ok(Some(Ok(presences))) => Ok(presences),
         Ok(Some(Err(failure))) => Err(LookUpError::Failed(failure)),
-        Ok(None) | Err(_) => Err(LookUpError::Lost),
+        Ok(None) => Err(LookUpError::Lost),
+        Err(_) => Err(LookUpError::Failed(Failure {
+            reason: FailureReason::ReadIncomplete,
+            message: format!(
+                "The directory did not answer within {} s. Index the attribute of the immutable id there, then synchronize again.",
+                inner.settings.test_deadline.as_secs()
+            ),
+        })),
     }
 }
 

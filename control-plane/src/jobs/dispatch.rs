@@ -28,8 +28,13 @@ pub(super) async fn dispatch(inner: Arc<Inner>) {
 }
 
 async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    if inner.store.expire_holds(inner.clock.now()).await? > 0 {
-        inner.changed.notify_waiters();
+    // One at a time, and its trouble is nobody else's.
+    match inner.store.expire_holds(inner.clock.now()).await {
+        Ok(0) => {}
+        Ok(_) => inner.changed.notify_waiters(),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot end holds that have expired");
+        }
     }
     for job in inner.store.unowned_jobs(inner.clock.now(), BATCH).await? {
         consider(inner, &job).await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::candidates::{self, Absent, LookUpError};
 use super::{Inner, Intake, Session};
 use crate::model::{
-    Absence, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, Newcomer, ReadFacts,
+    Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobNo, Newcomer, ReadFacts,
     SourceSettings, SyncJob, Timestamp, UserNo, Withheld,
 };
 use crate::reconcile::eyes;
@@ -54,6 +54,7 @@ pub(super) async fn reconcile(
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(End::Lost),
             Err(LookUpError::Failed(failure)) => {
+                refuse_doubtful(inner, fence).await?;
                 settle(inner, fence, false).await?;
                 return Ok(End::Finish(Outcome::Failed(not_looked_up(failure))));
             }
@@ -91,7 +92,7 @@ async fn decide(
     let required = required(settings);
     let evidence = Evidence {
         guard: settings.disable_guard,
-        enabled: start.enabled + start.disabled,
+        enabled: start.enabled,
         before,
         read: &facts,
         required: required.clone(),
@@ -121,11 +122,8 @@ async fn decide(
                 decided_by: String::new(),
             };
             note(inner, fence, &absent).await?;
-            if reason == HoldReason::AttributeLoss {
-                while inner.store.refuse_doubtful(fence, SETTLE, inner.clock.now()).await? {}
-            } else {
-                inner.store.trust_doubtful(fence).await?;
-            }
+            // A read that is held for whatever reason takes nothing away from anyone either.
+            refuse_doubtful(inner, fence).await?;
             settle(inner, fence, true).await?;
             let job = inner.store.hold_job(fence, hold, facts).await?;
             Ok(End::Held(Box::new(job)))
@@ -172,6 +170,12 @@ fn required(settings: &SourceSettings) -> Vec<&str> {
     if !mapping.mail_optional {
         required.push(mapping.mail.as_str());
     }
+    // Every account has these bits; whoever lost the right to read them would take everybody for enabled.
+    if let Some(rule) = &mapping.disabled
+        && matches!(rule.test, DisabledTest::BitsSet(_))
+    {
+        required.push(rule.attribute.as_str());
+    }
     required
 }
 
@@ -199,6 +203,11 @@ async fn disable(
         }
         inner.store.disable_absent(fence, chunk, unchanged_since, inner.clock.now()).await?;
     }
+}
+
+async fn refuse_doubtful(inner: &Inner, fence: Fence) -> Result<(), StoreError> {
+    while inner.store.refuse_doubtful(fence, SETTLE, inner.clock.now()).await? {}
+    Ok(())
 }
 
 async fn settle(inner: &Inner, fence: Fence, held: bool) -> Result<(), StoreError> {

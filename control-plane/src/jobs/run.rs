@@ -168,8 +168,10 @@ async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Res
         Some(settings) if source.published_revision == job.revision => settings,
         _ => return fail(inner, lease, Failure::of(FailureReason::ConfigChanged)).await,
     };
-    let approved = job.hold.as_ref().is_some_and(|hold| hold.decision == Decision::Approved);
-    let begun = if approved { job.progress_at } else { job.created_at };
+    let approved = job.hold.as_ref().filter(|hold| hold.decision == Decision::Approved);
+    // An approval comes before its hold expires: a bound that does not move.
+    let begun = approved.map_or(job.created_at, |hold| hold.expires_at);
+    let approved = approved.is_some();
     let left = begun.plus(inner.settings.job_deadline).0.saturating_sub(inner.clock.now().0);
     let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
     let mut routers = Routers { allowed: settings.routers.clone(), last, unable: Vec::new(), lost: None };
@@ -194,7 +196,7 @@ async fn begin(
     settings: &SourceSettings,
     routers: &mut Routers,
 ) -> Result<SyncJob, Gone> {
-    let (mut broken_off, mut lost) = (0, 0);
+    let (mut broken_off, mut lost, mut broken) = (0, 0, Broken(0));
     loop {
         let session = routers.wait(inner, &job.tenant).await?;
         match read(inner, lease, job, &session, settings).await? {
@@ -203,7 +205,7 @@ async fn begin(
                 routers.lost = Some(session.router().clone());
                 lost += 1;
             }
-            Some(ReadEnd::Interrupted(error)) => return Err(Gone::Store(error)),
+            Some(ReadEnd::Interrupted(error)) => broken.hear(error)?,
             Some(ReadEnd::Failed(failure)) if of_the_router(failure.reason) => {
                 tracing::info!(job = %job.id, reason = ?failure.reason, router = %session.router(), "router cannot read the source");
                 routers.unable.push(session.router().clone());
@@ -221,13 +223,36 @@ async fn begin(
             Some(ReadEnd::Complete(intake, completed)) => {
                 let fence = intake.fence();
                 let end = leavers::reconcile(inner, &intake, &session, settings, completed.facts).await;
-                if let Some(job) = finish(inner, fence, end).await? {
-                    return Ok(job);
+                match finish(inner, fence, end).await {
+                    Ok(Some(job)) => return Ok(job),
+                    Ok(None) => {
+                        routers.lost = Some(session.router().clone());
+                        lost += 1;
+                    }
+                    Err(Gone::Store(error)) => broken.hear(error)?,
+                    Err(gone) => return Err(gone),
                 }
-                routers.lost = Some(session.router().clone());
             }
         }
+        if broken.0 >= READS {
+            return fail(inner, lease, Failure::of(FailureReason::Internal)).await;
+        }
         tokio::time::sleep(if lost < LOST { PAUSE } else { LONG_PAUSE }).await;
+    }
+}
+
+/// How often the store refused for a reason that waiting does not mend.
+struct Broken(u32);
+
+impl Broken {
+    /// Counts a refusal that will come again; a passing trouble ends the run instead, and the job is taken up again later.
+    fn hear(&mut self, error: StoreError) -> Result<(), Gone> {
+        if !matches!(error, StoreError::Broken(_)) {
+            return Err(Gone::Store(error));
+        }
+        tracing::error!(error = &error as &dyn std::error::Error, "the store refused what a sync job does");
+        self.0 += 1;
+        Ok(())
     }
 }
 
@@ -239,14 +264,35 @@ async fn go_on(
     settings: &SourceSettings,
     routers: &mut Routers,
 ) -> Result<SyncJob, Gone> {
+    let (mut tries, mut broken) = (0, Broken(0));
     loop {
         let session = routers.wait(inner, &job.tenant).await?;
         let start = inner.store.begin_approved(lease.job, &lease.owner, inner.clock.now()).await?;
-        let end = leavers::approved(inner, &start, &session, settings).await;
-        if let Some(job) = finish(inner, start.fence, end).await? {
-            return Ok(job);
+        match leavers::approved(inner, &start, &session, settings).await {
+            // A directory that hiccups, or a router that may not: the approval is not lost for it.
+            Ok(End::Finish(Outcome::Failed(failure))) if of_the_router(failure.reason) => {
+                routers.unable.push(session.router().clone());
+                if routers.pick(inner, &job.tenant).is_none() {
+                    return fail(inner, lease, failure).await;
+                }
+            }
+            Ok(End::Finish(Outcome::Failed(failure))) => {
+                tries += 1;
+                if tries >= READS {
+                    return fail(inner, lease, failure).await;
+                }
+            }
+            Err(error @ StoreError::Broken(_)) => broken.hear(error)?,
+            end => {
+                if let Some(job) = finish(inner, start.fence, end).await? {
+                    return Ok(job);
+                }
+                routers.lost = Some(session.router().clone());
+            }
         }
-        routers.lost = Some(session.router().clone());
+        if broken.0 >= READS {
+            return fail(inner, lease, Failure::of(FailureReason::Internal)).await;
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -241,8 +241,6 @@ pub struct ReadStart {
     pub beyond_limit: Option<UserNo>,
     /// What the last trusted read of the published revision found; none before the first.
     pub before: Option<ReadFacts>,
-    /// Users that this job disabled in an earlier read.
-    pub disabled: i64,
 }
 
 /// The lists of Show Details. The numbers are those of the API and of the tables.

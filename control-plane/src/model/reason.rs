@@ -40,7 +40,7 @@ reasons! {
         SyncLimit = 9 "The record is beyond the source's sync limit. Raise sync_limit and publish, then synchronize again.",
         RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises. Extend the policy, or leave the entry out by the source's filter.",
         EntryUnreadable = 11 "The entry could not be read. Look at it in the directory, and at the identity router's log.",
-        AttributeLoss = 12 "The change takes away an attribute that is suddenly missing in many entries. The user stays as it was until the hold of the job is approved.",
+        AttributeLoss = 12 "The change takes something away from the user, and the job is held: perhaps the bind account lost a right to read. The user stays as it was; approve the hold if it is right.",
     }
 }
 

@@ -147,6 +147,26 @@ fn a_seat_that_a_leaver_frees_goes_to_a_newcomer_of_the_same_sync() {
     assert_eq!((outcome.counts.added, outcome.counts.disabled, outcome.counts.not_synchronized), (1, 1, 0));
 }
 
+/// Two users get a contested name while the directory is read, and must give it back; the seat that one of them freed is gone by then.
+#[test]
+fn a_change_that_is_taken_back_does_not_take_a_seat_that_another_has_got() {
+    let person = |id, user_name, disabled| Person { disabled, user_name, ..one(id, id) };
+    let before = vec![person(0, 10, false), person(1, 11, false), person(2, 12, false), person(3, 13, false)];
+    let after = vec![
+        person(0, 11, false), // waits for the name of 1
+        person(1, 14, false), // gives it up
+        person(2, 11, false), // takes it, and gives up its own
+        person(3, 12, true),  // takes that, and frees a seat
+        person(4, 15, false), // takes the seat
+    ];
+    let in_order = |shuffle| Reading { shuffle, batch: 1, ..Reading::plain() };
+    let shuffle = (0..)
+        .find(|shuffle| in_order(*shuffle).order(&after).iter().map(|person| person.id).eq(0..5))
+        .expect("an order of these five");
+    let outcome = outcome(&before, &after, 4, in_order(shuffle));
+    assert_eq!(outcome.enabled(), 4);
+}
+
 #[test]
 fn postgresql_comes_to_the_same_as_sqlite() {
     let engine = Engine::postgres();

@@ -57,7 +57,7 @@ async fn the_router_that_read_a_source_last_reads_it_again() -> Result<()> {
 async fn a_router_that_may_not_read_the_source_is_replaced_by_one_that_may() -> Result<()> {
     let mut world = World::builder().routers(2).these_people(flawless(20)).start().await?;
     world.create_and_publish_source(world.settings()).await?;
-    let mut narrow = Policy::of(&world.directories, &[]);
+    let mut narrow = Policy::of(&[world.directory().access()], &[]);
     narrow.roots = vec!["ou=elsewhere,dc=example,dc=com".to_owned()];
     world.files.write_policy(&narrow)?;
     world.nth_router(0)?.stop()?;

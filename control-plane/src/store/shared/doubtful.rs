@@ -40,7 +40,7 @@ pub(super) async fn refuse(
     now: Timestamp,
 ) -> Result<bool> {
     seats::lock_job(connection, fence).await?;
-    let text = format!("{DEFERRED} AND queue IN (4, 5) ORDER BY immutable_id LIMIT $2");
+    let text = format!("{DEFERRED} AND queue IN (4, 5) LIMIT $2");
     let waiting: Vec<DeferredRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {

@@ -26,11 +26,13 @@ pub(super) async fn page(
     }
     let (rows, condition) = match category {
         Category::WouldBeDisabled => return holds::list(connection, job, after, limit).await,
-        Category::Added => {
-            ("users u ON u.tenant_no = j.tenant_no", "u.source_no = j.source_no AND u.added_job = j.job_no")
+        Category::Added => ("users u", "u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no"),
+        Category::Updated => {
+            (CHANGES, "c.job_no = $1 AND c.what % 2 = 1 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
         }
-        Category::Updated => (CHANGES, "c.what % 2 = 1"),
-        Category::Disabled => (CHANGES, "c.what >= 2"),
+        Category::Disabled => {
+            (CHANGES, "c.job_no = $1 AND c.what >= 2 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
+        }
         Category::NotSynchronized => {
             let rows: Vec<DetailRow> = sqlx::query_as(
                 "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details \
@@ -49,15 +51,20 @@ pub(super) async fn page(
         Category::Updated => "Updated.",
         _ => "Disabled: a complete read of the source no longer had the user.",
     };
+    let of = sqlx::query_as("SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1").bind(job.0);
+    let (tenant, source): (i64, i64) = of.fetch_one(&mut *connection).await?;
+    // In the order of a primary key, from where the page before ended: no page sorts what is behind it. The sums keep planners from other
+    // indexes.
     let text = format!(
         "SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) \
-         FROM sync_jobs j JOIN {rows} WHERE j.job_no = $1 AND {condition} AND u.user_no > $4 \
-         ORDER BY u.tenant_no, u.user_no LIMIT $5"
+         FROM {rows} WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND {condition} LIMIT $7"
     );
     let rows: Vec<DetailRow> = sqlx::query_as(AssertSqlSafe(text))
         .bind(job.0)
         .bind(i64::from(category.number()))
         .bind(message)
+        .bind(tenant)
+        .bind(source)
         .bind(after)
         .bind(limit)
         .fetch_all(connection)
@@ -65,4 +72,4 @@ pub(super) async fn page(
     rows.into_iter().map(detail).collect()
 }
 
-const CHANGES: &str = "user_changes c ON c.job_no = j.job_no JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = c.user_no";
+const CHANGES: &str = "user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no";

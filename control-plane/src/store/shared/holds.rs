@@ -7,8 +7,8 @@ use super::engine::{self, Connection, LOCK};
 use super::rows::status;
 use super::{catalog, details, jobs, seats};
 use crate::model::{
-    Absence, Absentee, Category, Counts, Decision, Detail, Fence, Hold, ImmutableId, JobNo, ReadFacts,
-    SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
+    Absence, Absentee, Category, Counts, Decision, Detail, Fence, Hold, HoldReason, ImmutableId, JobNo,
+    ReadFacts, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
 };
 use crate::store::{ApprovedStart, RecentDisables, Result, StoreError};
 
@@ -185,6 +185,17 @@ pub(super) async fn hold(
     .bind(catalog::json(facts)?)
     .execute(&mut *connection)
     .await?;
+    if matches!(hold.reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences) {
+        // The read itself is beyond doubt. If it is the first of its revision, the next one is compared with it whatever is decided.
+        sqlx::query(
+            "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision \
+             WHERE source_no = $1 AND last_read_revision <> published_revision",
+        )
+        .bind(fence.source.0)
+        .bind(catalog::json(facts)?)
+        .execute(&mut *connection)
+        .await?;
+    }
     jobs::by_number(connection, fence.job).await
 }
 
@@ -196,6 +207,14 @@ async fn locked(connection: &mut Connection, job: &SyncJob) -> Result<Hold> {
     match &job.hold {
         Some(hold) if state == 6 => Ok(hold.clone()),
         _ => Err(StoreError::NotHeld),
+    }
+}
+
+/// The same where it is no error that somebody was quicker. Any other error is one: a lost race must undo the whole transaction.
+async fn still_held(connection: &mut Connection, job: &SyncJob) -> Result<Option<Hold>> {
+    match locked(connection, job).await {
+        Err(StoreError::NotHeld) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -245,14 +264,13 @@ pub(super) async fn reject(
 
 /// Ends held jobs that nobody decided on in time. How many.
 pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
-    let due = sqlx::query_scalar(
-        "SELECT job_no FROM sync_jobs WHERE state = 6 AND hold_expires_at <= $1 LIMIT 100",
-    );
+    let due =
+        sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE state = 6 AND hold_expires_at <= $1 LIMIT 1");
     let due: Vec<i64> = due.bind(now.0).fetch_all(&mut *connection).await?;
     let mut expired = 0;
     for job in due {
         let job = jobs::by_number(connection, JobNo(job)).await?;
-        if let Ok(hold) = locked(connection, &job).await {
+        if let Some(hold) = still_held(connection, &job).await? {
             release(connection, job.number, &hold, Decision::Expired, "", now).await?;
             expired += 1;
         }
@@ -267,7 +285,7 @@ pub(super) async fn supersede(connection: &mut Connection, source: i64, now: Tim
     let held: Option<i64> = held.fetch_optional(&mut *connection).await?;
     if let Some(job) = held {
         let job = jobs::by_number(connection, JobNo(job)).await?;
-        if let Ok(hold) = locked(connection, &job).await {
+        if let Some(hold) = still_held(connection, &job).await? {
             release(connection, job.number, &hold, Decision::Superseded, "", now).await?;
         }
     }
@@ -302,7 +320,14 @@ async fn release(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
+    forget(connection, job).await?;
     jobs::forget_deferred(connection, job).await
+}
+
+/// Forgets the list of a job that is decided.
+pub(super) async fn forget(connection: &mut Connection, job: JobNo) -> Result<()> {
+    sqlx::query("DELETE FROM absent_users WHERE job_no = $1").bind(job.0).execute(connection).await?;
+    Ok(())
 }
 
 type HeldRow = (i64, i64, i64, Option<i64>, Option<String>);

@@ -265,6 +265,7 @@ pub(super) async fn stop(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
+    holds::forget(connection, found.number).await?;
     forget_deferred(connection, found.number).await?;
     by_number(connection, found.number).await
 }
@@ -383,14 +384,14 @@ pub(super) async fn begin_read(
     now: Timestamp,
 ) -> Result<ReadStart> {
     let text = format!(
-        "SELECT tenant_no, source_no, epoch, revision, disabled FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
+        "SELECT tenant_no, source_no, epoch, revision FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
     );
-    let held: Option<(i64, i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
+    let held: Option<(i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
         .bind(job.0)
         .bind(owner.to_owned())
         .fetch_optional(&mut *connection)
         .await?;
-    let (tenant, source, epoch, revision, disabled) = held.ok_or(StoreError::Fenced)?;
+    let (tenant, source, epoch, revision) = held.ok_or(StoreError::Fenced)?;
     let facts: SourceFacts = sqlx::query_as(
         "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
          WHERE source_no = $1",
@@ -451,7 +452,6 @@ pub(super) async fn begin_read(
         reserve,
         beyond_limit: beyond.map(UserNo),
         before,
-        disabled,
     })
 }
 
@@ -512,6 +512,10 @@ pub(super) async fn finish(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
+    // Those of a job that is not trusted are what the next one is compared with.
+    if !matches!(outcome, Outcome::Succeeded { withheld: Some(_), .. }) {
+        holds::forget(connection, fence.job).await?;
+    }
     forget_deferred(connection, fence.job).await?;
     by_number(connection, fence.job).await
 }

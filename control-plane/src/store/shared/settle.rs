@@ -193,10 +193,13 @@ pub(super) async fn names(
     }
     rows::release_names(connection, fence.tenant, &released).await?;
     let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
-    for position in &revert {
-        if let Some(user) = &contest.users[*position] {
-            counts += take_back(connection, fence, user).await?;
-        }
+    // Those first who do not need a seat back: they may free one.
+    let needs_seat = |user: &&KnownUser| user.status == Status::DisabledInDirectory;
+    let users = revert.iter().filter_map(|position| contest.users[*position].as_ref());
+    let (last, first): (Vec<_>, Vec<_>) = users.partition(needs_seat);
+    for user in first.into_iter().chain(last) {
+        let spare = seats::lock(connection, fence.tenant).await? - needing;
+        counts += take_back(connection, fence, user, spare, now).await?;
     }
     let changed: Vec<Record> =
         apply.iter().filter_map(|position| contest.records[*position].clone()).collect();
@@ -385,8 +388,15 @@ async fn journal(connection: &mut Connection, fence: Fence, users: &[i64]) -> Re
     rows.iter().map(before).collect()
 }
 
-/// Takes back what this job did to a user: an add is deleted, a change undone from the journal.
-async fn take_back(connection: &mut Connection, fence: Fence, user: &KnownUser) -> Result<Counts> {
+/// Takes back what this job did to a user: an add is deleted, a change undone from the journal. Whom the directory disabled stays
+/// disabled if the seat has been given to another meanwhile: no commit takes the license above its limit.
+async fn take_back(
+    connection: &mut Connection,
+    fence: Fence,
+    user: &KnownUser,
+    spare: i64,
+    now: Timestamp,
+) -> Result<Counts> {
     let before = journal(connection, fence, &[user.number.0]).await?.remove(&user.number.0);
     let mut counts = Counts::default();
     let enabled = |status: Status| i64::from(status == Status::Enabled);
@@ -407,7 +417,18 @@ async fn take_back(connection: &mut Connection, fence: Fence, user: &KnownUser) 
             counts.disabled_in_directory =
                 -i64::from(before.status == Status::Enabled && user.status == Status::DisabledInDirectory);
             restore(connection, fence, user.number).await?;
-            enabled(before.status)
+            if enabled(before.status) > enabled(user.status) && spare < 1 {
+                sqlx::query("UPDATE users SET status = 2, status_job = $3, disabled_at = $4 WHERE tenant_no = $1 AND user_no = $2")
+                    .bind(fence.tenant.0)
+                    .bind(user.number.0)
+                    .bind(fence.job.0)
+                    .bind(now.0)
+                    .execute(&mut *connection)
+                    .await?;
+                0
+            } else {
+                enabled(before.status)
+            }
         }
     };
     seats::take(connection, fence.tenant, Some(fence.source), was - enabled(user.status)).await?;
