@@ -84,6 +84,14 @@ proptest! {
     }
 
     #[test]
+    fn whatever_collides_the_license_holds_and_the_numbers_add_up(
+        before in colliding(8), after in colliding(8), limit in 0..9_i64, sync_limit in 1..12_u32, reading in reading(8),
+    ) {
+        // What is to be proved is asserted after every transaction.
+        outcome_in(&Engine::sqlite(), (&before, &after), (limit, sync_limit), reading);
+    }
+
+    #[test]
     fn under_a_small_sync_limit_the_counts_do_not_depend_on_the_order(
         before in distinct(8), after in distinct(8), limit in 1..9_u32, one in reading(8), other in reading(8),
     ) {
@@ -162,4 +170,15 @@ fn postgresql_comes_to_the_same_as_sqlite() {
             Ok(())
         })
         .expect("the same outcome");
+}
+
+#[test]
+fn a_change_that_is_taken_back_never_takes_a_seat_that_is_gone() {
+    let before = vec![one(0, 0), one(1, 1)];
+    let leaves = Person { user_name: 1, mail: Some(2), disabled: true, ..one(1, 1) };
+    let wants_the_same = Person { mail: Some(2), ..one(0, 0) };
+    let after = vec![wants_the_same, leaves, one(5, 5)];
+    for shuffle in 0..24 {
+        outcome(&before, &after, 2, Reading { shuffle, batch: 1, ..Reading::plain() });
+    }
 }
