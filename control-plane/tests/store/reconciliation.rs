@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use control_plane::model::Counts;
+use control_plane::model::{Counts, NotSynchronizedReason};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::database::{Engine, block_on};
-use crate::directory::{Directory, Person, Reading};
+use crate::directory::{Crash, Directory, Person, Reading};
 use crate::drive::{Database, Outcome};
 use crate::strategies::{all_enabled, colliding, distinct, reading};
 
@@ -180,5 +180,19 @@ fn a_change_that_is_taken_back_never_takes_a_seat_that_is_gone() {
     let after = vec![wants_the_same, leaves, one(5, 5)];
     for shuffle in 0..24 {
         outcome(&before, &after, 2, Reading { shuffle, batch: 1, ..Reading::plain() });
+    }
+}
+
+#[test]
+fn whoever_keeps_a_name_keeps_it_through_a_hold_and_a_crash() {
+    let before = vec![one(3, 1), one(5, 0)];
+    let after = vec![Person { mail: None, ..one(3, 0) }, Person { mail: None, ..one(5, 0) }];
+    let plain = outcome(&before, &after, 2, Reading::plain());
+    assert_eq!(plain.refused, [(3, NotSynchronizedReason::DuplicateUserName)].into());
+    let held = Reading { held: true, ..Reading::plain() };
+    assert_eq!(outcome(&before, &after, 2, held).users, plain.users);
+    for step in 0..6 {
+        let crashed = Reading { crash: Some(Crash::Reconciling(step)), ..Reading::plain() };
+        assert_eq!(outcome(&before, &after, 2, crashed).users, plain.users, "{step}");
     }
 }

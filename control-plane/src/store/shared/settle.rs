@@ -191,6 +191,10 @@ pub(super) async fn names(
     if held {
         holds::keep_applied(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     }
+    // The journal must have the names that users held before the job.
+    let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
+    let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
+    rows::journal(connection, fence, &first.collect::<Vec<_>>(), rows::Change::Updated).await?;
     rows::release_names(connection, fence.tenant, &released).await?;
     let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     for position in &revert {
