@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use control_plane::model::{Counts, NotSynchronizedReason};
+use control_plane::model::{Counts, NotSynchronizedReason, TenantNo};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -68,7 +68,7 @@ proptest! {
         prop_assert_eq!(&outcome.refused, &Default::default());
         for person in &after {
             let user = &outcome.users[&("hq".to_owned(), person.id)];
-            let record = person.record(control_plane::model::TenantNo(1));
+            let record = person.record(TenantNo(1));
             prop_assert_eq!((&user.user_name, &user.mail), (&record.values.user_name, &record.values.mail));
         }
     }
@@ -144,6 +144,8 @@ fn a_cycle_of_three_mail_addresses_is_one_sync() {
 fn a_name_in_other_letters_is_an_update_and_no_conflict_with_itself() {
     for spelling in 1..4 {
         let respelled = Person { spelling, ..one(1, 7) };
+        let names = |person: &Person| person.record(TenantNo(1)).names().collect::<Vec<_>>();
+        assert_eq!(names(&respelled), names(&one(1, 7)), "{spelling}: the same names");
         let outcome = outcome(&vec![one(1, 7)], &vec![respelled], 1, Reading::plain());
         assert_eq!((outcome.counts.updated, outcome.counts.not_synchronized), (1, 0), "{spelling}");
     }
@@ -194,5 +196,31 @@ fn whoever_keeps_a_name_keeps_it_through_a_hold_and_a_crash() {
     for step in 0..6 {
         let crashed = Reading { crash: Some(Crash::Reconciling(step)), ..Reading::plain() };
         assert_eq!(outcome(&before, &after, 2, crashed).users, plain.users, "{step}");
+    }
+}
+
+#[test]
+fn a_disable_is_not_taken_back_once_an_administrator_has_approved_and_its_seat_is_gone() {
+    let person = |id, user_name, mail, disabled| Person { user_name, mail, disabled, ..one(id, 0) };
+    let before =
+        vec![person(0, 1, None, true), person(4, 2, Some(9), false), person(5, 5, None, false), one(7, 3)];
+    // The first wants the name of the second once it finds a seat, the second's former address has gone to the third by then.
+    let after = vec![
+        person(0, 6, None, false),
+        person(4, 6, None, false),
+        person(5, 4, Some(9), true),
+        Person { user_name: 8, ..one(7, 3) },
+    ];
+    for shuffle in 0..3 {
+        for limit in 2..4 {
+            let held = Reading { shuffle, batch: 1, crash: None, held: true };
+            outcome(&before, &after, limit, held);
+            outcome(
+                &before,
+                &after,
+                limit,
+                Reading { held: false, crash: Some(Crash::Reconciling(4)), ..held },
+            );
+        }
     }
 }

@@ -130,6 +130,22 @@ struct Contest {
 }
 
 impl Contest {
+    /// Whom this job has disabled keeps what it got: its seat may be gone. So does whoever could not have its former names back for that.
+    fn keep_fixed(&mut self) {
+        let fixed = |contest: &Self| {
+            (0..contest.players.len()).find(|at| {
+                let had = &contest.players[*at].had;
+                contest.records[*at].is_none() && had.iter().any(|name| contest.held.contains_key(name))
+            })
+        };
+        while let Some(at) = fixed(self) {
+            self.records.remove(at);
+            let (player, user) = (self.players.remove(at), self.users.remove(at));
+            self.held
+                .extend(user.iter().flat_map(|user| player.wants.iter().map(|name| (*name, user.number))));
+        }
+    }
+
     /// Users in scope whom the directory enables again need a seat before they can move to other names; without one they are
     /// stuck. Returns how many seats were given.
     fn give_seats(&mut self, free: i64) -> i64 {
@@ -338,7 +354,9 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                 Some(was) => !was.names.contains(name),
                 None => user.added_job == fence.job,
             };
-            if held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
+            let gave_seat =
+                was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled;
+            if !gave_seat && held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
                 // It may have been met before, by a name that it only kept.
                 contest.held.retain(|_, holder| *holder != user.number);
@@ -364,6 +382,7 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
             }
         }
     }
+    contest.keep_fixed();
     Ok(contest)
 }
 
