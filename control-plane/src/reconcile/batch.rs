@@ -154,11 +154,16 @@ impl Planner<'_> {
             }
             return;
         }
+        let held = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
+        let renamed =
+            !held.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key))).eq(record.names());
         if self.mode == Mode::Reading && self.view.doubtful.contains(&record.id) {
-            let held = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
-            let held = held.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key)));
-            let renamed = !held.eq(record.names());
             return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
+        }
+        // A change to a contested name may be taken back. Its seat must not be gone by then.
+        let gives_seat = user.status == Status::Enabled && status != Status::Enabled;
+        if self.mode == Mode::Reading && gives_seat && (renamed || user.counted_by(self.job)) {
+            return self.wait(position, Queue::Name);
         }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {
@@ -337,6 +342,16 @@ mod tests {
         assert_eq!(plan.adds.len(), 2);
         assert_eq!(plan.waits, [(2, Queue::New)]);
         assert_eq!(plan.seats_taken, 2);
+    }
+
+    #[test]
+    fn a_seat_is_not_given_up_with_a_change_of_names_that_may_be_taken_back() {
+        let view = View { known: HashMap::from([known(9, "z", Status::Enabled)]), ..view(0) };
+        let leaves = |mail| Record { disabled: true, ..record(9, mail) };
+        let renamed = plan(JOB, Mode::Reading, &[leaves("y"), record(1, "a")], &view);
+        assert_eq!(renamed.waits, [(0, Queue::Name), (1, Queue::New)]);
+        let only_disabled = plan(JOB, Mode::Reading, &[leaves("z"), record(1, "a")], &view);
+        assert_eq!((only_disabled.updates.len(), only_disabled.adds.len()), (1, 1));
     }
 
     #[test]

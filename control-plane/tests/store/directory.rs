@@ -18,7 +18,7 @@ pub(crate) struct Person {
 
 /// Spellings of one name: lower case, upper case, decomposed, and folded to other letters.
 pub(crate) const SPELLINGS: [&str; 4] =
-    ["stra\u{df}\u{fc}", "STRASSE\u{dc}", "stra\u{df}u\u{308}", "strasse\u{fc}"];
+    ["stra\u{df}\u{fc}", "STRASS\u{dc}", "stra\u{df}u\u{308}", "strass\u{fc}"];
 
 /// People, at most one an id.
 pub(crate) type Directory = Vec<Person>;

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use control_plane::model::Counts;
+use control_plane::model::{Counts, NotSynchronizedReason, TenantNo};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use crate::database::{Engine, block_on};
-use crate::directory::{Directory, Person, Reading};
+use crate::directory::{Crash, Directory, Person, Reading};
 use crate::drive::{Database, Outcome};
 use crate::strategies::{all_enabled, colliding, distinct, reading};
 
@@ -68,7 +68,7 @@ proptest! {
         prop_assert_eq!(&outcome.refused, &Default::default());
         for person in &after {
             let user = &outcome.users[&("hq".to_owned(), person.id)];
-            let record = person.record(control_plane::model::TenantNo(1));
+            let record = person.record(TenantNo(1));
             prop_assert_eq!((&user.user_name, &user.mail), (&record.values.user_name, &record.values.mail));
         }
     }
@@ -81,6 +81,14 @@ proptest! {
         let other = outcome(&before, &after, limit, other);
         prop_assert_eq!(plain(one.counts), plain(other.counts));
         prop_assert_eq!(one.enabled(), other.enabled());
+    }
+
+    #[test]
+    fn whatever_collides_the_license_holds_and_the_numbers_add_up(
+        before in colliding(8), after in colliding(8), limit in 0..9_i64, sync_limit in 1..12_u32, reading in reading(8),
+    ) {
+        // What is to be proved is asserted after every transaction.
+        outcome_in(&Engine::sqlite(), (&before, &after), (limit, sync_limit), reading);
     }
 
     #[test]
@@ -136,6 +144,8 @@ fn a_cycle_of_three_mail_addresses_is_one_sync() {
 fn a_name_in_other_letters_is_an_update_and_no_conflict_with_itself() {
     for spelling in 1..4 {
         let respelled = Person { spelling, ..one(1, 7) };
+        let names = |person: &Person| person.record(TenantNo(1)).names().collect::<Vec<_>>();
+        assert_eq!(names(&respelled), names(&one(1, 7)), "{spelling}: the same names");
         let outcome = outcome(&vec![one(1, 7)], &vec![respelled], 1, Reading::plain());
         assert_eq!((outcome.counts.updated, outcome.counts.not_synchronized), (1, 0), "{spelling}");
     }
@@ -182,4 +192,55 @@ fn postgresql_comes_to_the_same_as_sqlite() {
             Ok(())
         })
         .expect("the same outcome");
+}
+
+#[test]
+fn a_change_that_is_taken_back_never_takes_a_seat_that_is_gone() {
+    let before = vec![one(0, 0), one(1, 1)];
+    let leaves = Person { user_name: 1, mail: Some(2), disabled: true, ..one(1, 1) };
+    let wants_the_same = Person { mail: Some(2), ..one(0, 0) };
+    let after = vec![wants_the_same, leaves, one(5, 5)];
+    for shuffle in 0..24 {
+        outcome(&before, &after, 2, Reading { shuffle, batch: 1, ..Reading::plain() });
+    }
+}
+
+#[test]
+fn whoever_keeps_a_name_keeps_it_through_a_hold_and_a_crash() {
+    let before = vec![one(3, 1), one(5, 0)];
+    let after = vec![Person { mail: None, ..one(3, 0) }, Person { mail: None, ..one(5, 0) }];
+    let plain = outcome(&before, &after, 2, Reading::plain());
+    assert_eq!(plain.refused, [(3, NotSynchronizedReason::DuplicateUserName)].into());
+    let held = Reading { held: true, ..Reading::plain() };
+    assert_eq!(outcome(&before, &after, 2, held).users, plain.users);
+    for step in 0..6 {
+        let crashed = Reading { crash: Some(Crash::Reconciling(step)), ..Reading::plain() };
+        assert_eq!(outcome(&before, &after, 2, crashed).users, plain.users, "{step}");
+    }
+}
+
+#[test]
+fn a_disable_is_not_taken_back_once_an_administrator_has_approved_and_its_seat_is_gone() {
+    let person = |id, user_name, mail, disabled| Person { user_name, mail, disabled, ..one(id, 0) };
+    let before =
+        vec![person(0, 1, None, true), person(4, 2, Some(9), false), person(5, 5, None, false), one(7, 3)];
+    // The first wants the name of the second once it finds a seat, the second's former address has gone to the third by then.
+    let after = vec![
+        person(0, 6, None, false),
+        person(4, 6, None, false),
+        person(5, 4, Some(9), true),
+        Person { user_name: 8, ..one(7, 3) },
+    ];
+    for shuffle in 0..3 {
+        for limit in 2..4 {
+            let held = Reading { shuffle, batch: 1, crash: None, held: true };
+            outcome(&before, &after, limit, held);
+            outcome(
+                &before,
+                &after,
+                limit,
+                Reading { held: false, crash: Some(Crash::Reconciling(4)), ..held },
+            );
+        }
+    }
 }

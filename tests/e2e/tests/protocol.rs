@@ -1,167 +1,33 @@
 //! What the control plane does with an identity router that breaks the protocol: a scripted one, with a real certificate.
 
 use anyhow::{Context, Result, bail};
-use harness::world::{TENANT, World, connect};
+use harness::world::TENANT;
 use rollcall_proto::admin::v1::FailureReason;
-use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
+use rollcall_proto::router::v1::lookup_result::Presence;
 use rollcall_proto::router::v1::{
-    Complete, Hello, Offer, Open, Records, RootRead, SessionRequest, SessionResponse, SyncOrder,
-    UploadRequest, UploadResponse, UserRecord, session_request, session_response,
-    upload_request::Message as Say, upload_response::Message as Answer,
+    Complete, Offer, Records, SyncOrder, upload_request::Message as Say, upload_response::Message as Answer,
 };
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 
 use crate::expect::{enabled, failed, succeeded, users};
-
-struct Router {
-    client: RouterServiceClient<Channel>,
-    orders: Streaming<SessionResponse>,
-    /// Ends the session when it is dropped.
-    _session: mpsc::Sender<SessionRequest>,
-}
-
-impl Router {
-    async fn connect(world: &World, tenant: &str, name: &str) -> Result<Self> {
-        let identity = world.files.issue_router(tenant, name, &format!("{tenant}-{name}"))?;
-        let channel = connect::channel(world.address().port(), Some(&identity), &world.files.authority())?;
-        let mut client = RouterServiceClient::new(channel);
-        let (session, requests) = mpsc::channel(4);
-        let hello = session_request::Message::Hello(Hello { version: "0.0.0-scripted".to_owned() });
-        session.send(SessionRequest { message: Some(hello) }).await?;
-        let mut orders = client.session(ReceiverStream::new(requests)).await?.into_inner();
-        match orders.message().await?.and_then(|message| message.message) {
-            Some(session_response::Message::Welcome(_)) => Ok(Self { client, orders, _session: session }),
-            other => bail!("no Welcome but {other:?}"),
-        }
-    }
-
-    /// The next order to read.
-    async fn order(&mut self) -> Result<SyncOrder> {
-        loop {
-            let message = self.orders.message().await?.context("the session ended")?.message;
-            if let Some(session_response::Message::SyncOrder(order)) = message {
-                return Ok(order);
-            }
-        }
-    }
-
-    async fn upload(&self) -> Result<Upload> {
-        let (sender, requests) = mpsc::channel(16);
-        let replies = self.client.clone().upload(ReceiverStream::new(requests)).await?.into_inner();
-        Ok(Upload { sender: Some(sender), replies })
-    }
-
-    /// Opens the upload of an order.
-    async fn open(&self, order: &SyncOrder) -> Result<Upload> {
-        let mut upload = self.upload().await?;
-        upload.say(open(order)).await?;
-        match upload.answer().await? {
-            Some(Answer::Opened(_)) => Ok(upload),
-            other => bail!("not opened but {other:?}"),
-        }
-    }
-}
-
-struct Upload {
-    sender: Option<mpsc::Sender<UploadRequest>>,
-    replies: Streaming<UploadResponse>,
-}
-
-impl Upload {
-    async fn say(&mut self, message: Say) -> Result<()> {
-        let sender = self.sender.as_ref().context("ended")?;
-        Ok(sender.send(UploadRequest { message: Some(message) }).await?)
-    }
-
-    async fn answer(&mut self) -> Result<Option<Answer>, Status> {
-        Ok(self.replies.message().await?.and_then(|message| message.message))
-    }
-
-    /// Answers until the control plane ends the upload, and why it did.
-    async fn refusal(&mut self) -> Result<Status> {
-        loop {
-            match self.answer().await {
-                Ok(Some(_)) => {}
-                Ok(None) => bail!("the upload ended well"),
-                Err(status) => return Ok(status),
-            }
-        }
-    }
-}
-
-fn open(order: &SyncOrder) -> Say {
-    Say::Open(Open { sync_job: order.sync_job.clone(), epoch: order.epoch })
-}
-
-fn record(number: u8) -> UserRecord {
-    UserRecord {
-        immutable_id: vec![number; 16].into(),
-        digest: vec![number; 16].into(),
-        user_name: format!("user{number}"),
-        mail: format!("user{number}@lab.test"),
-        ..UserRecord::default()
-    }
-}
-
-fn records(sequence: u64, numbers: std::ops::Range<u8>) -> Say {
-    Say::Records(Records { sequence, records: numbers.map(record).collect(), rejected: Vec::new() })
-}
-
-fn offer(sequence: u64, numbers: std::ops::Range<u8>) -> Say {
-    let records: Vec<_> = numbers.map(record).collect();
-    Say::Offer(Offer {
-        sequence,
-        immutable_ids: records.iter().map(|record| record.immutable_id.clone()).collect(),
-        digests: records.iter().flat_map(|record| record.digest.to_vec()).collect::<Vec<_>>().into(),
-        rejected: Vec::new(),
-    })
-}
-
-/// Says that the order was carried out to its end, in one batch.
-fn complete(order: &SyncOrder, records: u64) -> Complete {
-    let roots = order.settings.iter().flat_map(|settings| &settings.roots);
-    let root = |root: &String| RootRead {
-        root: root.clone(),
-        base_fingerprint: vec![1; 16].into(),
-        pages: 1,
-        entries: records,
-        ignored_references: 0,
-        missing: false,
-    };
-    let server = "ldap.lab.test:636".to_owned();
-    Complete { batches: 1, records, server, roots: roots.map(root).collect(), ..Complete::default() }
-}
+use crate::scripted::{Router, complete, offer, open, record, records, ten_users};
 
 type Falsify = fn(&mut Complete);
-
-/// A source of ten users, and the router that read them.
-async fn ten_users() -> Result<(World, Router)> {
-    let world = World::builder().without_router().start().await?;
-    let mut router = Router::connect(&world, TENANT, "scripted").await?;
-    world.create_and_publish_source(world.settings()).await?;
-    let job = world.start_sync().await?;
-    let order = router.order().await?;
-    assert!(order.records_only);
-    let mut upload = router.open(&order).await?;
-    upload.say(records(1, 0..10)).await?;
-    assert!(matches!(upload.answer().await?, Some(Answer::Applied(_))));
-    upload.say(Say::Complete(complete(&order, 10))).await?;
-    assert_eq!(succeeded(&world.finished(&job).await?), [10, 0, 0, 0, 0]);
-    Ok((world, router))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complete_that_does_not_agree_with_what_arrived_disables_nobody() -> Result<()> {
     let (world, mut router) = ten_users().await?;
-    let wrong: [(&str, Falsify); 6] = [
+    let wrong: [(&str, Falsify); 7] = [
         ("a batch that did not arrive", |complete| complete.batches = 2),
         ("a record that did not arrive", |complete| complete.records = 10),
         ("a rejected entry that did not arrive", |complete| complete.rejected = 1),
         ("an entry that was found and not sent", |complete| complete.roots[0].entries = 10),
         ("a root that was not read", |complete| complete.roots.clear()),
+        ("no root that is there", |complete| {
+            complete.roots[0].missing = true;
+            complete.roots[0].entries = 0;
+            complete.records = 0;
+        }),
         ("another root than was ordered", |complete| complete.roots[0].root = "dc=other".to_owned()),
     ];
     for (what, wrong) in wrong {
@@ -183,6 +49,8 @@ async fn a_complete_that_does_not_agree_with_what_arrived_disables_nobody() -> R
     upload.say(offer(1, 0..9)).await?;
     upload.answer().await?;
     upload.say(Say::Complete(complete(&order, 9))).await?;
+    let looked_up = router.look_up().await?;
+    router.found(&looked_up.request_id, vec![Presence::NotFound]).await?;
     assert_eq!(succeeded(&world.finished(&job).await?), [0, 0, 9, 1, 0], "the right numbers do");
     Ok(())
 }
@@ -273,5 +141,73 @@ async fn nobody_can_upload_a_read_that_was_not_ordered_from_it() -> Result<()> {
     let mut twice = router.upload().await?;
     twice.say(open(&order)).await?;
     assert_eq!(twice.refusal().await?.code(), Code::Aborted, "an order is for one upload");
+    Ok(())
+}
+
+/// Two thousand ids that nobody has, as long as ids may be.
+fn flood(sequence: u64) -> Say {
+    let id = |number: u64| [&[0xFF; 250][..], &(sequence * 2_000 + number).to_be_bytes()].concat();
+    Say::Offer(Offer {
+        sequence,
+        immutable_ids: (0..2_000).map(|number| id(number).into()).collect(),
+        digests: vec![1; 16 * 2_000].into(),
+        rejected: Vec::new(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_only_offers_is_ended_at_its_window_and_costs_no_memory() -> Result<()> {
+    let (mut world, mut router) = ten_users().await?;
+    let job = world.start_sync().await?;
+    let mut peaks = Vec::new();
+    for _ in 0..5 {
+        let order = router.order().await?;
+        let mut upload = router.open(&order).await?;
+        let mut wanted = 0;
+        let status = loop {
+            // What follows the window may find the stream closed.
+            let _ = upload.say(flood(wanted + 1)).await;
+            match upload.answer().await {
+                Ok(Some(Answer::Want(want))) => {
+                    assert_eq!(want.positions.len(), 2_000);
+                    wanted += 1;
+                }
+                Ok(other) => bail!("not wanted but {other:?}"),
+                Err(status) => break status,
+            }
+            assert!(wanted < 100, "nothing ends it");
+        };
+        assert_eq!((status.code(), wanted), (Code::InvalidArgument, 16), "{status}");
+        peaks.push(world.control_plane()?.peak_memory_kib()?);
+    }
+    assert!(peaks[4] < peaks[0] + 32 * 1_024, "{peaks:?} KiB: what was offered is not kept");
+    world.admin.stop_sync(&job.name).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_that_comes_twice_or_from_another_router_changes_nothing() -> Result<()> {
+    let (world, mut router) = ten_users().await?;
+    let colleague = Router::connect(&world, TENANT, "the-colleague").await?;
+    let job = world.start_sync().await?;
+    let order = router.order().await?;
+    let mut upload = router.open(&order).await?;
+    upload.say(offer(1, 0..12)).await?;
+    upload.answer().await?;
+    for (messages, code) in [
+        (vec![Say::Complete(complete(&order, 12))], Code::InvalidArgument),
+        (vec![open(&order), Say::Complete(complete(&order, 12))], Code::Aborted),
+    ] {
+        let mut other = colleague.upload().await?;
+        for message in messages {
+            let _ = other.say(message).await;
+        }
+        assert_eq!(other.refusal().await?.code(), code);
+    }
+    upload.say(records(1, 10..12)).await?;
+    assert!(matches!(upload.answer().await?, Some(Answer::Applied(_))));
+    upload.say(Say::Complete(complete(&order, 12))).await?;
+    let _ = upload.say(Say::Complete(Complete { records: 11, ..complete(&order, 12) })).await;
+    assert_eq!(succeeded(&world.finished(&job).await?), [2, 0, 10, 0, 0]);
     Ok(())
 }

@@ -130,6 +130,22 @@ struct Contest {
 }
 
 impl Contest {
+    /// Whom this job has disabled keeps what it got: its seat may be gone. So does whoever could not have its former names back for that.
+    fn keep_fixed(&mut self) {
+        let fixed = |contest: &Self| {
+            (0..contest.players.len()).find(|at| {
+                let had = &contest.players[*at].had;
+                contest.records[*at].is_none() && had.iter().any(|name| contest.held.contains_key(name))
+            })
+        };
+        while let Some(at) = fixed(self) {
+            self.records.remove(at);
+            let (player, user) = (self.players.remove(at), self.users.remove(at));
+            self.held
+                .extend(user.iter().flat_map(|user| player.wants.iter().map(|name| (*name, user.number))));
+        }
+    }
+
     /// Users in scope whom the directory enables again need a seat before they can move to other names; without one they are
     /// stuck. Returns how many seats were given.
     fn give_seats(&mut self, free: i64) -> i64 {
@@ -191,6 +207,10 @@ pub(super) async fn names(
     if held {
         holds::keep_applied(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     }
+    // The journal must have the names that users held before the job.
+    let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
+    let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
+    rows::journal(connection, fence, &first.collect::<Vec<_>>(), rows::Change::Updated).await?;
     rows::release_names(connection, fence.tenant, &released).await?;
     let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
     // Those first who do not need a seat back: they may free one.
@@ -337,7 +357,9 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                 Some(was) => !was.names.contains(name),
                 None => user.added_job == fence.job,
             };
-            if held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
+            let gave_seat =
+                was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled;
+            if !gave_seat && held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
                 // It may have been met before, by a name that it only kept.
                 contest.held.retain(|_, holder| *holder != user.number);
@@ -363,6 +385,7 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
             }
         }
     }
+    contest.keep_fixed();
     Ok(contest)
 }
 

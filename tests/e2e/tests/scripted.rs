@@ -1,0 +1,192 @@
+//! A scripted identity router with a real certificate: it says what a test tells it to, right or wrong.
+
+use anyhow::{Context, Result, bail};
+use harness::world::{TENANT, World, connect};
+use rollcall_proto::router::v1::lookup_result::Presence;
+use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
+use rollcall_proto::router::v1::{
+    Complete, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records, RootRead, SessionRequest,
+    SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, session_request, session_response,
+    upload_request::Message as Say, upload_response::Message as Answer,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use crate::expect::succeeded;
+
+pub(crate) struct Router {
+    client: RouterServiceClient<Channel>,
+    orders: Streaming<SessionResponse>,
+    /// Ends the session when it is dropped.
+    session: mpsc::Sender<SessionRequest>,
+}
+
+impl Router {
+    pub(crate) async fn connect(world: &World, tenant: &str, name: &str) -> Result<Self> {
+        let identity = world.files.issue_router(tenant, name, &format!("{tenant}-{name}"))?;
+        let channel = connect::channel(world.address().port(), Some(&identity), &world.files.authority())?;
+        let mut client = RouterServiceClient::new(channel);
+        let (session, orders) = Self::session(&mut client).await?;
+        Ok(Self { client, orders, session })
+    }
+
+    async fn session(
+        client: &mut RouterServiceClient<Channel>,
+    ) -> Result<(mpsc::Sender<SessionRequest>, Streaming<SessionResponse>)> {
+        let (session, requests) = mpsc::channel(4);
+        let hello = session_request::Message::Hello(Hello { version: "0.0.0-scripted".to_owned() });
+        session.send(SessionRequest { message: Some(hello) }).await?;
+        let mut orders = client.session(ReceiverStream::new(requests)).await?.into_inner();
+        match orders.message().await?.and_then(|message| message.message) {
+            Some(session_response::Message::Welcome(_)) => Ok((session, orders)),
+            other => bail!("no Welcome but {other:?}"),
+        }
+    }
+
+    /// Ends the session and opens another.
+    pub(crate) async fn reconnect(&mut self) -> Result<()> {
+        (self.session, self.orders) = Self::session(&mut self.client).await?;
+        Ok(())
+    }
+
+    /// The next order to read.
+    pub(crate) async fn order(&mut self) -> Result<SyncOrder> {
+        loop {
+            let message = self.orders.message().await?.context("the session ended")?.message;
+            if let Some(session_response::Message::SyncOrder(order)) = message {
+                return Ok(order);
+            }
+        }
+    }
+
+    /// The next order to look users up.
+    pub(crate) async fn look_up(&mut self) -> Result<LookupOrder> {
+        loop {
+            let message = self.orders.message().await?.context("the session ended")?.message;
+            if let Some(session_response::Message::LookupOrder(order)) = message {
+                return Ok(order);
+            }
+        }
+    }
+
+    /// Answers an order to look users up.
+    pub(crate) async fn found(&self, request: &str, presences: Vec<Presence>) -> Result<()> {
+        let presences = presences.into_iter().map(i32::from).collect();
+        self.result(LookupResult { request_id: request.to_owned(), presences, ..Default::default() }).await
+    }
+
+    /// Says that a look-up failed.
+    pub(crate) async fn found_out_nothing(&self, request: &str, failure: ReadFailure) -> Result<()> {
+        let request_id = request.to_owned();
+        self.result(LookupResult { request_id, failure: Some(failure), ..Default::default() }).await
+    }
+
+    async fn result(&self, result: LookupResult) -> Result<()> {
+        let message = Some(session_request::Message::LookupResult(result));
+        Ok(self.session.send(SessionRequest { message }).await?)
+    }
+
+    pub(crate) async fn upload(&self) -> Result<Upload> {
+        let (sender, requests) = mpsc::channel(16);
+        let replies = self.client.clone().upload(ReceiverStream::new(requests)).await?.into_inner();
+        Ok(Upload { sender: Some(sender), replies })
+    }
+
+    /// Opens the upload of an order.
+    pub(crate) async fn open(&self, order: &SyncOrder) -> Result<Upload> {
+        let mut upload = self.upload().await?;
+        upload.say(open(order)).await?;
+        match upload.answer().await? {
+            Some(Answer::Opened(_)) => Ok(upload),
+            other => bail!("not opened but {other:?}"),
+        }
+    }
+}
+
+pub(crate) struct Upload {
+    pub(crate) sender: Option<mpsc::Sender<UploadRequest>>,
+    replies: Streaming<UploadResponse>,
+}
+
+impl Upload {
+    pub(crate) async fn say(&mut self, message: Say) -> Result<()> {
+        let sender = self.sender.as_ref().context("ended")?;
+        Ok(sender.send(UploadRequest { message: Some(message) }).await?)
+    }
+
+    pub(crate) async fn answer(&mut self) -> Result<Option<Answer>, Status> {
+        Ok(self.replies.message().await?.and_then(|message| message.message))
+    }
+
+    /// Answers until the control plane ends the upload, and why it did.
+    pub(crate) async fn refusal(&mut self) -> Result<Status> {
+        loop {
+            match self.answer().await {
+                Ok(Some(_)) => {}
+                Ok(None) => bail!("the upload ended well"),
+                Err(status) => return Ok(status),
+            }
+        }
+    }
+}
+
+pub(crate) fn open(order: &SyncOrder) -> Say {
+    Say::Open(Open { sync_job: order.sync_job.clone(), epoch: order.epoch })
+}
+
+pub(crate) fn record(number: u8) -> UserRecord {
+    UserRecord {
+        immutable_id: vec![number; 16].into(),
+        digest: vec![number; 16].into(),
+        user_name: format!("user{number}"),
+        mail: format!("user{number}@lab.test"),
+        ..UserRecord::default()
+    }
+}
+
+pub(crate) fn records(sequence: u64, numbers: std::ops::Range<u8>) -> Say {
+    Say::Records(Records { sequence, records: numbers.map(record).collect(), rejected: Vec::new() })
+}
+
+pub(crate) fn offer(sequence: u64, numbers: std::ops::Range<u8>) -> Say {
+    let records: Vec<_> = numbers.map(record).collect();
+    Say::Offer(Offer {
+        sequence,
+        immutable_ids: records.iter().map(|record| record.immutable_id.clone()).collect(),
+        digests: records.iter().flat_map(|record| record.digest.to_vec()).collect::<Vec<_>>().into(),
+        rejected: Vec::new(),
+    })
+}
+
+/// Says that the order was carried out to its end, in one batch.
+pub(crate) fn complete(order: &SyncOrder, records: u64) -> Complete {
+    let roots = order.settings.iter().flat_map(|settings| &settings.roots);
+    let root = |root: &String| RootRead {
+        root: root.clone(),
+        base_fingerprint: vec![1; 16].into(),
+        pages: 1,
+        entries: records,
+        ignored_references: 0,
+        missing: false,
+    };
+    let server = "ldap.lab.test:636".to_owned();
+    Complete { batches: 1, records, server, roots: roots.map(root).collect(), ..Complete::default() }
+}
+
+/// A source of ten users, and the router that read them.
+pub(crate) async fn ten_users() -> Result<(World, Router)> {
+    let world = World::builder().without_router().start().await?;
+    let mut router = Router::connect(&world, TENANT, "scripted").await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let job = world.start_sync().await?;
+    let order = router.order().await?;
+    assert!(order.records_only);
+    let mut upload = router.open(&order).await?;
+    upload.say(records(1, 0..10)).await?;
+    assert!(matches!(upload.answer().await?, Some(Answer::Applied(_))));
+    upload.say(Say::Complete(complete(&order, 10))).await?;
+    assert_eq!(succeeded(&world.finished(&job).await?), [10, 0, 0, 0, 0]);
+    Ok((world, router))
+}
