@@ -14,8 +14,11 @@ use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
 use super::disabled::Rule;
 use super::text::{TextError, is_mail, text};
 use super::{Entry, digest::digest, immutable_id, is_password_attribute};
-use crate::directory::is_named;
+use crate::directory::{is_named, naming_values};
 
+/// What an administrator is told of an entry that is larger than the guard reads.
+const TOO_LARGE: &str = "The entry has more than 8 MiB in the mapped attributes, so only its name was read and nobody knows whose it is; no one \
+    is disabled for absence meanwhile. Empty the value that is too large, or leave the entry out by the source's filter.";
 const POLICY_VALUE: usize = 1_024;
 const POLICY_VALUES: usize = 100;
 
@@ -181,6 +184,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
         Ok(record) => Mapped::Record(record),
         Err((reason, message)) => {
             let shown = |attribute: &str, most| match chosen(entry, attribute, most, |_| true) {
+                _ if entry.is_too_large() => named(entry, attribute, most).unwrap_or_default(),
                 Ok(Some(value)) => value.to_owned(),
                 _ => String::new(),
             };
@@ -198,6 +202,9 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
 type Refusal = (Reason, String);
 
 fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
+    if entry.is_too_large() {
+        return Err((Reason::EntryUnreadable, TOO_LARGE.to_owned()));
+    }
     let Some(immutable_id) = mapping.immutable_id(entry) else {
         return Err((
             Reason::MissingUniqueId,
@@ -264,6 +271,12 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
     };
     record.digest = Bytes::copy_from_slice(&digest(&record, mapping.revision));
     Ok(record)
+}
+
+/// The value of an attribute that an entry is named by, for one that has nothing but its name.
+fn named(entry: &Entry, attribute: &str, most: usize) -> Option<String> {
+    let value = naming_values(std::str::from_utf8(entry.dn()).ok()?, attribute).next()?;
+    text(value.as_bytes(), most).ok().map(str::to_owned)
 }
 
 /// The value that counts: of those that are text, those of the right form if there are any; of these the one that the entry is named

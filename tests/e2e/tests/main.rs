@@ -20,6 +20,7 @@ mod protocol;
 mod settings;
 mod setup;
 mod stop;
+mod zoo;
 
 /// Instantiates a test for each database.
 macro_rules! on_both_databases {
