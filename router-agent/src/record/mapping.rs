@@ -489,6 +489,31 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_that_was_too_large_has_no_id_and_the_user_name_that_it_is_named_by() {
+        for (dn, user_name) in [("uid=anna\\2C b,dc=lab", "anna, b"), ("cn=anna,dc=lab", "")] {
+            let entry = Entry::too_large(dn.as_bytes());
+            assert_eq!(reason(&entry), (Reason::EntryUnreadable, false));
+            let Mapped::Rejected(rejected) = map_entry(&mapping(), &entry) else { panic!("{dn}") };
+            assert_eq!(rejected.user_name, user_name);
+        }
+    }
+
+    #[test]
+    fn policy_attributes_fit_into_what_the_control_plane_keeps_or_are_one_rejection() {
+        // 64 values of 1,020 bytes; with quotes and commas they are 65,486, and 64 KiB are 50 more.
+        let long: Vec<_> = (0..64).map(|number| format!("{number:02}{}", "x".repeat(1_018))).collect();
+        let mapped = |values: &[String]| {
+            let values: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+            map_entry(&mapping(), &anna(&[("memberOf", &values)]))
+        };
+        let Mapped::Record(fits) = mapped(&long) else { panic!("too long") };
+        assert_eq!(json_length(&fits.policy_attributes), 65_486);
+        let quoted: Vec<_> = long.iter().map(|value| value.replace("xx", "x\"")).collect();
+        let Mapped::Rejected(rejected) = mapped(&quoted) else { panic!("it fits") };
+        assert_eq!(rejected.reason(), Reason::InvalidAttribute);
+    }
+
+    #[test]
     fn active_directorys_disabled_bit_disables_and_its_guid_is_read_as_such() {
         assert!(record(&anna(&[("userAccountControl", &[b"514"])])).disabled);
         assert!(!record(&anna(&[("userAccountControl", &[b"512"])])).disabled);
