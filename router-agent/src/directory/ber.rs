@@ -3,14 +3,16 @@
 
 use std::ops::Range;
 
-/// Largest message, in bytes.
-pub(super) const MAX_MESSAGE: usize = 8 << 20;
+/// Longest name of an entry that is too large to be read, in bytes.
+const MAX_NAME: usize = 64 << 10;
 /// Deepest nesting. A search result entry needs 5.
 const MAX_DEPTH: usize = 32;
 
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const CONSTRUCTED: u8 = 0x20;
+const OCTET_STRING: u8 = 0x04;
+const ENTRY: u8 = 0x64;
 
 /// What kind of response a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +34,37 @@ pub(super) fn message_length(bytes: &[u8]) -> Result<Option<usize>, &'static str
         Some(&SEQUENCE) => {}
         Some(_) => return Err("a message that is not a SEQUENCE"),
     }
-    let Some((header, content)) = header(bytes)? else { return Ok(None) };
-    let length = header + content;
-    if length > MAX_MESSAGE {
-        return Err("a message of more than 8 MiB");
+    Ok(header(bytes)?.map(|(header, content)| header + content))
+}
+
+/// Message id of an entry, and where its name is, at the start of a message of which the rest may not have come; none if there is not enough
+/// of it to tell.
+pub(super) fn start_of_entry(
+    bytes: &[u8],
+    length: usize,
+) -> Result<Option<(u32, Range<usize>)>, &'static str> {
+    // Each must lie within the one around it, whether it has come or not.
+    let element = |at: usize, end: usize| match header(bytes.get(at..).unwrap_or_default())? {
+        Some((header, content)) if header + content <= end - at => {
+            Ok(Some((bytes[at], at + header..at + header + content)))
+        }
+        Some(_) => Err("an element that is longer than what it is in"),
+        None => Ok(None),
+    };
+    let Some((_, message)) = element(0, length)? else { return Ok(None) };
+    let Some((tag, id)) = element(message.start, message.end)? else { return Ok(None) };
+    if tag != INTEGER || !(1..=4).contains(&id.len()) {
+        return Err("a message without a message id");
     }
-    Ok(Some(length))
+    let Some((tag, operation)) = element(id.end, message.end)? else { return Ok(None) };
+    if tag != ENTRY {
+        return Err("a message that is too large and not an entry");
+    }
+    let Some((tag, name)) = element(operation.start, operation.end)? else { return Ok(None) };
+    if tag != OCTET_STRING || name.len() > MAX_NAME {
+        return Err("an entry without name, or with one of more than 64 KiB");
+    }
+    Ok((name.end <= bytes.len()).then(|| (number(&bytes[id]), name)))
 }
 
 /// Checks a whole message; returns its id and what it is.
@@ -50,7 +77,7 @@ pub(super) fn check(message: &[u8]) -> Result<(u32, Kind), &'static str> {
     let id = number(inside(id)?);
     let (operation, controls) = split(rest)?;
     let kind = match operation.first() {
-        Some(0x64) => {
+        Some(&ENTRY) => {
             let (name, attributes) = split(inside(operation)?)?;
             if name.first() != Some(&0x04) || attributes.first() != Some(&SEQUENCE) {
                 return Err("an entry without name or attributes");
@@ -285,8 +312,24 @@ mod tests {
     }
 
     #[test]
-    fn two_gigabytes_are_refused_by_their_header() {
-        assert!(message_length(&[0x30, 0x84, 0x80, 0, 0, 0]).is_err());
+    fn the_name_of_an_entry_is_known_before_the_entry_has_come() {
+        // 16 MiB, id 2, and a name of three bytes.
+        let bytes = [0x30, 0x84, 1, 0, 0, 0, 0x02, 1, 2, 0x64, 0x83, 0xf0, 0, 0, 0x04, 3, b'c', b'n', b'='];
+        let length = message_length(&bytes).expect("BER").expect("a whole header");
+        assert_eq!(length, (16 << 20) + 6);
+        assert_eq!(start_of_entry(&bytes, length), Ok(Some((2, 16..19))));
+        for end in 0..bytes.len() {
+            assert_eq!(start_of_entry(&bytes[..end], length), Ok(None), "{end}");
+        }
+        let changed = |at: usize, byte: u8| {
+            let mut bytes = bytes;
+            bytes[at] = byte;
+            start_of_entry(&bytes, length)
+        };
+        assert!(changed(9, 0x65).is_err(), "a result");
+        assert!(changed(10, 0x84).is_err(), "longer than the message");
+        assert!(changed(14, 0x30).is_err(), "no name");
+        assert!(start_of_entry(&[&bytes[..15], &[0x83, 1, 0, 1]].concat(), length).is_err(), "a long name");
     }
 
     #[test]
@@ -301,6 +344,7 @@ mod tests {
         fn no_bytes_make_the_check_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = message_length(&bytes);
             let _ = check(&bytes);
+            let _ = start_of_entry(&bytes, bytes.len() * 2);
         }
 
         #[test]

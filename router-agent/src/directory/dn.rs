@@ -22,14 +22,18 @@ pub fn is_within(dn: &str, base: &str) -> bool {
 /// Whether a value is what the entry is named by: `uid=anna,dc=lab` by the `uid` `Anna`.
 #[must_use]
 pub fn is_named(dn: &str, attribute: &str, value: &str) -> bool {
+    naming_values(dn, attribute).any(|named| plain(&named) == plain(value))
+}
+
+/// The values of an attribute that the entry is named by; mostly one or none.
+pub fn naming_values(dn: &str, attribute: &str) -> impl Iterator<Item = String> {
     let own = split(dn, ',')[0];
-    split(own, '+').into_iter().any(|part| {
-        part.split_once('=').is_some_and(|(kind, named)| {
-            kind.trim().eq_ignore_ascii_case(attribute)
-                && unescape(named)
-                    .and_then(|named| String::from_utf8(named).ok())
-                    .is_some_and(|named| plain(&named) == plain(value))
-        })
+    split(own, '+').into_iter().filter_map(move |part| {
+        let (kind, named) = part.split_once('=')?;
+        if !kind.trim().eq_ignore_ascii_case(attribute) {
+            return None;
+        }
+        String::from_utf8(unescape(named)?).ok()
     })
 }
 

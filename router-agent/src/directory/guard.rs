@@ -3,14 +3,15 @@
 //! was found does not pass through it: entries and references go to the page loop by a queue of their own, before the result that
 //! ends them, and no more of them than were asked for.
 //!
-//! Everything here is bounded: a slow reader slows the directory down.
+//! Everything here is bounded: a slow reader slows the directory down, and an entry that is too large is thrown away as it comes, but for its
+//! name.
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,8 +28,12 @@ use crate::record::Entry;
 const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 /// References a page may carry beside its entries.
 const REFERENCES: i64 = 10_000;
+/// Largest message that is read. Of a larger entry only the name is kept.
+const MAX_MESSAGE: usize = 8 << 20;
 /// Most bytes of a page. An entry of mapped attributes has one or two thousand.
 const PAGE_BYTES: i64 = 64 << 20;
+/// Most bytes of a page that may be thrown away.
+const DISCARDED: i64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
 /// Portions of what was found that may wait, each at most what one buffer held.
 const FOUND: usize = 2;
@@ -47,15 +52,17 @@ pub(super) struct Watch {
     entries: AtomicI64,
     references: AtomicI64,
     bytes: AtomicI64,
+    discarded: AtomicI64,
     violation: Mutex<Option<String>>,
 }
 
 impl Watch {
-    /// Allows one more page.
-    pub(super) fn expect(&self, entries: u32) {
+    /// Allows one more page; entries in it that are too large, if the page is read for what the people are and not for who is there.
+    pub(super) fn expect(&self, entries: u32, large: bool) {
         self.entries.store(i64::from(entries), Ordering::Relaxed);
         self.references.store(REFERENCES, Ordering::Relaxed);
         self.bytes.store(PAGE_BYTES, Ordering::Relaxed);
+        self.discarded.store(if large { DISCARDED } else { 0 }, Ordering::Relaxed);
     }
 
     /// How the server broke the protocol, if it did.
@@ -73,9 +80,18 @@ impl Watch {
         }
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         if self.bytes.fetch_sub(bytes, Ordering::Relaxed) < bytes {
-            return Err("a page of more than 64 MiB");
+            return Err("a page of more than 64 MiB; set a smaller page_size in the source");
         }
         Ok(())
+    }
+
+    /// Whether so many bytes may still be thrown away.
+    fn may_discard(&self, bytes: i64) -> Result<(), &'static str> {
+        match self.discarded.load(Ordering::Relaxed) {
+            0 => Err("a message of more than 8 MiB"),
+            left if left < bytes => Err("entries of more than 256 MiB in a page"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -286,15 +302,15 @@ async fn inspect(
     }
 }
 
-/// What one page found and what is for the crate, out of bytes that come in these pieces.
+/// What one page found and what is for the crate, out of bytes that come in these pieces. What has more than 64 bytes is large.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn sort_pieces<'b>(
     pieces: impl Iterator<Item = &'b [u8]>,
     entries: u32,
 ) -> Result<(Vec<Found>, Vec<u8>), &'static str> {
     let watch = Watch::default();
-    watch.expect(entries);
-    let (mut buffer, mut sorter) = (BytesMut::new(), Sorter::default());
+    watch.expect(entries, true);
+    let (mut buffer, mut sorter) = (BytesMut::new(), Sorter { largest: 64, ..Sorter::default() });
     for piece in pieces {
         buffer.extend_from_slice(piece);
         sorter.sort(&mut buffer, &watch)?;
@@ -303,29 +319,71 @@ pub(crate) fn sort_pieces<'b>(
 }
 
 /// Tells what a search found from everything else.
-#[derive(Default)]
 struct Sorter {
     found: Vec<Found>,
     others: Vec<u8>,
     /// The message id of the search whose result has not come yet.
     search: Option<u32>,
+    /// Most bytes of a message that is read as a whole.
+    largest: usize,
+    /// Bytes of a larger one that are still to be thrown away as they come.
+    rest: usize,
+}
+
+impl Default for Sorter {
+    fn default() -> Self {
+        Self { found: Vec::new(), others: Vec::new(), search: None, largest: MAX_MESSAGE, rest: 0 }
+    }
 }
 
 impl Sorter {
     /// Takes the whole messages out of the buffer.
     fn sort(&mut self, buffer: &mut BytesMut, watch: &Watch) -> Result<(), &'static str> {
-        while let Some(length) = ber::message_length(buffer)?.filter(|length| *length <= buffer.len()) {
-            let message = buffer.split_to(length).freeze();
-            self.message(message, watch)?;
+        loop {
+            let gone = self.rest.min(buffer.len());
+            buffer.advance(gone);
+            self.rest -= gone;
+            match ber::message_length(buffer)? {
+                Some(length) if length > self.largest => {
+                    if !self.large_entry(buffer, length, watch)? {
+                        return Ok(());
+                    }
+                }
+                Some(length) if length <= buffer.len() => {
+                    self.message(buffer.split_to(length).freeze(), watch)?;
+                }
+                _ => return Ok(()),
+            }
         }
-        Ok(())
+    }
+
+    /// Takes the name of an entry that is too large and leaves the rest of it; not yet, if the name has not come.
+    fn large_entry(&mut self, start: &[u8], length: usize, watch: &Watch) -> Result<bool, &'static str> {
+        let bytes = i64::try_from(length).unwrap_or(i64::MAX);
+        watch.may_discard(bytes)?;
+        let Some((id, name)) = ber::start_of_entry(start, length)? else { return Ok(false) };
+        self.belongs(id)?;
+        watch.admits(&watch.entries, name.len())?;
+        watch.discarded.fetch_sub(bytes, Ordering::Relaxed);
+        let entry = Entry::too_large(&start[name]);
+        tracing::debug!(dn = ?String::from_utf8_lossy(entry.dn()), bytes, "an entry is too large to be read");
+        self.found.push(Found::Entry(entry));
+        self.rest = length;
+        Ok(true)
+    }
+
+    /// One search at a time: what is found, and the result behind it, are of the same.
+    fn belongs(&mut self, id: u32) -> Result<(), &'static str> {
+        match *self.search.get_or_insert(id) == id {
+            true => Ok(()),
+            false => Err("an answer to a search that was not asked"),
+        }
     }
 
     fn message(&mut self, message: Bytes, watch: &Watch) -> Result<(), &'static str> {
         let (id, kind) = ber::check(&message)?;
-        // One search at a time: what is found, and the result behind it, are of the same.
-        if kind != Kind::Other && *self.search.get_or_insert(id) != id {
-            return Err("an answer to a search that was not asked");
+        if kind != Kind::Other {
+            self.belongs(id)?;
         }
         match kind {
             Kind::Entry => {
@@ -357,6 +415,11 @@ mod tests {
     const DONE: &[u8] = b"\x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
     const STARTED: &[u8] = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00";
 
+    /// An entry of 128 bytes, which is large where these tests look.
+    fn large() -> Vec<u8> {
+        [b"\x30\x7e\x02\x01\x02\x64\x79\x04\x05uid=b\x30\x70".as_slice(), &[0xff; 112]].concat()
+    }
+
     fn pieces<'b>(bytes: &'b [u8], cuts: &[usize]) -> Vec<&'b [u8]> {
         let mut rest = bytes;
         let mut pieces = Vec::new();
@@ -379,6 +442,44 @@ mod tests {
     }
 
     #[test]
+    fn of_an_entry_that_is_too_large_only_the_name_is_kept_and_what_follows_is_found() {
+        let bytes = [ENTRY, &large(), ENTRY, DONE].concat();
+        let (found, others) = sort_pieces(std::iter::once(&bytes[..]), 3).expect("regular messages");
+        let [Found::Entry(first), Found::Entry(large), Found::Entry(last)] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(!first.is_too_large() && large.is_too_large() && !last.is_too_large());
+        assert_eq!((large.dn(), large.values("uid").count()), (&b"uid=b"[..], 0));
+        assert_eq!(others, DONE);
+        assert!(sort_pieces(std::iter::once(&bytes[..]), 2).is_err(), "more than were asked for");
+    }
+
+    #[test]
+    fn nothing_but_entries_may_be_too_large_and_not_without_end_and_not_where_none_is_expected() {
+        let sort = |bytes: &[u8], large| {
+            let watch = Watch::default();
+            watch.expect(3, large);
+            Sorter { largest: 64, ..Sorter::default() }.sort(&mut BytesMut::from(bytes), &watch)
+        };
+        assert_eq!(sort(&large(), true), Ok(()));
+        assert_eq!(sort(&large(), false), Err("a message of more than 8 MiB"));
+        let result = [b"\x30\x7e\x02\x01\x02\x65\x79".as_slice(), &[0; 121]].concat();
+        assert_eq!(sort(&result, true), Err("a message that is too large and not an entry"));
+        // 200 MiB, of which all that has come is the name; and the same again.
+        let start = b"\x30\x84\x0c\x80\x00\x00\x02\x01\x02\x64\x84\x0c\x00\x00\x00\x04\x05uid=c";
+        let watch = Watch::default();
+        watch.expect(3, true);
+        let mut sorter = Sorter::default();
+        assert_eq!(sorter.sort(&mut BytesMut::from(&start[..]), &watch), Ok(()));
+        assert_eq!((sorter.found.len(), sorter.rest), (1, (200 << 20) + 6 - start.len()));
+        sorter.rest = 0;
+        assert_eq!(
+            sorter.sort(&mut BytesMut::from(&start[..]), &watch),
+            Err("entries of more than 256 MiB in a page")
+        );
+    }
+
+    #[test]
     fn only_the_whole_answer_to_start_tls_and_nothing_behind_it_starts_tls() {
         for end in 0..STARTED.len() {
             assert_eq!(may_start_tls(&STARTED[..end]), Ok(false), "{end}");
@@ -392,10 +493,10 @@ mod tests {
         /// How the network cuts the bytes changes nothing, whatever one of them became on the way.
         #[test]
         fn the_cuts_of_the_network_change_nothing(
-            entries in 0usize..4, cuts in proptest::collection::vec(0usize..40, 0..12), at in any::<prop::sample::Index>(),
+            entries in 0usize..4, larges in 0usize..2, cuts in proptest::collection::vec(0usize..80, 0..12), at in any::<prop::sample::Index>(),
             byte in any::<Option<u8>>(),
         ) {
-            let mut bytes = [ENTRY.repeat(entries), DONE.to_vec()].concat();
+            let mut bytes = [ENTRY.repeat(entries), large().repeat(larges), DONE.to_vec()].concat();
             if let Some(byte) = byte {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;

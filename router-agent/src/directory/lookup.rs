@@ -235,6 +235,7 @@ impl Lookup<'_> {
             attributes: &attributes,
             control,
             most: MOST_ENTRIES,
+            large: false,
             covering,
             timeout: self.timeouts.page,
         };

@@ -20,7 +20,7 @@ mod root_dse;
 mod search;
 mod tls;
 
-pub use dn::{is_named, is_within, normalize};
+pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
 pub use freshness::Freshness;
 #[cfg(feature = "fuzzing")]

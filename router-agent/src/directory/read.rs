@@ -185,6 +185,7 @@ impl Reader<'_> {
             attributes: &attributes,
             control: None,
             most: 1,
+            large: false,
             covering: &[root],
             timeout: self.timeouts.operation,
         };
@@ -218,6 +219,7 @@ impl Reader<'_> {
             attributes: &self.plan.attributes,
             control: Some(PagedResults { size, cookie }.critical().into()),
             most: self.plan.page_size,
+            large: true,
             covering: &[root],
             timeout: self.timeouts.page,
         };

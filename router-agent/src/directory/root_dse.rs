@@ -61,6 +61,7 @@ impl Connection {
             attributes,
             control: None,
             most: 1,
+            large: false,
             covering: &[],
             timeout,
         };

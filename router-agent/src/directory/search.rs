@@ -19,6 +19,8 @@ pub(super) struct Search<'a, A> {
     pub(super) control: Option<RawControl>,
     /// More entries than this break the protocol.
     pub(super) most: u32,
+    /// Whether entries may be too large to be read. Where an entry's absence says something, they may not.
+    pub(super) large: bool,
     /// Names that a reference must not hide a part of.
     pub(super) covering: &'a [&'a str],
     /// For all of it.
@@ -49,8 +51,8 @@ impl Connection {
     where
         A: AsRef<str> + Send + Sync,
     {
-        let Search { base, scope, filter, attributes, control, most, covering, timeout } = search;
-        self.watch.expect(most);
+        let Search { base, scope, filter, attributes, control, most, large, covering, timeout } = search;
+        self.watch.expect(most, large);
         let ldap = &mut self.ldap;
         let result = tokio::time::timeout(timeout, async {
             ldap.with_timeout(timeout);

@@ -12,6 +12,7 @@ pub struct Entry {
     dn: Span,
     /// Each attribute's name, and behind it its values.
     parts: Vec<Part>,
+    too_large: bool,
 }
 
 /// Where in the bytes something is. Four bytes each are enough: a message has 8 MiB at most.
@@ -30,7 +31,19 @@ enum Part {
 impl Entry {
     /// An entry without attributes, in these bytes.
     pub(crate) fn new(bytes: Bytes, dn: Range<usize>) -> Self {
-        Self { bytes, dn: span(dn), parts: Vec::with_capacity(32) }
+        Self { bytes, dn: span(dn), parts: Vec::with_capacity(32), too_large: false }
+    }
+
+    /// An entry of which nothing but the name was read.
+    pub(crate) fn too_large(dn: &[u8]) -> Self {
+        let bytes = Bytes::copy_from_slice(dn);
+        Self { dn: span(0..bytes.len()), bytes, parts: Vec::new(), too_large: true }
+    }
+
+    /// Whether the entry was too large to be read: then it has a name and no attributes, whatever it has in the directory.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.too_large
     }
 
     /// Adds an attribute without values.

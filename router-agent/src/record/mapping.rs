@@ -14,8 +14,11 @@ use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
 use super::disabled::Rule;
 use super::text::{TextError, is_mail, text};
 use super::{Entry, digest::digest, immutable_id, is_password_attribute};
-use crate::directory::is_named;
+use crate::directory::{is_named, naming_values};
 
+/// What an administrator is told of an entry that is larger than the guard reads.
+const TOO_LARGE: &str = "The entry has more than 8 MiB in the mapped attributes, so only its name was read and nobody knows whose it is; no one \
+    is disabled for absence meanwhile. Empty the value that is too large, or leave the entry out by the source's filter.";
 const POLICY_VALUE: usize = 1_024;
 const POLICY_VALUES: usize = 100;
 
@@ -181,6 +184,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
         Ok(record) => Mapped::Record(record),
         Err((reason, message)) => {
             let shown = |attribute: &str, most| match chosen(entry, attribute, most, |_| true) {
+                _ if entry.is_too_large() => named(entry, attribute, most).unwrap_or_default(),
                 Ok(Some(value)) => value.to_owned(),
                 _ => String::new(),
             };
@@ -198,6 +202,9 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
 type Refusal = (Reason, String);
 
 fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
+    if entry.is_too_large() {
+        return Err((Reason::EntryUnreadable, TOO_LARGE.to_owned()));
+    }
     let Some(immutable_id) = mapping.immutable_id(entry) else {
         return Err((
             Reason::MissingUniqueId,
@@ -264,6 +271,12 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
     };
     record.digest = Bytes::copy_from_slice(&digest(&record, mapping.revision));
     Ok(record)
+}
+
+/// The value of an attribute that an entry is named by, for one that has nothing but its name.
+fn named(entry: &Entry, attribute: &str, most: usize) -> Option<String> {
+    let value = naming_values(std::str::from_utf8(entry.dn()).ok()?, attribute).next()?;
+    text(value.as_bytes(), most).ok().map(str::to_owned)
 }
 
 /// The value that counts: of those that are text, those of the right form if there are any; of these the one that the entry is named
@@ -473,6 +486,31 @@ mod tests {
     fn a_range_of_the_values_is_not_taken_for_all_or_for_none() {
         let entry = anna(&[("memberOf", &[]), ("memberOf;range=0-1499", &[b"x"])]);
         assert_eq!(reason(&entry), (Reason::InvalidAttribute, true));
+    }
+
+    #[test]
+    fn an_entry_that_was_too_large_has_no_id_and_the_user_name_that_it_is_named_by() {
+        for (dn, user_name) in [("uid=anna\\2C b,dc=lab", "anna, b"), ("cn=anna,dc=lab", "")] {
+            let entry = Entry::too_large(dn.as_bytes());
+            assert_eq!(reason(&entry), (Reason::EntryUnreadable, false));
+            let Mapped::Rejected(rejected) = map_entry(&mapping(), &entry) else { panic!("{dn}") };
+            assert_eq!(rejected.user_name, user_name);
+        }
+    }
+
+    #[test]
+    fn policy_attributes_fit_into_what_the_control_plane_keeps_or_are_one_rejection() {
+        // 64 values of 1,020 bytes; with quotes and commas they are 65,486, and 64 KiB are 50 more.
+        let long: Vec<_> = (0..64).map(|number| format!("{number:02}{}", "x".repeat(1_018))).collect();
+        let mapped = |values: &[String]| {
+            let values: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+            map_entry(&mapping(), &anna(&[("memberOf", &values)]))
+        };
+        let Mapped::Record(fits) = mapped(&long) else { panic!("too long") };
+        assert_eq!(json_length(&fits.policy_attributes), 65_486);
+        let quoted: Vec<_> = long.iter().map(|value| value.replace("xx", "x\"")).collect();
+        let Mapped::Rejected(rejected) = mapped(&quoted) else { panic!("it fits") };
+        assert_eq!(rejected.reason(), Reason::InvalidAttribute);
     }
 
     #[test]

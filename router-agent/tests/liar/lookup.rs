@@ -10,7 +10,8 @@ use router_agent::record::Mapping;
 use uuid::Uuid;
 
 use super::server::{
-    Asked, credential, element, entries, entry_at, honest, message, plan, result, serve, shown, tls,
+    Asked, beginning, credential, element, entries, entry_at, honest, message, plan, result, serve, shown,
+    tls,
 };
 
 const ROOT: &str = "ou=people,dc=x";
@@ -124,6 +125,15 @@ async fn more_people_than_could_be_asked_for_fail_the_look_up() {
     let outcome = look_up(|id, _, _| [entries(id, 0..201), found(id, 0)].concat()).await;
     assert!(
         matches!(&outcome, Err(DirectoryError::Protocol { why, .. }) if why.contains("more entries")),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_that_is_too_large_fails_the_look_up_since_it_may_be_the_one_that_was_asked_for() {
+    let outcome = look_up(|id, _, _| beginning(id, 9, &at(1, ROOT))).await;
+    assert!(
+        matches!(&outcome, Err(DirectoryError::Protocol { why, .. }) if why.contains("8 MiB")),
         "{outcome:?}"
     );
 }

@@ -7,8 +7,8 @@ use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, credential, done, element, entries, entry, honest, message, plan, result, serve, serve_dripping,
-    shown, tls,
+    Asked, beginning, credential, done, element, entries, entry, honest, message, plan, result, serve,
+    serve_dripping, shown, tls,
 };
 
 /// Answers pages after an honest bind and an honest base entry: what it gets is the message id and the number of the page from 1.
@@ -145,6 +145,44 @@ async fn messages_that_would_kill_a_parser_only_fail_the_read() {
         let outcome = read(move |_, _| bytes.clone()).await;
         assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{what}: {outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_too_large_is_one_entry_of_a_complete_read_and_those_beside_it_are_whole() {
+    let port = serve(|id, asked| match &asked {
+        Asked::Search(_, 2) => {
+            let large = shown(id, "uid=large,dc=x", &[("description", &vec![b'x'; 50 << 20])]);
+            [entry(id, 1), large, entry(id, 2), done(id, 0, b"")].concat()
+        }
+        Asked::Search(name, 0) if !name.is_empty() => there(id),
+        _ => honest(id, &asked),
+    })
+    .await;
+    let (sink, mut pages) = mpsc::channel(1);
+    let (plan, credential, timeouts) = (plan(port), credential(), Timeouts::default());
+    let complete = directory::read(&plan, &credential, tls(), &timeouts, sink).await.expect("a whole read");
+    assert_eq!(complete.roots()[0].entries, 3);
+    let page = pages.recv().await.expect("a page");
+    let seen: Vec<_> = page.iter().map(|entry| (entry.dn(), entry.is_too_large())).collect();
+    assert_eq!(seen, [(&b"uid=u1,dc=x"[..], false), (b"uid=large,dc=x", true), (b"uid=u2,dc=x", false)]);
+    assert_eq!(page[1].values("description").count(), 0);
+    assert_eq!(page[2].values("entryUUID").count(), 1);
+}
+
+#[tokio::test]
+async fn a_large_entry_that_is_cut_or_too_large_to_be_thrown_away_or_the_base_fails_the_read() {
+    let cut = read(|id, page| if page == 1 { beginning(id, 9, "uid=a,dc=x") } else { Vec::new() }).await;
+    assert!(matches!(cut, Err(DirectoryError::Broken { page: 1, .. })), "{cut:?}");
+    let endless = read(|id, _| beginning(id, 300, "uid=a,dc=x")).await;
+    assert!(
+        matches!(&endless, Err(DirectoryError::Protocol { why, .. }) if why.contains("256 MiB")),
+        "{endless:?}"
+    );
+    let base = read_from(|id, _| done(id, 0, b""), |id| beginning(id, 9, "dc=x")).await;
+    assert!(
+        matches!(&base, Err(DirectoryError::Protocol { why, .. }) if why.contains("8 MiB")),
+        "no base entry is that large: {base:?}"
+    );
 }
 
 #[tokio::test]

@@ -132,6 +132,13 @@ pub(crate) fn shown(id: u8, dn: &str, attributes: &[(&str, &[u8])]) -> Vec<u8> {
     message(id, &element(0x64, &content), &[])
 }
 
+/// How an entry of so many MiB begins: its headers and its name.
+pub(crate) fn beginning(id: u8, mebibytes: u32, dn: &str) -> Vec<u8> {
+    let length = mebibytes << 20;
+    let [message, entry] = [length, length - 9].map(u32::to_be_bytes);
+    [&[0x30, 0x84][..], &message, &[2, 1, id, 0x64, 0x84], &entry, &element(4, dn.as_bytes())].concat()
+}
+
 pub(crate) fn entries(id: u8, numbers: std::ops::Range<u32>) -> Vec<u8> {
     numbers.flat_map(|number| entry(id, number)).collect()
 }

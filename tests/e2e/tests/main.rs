@@ -25,6 +25,7 @@ mod scripted;
 mod settings;
 mod setup;
 mod stop;
+mod zoo;
 
 /// Instantiates a test for each database.
 macro_rules! on_both_databases {
