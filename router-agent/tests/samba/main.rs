@@ -171,7 +171,7 @@ async fn without_the_right_to_see_them_the_deleted_are_not_found(domain: &Samba)
     domain.let_agent_see_deleted(false).expect("taken");
     domain.delete(&domain.person_dn(&person(6))).expect("deleted");
     let id = ids[&person(6).uid].clone();
-    let found = look_up(&source, &[id.clone()]).await.expect("a whole look-up");
+    let found = look_up(&source, std::slice::from_ref(&id)).await.expect("a whole look-up");
     assert_eq!(found.presences, [Presence::NotFound]);
     domain.let_agent_see_deleted(true).expect("given");
     let found = look_up(&source, &[id]).await.expect("a whole look-up");

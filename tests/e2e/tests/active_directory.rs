@@ -2,8 +2,10 @@
 //! make, so what is promised here is proved step by step on the same one.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use harness::programs::program;
 use harness::world::World;
 use harness::{People, Person, Samba};
 use rollcall_proto::admin::v1::{
@@ -30,6 +32,7 @@ async fn a_domain_is_synchronized_as_its_administrators_change_it() -> Result<()
         return Ok(());
     }
     let domain = Domain::start().await?;
+    the_router_checks_every_step_to_a_domain(&domain)?;
     everyone_is_added_and_disabled_accounts_come_in_disabled(&domain).await?;
     an_unchanged_domain_changes_nobody(&domain).await?;
     who_is_deleted_is_disabled_and_told_as_deleted(&domain).await?;
@@ -119,6 +122,21 @@ fn no_people() -> String {
     [("PC1", computer), ("Partner", contact), ("Staff", group)]
         .map(|(name, lines)| format!("dn: CN={name},OU=people,DC=lab,DC=test\n{lines}\n"))
         .concat()
+}
+
+fn the_router_checks_every_step_to_a_domain(domain: &Domain) -> Result<()> {
+    let mut check = Command::new(program("router-agent")?);
+    let output = check.arg("check").arg("--config").arg(domain.world.files.router_config()).output()?;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && lines.lines().all(|line| line.starts_with("ok")), "{lines}");
+    for step in [
+        ":636: connection and TLS (LDAPS)",
+        ":389: connection and TLS (StartTLS)",
+        ":389: roots of the policy",
+    ] {
+        ensure!(lines.contains(step), "no step {step:?} in\n{lines}");
+    }
+    Ok(())
 }
 
 /// Neither the computers, contacts and groups, nor the references to the domain's own partitions that come with every page.
