@@ -2,8 +2,10 @@
 //! make, so what is promised here is proved step by step on the same one.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use harness::programs::program;
 use harness::world::World;
 use harness::{People, Person, Samba};
 use rollcall_proto::admin::v1::{
@@ -39,7 +41,9 @@ async fn a_domain_is_synchronized_as_its_administrators_change_it() -> Result<()
     an_account_that_is_disabled_and_enabled_again_is_so_here(&domain).await?;
     who_is_deleted_out_of_sight_is_unexplained_and_few_of_those_are_disabled(&domain).await?;
     many_deleted_at_once_are_held_and_told_as_deleted(&domain).await?;
-    who_moves_out_of_a_root_is_disabled_as_moved(&domain).await
+    who_moves_out_of_a_root_is_disabled_as_moved(&domain).await?;
+    // Last: it takes the place of the router's session for a moment.
+    the_router_checks_every_step_to_a_domain(&domain)
 }
 
 impl Domain {
@@ -265,5 +269,20 @@ async fn who_moves_out_of_a_root_is_disabled_as_moved(domain: &Domain) -> Result
     let told = domain.told(Category::Disabled).await?;
     let message = told.get(&domain.person(30)?.uid).context("is told")?;
     assert!(message.contains("outside of the source's roots"), "{message}");
+    Ok(())
+}
+
+fn the_router_checks_every_step_to_a_domain(domain: &Domain) -> Result<()> {
+    let mut check = Command::new(program("router-agent")?);
+    let output = check.arg("check").arg("--config").arg(domain.world.files.router_config()).output()?;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && lines.lines().all(|line| line.starts_with("ok")), "{lines}");
+    for step in [
+        ":636: connection and TLS (LDAPS)",
+        ":389: connection and TLS (StartTLS)",
+        ":389: roots of the policy",
+    ] {
+        ensure!(lines.contains(step), "no step {step:?} in\n{lines}");
+    }
     Ok(())
 }
