@@ -55,6 +55,34 @@ async fn a_bind_that_is_accepted_and_treated_as_anonymous_is_a_rejected_bind() {
 }
 
 #[tokio::test]
+async fn a_refused_password_is_tried_once_however_many_servers_there_are() {
+    // Invalid credentials, and what servers say of an account that is locked, or may not log in here.
+    for code in [49, 53, 19] {
+        let binds = Arc::new(AtomicUsize::new(0));
+        let mut servers = Vec::new();
+        for _ in 0..3 {
+            let counted = Arc::clone(&binds);
+            let port = serve(move |id, asked| match asked {
+                Asked::Bind => {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    message(id, &result(0x61, code), &[])
+                }
+                _ => honest(id, &asked),
+            });
+            servers.extend(plan(port.await).servers);
+        }
+        let plan = Plan { servers, ..plan(0) };
+        let (sink, _entries) = mpsc::channel(1);
+        let outcome = directory::read(&plan, &credential(), tls(), &Timeouts::default(), sink).await;
+        assert!(
+            matches!(outcome, Err(DirectoryError::BindRejected { code: said, .. }) if said == u32::from(code)),
+            "{outcome:?}"
+        );
+        assert_eq!(binds.load(Ordering::Relaxed), 1, "tried everywhere, it would lock the account");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read() {
     let named = [&[10, 1, 0, 4, 0, 4, 0][..], &element(0x8B, b"dn:cn=a")].concat();
     for answer in [element(0x78, &named), result(0x78, 2), result(0x78, 53)] {

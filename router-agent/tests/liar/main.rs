@@ -2,6 +2,7 @@
 //! not. Only a read that was whole is a `ReadComplete`.
 
 mod bind;
+mod codes;
 mod lookup;
 mod read;
 mod server;

@@ -1,5 +1,6 @@
 //! What the router does with a real directory: an OpenLDAP of its own for each test.
 
+mod certificate;
 mod lookup;
 mod read;
 

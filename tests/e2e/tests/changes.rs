@@ -12,6 +12,7 @@ on_both_databases! {
     two_people_may_swap_their_mail_addresses,
     a_newcomer_may_take_the_names_of_one_who_leaves,
     whoever_is_disabled_in_the_directory_is_disabled_and_comes_back,
+    a_value_that_is_taken_away_in_the_directory_is_gone_here_too,
 }
 
 async fn world(database: Database, people: u64) -> Result<World> {
@@ -102,5 +103,20 @@ async fn whoever_is_disabled_in_the_directory_is_disabled_and_comes_back(databas
     let job = world.sync_now().await?;
     assert_eq!(job.counts.unwrap_or_default().reenabled(), 1);
     assert_eq!(users(&world).await?["anna"].status(), Status::Enabled);
+    Ok(())
+}
+
+async fn a_value_that_is_taken_away_in_the_directory_is_gone_here_too(database: Database) -> Result<()> {
+    let world = world(database, 50).await?;
+    assert_eq!(succeeded(&world.sync_now().await?)[0], 50);
+    let person = flawless(50).person(3);
+    let dn = person.dn(world.directory().base_dn());
+    for attribute in ["telephoneNumber", "title"] {
+        world.directory().replace(&dn, attribute, &[])?;
+    }
+    assert_eq!(succeeded(&world.sync_now().await?), [0, 1, 49, 0, 0]);
+    let user = users(&world).await?.remove(&person.uid).expect("a user");
+    assert_eq!((user.phone.as_str(), user.policy_attributes.get("title")), ("", None));
+    assert_eq!(succeeded(&world.sync_now().await?), [0, 0, 50, 0, 0]);
     Ok(())
 }

@@ -14,6 +14,7 @@ const PEOPLE: u64 = 12_000;
 on_both_databases! {
     a_sync_survives_the_death_of_its_router,
     a_sync_survives_the_death_of_the_control_plane,
+    a_sync_goes_on_after_an_orderly_restart_of_the_control_plane,
 }
 
 async fn half_way(database: Database) -> Result<(World, String)> {
@@ -46,6 +47,13 @@ async fn a_sync_survives_the_death_of_its_router(database: Database) -> Result<(
 async fn a_sync_survives_the_death_of_the_control_plane(database: Database) -> Result<()> {
     let (mut world, job) = half_way(database).await?;
     world.kill_control_plane()?;
+    world.start_control_plane()?;
+    ends_exactly(&world, &job).await
+}
+
+async fn a_sync_goes_on_after_an_orderly_restart_of_the_control_plane(database: Database) -> Result<()> {
+    let (mut world, job) = half_way(database).await?;
+    assert!(world.stop_control_plane()?.success(), "it ends by itself when it is told to");
     world.start_control_plane()?;
     ends_exactly(&world, &job).await
 }

@@ -1,6 +1,8 @@
 //! A directory on a bad day: a job that could not read everything ends FAILED with a reason that says what to do, and nobody is
 //! disabled.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use harness::world::{Database, World};
 use harness::{Certificate, Direction, Slapd};
@@ -40,6 +42,30 @@ async fn a_read_that_is_cut_in_the_middle_disables_nobody(database: Database) ->
         all_are_enabled(&world).await?;
         world.directory_link()?.mend()?;
     }
+    assert_eq!(succeeded(&world.sync_now().await?)[2] as u64, PEOPLE);
+    Ok(())
+}
+
+/// As a machine does whose disk hangs: its sockets stay open, and nobody answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_freezes_in_the_middle_of_a_read_disables_nobody() -> Result<()> {
+    let mut world = synchronized(Database::Sqlite).await?;
+    let cable = world.directory_link()?;
+    let whole = cable.bytes_down(); // of one read
+    cable.slow(Some(whole / 8));
+    let job = world.start_sync().await?;
+    while world.directory_link()?.bytes_down() < whole + whole / 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.directory_mut().freeze()?;
+    world.directory_link()?.slow(None);
+    // The page is given up; then nobody answers the next connection either.
+    let job = world.finished(&job).await?;
+    let message = failed(&job, FailureReason::DirectoryUnreachable);
+    assert!(message.contains("silent"), "{message}");
+    assert!(job.attempt > 1, "it was in the middle: {}", job.attempt);
+    all_are_enabled(&world).await?;
+    world.directory_mut().thaw()?;
     assert_eq!(succeeded(&world.sync_now().await?)[2] as u64, PEOPLE);
     Ok(())
 }

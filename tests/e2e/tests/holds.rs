@@ -132,6 +132,25 @@ async fn a_hold_ends_by_rejection_by_stop_or_by_the_next_sync_and_disables_nobod
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_approval_and_a_rejection_at_once_one_counts() -> Result<()> {
+    for _ in 0..4 {
+        let world = world(Database::Sqlite).await?;
+        let job = ten_leave(&world).await?;
+        held(&job, Reason::DisableGuard);
+        let (approving, mut rejecting) = (world.admin.clone(), world.admin.jobs.clone());
+        let reject = RejectSyncJobRequest { name: job.name.clone() };
+        let (approved, rejected) = tokio::join!(approving.approve(&job), rejecting.reject_sync_job(reject));
+        assert_ne!(approved.is_ok(), rejected.is_ok(), "{approved:?} {rejected:?}");
+        let job = world.admin.watch(&job.name, |_| {}).await?;
+        let (decision, disabled) =
+            if approved.is_ok() { (Decision::Approved, 10) } else { (Decision::Rejected, 0) };
+        assert_eq!(job.hold.clone().unwrap_or_default().decision(), decision);
+        assert_eq!(succeeded(&job)[3], disabled);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_disabled_because_nobody_decided() -> Result<()> {
     let world =
         World::builder().these_people(flawless(PEOPLE)).hold_expiry(Duration::from_secs(1)).start().await?;

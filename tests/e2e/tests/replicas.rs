@@ -126,6 +126,18 @@ async fn another_replica_ends_the_job_of_one_that_was_killed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_told_to_end_hands_its_job_over() -> Result<()> {
+    let mut world = world().await?;
+    let (job, owner) = half_way(&world).await?;
+    let other = 1 - owner;
+    assert!(world.replica(owner)?.stop()?.success());
+    taken_over(&world, &job, other).await?;
+    everyone_once(&world, other, &job).await?;
+    world.replica(owner)?.start()?;
+    nothing_is_left_to_do(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_is_asked_at_another_replica_stops_the_job() -> Result<()> {
     let world = world().await?;
     let (job, owner) = half_way(&world).await?;

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::programs::program;
-use harness::world::World;
+use harness::world::{TENANT, World};
 
 fn run(name: &str, arguments: &[&str], config: &Path) -> Result<Output> {
     let mut command = Command::new(program(name)?);
@@ -51,6 +52,26 @@ async fn check_tries_every_step_and_says_which_one_failed() -> Result<()> {
     world.stop_control_plane()?;
     let lines = said(&run("router-agent", &["check"], &config)?);
     ensure!(lines.contains("connection and TLS: ") && lines.contains("FAILED  control plane"), "{lines}");
+    Ok(())
+}
+
+/// As where a proxy of the house ends TLS, or somebody else has the control plane's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_does_not_talk_to_a_control_plane_of_another_authority() -> Result<()> {
+    let (mut world, other) =
+        (World::builder().without_router().start().await?, World::builder().without_router().start().await?);
+    let config = world.files.router_config();
+    let trusted = std::fs::read_to_string(&config)?;
+    let stranger = trusted.replace("ca/ca.pem", &other.files.authority().to_string_lossy());
+    ensure!(stranger != trusted, "the authority is where this test looks for it");
+    std::fs::write(&config, stranger)?;
+    let lines = said(&run("router-agent", &["check"], &config)?);
+    ensure!(lines.contains("FAILED  control plane") && lines.contains("tls.control_plane_ca"), "{lines}");
+
+    world.start_router()?;
+    world.router()?.wait_for_log("not connected to the control plane", Duration::from_secs(60))?;
+    let routers = world.admin.routers(TENANT).await?;
+    ensure!(routers.is_empty(), "it has said who it is: {routers:?}");
     Ok(())
 }
 

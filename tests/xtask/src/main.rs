@@ -4,6 +4,8 @@
 
 mod bench;
 mod demo;
+#[cfg(test)]
+mod faults;
 mod test;
 
 use std::process::ExitCode;

@@ -17,8 +17,16 @@ pub enum Certificate {
     Valid,
     /// For the right names, and expired an hour ago.
     Expired,
+    /// For the right names, from tomorrow on.
+    NotYetValid,
     /// Valid now, for another host name.
     ForHost(String),
+    /// Valid now, and names its host as its subject only, as certificates did before 2000.
+    ByCommonNameOnly,
+    /// Valid now, for the right names, and for clients.
+    ForClients,
+    /// Valid now, for the right names, and signed by itself.
+    SelfSigned,
 }
 
 /// Writes `ca.pem`, `server.pem` and `server.key` into a folder.
@@ -33,18 +41,29 @@ pub fn write(dir: &Path, kind: &Certificate) -> Result<()> {
     fs::write(dir.join("ca.pem"), ca.self_signed(&ca_key)?.pem())?;
 
     let names = match kind {
-        Certificate::Valid | Certificate::Expired => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
         Certificate::ForHost(host) => vec![host.clone()],
+        Certificate::ByCommonNameOnly => Vec::new(),
+        _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
     };
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(names)?;
-    server.distinguished_name.push(DnType::CommonName, "directory");
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let subject = if *kind == Certificate::ByCommonNameOnly { "localhost" } else { "directory" };
+    server.distinguished_name.push(DnType::CommonName, subject);
+    server.extended_key_usages = vec![match kind {
+        Certificate::ForClients => ExtendedKeyUsagePurpose::ClientAuth,
+        _ => ExtendedKeyUsagePurpose::ServerAuth,
+    }];
     server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     server.use_authority_key_identifier_extension = true;
-    let end = if *kind == Certificate::Expired { now - Duration::hours(1) } else { now + Duration::days(90) };
-    (server.not_before, server.not_after) = (now - Duration::days(20), end);
-    let signed = server.signed_by(&key, &Issuer::from_params(&ca, &ca_key))?;
+    (server.not_before, server.not_after) = match kind {
+        Certificate::Expired => (now - Duration::days(20), now - Duration::hours(1)),
+        Certificate::NotYetValid => (now + Duration::days(1), now + Duration::days(90)),
+        _ => (now - Duration::days(20), now + Duration::days(90)),
+    };
+    let signed = match kind {
+        Certificate::SelfSigned => server.self_signed(&key)?,
+        _ => server.signed_by(&key, &Issuer::from_params(&ca, &ca_key))?,
+    };
     fs::write(dir.join("server.pem"), signed.pem())?;
     fs::write(dir.join("server.key"), key.serialize_pem())?;
     fs::set_permissions(dir.join("server.key"), fs::Permissions::from_mode(0o600))?;
