@@ -263,6 +263,9 @@ async fn cut_all(cut: &mut watch::Sender<bool>, connections: &mut JoinSet<()>) {
 
 /// Carries one connection until both sides are done, or it is cut.
 async fn carry(mut client: TcpStream, server: SocketAddr, line: Arc<Line>, mut cut: watch::Receiver<bool>) {
+    // Before a byte passes: whoever sees one may close a direction, and that must not be missed.
+    let [closed_up, closed_down] =
+        [Direction::Up, Direction::Down].map(|direction| line.flow(direction).closed.subscribe());
     let connect = tokio::select! {
         _ = cut.wait_for(|cut| *cut) => None,
         connected = TcpStream::connect(server) => connected.ok(),
@@ -277,8 +280,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, line: Arc<Line>, mut c
         let (server_in, server_out) = upstream.split();
         let both = async {
             tokio::try_join!(
-                pump(client_in, server_out, &line, Direction::Up),
-                pump(server_in, client_out, &line, Direction::Down),
+                pump(client_in, server_out, &line, Direction::Up, closed_up),
+                pump(server_in, client_out, &line, Direction::Down, closed_down),
             )
         };
         tokio::select! {
@@ -296,9 +299,10 @@ async fn pump(
     mut to: WriteHalf<'_>,
     line: &Line,
     direction: Direction,
+    mut closed: watch::Receiver<u64>,
 ) -> io::Result<()> {
     let flow = line.flow(direction);
-    let (mut stalled, mut closed) = (line.stalled.subscribe(), flow.closed.subscribe());
+    let mut stalled = line.stalled.subscribe();
     let mut buffer = vec![0; 64 << 10];
     loop {
         let pace = line.pace.load(Ordering::Relaxed);
