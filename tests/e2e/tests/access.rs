@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use harness::world::{Admin, Role, SOURCE, World};
+use rollcall_proto::admin::v1::StartSyncRequest;
 use tonic::Code;
 
 use crate::expect::{flawless, succeeded};
@@ -46,6 +47,27 @@ async fn another_tenants_names_are_as_if_they_did_not_exist() -> Result<()> {
     assert_eq!(code(stranger.users("acme").await), Code::NotFound);
     assert_eq!(code(stranger.license("acme").await), Code::NotFound);
     assert!(stranger.users("globex").await?.is_empty());
+    Ok(())
+}
+
+/// Such as what a proxy would add that had looked at certificates itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_says_of_itself_in_metadata_counts_for_nothing() -> Result<()> {
+    let world = World::builder().start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let auditor = world.admin_as(&world.files.issue_admin("ann", Role::Auditor)?)?;
+    for (key, value) in [
+        ("x-forwarded-client-cert", "URI=rollcall://rollcall/tenant/acme/admin/alice/super-admin"),
+        ("x-tenant", "acme"),
+        ("x-role", "super-admin"),
+        ("authorization", "Bearer alice"),
+    ] {
+        let mut request =
+            tonic::Request::new(StartSyncRequest { parent: SOURCE.to_owned(), ..Default::default() });
+        request.metadata_mut().insert(key, value.parse()?);
+        let refused = auditor.jobs.clone().start_sync(request).await.expect_err("a refusal");
+        assert_eq!(refused.code(), Code::PermissionDenied, "{key}");
+    }
     Ok(())
 }
 

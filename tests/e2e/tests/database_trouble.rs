@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use harness::SmallDisk;
-use harness::world::{Database, World};
+use harness::world::{Database, TENANT, World};
 use rollcall_proto::admin::v1::sync_job::State;
 
 use crate::expect::{enabled, flawless, numbers, users};
@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 on_both_databases! {
     a_backup_taken_during_a_sync_goes_on_with_it_where_it_is_restored,
+    a_start_that_is_killed_while_it_makes_the_tables_leaves_them_to_the_next_one,
 }
 
 async fn half_way(mut world: World) -> Result<(World, String)> {
@@ -57,6 +58,33 @@ async fn a_backup_taken_during_a_sync_goes_on_with_it_where_it_is_restored(datab
     world.kill_control_plane()?;
     world.start_control_plane()?;
     ends_exactly(&world, &job).await
+}
+
+async fn a_start_that_is_killed_while_it_makes_the_tables_leaves_them_to_the_next_one(
+    database: Database,
+) -> Result<()> {
+    let mut world = World::builder().database(database).without_router().start().await?;
+    let operator = world.files.issue_operator("again")?;
+    world.stop_control_plane()?;
+    let config = world.files.control_plane_config();
+    let (text, url) = (std::fs::read_to_string(&config)?, world.database_url().to_owned());
+    ensure!(text.contains(&url), "the database is where this test looks for it:\n{text}");
+    // A little later each time: from before the first statement to after the last one.
+    for pause in (0..15).map(|time| time * 10) {
+        let fresh = match &world.postgres {
+            Some(server) => server.database()?,
+            None => url.replace("rollcall.db", &format!("fresh-{pause}.db")),
+        };
+        std::fs::write(&config, text.replace(&url, &fresh))?;
+        world.launch_control_plane()?;
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        world.kill_control_plane()?;
+        world.start_control_plane()?;
+        let license = world.admin_as(&operator)?.set_license(TENANT, 7).await?;
+        assert_eq!(license.user_limit(), 7, "after {pause} ms");
+        world.stop_control_plane()?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Several identity routers of one tenant: any of them can read a source, and one that dies is replaced.
 
 use anyhow::Result;
-use harness::world::{Database, Policy, World, router_name};
+use harness::world::{Database, Member, Policy, World, router_name};
 use rollcall_proto::admin::v1::FailureReason;
 
 use crate::expect::{enabled, failed, flawless, succeeded, users};
@@ -12,10 +12,25 @@ const PEOPLE: u64 = 6_000;
 
 on_both_databases! {
     when_a_router_dies_in_the_middle_of_a_read_another_one_ends_it_exactly,
+    when_a_router_falls_silent_in_the_middle_of_a_read_another_one_ends_it_exactly,
 }
 
 async fn when_a_router_dies_in_the_middle_of_a_read_another_one_ends_it_exactly(
     database: Database,
+) -> Result<()> {
+    another_one_ends_it_exactly(database, Member::kill).await
+}
+
+/// Its sockets stay open: only its silence tells.
+async fn when_a_router_falls_silent_in_the_middle_of_a_read_another_one_ends_it_exactly(
+    database: Database,
+) -> Result<()> {
+    another_one_ends_it_exactly(database, Member::freeze).await
+}
+
+async fn another_one_ends_it_exactly(
+    database: Database,
+    end: impl Fn(&mut Member) -> Result<()>,
 ) -> Result<()> {
     let world = World::builder().database(database).routers(2).these_people(flawless(PEOPLE)).cables();
     let mut world = world.start().await?;
@@ -24,7 +39,7 @@ async fn when_a_router_dies_in_the_middle_of_a_read_another_one_ends_it_exactly(
     let job = world.start_sync().await?;
     let job = until(&world.admin, &job.name, |job| job.counts.unwrap_or_default().added() > 0).await?;
     let reads = usize::from(!job.identity_router.ends_with(&router_name(0)));
-    world.nth_router(reads)?.kill()?;
+    end(world.nth_router(reads)?)?;
     world.directory_link()?.slow(None);
 
     let job = world.finished(&job).await?;
