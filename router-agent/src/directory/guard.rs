@@ -302,15 +302,16 @@ async fn inspect(
     }
 }
 
-/// What one page found and what is for the crate, out of bytes that come in these pieces. What has more than 64 bytes is large.
+/// What one page found and what is for the crate, out of bytes that come in these pieces. What has more bytes than `largest` is large.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn sort_pieces<'b>(
     pieces: impl Iterator<Item = &'b [u8]>,
     entries: u32,
+    largest: usize,
 ) -> Result<(Vec<Found>, Vec<u8>), &'static str> {
     let watch = Watch::default();
     watch.expect(entries, true);
-    let (mut buffer, mut sorter) = (BytesMut::new(), Sorter { largest: 64, ..Sorter::default() });
+    let (mut buffer, mut sorter) = (BytesMut::new(), Sorter { largest, ..Sorter::default() });
     for piece in pieces {
         buffer.extend_from_slice(piece);
         sorter.sort(&mut buffer, &watch)?;
@@ -434,24 +435,24 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_and_a_result_passed_on() {
-        let (found, others) = sort_pieces([ENTRY, DONE].into_iter(), 1).expect("regular messages");
+        let (found, others) = sort_pieces([ENTRY, DONE].into_iter(), 1, 64).expect("regular messages");
         let Some(Found::Entry(entry)) = found.first() else { panic!("{found:?}") };
         assert_eq!((entry.dn(), entry.values("UID").next()), (&b"uid=a"[..], Some(&b"a"[..])));
         assert_eq!(others, DONE);
-        assert!(sort_pieces([ENTRY, ENTRY].into_iter(), 1).is_err(), "more than were asked for");
+        assert!(sort_pieces([ENTRY, ENTRY].into_iter(), 1, 64).is_err(), "more than were asked for");
     }
 
     #[test]
     fn of_an_entry_that_is_too_large_only_the_name_is_kept_and_what_follows_is_found() {
         let bytes = [ENTRY, &large(), ENTRY, DONE].concat();
-        let (found, others) = sort_pieces(std::iter::once(&bytes[..]), 3).expect("regular messages");
+        let (found, others) = sort_pieces(std::iter::once(&bytes[..]), 3, 64).expect("regular messages");
         let [Found::Entry(first), Found::Entry(large), Found::Entry(last)] = &found[..] else {
             panic!("{found:?}")
         };
         assert!(!first.is_too_large() && large.is_too_large() && !last.is_too_large());
         assert_eq!((large.dn(), large.values("uid").count()), (&b"uid=b"[..], 0));
         assert_eq!(others, DONE);
-        assert!(sort_pieces(std::iter::once(&bytes[..]), 2).is_err(), "more than were asked for");
+        assert!(sort_pieces(std::iter::once(&bytes[..]), 2, 64).is_err(), "more than were asked for");
     }
 
     #[test]
@@ -501,14 +502,14 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            let whole = sort_pieces(std::iter::once(&bytes[..]), 3);
-            let cut = sort_pieces(pieces(&bytes, &cuts).into_iter(), 3);
+            let whole = sort_pieces(std::iter::once(&bytes[..]), 3, 64);
+            let cut = sort_pieces(pieces(&bytes, &cuts).into_iter(), 3, 64);
             prop_assert_eq!(format!("{whole:?}"), format!("{cut:?}"));
         }
 
         #[test]
         fn no_bytes_make_the_guard_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0usize..300) {
-            let _ = sort_pieces(pieces(&bytes, &[cut]).into_iter(), 3);
+            let _ = sort_pieces(pieces(&bytes, &[cut]).into_iter(), 3, 64);
             let _ = may_start_tls(&bytes);
         }
     }

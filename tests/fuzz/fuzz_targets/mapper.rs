@@ -31,7 +31,20 @@ enum Value<'a> {
 }
 
 const NAMES: &[&str] = &[
-    "id", "ID", "uid", "mail", "mail;lang-de", "givenName", "sn", "cn", "tel", "flag", "groups", "groups;range=0-1", "title", "other",
+    "id",
+    "ID",
+    "uid",
+    "mail",
+    "mail;lang-de",
+    "givenName",
+    "sn",
+    "cn",
+    "tel",
+    "flag",
+    "groups",
+    "groups;range=0-1",
+    "title",
+    "other",
 ];
 
 impl Value<'_> {
@@ -39,7 +52,9 @@ impl Value<'_> {
         match self {
             Self::Bytes(bytes) => bytes.to_vec(),
             Self::Text(text) => text.as_bytes().to_vec(),
-            Self::Long { unit, times } => unit.repeat(usize::from(*times).min(10_000 / unit.len().max(1))).into(),
+            Self::Long { unit, times } => {
+                unit.repeat(usize::from(*times).min(10_000 / unit.len().max(1))).into()
+            }
             Self::Uuid => b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6".to_vec(),
             Self::Mail => b"anna@lab.test".to_vec(),
             Self::Number(number) => number.to_string().into(),
@@ -75,7 +90,9 @@ fuzz_target!(|case: Case| {
     let attributes: Vec<(&str, Vec<Vec<u8>>)> = case
         .attributes
         .iter()
-        .map(|(name, values)| (NAMES[usize::from(*name) % NAMES.len()], values.iter().map(Value::bytes).collect()))
+        .map(|(name, values)| {
+            (NAMES[usize::from(*name) % NAMES.len()], values.iter().map(Value::bytes).collect())
+        })
         .collect();
     let map = |turned: bool| {
         let mut parts: Vec<(&str, Vec<&[u8]>)> = attributes
@@ -96,7 +113,10 @@ fuzz_target!(|case: Case| {
     let mapped = map(false);
     assert_eq!(mapped, map(true), "the order has a say");
     let shown = |text: &str, most: usize| {
-        assert!(text.chars().count() <= most && !text.contains(char::is_control) && text.trim() == text, "{text:?}");
+        assert!(
+            text.chars().count() <= most && !text.contains(char::is_control) && text.trim() == text,
+            "{text:?}"
+        );
     };
     match mapped {
         Mapped::Record(record) => {

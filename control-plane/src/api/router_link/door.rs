@@ -201,8 +201,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
         #[test]
         fn any_bytes_are_refused_or_become_something_within_the_limits(bytes in vec(any::<u8>(), 0..200)) {
             upload(&bytes);
