@@ -47,7 +47,7 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
     );
     step(
         &format!("{control_plane}: accepts this router"),
-        match session::hello(config).await {
+        match session::hello(config, true).await {
             Ok(_) => Ok(String::new()),
             Err(error) => {
                 Err(format!("{error:#}; check tls.certificate with whoever runs the control plane"))

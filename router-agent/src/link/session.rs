@@ -42,14 +42,14 @@ pub(crate) struct Welcomed {
     pub(crate) interval: Duration,
 }
 
-/// Connects and says Hello.
-pub(crate) async fn hello(config: &Config) -> Result<Welcomed> {
+/// Connects and says Hello; with `check` only to hear whether that is accepted, beside a session that may be there.
+pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
     let channel = connect(config).await?;
     let mut client = RouterServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let (sender, receiver) = mpsc::channel(16);
-    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned() };
+    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned(), check };
     sender.send(request(session_request::Message::Hello(hello))).await?;
     let welcomed = async {
         let mut messages = client.session(ReceiverStream::new(receiver)).await?.into_inner();
@@ -75,7 +75,7 @@ fn request(message: session_request::Message) -> SessionRequest {
 /// Runs one session to its end.
 pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Result<Ended> {
     let welcomed = tokio::select! {
-        welcomed = hello(&config) => welcomed?,
+        welcomed = hello(&config, false) => welcomed?,
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
     };
     tracing::info!("connected to the control plane");

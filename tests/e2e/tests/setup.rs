@@ -38,6 +38,8 @@ async fn check_tries_every_step_and_says_which_one_failed() -> Result<()> {
         ensure!(lines.contains(step), "no step {step:?} in\n{lines}");
     }
     ensure!(lines.lines().all(|line| line.starts_with("ok")), "{lines}");
+    let logs = world.router()?.logs();
+    ensure!(!logs.contains("not connected"), "the router that runs beside it goes on:\n{logs}");
 
     world.files.write_bind_password("wrong")?;
     let wrong = run("router-agent", &["check"], &config)?;

@@ -49,12 +49,12 @@ async fn serve(
         return Err(Status::invalid_argument("the first message of a session must be Hello"));
     };
     let version = hello.version.chars().take(50).collect::<String>();
+    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT) };
+    if hello.check {
+        return say(sender, session_response::Message::Welcome(welcome)).await;
+    }
     note_seen(link, router, &version).await?;
-    say(
-        sender,
-        session_response::Message::Welcome(Welcome { heartbeat_interval: convert::duration(HEARTBEAT) }),
-    )
-    .await?;
+    say(sender, session_response::Message::Welcome(welcome)).await?;
     let (session, orders) = link.jobs.router_connected(router.tenant.clone(), router.router.clone());
     tracing::info!(tenant = %router.tenant, router = %router.router, version, "identity router connected");
     let result = converse(link, router, &version, &session, orders, messages, sender).await;
