@@ -48,12 +48,17 @@ pub(crate) fn held(job: &SyncJob, reason: Reason) -> String {
     hold.message
 }
 
+/// The mail address that counts: of several the smallest, since none of them names the entry.
+pub(crate) fn mail(person: &Person) -> Option<&String> {
+    person.mails.iter().min()
+}
+
 /// How many of these people become users, and how many do not: without mail, or with the mail of another.
 pub(crate) fn usable(people: impl Iterator<Item = Person>) -> (i32, i32) {
     let (mut usable, mut others) = (0, 0);
     let mut mails = std::collections::HashSet::new();
     for person in people {
-        match person.mail() {
+        match mail(&person) {
             Some(mail) if mails.insert(mail.to_lowercase()) => usable += 1,
             _ => others += 1,
         }

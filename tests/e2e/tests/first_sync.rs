@@ -7,7 +7,7 @@ use rollcall_proto::admin::v1::{
     directory_server::Security, sync_job_detail::Category, user::DisabledReason,
 };
 
-use crate::expect::{enabled, flawless, succeeded, usable, users};
+use crate::expect::{enabled, flawless, mail, succeeded, usable, users};
 use crate::on_both_databases;
 
 on_both_databases! {
@@ -28,7 +28,7 @@ async fn the_first_sync_adds_everyone_who_can_be_a_user(database: Database) -> R
     assert_eq!(users.len(), usize::try_from(usable)?);
     for person in people.iter() {
         let Some(user) = users.get(&person.uid) else { continue };
-        assert_eq!((&user.immutable_id, &user.mail), (&person.entry_uuid.to_string(), &person.mails[0]));
+        assert_eq!((&user.immutable_id, Some(&user.mail)), (&person.entry_uuid.to_string(), mail(&person)));
         assert_eq!((&user.first_name, &user.last_name), (&person.first_name, &person.last_name));
         assert_eq!((&user.display_name, &user.phone), (&person.display_name, &person.phone));
         assert_eq!(user.policy_attributes["title"].values, [person.title]);

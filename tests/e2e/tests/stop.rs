@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use harness::world::{Database, TENANT, World};
+use harness::world::{Database, World};
 use rollcall_proto::admin::v1::{SyncJob, sync_job::State};
 
 use crate::expect::{flawless, numbers, succeeded};
@@ -103,14 +103,15 @@ async fn in_the_middle(database: Database) -> Result<(World, SyncJob)> {
 }
 
 async fn a_job_that_waits_for_a_router_can_be_stopped(database: Database) -> Result<()> {
-    let world = World::builder().database(database).these_people(flawless(10)).start().await?;
-    let mut settings = world.settings();
-    settings.identity_routers = vec![format!("tenants/{TENANT}/identityRouters/elsewhere")];
-    world.create_and_publish_source(settings).await?;
+    let mut world = World::builder().database(database).these_people(flawless(10)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    world.router()?.freeze()?; // so that the job is there before the router is gone
     let job = world.start_sync().await?;
     assert_eq!(job.state(), State::Queued);
+    world.kill_router()?;
     let stopped = stops(&world, &job).await?;
-    world.update_and_publish_source(world.settings()).await?;
+    world.start_router()?;
+    world.router_connected().await?;
     the_next_sync_adds_the_rest(&world, &stopped).await
 }
 

@@ -35,7 +35,8 @@ impl Person {
         };
         Self {
             user_name: first("uid"),
-            mail: first("mail"),
+            // No name of an entry has a mail address here, so of several the smallest counts.
+            mail: all("mail").first().cloned().unwrap_or_default(),
             texts: [
                 first("givenName"),
                 first("sn"),
