@@ -21,6 +21,7 @@ pub mod router {
 }
 
 pub mod limits;
+pub mod secrets;
 
 pub use prost;
 pub use prost_types::FieldMask;

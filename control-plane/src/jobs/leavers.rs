@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::candidates::{self, Absent, LookUpError};
+use super::absent::{self, Absent, LookUpError};
 use super::{Inner, Intake, Session};
 use crate::model::{
     Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobNo, Newcomer, ReadFacts,
@@ -46,10 +46,10 @@ pub(super) async fn reconcile(
         let message = format!("The root {} does not exist, or the bind account may not read it.", root.root);
         return Ok(End::Finish(Outcome::Failed(Failure { reason: FailureReason::RootNotFound, message })));
     }
-    let mut absent = candidates::find(inner, intake).await?;
+    let mut absent = absent::find(inner, intake).await?;
     // A directory without anybody has nothing to look up; that is held in any case.
     if absent.len() > 0 && facts.entries() > 0 {
-        absent = match candidates::look_up(inner, fence, session, settings, absent).await {
+        absent = match absent::look_up(inner, fence, session, settings, absent).await {
             Ok(absent) => absent,
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(End::Lost),
@@ -85,7 +85,7 @@ async fn decide(
     let again = before.filter(|_| !up_to_date).and_then(|before| eyes::seen_before(before, &facts, now));
     let mut left_alone = 0;
     if let Some(job) = again {
-        left_alone = absent.keep_only(&candidates::noted(inner, fence, JobNo(job)).await?);
+        left_alone = absent.keep_only(&absent::noted(inner, fence, JobNo(job)).await?);
     }
     let recent = inner.store.recent_disables(fence, now.minus(DAY)).await?;
     let doubtful = inner.store.count_doubtful(fence).await?;
@@ -104,7 +104,7 @@ async fn decide(
         recent: recent.all,
         recent_unexplained: recent.unexplained,
         doubtful,
-        emptied: candidates::emptied(inner, fence, &absent).await?,
+        emptied: absent::emptied(inner, fence, &absent).await?,
         fresh: up_to_date || again.is_some(),
     };
     let verdict = guard::judge(&evidence);
@@ -223,7 +223,7 @@ pub(super) async fn approved(
     session: &Session,
     settings: &SourceSettings,
 ) -> Result<End, StoreError> {
-    let absent = match candidates::look_up_held(inner, start, session, settings).await {
+    let absent = match absent::look_up_held(inner, start, session, settings).await {
         Ok(absent) => absent,
         Err(LookUpError::Store(error)) => return Err(error),
         Err(LookUpError::Lost) => return Ok(End::Lost),

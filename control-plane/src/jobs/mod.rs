@@ -2,9 +2,9 @@
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
-//! the records in, `leavers` ends a complete read (with `candidates`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live.
+//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live.
 
-mod candidates;
+mod absent;
 mod clock;
 mod dispatch;
 mod intake;

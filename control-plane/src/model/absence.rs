@@ -82,8 +82,6 @@ pub struct Absentee {
     pub id: ImmutableId,
     /// Status.
     pub status: Status,
-    /// Distinguished name as last read.
-    pub distinguished_name: String,
     /// When values or status last changed.
     pub updated_at: Timestamp,
 }

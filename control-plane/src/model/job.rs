@@ -203,9 +203,7 @@ pub struct JobSummary {
     pub tenant: TenantId,
     /// The source.
     pub source: SourceId,
-    /// When it was queued.
-    pub created_at: Timestamp,
-    /// When it last got on.
+    /// When it last got on; when it was queued, before that.
     pub progress_at: Timestamp,
     /// The router that read the source last, whichever job that was.
     pub last_router: Option<RouterId>,
@@ -231,12 +229,8 @@ pub struct ReadStart {
     pub fence: Fence,
     /// Users of the source, whatever their status.
     pub known: i64,
-    /// Users of the source that are in scope so far as is known: enabled or disabled in the directory.
-    pub in_scope: i64,
     /// Users of the source that are enabled.
     pub enabled: i64,
-    /// Seats kept free for users whom an earlier sync disabled, since they may return.
-    pub reserve: i64,
     /// Users numbered from here on are beyond the sync limit, if there are more users than that.
     pub beyond_limit: Option<UserNo>,
     /// What the last trusted read of the published revision found; none before the first.

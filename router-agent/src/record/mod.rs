@@ -11,4 +11,4 @@ mod text;
 pub use entry::Entry;
 pub use mapping::{Mapped, Mapping, MappingError, map_entry};
 pub use occurrences::Occurrences;
-pub use text::is_password_attribute;
+pub use rollcall_proto::secrets::is_password_attribute;

@@ -2,38 +2,6 @@
 
 use rollcall_proto::limits::is_longer;
 
-/// Attributes that hold secrets. No policy and no mapping can make them leave the premises.
-const PASSWORDS: &[&str] = &[
-    "userPassword",
-    "unicodePwd",
-    "dBCSPwd",
-    "ntPwdHistory",
-    "lmPwdHistory",
-    "supplementalCredentials",
-    "sambaNTPassword",
-    "sambaLMPassword",
-    "sambaPasswordHistory",
-    "krbPrincipalKey",
-    "krbMKey",
-    "ipaNTHash",
-    "pwdHistory",
-    "authPassword",
-    "ms-Mcs-AdmPwd",
-    "msLAPS-Password",
-    "msLAPS-EncryptedPassword",
-    "msDS-ManagedPassword",
-    "orclGuardedPassword",
-    "nsslapd-rootpw",
-    "olcRootPW",
-];
-
-/// Whether an attribute holds a secret; its options (`userPassword;x`) do not matter.
-#[must_use]
-pub fn is_password_attribute(attribute: &str) -> bool {
-    let base = attribute.split(';').next().unwrap_or(attribute).trim();
-    PASSWORDS.iter().any(|password| password.eq_ignore_ascii_case(base))
-}
-
 /// A value that cannot be used. Ordered, so that of several reasons always the same is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TextError {
@@ -88,12 +56,6 @@ mod tests {
         for bad in ["", "a", "@b", "a@", "a b@c", "a@b@c", "a@.b", "a@b.", "a@b..c", "a@b,c@d", "<a@b>"] {
             assert!(!is_mail(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn password_attributes_are_known_in_any_case_and_with_options() {
-        assert!(is_password_attribute("USERPASSWORD;x-1"));
-        assert!(!is_password_attribute("mail"));
     }
 
     #[test]

@@ -1,30 +1,13 @@
 //! Settings of an identity source: checked and completed inwards, as they are outwards. Every wrong field is found at once.
 
 use rollcall_proto::admin::v1 as proto;
+use rollcall_proto::secrets::is_password_attribute;
 
 use crate::api::names;
 use crate::model::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, Scope, Security,
     SourceSettings, TenantId,
 };
-
-/// Attributes that hold secrets; the identity router refuses them, too.
-const PASSWORDS: &[&str] = &[
-    "userpassword",
-    "unicodepwd",
-    "dbcspwd",
-    "ntpwdhistory",
-    "lmpwdhistory",
-    "supplementalcredentials",
-    "sambantpassword",
-    "sambalmpassword",
-    "krbprincipalkey",
-    "ipanthash",
-    "pwdhistory",
-    "authpassword",
-    "ms-mcs-admpwd",
-    "mslaps-password",
-];
 
 /// Field path and what is wrong with it.
 type Violations = Vec<(String, String)>;
@@ -50,7 +33,7 @@ impl Checker {
             }
         } else if !(oid || word) || name.len() > 128 {
             self.wrong(field, "must be the name of a directory attribute, such as givenName");
-        } else if PASSWORDS.contains(&name.to_ascii_lowercase().as_str()) {
+        } else if is_password_attribute(name) {
             self.wrong(field, "names an attribute that holds secrets, which are never synchronized");
         }
     }

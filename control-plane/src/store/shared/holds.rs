@@ -26,20 +26,18 @@ pub(super) async fn absentees(
     seats::check_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     let text = format!(
-        "SELECT user_no, immutable_id, status, distinguished_name, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 \
+        "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 \
          AND status <> 3 AND user_no {} ORDER BY user_no",
         engine::in_ints(3)
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.source.0);
     let rows = engine::ints(query, &numbers).fetch_all(connection).await?;
     let absentee = |row| -> Result<Absentee> {
-        let (user, id, number, distinguished_name, updated_at): (i64, Vec<u8>, i64, String, i64) =
-            sqlx::FromRow::from_row(row)?;
+        let (user, id, number, updated_at): (i64, Vec<u8>, i64, i64) = sqlx::FromRow::from_row(row)?;
         Ok(Absentee {
             user: UserNo(user),
             id: ImmutableId(id.into()),
             status: status(number)?,
-            distinguished_name,
             updated_at: Timestamp(updated_at),
         })
     };

@@ -296,7 +296,6 @@ pub(super) async fn unowned(
                 number: JobNo(number),
                 tenant: TenantId(tenant),
                 source: SourceId(source),
-                created_at: Timestamp(created_at),
                 progress_at: Timestamp(progress_at.max(created_at)),
                 last_router: router.map(RouterId),
             }
@@ -447,9 +446,7 @@ pub(super) async fn begin_read(
     Ok(ReadStart {
         fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
         known,
-        in_scope,
         enabled: facts.enabled_users,
-        reserve,
         beyond_limit: beyond.map(UserNo),
         before,
     })
