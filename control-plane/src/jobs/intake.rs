@@ -1,7 +1,7 @@
 //! Takes in the records of one read: answers offers, applies records, keeps count, and remembers whom it has seen, one bit a user.
 //! What it is told is checked: a router that breaks the protocol loses its upload.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,8 @@ pub struct Intake {
     seen: RoaringTreemap,
     /// Offers whose records were asked for and have not come.
     open: BTreeMap<u64, HashSet<ImmutableId>>,
-    /// New ids among those; an entry on two pages is asked for once.
-    asked: HashSet<ImmutableId>,
+    /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages is asked for once.
+    asked: HashMap<ImmutableId, [u8; 16]>,
     /// Records that are not applied yet, and the numbers of their batches.
     gathered: Gathered,
     batches: u64,
@@ -105,7 +105,7 @@ impl Intake {
             records_only,
             seen: RoaringTreemap::new(),
             open: BTreeMap::new(),
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             gathered: Gathered::default(),
             batches: 0,
             records: 0,
@@ -162,26 +162,41 @@ impl Intake {
         let ids = offered.iter().map(|offer| offer.id.clone()).collect();
         let known = self.store.known_users(self.start.fence, ids).await;
         let known = self.heard(known)?;
-        let seen = &self.seen;
-        let mut plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, |user| {
-            seen.contains(user.0.unsigned_abs())
-        });
+        let earlier = Earlier { seen: &self.seen, asked: &self.asked };
+        let plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, &earlier);
         self.see(&plan.seen);
         self.unchanged += plan.unchanged;
-        let (asked, at) =
-            (&mut self.asked, |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX));
-        plan.want.retain(|position| asked.insert(offered[at(position)].id.clone()));
+        let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
+        self.asked.extend(plan.want.iter().map(|position| {
+            let Offered { id, digest } = &offered[at(position)];
+            (id.clone(), *digest)
+        }));
         if !plan.want.is_empty() {
             let wanted = plan.want.iter().map(|position| offered[at(position)].id.clone()).collect();
             self.open.insert(sequence, wanted);
         }
+        let repeats = plan.repeats.iter().map(|position| offered[at(position)].clone()).collect();
+        let repeats = self.repeats(repeats).await?;
         let mut refused = rejected;
         refused
             .extend(plan.beyond_limit.iter().map(|position| beyond_limit(offered[at(position)].id.clone())));
+        refused.extend(repeats);
         if !refused.is_empty() || self.flushed.elapsed() > FLUSH {
             self.apply(Vec::new(), refused).await?;
         }
         Ok(plan.want)
+    }
+
+    /// Entries whose id came before with other values; those whose first record waits undecided are compared with that.
+    async fn repeats(&mut self, repeats: Vec<Offered>) -> Result<Vec<Rejected>, IntakeError> {
+        if repeats.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = repeats.iter().map(|offer| offer.id.clone()).collect();
+        let waiting = self.store.waiting_digests(self.start.fence, ids).await;
+        let waiting = self.heard(waiting)?;
+        let others = repeats.into_iter().filter(|offer| waiting.get(&offer.id) != Some(&offer.digest));
+        Ok(others.map(|offer| repeated(&offer.id)).collect())
     }
 
     /// Takes records, to be applied by [`Self::commit`].
@@ -213,9 +228,6 @@ impl Intake {
             if count != wanted.len() {
                 return Err(IntakeError::Protocol("fewer records than were asked for"));
             }
-            for id in &wanted {
-                self.asked.remove(id);
-            }
         }
         self.gathered.batches.push(sequence);
         self.gathered.records.extend(records);
@@ -241,7 +253,12 @@ impl Intake {
     /// If the store refused.
     pub async fn commit(&mut self) -> Result<Vec<u64>, IntakeError> {
         let Gathered { batches, records, rejected } = std::mem::take(&mut self.gathered);
+        let refused = rejected.iter().filter_map(|rejected| rejected.id.clone());
+        let ids: Vec<_> = records.iter().map(|record| record.id.clone()).chain(refused).collect();
         self.apply(records, rejected).await?;
+        for id in &ids {
+            self.asked.remove(id);
+        }
         Ok(batches)
     }
 
@@ -330,6 +347,33 @@ impl Intake {
 
     fn see(&mut self, users: &[UserNo]) {
         self.seen.extend(users.iter().map(|user| user.0.unsigned_abs()));
+    }
+}
+
+struct Earlier<'a> {
+    seen: &'a RoaringTreemap,
+    asked: &'a HashMap<ImmutableId, [u8; 16]>,
+}
+
+impl offer::Earlier for Earlier<'_> {
+    fn has_seen(&self, user: UserNo) -> bool {
+        self.seen.contains(user.0.unsigned_abs())
+    }
+
+    fn asked(&self, id: &ImmutableId) -> Option<[u8; 16]> {
+        self.asked.get(id).copied()
+    }
+}
+
+/// Under no id of its own: the user with that id is the other entry's, and has an outcome.
+fn repeated(id: &ImmutableId) -> Rejected {
+    let reason = NotSynchronizedReason::DuplicateUniqueId;
+    Rejected {
+        id: None,
+        reason,
+        message: format!("Immutable id {}: {}", id.text(), reason.text()),
+        user_name: String::new(),
+        mail: String::new(),
     }
 }
 

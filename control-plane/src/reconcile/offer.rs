@@ -1,8 +1,8 @@
 //! Which offered records are worth sending. An unchanged user costs a look-up and one bit; nothing is written.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use crate::model::{JobNo, KnownUser, Offered, Status, UserNo};
+use crate::model::{ImmutableId, JobNo, KnownUser, Offered, Status, UserNo};
 
 /// What to do with an offer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,30 +15,52 @@ pub struct OfferPlan {
     pub unchanged: i64,
     /// Positions of users beyond the sync limit: seen, and not synchronized.
     pub beyond_limit: Vec<u32>,
+    /// Positions of entries whose id came before in this read with another digest, as far as is known here.
+    pub repeats: Vec<u32>,
 }
 
-/// Plans the answer to an offer. `known` has the user of each offered id, in the same order; `seen_before` says which users
-/// this read had already (an entry on two pages counts once).
+/// What this read had before the offer.
+pub trait Earlier {
+    /// Whether it had this user.
+    fn has_seen(&self, user: UserNo) -> bool;
+    /// The digest under which it asked for the record with this id, while that is not committed.
+    fn asked(&self, id: &ImmutableId) -> Option<[u8; 16]>;
+}
+
+/// Plans the answer to an offer. `known` has the user of each offered id, in the same order. An entry on two pages counts once; two
+/// entries with one id are told by their digests.
 #[must_use]
 pub fn plan(
     job: JobNo,
     offered: &[Offered],
     known: &[Option<KnownUser>],
     beyond_limit: Option<UserNo>,
-    mut seen_before: impl FnMut(UserNo) -> bool,
+    earlier: &impl Earlier,
 ) -> OfferPlan {
     let mut plan = OfferPlan::default();
-    let mut in_this_offer = HashSet::new();
+    let mut in_this_offer: HashMap<&ImmutableId, [u8; 16]> = HashMap::new();
     for (position, (offer, known)) in (0u32..).zip(offered.iter().zip(known)) {
+        let before = in_this_offer.insert(&offer.id, offer.digest).or_else(|| earlier.asked(&offer.id));
+        if let Some(before) = before {
+            if before != offer.digest {
+                plan.repeats.push(position);
+                in_this_offer.insert(&offer.id, before);
+            }
+            continue;
+        }
         let Some(user) = known else {
             plan.want.push(position);
             continue;
         };
-        if seen_before(user.number) || !in_this_offer.insert(user.number) {
+        let beyond_limit = beyond_limit.is_some_and(|first| user.number >= first);
+        if earlier.has_seen(user.number) {
+            if user.digest != offer.digest && !beyond_limit {
+                plan.repeats.push(position);
+            }
             continue;
         }
         plan.seen.push(user.number);
-        if beyond_limit.is_some_and(|first| user.number >= first) {
+        if beyond_limit {
             plan.beyond_limit.push(position);
         } else if user.status == Status::OutOfScope || user.digest != offer.digest {
             plan.want.push(position);
@@ -54,7 +76,21 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::ImmutableId;
+
+    /// A read that had these users, and asked for these records.
+    struct Had(&'static [i64], &'static [(u8, u8)]);
+
+    impl Earlier for Had {
+        fn has_seen(&self, user: UserNo) -> bool {
+            self.0.contains(&user.0)
+        }
+
+        fn asked(&self, id: &ImmutableId) -> Option<[u8; 16]> {
+            self.1.iter().find(|(asked, _)| id.0[0] == *asked).map(|(_, digest)| [*digest; 16])
+        }
+    }
+
+    const NOTHING: Had = Had(&[], &[]);
 
     const JOB: JobNo = JobNo(7);
 
@@ -80,7 +116,7 @@ mod tests {
         let offered = [offer(1, 1), offer(2, 2), offer(3, 3), offer(4, 4)];
         let known =
             [None, user(2, 2, Status::Enabled), user(3, 9, Status::Enabled), user(4, 4, Status::OutOfScope)];
-        let plan = plan(JOB, &offered, &known, None, |_| false);
+        let plan = plan(JOB, &offered, &known, None, &NOTHING);
         assert_eq!(plan.want, [0, 2, 3]);
         assert_eq!(plan.unchanged, 1);
         assert_eq!(plan.seen, [UserNo(2), UserNo(3), UserNo(4)]);
@@ -92,13 +128,13 @@ mod tests {
         if let Some(user) = &mut added {
             user.added_job = JOB;
         }
-        let plan = plan(JOB, &[offer(1, 1)], &[added], None, |_| false);
+        let plan = plan(JOB, &[offer(1, 1)], &[added], None, &NOTHING);
         assert_eq!((plan.unchanged, plan.want.len(), plan.seen.len()), (0, 0, 1));
     }
 
     #[test]
     fn an_entry_that_comes_twice_counts_once() {
-        let plan = plan(JOB, &[offer(1, 1)], &[user(1, 1, Status::Enabled)], None, |_| true);
+        let plan = plan(JOB, &[offer(1, 1)], &[user(1, 1, Status::Enabled)], None, &Had(&[1], &[]));
         assert_eq!(plan, OfferPlan::default());
     }
 
@@ -106,13 +142,29 @@ mod tests {
     fn an_entry_that_comes_twice_in_one_offer_counts_once() {
         let twice = [offer(1, 1), offer(2, 2), offer(1, 1)];
         let known = [user(1, 1, Status::Enabled), user(2, 2, Status::Enabled), user(1, 1, Status::Enabled)];
-        assert_eq!(plan(JOB, &twice, &known, None, |_| false).unchanged, 2);
+        assert_eq!(plan(JOB, &twice, &known, None, &NOTHING).unchanged, 2);
     }
 
     #[test]
     fn users_beyond_the_sync_limit_are_seen_and_not_wanted() {
         let known = [user(5, 9, Status::Enabled)];
-        let plan = plan(JOB, &[offer(5, 1)], &known, Some(UserNo(5)), |_| false);
+        let plan = plan(JOB, &[offer(5, 1)], &known, Some(UserNo(5)), &NOTHING);
         assert_eq!((plan.beyond_limit, plan.want.len(), plan.seen.len()), (vec![0], 0, 1));
+    }
+
+    #[test]
+    fn an_id_that_comes_again_with_another_digest_is_a_repeat_wherever_the_first_one_is() {
+        let stored = || user(1, 1, Status::Enabled);
+        let repeats = |offered: &[Offered], known: &[Option<KnownUser>], had: Had| {
+            plan(JOB, offered, known, None, &had).repeats
+        };
+        assert_eq!(repeats(&[offer(1, 2)], &[stored()], Had(&[1], &[])), [0], "stored");
+        assert_eq!(repeats(&[offer(1, 2)], &[None], Had(&[], &[(1, 1)])), [0], "asked for");
+        assert_eq!(
+            repeats(&[offer(1, 1), offer(1, 2), offer(1, 1)], &[None, None, None], NOTHING),
+            [1],
+            "in the offer"
+        );
+        assert_eq!(repeats(&[offer(1, 1)], &[None], Had(&[], &[(1, 1)])), [0; 0], "an entry on two pages");
     }
 }

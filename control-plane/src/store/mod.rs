@@ -9,6 +9,7 @@ mod open;
 mod postgres;
 mod sqlite;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,6 +263,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<ReadStart>;
     /// The users of a source with these immutable ids, in the same order.
     async fn known_users(&self, fence: Fence, ids: Vec<ImmutableId>) -> Result<Vec<Option<KnownUser>>>;
+    /// Digests of those of these records that wait undecided.
+    async fn waiting_digests(
+        &self,
+        fence: Fence,
+        ids: Vec<ImmutableId>,
+    ) -> Result<HashMap<ImmutableId, [u8; 16]>>;
     /// Applies a batch as [`crate::reconcile::batch::plan`] decides while reading, and counts it: one transaction.
     /// `unchanged` adds users that were seen to be right already.
     async fn apply(

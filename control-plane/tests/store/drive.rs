@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Category, Counts, Decision, Fence, Hold, HoldReason, JobNo, JobState, NotSynchronizedReason,
-    Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, TenantId, UserFilter, UserNo,
+    Absence, Category, Counts, Decision, Fence, Hold, HoldReason, ImmutableId, JobNo, JobState,
+    NotSynchronizedReason, Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, TenantId,
+    UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
@@ -48,6 +49,19 @@ impl Outcome {
 
 /// The sources of the tenant.
 pub(crate) const SOURCES: [&str; 2] = ["hq", "branch"];
+
+/// A read that had these users and waits for nothing.
+pub(crate) struct Seen<'a>(pub(crate) &'a BTreeSet<UserNo>);
+
+impl offer::Earlier for Seen<'_> {
+    fn has_seen(&self, user: UserNo) -> bool {
+        self.0.contains(&user)
+    }
+
+    fn asked(&self, _id: &ImmutableId) -> Option<[u8; 16]> {
+        None
+    }
+}
 
 /// A fresh database with one tenant and its published sources.
 pub(crate) struct Database {
@@ -238,7 +252,7 @@ impl Database {
                 .collect();
             let ids = offered.iter().map(|offer| offer.id.clone()).collect();
             let known = store.known_users(start.fence, ids).await.expect("known users");
-            let plan = offer::plan(job, &offered, &known, start.beyond_limit, |user| seen.contains(&user));
+            let plan = offer::plan(job, &offered, &known, start.beyond_limit, &Seen(&seen));
             seen.extend(plan.seen);
             let wanted = plan.want.iter().map(|position| records[*position as usize].clone()).collect();
             let beyond = plan.beyond_limit.iter().map(|position| {

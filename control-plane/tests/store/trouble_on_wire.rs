@@ -11,6 +11,7 @@ use control_plane::store::{self, StoreError};
 use harness::{Cable, Direction, Postgres};
 
 use crate::database::{NOW, block_on};
+use crate::drive::Seen;
 use crate::trouble::{Dice, Site, person};
 
 /// Jobs, and how many reads of each are cut.
@@ -43,7 +44,7 @@ async fn read(
             records.iter().map(|record| Offered { id: record.id.clone(), digest: record.digest }).collect();
         let ids = offered.iter().map(|offer| offer.id.clone()).collect();
         let known = soon(site.store.known_users(fence, ids)).await?;
-        let plan = offer::plan(job, &offered, &known, start.beyond_limit, |user| seen.contains(&user));
+        let plan = offer::plan(job, &offered, &known, start.beyond_limit, &Seen(&seen));
         seen.extend(plan.seen);
         let wanted = plan.want.iter().map(|position| records[*position as usize].clone()).collect();
         let applied =

@@ -7,7 +7,7 @@ use harness::ldap::ldif;
 use harness::world::World;
 use rollcall_proto::admin::v1::{
     AttributeMapping, IdentitySourceSettings, NotSynchronizedReason, SyncJobDetail, User,
-    sync_job_detail::Category,
+    attribute_mapping::ImmutableIdFormat, sync_job_detail::Category,
 };
 
 use crate::expect::{entry, join, reasons, succeeded, users};
@@ -175,5 +175,33 @@ async fn an_entry_of_fifty_megabytes_is_one_record_and_nobody_is_disabled_while_
 
     world.directory().delete(&format!("uid=huge,{people}"))?;
     assert_eq!(succeeded(&world.sync_now().await?), [0, 0, 1, 1, 0]);
+    Ok(())
+}
+
+/// Two people under one immutable id: which of them is the user does not change, and the other one has a reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_entries_with_one_immutable_id_one_is_the_user_and_the_other_has_a_reason() -> Result<()> {
+    let world = World::builder().start().await?;
+    let mut settings = world.settings();
+    if let Some(mapping) = &mut settings.mapping {
+        mapping.immutable_id = "employeeNumber".to_owned();
+        mapping.set_immutable_id_format(ImmutableIdFormat::Text);
+    }
+    world.create_and_publish_source(settings).await?;
+    for (uid, number) in [("ada", "1"), ("anna", "7"), ("ben", "7"), ("cyd", "2")] {
+        let entry = crate::expect::entry(&world, uid, &format!("{uid}@lab.test"));
+        world.directory().add(&format!("{entry}employeeNumber: {number}\n"))?;
+    }
+    world.sync_now().await?;
+    succeeded(&world.sync_now().await?);
+    let first = users(&world).await?;
+    assert_eq!(first.len(), 3, "{:?}", first.keys());
+    for _ in 0..3 {
+        assert_eq!(succeeded(&world.sync_now().await?), [0, 0, 3, 0, 1]);
+        assert_eq!(users(&world).await?, first, "they do not take turns");
+        let details = world.details(Category::NotSynchronized).await?;
+        assert_eq!(details[0].reason(), NotSynchronizedReason::DuplicateUniqueId);
+        assert!(details[0].message.contains("Immutable id 7: "), "{}", details[0].message);
+    }
     Ok(())
 }

@@ -130,6 +130,25 @@ pub(super) async fn insert_deferred(
     Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
 }
 
+/// Digests of those of these records that wait.
+pub(super) async fn waiting_digests(
+    connection: &mut Connection,
+    fence: Fence,
+    ids: &[ImmutableId],
+) -> Result<HashMap<ImmutableId, [u8; 16]>> {
+    let text = format!(
+        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id {}",
+        engine::in_blobs(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let rows = engine::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;
+    let digest = |row| -> Result<(ImmutableId, [u8; 16])> {
+        let (id, digest): (Vec<u8>, Vec<u8>) = sqlx::FromRow::from_row(row)?;
+        Ok((ImmutableId(id.into()), sixteen(digest)?))
+    };
+    rows.iter().map(digest).collect()
+}
+
 #[derive(sqlx::FromRow)]
 pub(super) struct KnownRow {
     user_no: i64,

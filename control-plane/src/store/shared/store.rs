@@ -1,6 +1,7 @@
 //! The trait's methods, each handed to the module that has its statements: reads outside of a transaction, writes inside one.
 //! A write may be run again, so it keeps its arguments and works on copies; large ones are shared.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -360,6 +361,14 @@ impl Store for Engine {
 
     async fn known_users(&self, fence: Fence, ids: Vec<ImmutableId>) -> Result<Vec<Option<KnownUser>>> {
         self.read(move |c| Box::pin(async move { known_users(c, fence, &ids).await })).await
+    }
+
+    async fn waiting_digests(
+        &self,
+        fence: Fence,
+        ids: Vec<ImmutableId>,
+    ) -> Result<HashMap<ImmutableId, [u8; 16]>> {
+        self.read(move |c| Box::pin(async move { rows::waiting_digests(c, fence, &ids).await })).await
     }
 
     async fn apply(
