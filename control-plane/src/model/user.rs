@@ -1,6 +1,6 @@
 //! What the control plane keeps of a person.
 
-use super::{ImmutableId, JobNo, NameKey, SourceId, Timestamp, UserNo, UserValues};
+use super::{ImmutableId, JobNo, NameKey, NameKind, SourceId, Timestamp, UserNo, UserValues};
 
 /// Whether a user may use the service, and if not, why. The numbers are those of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +52,13 @@ pub struct KnownUser {
 }
 
 impl KnownUser {
+    /// The names that the user holds.
+    pub fn names(&self) -> impl Iterator<Item = (NameKind, NameKey)> + use<> {
+        [(NameKind::UserName, self.user_name_key), (NameKind::Mail, self.mail_key)]
+            .into_iter()
+            .filter_map(|(kind, key)| key.map(|key| (kind, key)))
+    }
+
     /// Whether this job has counted the user as added or updated already, in this read or in an earlier one.
     #[must_use]
     pub fn counted_by(&self, job: JobNo) -> bool {

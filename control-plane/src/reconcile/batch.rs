@@ -154,9 +154,7 @@ impl Planner<'_> {
             }
             return;
         }
-        let held = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
-        let renamed =
-            !held.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key))).eq(record.names());
+        let renamed = !user.names().eq(record.names());
         if self.mode == Mode::Reading && self.view.doubtful.contains(&record.id) {
             return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
         }
@@ -182,11 +180,7 @@ impl Planner<'_> {
             self.plan.reserve = (self.plan.reserve - 1).max(0); // the user is here: nothing to keep a seat for
         }
         self.take_seats(i64::from(status == Status::Enabled) - i64::from(user.status == Status::Enabled));
-        for name in [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)] {
-            if let (kind, Some(key)) = name {
-                self.claimed.insert((kind, key), Claim::Free);
-            }
-        }
+        self.claimed.extend(user.names().map(|name| (name, Claim::Free)));
         self.claim(position, record);
         let first = !user.counted_by(self.job);
         if first {

@@ -8,8 +8,8 @@ use super::engine::{self, Connection};
 use super::rows::{self, Row};
 use super::{details, seats};
 use crate::model::{
-    Category, Counts, Detail, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason,
-    Record, Rejected, Status, TenantNo, Timestamp, UserNo,
+    Category, Counts, Detail, Fence, ImmutableId, NameKey, NameKind, NotSynchronizedReason, Record, Rejected,
+    Status, TenantNo, Timestamp, UserNo,
 };
 use crate::reconcile::batch::{self, Mode, Plan, Refusal, View};
 use crate::reconcile::doubt;
@@ -95,13 +95,7 @@ async fn holders(
     names: &[(NameKind, NameKey)],
 ) -> Result<HashMap<(NameKind, NameKey), UserNo>> {
     let users = rows::known_by_name(connection, tenant, names).await?;
-    Ok(users.iter().flat_map(|user| held(user).map(|name| (name, user.number))).collect())
-}
-
-/// The names that a user holds.
-pub(super) fn held(user: &KnownUser) -> impl Iterator<Item = (NameKind, NameKey)> + use<> {
-    let names = [(NameKind::UserName, user.user_name_key), (NameKind::Mail, user.mail_key)];
-    names.into_iter().filter_map(|(kind, key)| key.map(|key| (kind, key)))
+    Ok(users.iter().flat_map(|user| user.names().map(|name| (name, user.number))).collect())
 }
 
 /// What carrying out a plan led to.
@@ -126,7 +120,7 @@ pub(super) async fn carry_out(
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
         rows::journal(connection, fence, &first, rows::Change::Updated).await?;
         let renamed =
-            plan.updates.iter().filter(|update| !held(&update.before).eq(records[update.record].names()));
+            plan.updates.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
         let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
         rows::release_names(connection, fence.tenant, &renamed).await?;
         let changed: Vec<_> = plan

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::apply::{carry_out, held, refusals, view};
+use super::apply::{carry_out, refusals, view};
 use super::engine::{self, Connection};
 use super::rows::{self, sixteen, status};
 use super::{details, holds, seats};
@@ -332,7 +332,7 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
         let (rank, had) = match &user {
             None => (Rank::New, Vec::new()),
             Some(user) if user.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
-            Some(user) => (Rank::Present, held(user).collect()),
+            Some(user) => (Rank::Present, user.names().collect()),
         };
         numbers.extend(user.as_ref().map(|user| user.number));
         let player =
@@ -359,7 +359,7 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
             };
             let gave_seat =
                 was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled;
-            if !gave_seat && held(&user).filter(|name| wanted.contains(name)).any(|name| got(&name)) {
+            if !gave_seat && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
                 // It may have been met before, by a name that it only kept.
                 contest.held.retain(|_, holder| *holder != user.number);
@@ -373,15 +373,15 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                     id: user.id.clone(),
                     rank,
                     had,
-                    wants: held(&user).collect(),
+                    wants: user.names().collect(),
                     stuck: false,
                 });
                 contest.users.push(Some(user));
                 contest.records.push(None);
             } else {
-                contest
-                    .held
-                    .extend(held(&user).filter(|name| wanted.contains(name)).map(|name| (name, user.number)));
+                contest.held.extend(
+                    user.names().filter(|name| wanted.contains(name)).map(|name| (name, user.number)),
+                );
             }
         }
     }
