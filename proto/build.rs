@@ -7,11 +7,14 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=rollcall");
     let files = [
+        "rollcall/admin/v1/audit.proto",
         "rollcall/admin/v1/identity_routers.proto",
         "rollcall/admin/v1/identity_sources.proto",
         "rollcall/admin/v1/license.proto",
         "rollcall/admin/v1/sync_jobs.proto",
+        "rollcall/admin/v1/tenants.proto",
         "rollcall/admin/v1/users.proto",
+        "rollcall/router/v1/enrollment.proto",
         "rollcall/router/v1/router.proto",
     ];
     let descriptors = protox::Compiler::new(["."])?

@@ -11,6 +11,8 @@ pub enum Role {
     Auditor,
     /// Licenses, over all tenants.
     Operator,
+    /// A service that presents persons' tokens, without one.
+    Console,
     /// An identity router.
     Router,
 }
@@ -24,16 +26,18 @@ impl Role {
             HelpDesk => "HELP_DESK",
             Auditor => "AUDITOR",
             Operator => "OPERATOR",
+            Console => "CONSOLE",
             Router => "ROUTER",
         }
     }
 }
 
-use Role::{Auditor, HelpDesk, Operator, Router, SuperAdmin};
+use Role::{Auditor, Console, HelpDesk, Operator, Router, SuperAdmin};
 
 const LOOK: &[Role] = &[SuperAdmin, HelpDesk, Auditor];
 const PEOPLE: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator];
-const ALL: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Router];
+const TOOLS: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console];
+const ALL: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console, Router];
 
 /// Full method path and the roles that may call it.
 pub const TABLE: &[(&str, &[Role])] = &[
@@ -57,13 +61,26 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/rollcall.admin.v1.UserService/ListUsers", LOOK),
     ("/rollcall.admin.v1.LicenseService/GetLicense", PEOPLE),
     ("/rollcall.admin.v1.LicenseService/UpdateLicense", &[Operator]),
+    ("/rollcall.admin.v1.IdentityRouterService/GetIdentityRouter", LOOK),
     ("/rollcall.admin.v1.IdentityRouterService/ListIdentityRouters", LOOK),
+    ("/rollcall.admin.v1.IdentityRouterService/CreateRegistrationCode", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentityRouterService/ListRegistrationCodes", &[SuperAdmin, Auditor]),
+    ("/rollcall.admin.v1.IdentityRouterService/VoidRegistrationCode", &[SuperAdmin]),
+    ("/rollcall.admin.v1.IdentityRouterService/RevokeIdentityRouter", &[SuperAdmin]),
+    ("/rollcall.admin.v1.TenantService/CreateTenant", &[Operator]),
+    ("/rollcall.admin.v1.TenantService/GetTenant", PEOPLE),
+    ("/rollcall.admin.v1.TenantService/ListTenants", &[Operator]),
+    ("/rollcall.admin.v1.TenantService/SuspendTenant", &[Operator]),
+    ("/rollcall.admin.v1.TenantService/ResumeTenant", &[Operator]),
+    ("/rollcall.admin.v1.AuditService/ListAuditEvents", &[SuperAdmin, Auditor, Operator]),
+    ("/rollcall.admin.v1.AuditService/StreamAuditEvents", &[SuperAdmin, Auditor, Operator]),
     ("/rollcall.router.v1.RouterService/Session", &[Router]),
     ("/rollcall.router.v1.RouterService/Upload", &[Router]),
+    ("/rollcall.router.v1.RouterService/RenewCertificate", &[Router]),
     ("/grpc.health.v1.Health/Check", ALL),
     ("/grpc.health.v1.Health/Watch", ALL),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PEOPLE),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", PEOPLE),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", TOOLS),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", TOOLS),
 ];
 
 /// The roles that may call a method; none for one that is not in the table.

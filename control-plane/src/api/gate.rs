@@ -1,4 +1,4 @@
-//! Enforces the table of `authz` in front of every service. What it refuses, no handler sees.
+//! Enforces the table of `authz` in front of every service, and tells the handlers who calls. What it refuses, no handler sees.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::authz;
-use crate::ca::identity::Caller;
+use crate::ca::identity::Peer;
 
 /// Puts a [`Gate`] in front.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +42,16 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let caller = request.extensions().get::<Caller>();
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let caller = peer.as_ref().map(|peer| &peer.caller);
         let path = request.uri().path();
         let roles = authz::allowed(path);
         match caller {
-            Some(caller) if roles.contains(&caller.role()) => Either::Left(self.inner.call(request)),
+            Some(caller) if roles.contains(&caller.role()) => {
+                request.extensions_mut().insert(caller.clone());
+                Either::Left(self.inner.call(request))
+            }
             _ => {
                 tracing::warn!(caller = caller.map(ToString::to_string), path, "call refused");
                 let message = if roles.is_empty() {

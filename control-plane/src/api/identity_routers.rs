@@ -2,7 +2,9 @@
 
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterService;
 use rollcall_proto::admin::v1::{
-    IdentityRouter, ListIdentityRoutersRequest, ListIdentityRoutersResponse, identity_router,
+    CreateRegistrationCodeRequest, GetIdentityRouterRequest, IdentityRouter, ListIdentityRoutersRequest,
+    ListIdentityRoutersResponse, ListRegistrationCodesRequest, ListRegistrationCodesResponse,
+    RegistrationCode, RevokeIdentityRouterRequest, VoidRegistrationCodeRequest, identity_router,
 };
 use tonic::{Request, Response, Status};
 
@@ -54,9 +56,41 @@ impl IdentityRouterService for IdentityRouters {
                     last_seen_time: Some(timestamp(router.last_seen)),
                     create_time: Some(timestamp(router.created_at)),
                     certificate_expire_time: Some(timestamp(router.certificate_expires)),
+                    ..IdentityRouter::default()
                 }
             })
             .collect();
         Ok(Response::new(ListIdentityRoutersResponse { identity_routers, next_page_token }))
+    }
+
+    async fn get_identity_router(
+        &self,
+        _: Request<GetIdentityRouterRequest>,
+    ) -> Result<Response<IdentityRouter>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn create_registration_code(
+        &self,
+        _: Request<CreateRegistrationCodeRequest>,
+    ) -> Result<Response<RegistrationCode>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn list_registration_codes(
+        &self,
+        _: Request<ListRegistrationCodesRequest>,
+    ) -> Result<Response<ListRegistrationCodesResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn void_registration_code(
+        &self,
+        _: Request<VoidRegistrationCodeRequest>,
+    ) -> Result<Response<RegistrationCode>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+    async fn revoke_identity_router(
+        &self,
+        _: Request<RevokeIdentityRouterRequest>,
+    ) -> Result<Response<IdentityRouter>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

@@ -1,21 +1,38 @@
 //! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
 //!
-//! `rollcall://{trust domain}/operator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`, `…/tenant/{tenant}/router/{name}`
+//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
+//! `…/tenant/{tenant}/router/{name}`
 
 use std::fmt;
+use std::net::SocketAddr;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::is_id;
 use crate::api::authz::Role;
-use crate::model::{RouterId, TenantId, Timestamp};
+use crate::model::{Actor, KeyFingerprint, RouterId, TenantId, Timestamp};
 
-/// A caller, by its certificate.
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Who its certificate says it is.
+    pub caller: Caller,
+    /// From where it calls.
+    pub address: SocketAddr,
+}
+
+/// A caller: by its certificate, or for a person at a console by the token that the console presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// Runs the service.
     Operator {
+        /// Name.
+        name: String,
+    },
+    /// A service that speaks for persons. Its certificate alone gives it no right but to present their tokens.
+    Console {
         /// Name.
         name: String,
     },
@@ -27,6 +44,8 @@ pub enum Caller {
         name: String,
         /// What the administrator may do.
         role: Role,
+        /// The console that presented the administrator's token; none for a certificate.
+        via: Option<String>,
     },
     /// An identity router of one tenant.
     Router {
@@ -36,6 +55,8 @@ pub enum Caller {
         router: RouterId,
         /// Until when its certificate is valid.
         certificate_expires: Timestamp,
+        /// The key of its certificate.
+        key: KeyFingerprint,
     },
 }
 
@@ -65,10 +86,16 @@ impl Caller {
         let certificate = webpki::EndEntityCert::try_from(&der).map_err(|_| IdentityError::Unreadable)?;
         let mut names = certificate.valid_uri_names();
         let (Some(uri), None) = (names.next(), names.next()) else { return Err(IdentityError::Names) };
-        Self::from_uri(uri, expires).map(|caller| (caller, expires))
+        let mut key = [0; 32];
+        key.copy_from_slice(digest(&SHA256, parsed.public_key().raw).as_ref());
+        Self::from_uri(uri, expires, key).map(|caller| (caller, expires))
     }
 
-    fn from_uri(uri: &str, certificate_expires: Timestamp) -> Result<Self, IdentityError> {
+    fn from_uri(
+        uri: &str,
+        certificate_expires: Timestamp,
+        key: KeyFingerprint,
+    ) -> Result<Self, IdentityError> {
         let rest = uri.strip_prefix("rollcall://").ok_or(IdentityError::Uri)?;
         let parts: Vec<&str> = rest.split('/').collect();
         if !parts.iter().all(|part| is_id(part)) {
@@ -76,8 +103,9 @@ impl Caller {
         }
         match parts[..] {
             [_, "operator", name] => Ok(Self::Operator { name: name.to_owned() }),
+            [_, "console", name] => Ok(Self::Console { name: name.to_owned() }),
             [_, "tenant", tenant, "router", router] => {
-                Ok(Self::Router { tenant: tenant.into(), router: router.into(), certificate_expires })
+                Ok(Self::Router { tenant: tenant.into(), router: router.into(), certificate_expires, key })
             }
             [_, "tenant", tenant, "admin", name, role] => {
                 let role = match role {
@@ -86,7 +114,7 @@ impl Caller {
                     "auditor" => Role::Auditor,
                     _ => return Err(IdentityError::Uri),
                 };
-                Ok(Self::Admin { tenant: tenant.into(), name: name.to_owned(), role })
+                Ok(Self::Admin { tenant: tenant.into(), name: name.to_owned(), role, via: None })
             }
             _ => Err(IdentityError::Uri),
         }
@@ -97,6 +125,7 @@ impl Caller {
     pub fn role(&self) -> Role {
         match self {
             Self::Operator { .. } => Role::Operator,
+            Self::Console { .. } => Role::Console,
             Self::Admin { role, .. } => *role,
             Self::Router { .. } => Role::Router,
         }
@@ -107,8 +136,28 @@ impl Caller {
     pub fn may_see(&self, tenant: &TenantId) -> bool {
         match self {
             Self::Operator { .. } => true,
+            Self::Console { .. } => false,
             Self::Admin { tenant: own, .. } | Self::Router { tenant: own, .. } => own == tenant,
         }
+    }
+
+    /// Its tenant, if it belongs to one.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Operator { .. } | Self::Console { .. } => None,
+            Self::Admin { tenant, .. } | Self::Router { tenant, .. } => Some(tenant),
+        }
+    }
+
+    /// For the audit trail.
+    #[must_use]
+    pub fn actor(&self, address: SocketAddr) -> Actor {
+        let via = match self {
+            Self::Admin { via: Some(console), .. } => format!("consoles/{console}"),
+            _ => String::new(),
+        };
+        Actor { name: self.to_string(), via, address: address.ip().to_string() }
     }
 }
 
@@ -116,6 +165,7 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator { name } => write!(f, "operators/{name}"),
+            Self::Console { name } => write!(f, "consoles/{name}"),
             Self::Admin { name, .. } => write!(f, "admins/{name}"),
             Self::Router { router, .. } => write!(f, "identityRouters/{router}"),
         }
@@ -127,7 +177,7 @@ mod tests {
     use super::*;
 
     fn parse(uri: &str) -> Result<Caller, IdentityError> {
-        Caller::from_uri(uri, Timestamp(0))
+        Caller::from_uri(uri, Timestamp(0), [0; 32])
     }
 
     #[test]

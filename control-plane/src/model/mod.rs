@@ -1,6 +1,7 @@
 //! The words of the domain as plain types: no I/O, no SQL, no protobuf, no transport.
 
 mod absence;
+mod audit;
 mod ids;
 mod job;
 mod license;
@@ -8,12 +9,14 @@ mod reason;
 mod record;
 mod router;
 mod source;
+mod tenant;
 mod time;
 mod user;
 
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
+pub use audit::{Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,
@@ -22,10 +25,11 @@ pub use job::{
 pub use license::{License, SourceUse};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
-pub use router::IdentityRouter;
+pub use router::{IdentityRouter, KeyFingerprint, RECOVERIES, RegistrationCode, RouterState};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
     Scope, Security, SourceSettings,
 };
+pub use tenant::Tenant;
 pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::Certificates;
-use crate::ca::identity::Caller;
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::Clock;
 
 /// Handshakes at a time; more wait in the kernel's queue.
@@ -73,25 +73,26 @@ async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream, clock: &Clock) -> io::
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.ok_or_else(|| io::Error::other("no client certificate"))?;
     let (caller, expires) = Caller::from_certificate(certificate).map_err(io::Error::other)?;
+    let peer = Peer { caller, address: stream.get_ref().0.peer_addr()? };
     let left = expires.0.saturating_sub(clock.now().0);
     let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
     // The timer has an upper bound, and so do certificates.
     let expiry = Box::pin(tokio::time::sleep(left.min(Duration::from_secs(3_650 * 86_400))));
-    Ok(Connection { stream, caller, expiry })
+    Ok(Connection { stream, peer, expiry })
 }
 
 /// A TLS connection of a known caller.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
-    caller: Caller,
+    peer: Peer,
     expiry: Pin<Box<Sleep>>,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Caller;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 

@@ -4,10 +4,13 @@
 //! it half-way. Whatever a job writes carries its [`Fence`], checked in the same transaction: after StopSync has answered, or
 //! after another read of the job has begun, nothing of the old one can be written any more.
 
+mod audit_store;
 mod error;
 mod open;
 mod postgres;
+mod router_store;
 mod sqlite;
+mod tenant_store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +20,16 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::model::{
-    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentityRouter, IdentitySource,
-    ImmutableId, JobNo, JobSummary, KnownUser, License, ReadFacts, ReadStart, Record, Rejected, RouterId,
-    SourceId, SourceSettings, Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
+    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId, JobNo,
+    JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, SourceSettings,
+    Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
 };
 
+pub use audit_store::AuditStore;
 pub use error::StoreError;
 pub use open::{OpenError, backup, open};
+pub use router_store::RouterStore;
+pub use tenant_store::TenantStore;
 
 /// Result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -102,24 +108,9 @@ pub struct RecentDisables {
 /// A held job by name: tenant, source, and its id or none for the newest.
 pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 
-/// Everything that is kept.
+/// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
-    // --- tenants and licenses ---
-
-    /// Whether there is such a tenant.
-    async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool>;
-    /// Limit and use.
-    async fn license(&self, tenant: &TenantId) -> Result<License>;
-    /// Sets the limit; makes the tenant if `create` and there is none.
-    async fn set_license_limit(
-        &self,
-        tenant: &TenantId,
-        limit: i64,
-        create: bool,
-        now: Timestamp,
-    ) -> Result<()>;
-
+pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static {
     // --- identity sources ---
 
     /// Creates a source, at most `most` a tenant.
@@ -159,27 +150,6 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<IdentitySource>;
     /// Deletes a source with its jobs; with its users only if `with_users`. Refused while a job runs.
     async fn delete_source(&self, tenant: &TenantId, source: &SourceId, with_users: bool) -> Result<()>;
-
-    // --- identity routers ---
-
-    /// Notes that a router is connected.
-    async fn router_seen(
-        &self,
-        tenant: &TenantId,
-        router: &RouterId,
-        version: &str,
-        certificate_expires: Timestamp,
-        now: Timestamp,
-    ) -> Result<()>;
-    /// Notes that a router's session ended.
-    async fn router_gone(&self, tenant: &TenantId, router: &RouterId, now: Timestamp) -> Result<()>;
-    /// Routers by id, after `after`.
-    async fn list_routers(
-        &self,
-        tenant: &TenantId,
-        after: Option<&RouterId>,
-        limit: i64,
-    ) -> Result<Vec<IdentityRouter>>;
 
     // --- users ---
 

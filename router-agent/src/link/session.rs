@@ -49,7 +49,7 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let (sender, receiver) = mpsc::channel(16);
-    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned(), check };
+    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned(), check, audit_head: None };
     sender.send(request(session_request::Message::Hello(hello))).await?;
     let welcomed = async {
         let mut messages = client.session(ReceiverStream::new(receiver)).await?.into_inner();

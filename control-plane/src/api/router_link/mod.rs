@@ -11,7 +11,10 @@ mod upload;
 use std::sync::Arc;
 
 use rollcall_proto::router::v1::router_service_server::RouterService;
-use rollcall_proto::router::v1::{SessionRequest, SessionResponse, UploadRequest, UploadResponse};
+use rollcall_proto::router::v1::{
+    RenewCertificateRequest, RenewCertificateResponse, SessionRequest, SessionResponse, UploadRequest,
+    UploadResponse,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -47,7 +50,7 @@ impl RouterLink {
 
     /// The router that calls. Its tenant must exist: certificates outlive tenants.
     async fn router<T>(&self, request: &Request<T>) -> Result<RouterIdentity, Status> {
-        let Some(Caller::Router { tenant, router, certificate_expires }) =
+        let Some(Caller::Router { tenant, router, certificate_expires, .. }) =
             request.extensions().get::<Caller>()
         else {
             return Err(Status::permission_denied("only identity routers may call RouterService"));
@@ -85,5 +88,12 @@ impl RouterService for RouterLink {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let router = self.router(&request).await?;
         Ok(Response::new(upload::open(self.clone(), router, request.into_inner())))
+    }
+
+    async fn renew_certificate(
+        &self,
+        _: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

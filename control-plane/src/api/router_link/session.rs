@@ -49,7 +49,7 @@ async fn serve(
         return Err(Status::invalid_argument("the first message of a session must be Hello"));
     };
     let version = hello.version.chars().take(50).collect::<String>();
-    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT) };
+    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), ..Welcome::default() };
     if hello.check {
         return say(sender, session_response::Message::Welcome(welcome)).await;
     }

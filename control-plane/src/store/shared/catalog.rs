@@ -1,12 +1,11 @@
-//! Identity sources and identity routers.
+//! Identity sources.
 
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::{next_number, tenants};
 use crate::model::{
-    IdentityRouter, IdentitySource, ReadFacts, RouterId, SourceId, SourceNo, SourceSettings, TenantId,
-    TenantNo, Timestamp,
+    IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings, TenantId, TenantNo, Timestamp,
 };
 use crate::store::{Result, SourceChange, StoreError};
 
@@ -219,71 +218,4 @@ pub(super) async fn locked_revision(connection: &mut Connection, source: SourceN
     let text = format!("SELECT published_revision FROM identity_sources WHERE source_no = $1{LOCK}");
     let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(source.0);
     query.fetch_optional(connection).await?.ok_or(StoreError::NotFound("identity source"))
-}
-
-pub(super) async fn router_seen(
-    connection: &mut Connection,
-    tenant: &TenantId,
-    router: &RouterId,
-    version: &str,
-    certificate_expires: Timestamp,
-    now: Timestamp,
-) -> Result<()> {
-    let tenant = tenants::number(connection, tenant).await?;
-    sqlx::query(
-        "INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, certificate_expires, created_at) \
-         VALUES ($1, $2, $3, 1, $4, $5, $4) ON CONFLICT (tenant_no, id) DO UPDATE SET version = excluded.version, connected = 1, \
-         last_seen = excluded.last_seen, certificate_expires = excluded.certificate_expires",
-    )
-    .bind(tenant.0)
-    .bind(router.0.clone())
-    .bind(version.to_owned())
-    .bind(now.0)
-    .bind(certificate_expires.0)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-pub(super) async fn router_gone(
-    connection: &mut Connection,
-    tenant: &TenantId,
-    router: &RouterId,
-    now: Timestamp,
-) -> Result<()> {
-    let tenant = tenants::number(connection, tenant).await?;
-    sqlx::query("UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = $2")
-        .bind(tenant.0)
-        .bind(router.0.clone())
-        .bind(now.0)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-pub(super) async fn list_routers(
-    connection: &mut Connection,
-    tenant: &TenantId,
-    after: Option<&RouterId>,
-    limit: i64,
-) -> Result<Vec<IdentityRouter>> {
-    let tenant = tenants::number(connection, tenant).await?;
-    let rows: Vec<(String, String, i64, i64, i64, i64)> = sqlx::query_as(
-        "SELECT id, version, connected, last_seen, created_at, certificate_expires FROM identity_routers \
-         WHERE tenant_no = $1 AND id > $2 ORDER BY id LIMIT $3",
-    )
-    .bind(tenant.0)
-    .bind(after.map_or("", RouterId::as_str).to_owned())
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    let router = |(id, version, connected, last_seen, created_at, certificate_expires)| IdentityRouter {
-        id: RouterId(id),
-        version,
-        connected: connected != 0,
-        last_seen: Timestamp(last_seen),
-        created_at: Timestamp(created_at),
-        certificate_expires: Timestamp(certificate_expires),
-    };
-    Ok(rows.into_iter().map(router).collect())
 }

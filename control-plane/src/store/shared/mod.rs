@@ -7,6 +7,8 @@
 use super as engine;
 
 mod apply;
+mod audit;
+mod audit_store;
 mod catalog;
 mod details;
 mod doubtful;
@@ -14,10 +16,13 @@ mod export;
 mod holds;
 mod jobs;
 mod leavers;
+mod router_store;
+mod routers;
 pub(in crate::store) mod rows;
 mod seats;
 mod settle;
 mod store;
+mod tenant_store;
 mod tenants;
 mod users;
 

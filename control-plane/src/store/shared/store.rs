@@ -10,49 +10,19 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::{
-    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, rows, seats, settle, tenants,
-    users,
+    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, rows, seats, settle, users,
 };
 use crate::model::{
-    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentityRouter, IdentitySource,
-    ImmutableId, JobNo, JobSummary, KnownUser, License, ReadFacts, ReadStart, Record, Rejected, RouterId,
-    SourceId, Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo,
+    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId, JobNo,
+    JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, Status, SyncJob,
+    TenantId, Timestamp, User, UserFilter, UserNo,
 };
 use crate::store::{
-    Applied, ApprovedStart, JobName, NewJob, Outcome, RecentDisables, Result, SourceChange, Store, StoreError,
+    Applied, ApprovedStart, JobName, NewJob, Outcome, RecentDisables, Result, SourceChange, Store,
 };
 
 #[async_trait]
 impl Store for Engine {
-    async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool> {
-        let tenant = tenant.clone();
-        let number = self.read(move |c| Box::pin(async move { tenants::number(c, &tenant).await })).await;
-        match number {
-            Err(StoreError::NotFound(_)) => Ok(false),
-            other => other.map(|_| true),
-        }
-    }
-
-    async fn license(&self, tenant: &TenantId) -> Result<License> {
-        let tenant = tenant.clone();
-        self.read(move |c| Box::pin(async move { tenants::license(c, &tenant).await })).await
-    }
-
-    async fn set_license_limit(
-        &self,
-        tenant: &TenantId,
-        limit: i64,
-        create: bool,
-        now: Timestamp,
-    ) -> Result<()> {
-        let tenant = tenant.clone();
-        self.write(move |c| {
-            let tenant = tenant.clone();
-            Box::pin(async move { tenants::set_limit(c, &tenant, limit, create, now).await })
-        })
-        .await
-    }
-
     async fn create_source(
         &self,
         tenant: &TenantId,
@@ -133,53 +103,6 @@ impl Store for Engine {
             let tenant = tenant.clone();
             let source = source.clone();
             Box::pin(async move { catalog::delete(c, &tenant, &source, with_users).await })
-        })
-        .await
-    }
-
-    async fn router_seen(
-        &self,
-        tenant: &TenantId,
-        router: &RouterId,
-        version: &str,
-        certificate_expires: Timestamp,
-        now: Timestamp,
-    ) -> Result<()> {
-        let tenant = tenant.clone();
-        let router = router.clone();
-        let version = version.to_owned();
-        self.write(move |c| {
-            let tenant = tenant.clone();
-            let router = router.clone();
-            let version = version.clone();
-            Box::pin(async move {
-                catalog::router_seen(c, &tenant, &router, &version, certificate_expires, now).await
-            })
-        })
-        .await
-    }
-
-    async fn router_gone(&self, tenant: &TenantId, router: &RouterId, now: Timestamp) -> Result<()> {
-        let tenant = tenant.clone();
-        let router = router.clone();
-        self.write(move |c| {
-            let tenant = tenant.clone();
-            let router = router.clone();
-            Box::pin(async move { catalog::router_gone(c, &tenant, &router, now).await })
-        })
-        .await
-    }
-
-    async fn list_routers(
-        &self,
-        tenant: &TenantId,
-        after: Option<&RouterId>,
-        limit: i64,
-    ) -> Result<Vec<IdentityRouter>> {
-        let tenant = tenant.clone();
-        let after = after.cloned();
-        self.read(move |c| {
-            Box::pin(async move { catalog::list_routers(c, &tenant, after.as_ref(), limit).await })
         })
         .await
     }

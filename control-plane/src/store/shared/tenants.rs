@@ -1,7 +1,7 @@
 //! Tenants and their licenses.
 
 use super::engine::Connection;
-use super::next_number;
+use super::{audit, next_number};
 use crate::model::{License, SourceId, SourceUse, TenantId, TenantNo, Timestamp};
 use crate::store::{Result, StoreError};
 
@@ -43,7 +43,7 @@ pub(super) async fn set_limit(
         .bind(tenant.0.clone())
         .bind(limit)
         .bind(now.0)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(())
+    audit::begin(connection, TenantNo(number)).await
 }

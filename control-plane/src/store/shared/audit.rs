@@ -1,0 +1,85 @@
+//! Writes the audit trail: one row an event, each a link behind the one before. The head's row is locked, as the last lock of a transaction.
+
+use sqlx::AssertSqlSafe;
+
+use super::engine::{Connection, LOCK};
+use super::tenants;
+use crate::model::{Actor, AuditEvent, AuditHead, Event, TenantNo, Timestamp, Trail};
+use crate::store::{Result, StoreError};
+
+/// Number of the installation's own trail.
+pub(super) const INSTALLATION: TenantNo = TenantNo(0);
+
+/// Writes an event at the end of a trail, in the transaction that does what it records. Comes last in it: nothing is locked after the head.
+pub(super) async fn record(
+    connection: &mut Connection,
+    trail: &Trail,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<()> {
+    let number = number(connection, trail).await?;
+    let AuditHead { sequence, hash } = head(connection, number, LOCK).await?;
+    let details =
+        serde_json::to_string(&event.details).map_err(|error| StoreError::Broken(Box::new(error)))?;
+    let mut event = AuditEvent {
+        sequence: sequence + 1,
+        time: now,
+        actor: by.clone(),
+        kind: event.kind.number(),
+        outcome: event.outcome.number(),
+        subject: event.subject,
+        details,
+        hash: [0; 32],
+    };
+    event.hash = event.link(trail, &hash);
+    sqlx::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
+        .bind(number.0)
+        .bind(event.sequence)
+        .bind(event.hash.to_vec())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, address, subject, details, hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(number.0)
+    .bind(event.sequence)
+    .bind(event.time.0)
+    .bind(i64::from(event.kind))
+    .bind(i64::from(event.outcome))
+    .bind(event.actor.name)
+    .bind(event.actor.via)
+    .bind(event.actor.address)
+    .bind(event.subject)
+    .bind(event.details)
+    .bind(event.hash.to_vec())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Begins the trail of a new tenant.
+pub(super) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
+    sqlx::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
+        .bind(tenant.0)
+        .bind(vec![0; 32])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
+    match trail {
+        Trail::Installation => Ok(INSTALLATION),
+        Trail::Tenant(tenant) => tenants::number(connection, tenant).await,
+    }
+}
+
+async fn head(connection: &mut Connection, number: TenantNo, lock: &'static str) -> Result<AuditHead> {
+    let text = format!("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1{lock}");
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
+    let (sequence, hash): (i64, Vec<u8>) = query.fetch_one(connection).await?;
+    let hash = hash.try_into().map_err(|_| StoreError::Broken("a hash of the wrong length".into()))?;
+    Ok(AuditHead { sequence, hash })
+}
