@@ -63,7 +63,7 @@ pub(super) async fn record(
 pub(super) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
     sqlx::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
         .bind(tenant.0)
-        .bind(vec![0; 32])
+        .bind(vec![0_u8; 32])
         .execute(connection)
         .await?;
     Ok(())
