@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rollcall/admin/v1/identity_routers.proto",
         "rollcall/admin/v1/identity_sources.proto",
         "rollcall/admin/v1/license.proto",
+        "rollcall/admin/v1/schedules.proto",
         "rollcall/admin/v1/sync_jobs.proto",
         "rollcall/admin/v1/tenants.proto",
         "rollcall/admin/v1/users.proto",

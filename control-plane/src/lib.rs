@@ -1,7 +1,7 @@
 //! The control plane: keeps a tenant's users true to its directories.
 //!
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
-//! `store` (SQL). `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
+//! `store` (SQL). `schedule` says when a source is synchronized by itself. `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
 
 #![expect(
     clippy::duplicate_mod,
@@ -17,5 +17,6 @@ pub mod fuzzing;
 pub mod jobs;
 pub mod model;
 pub mod reconcile;
+pub mod schedule;
 pub mod server;
 pub mod store;

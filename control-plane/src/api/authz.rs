@@ -57,6 +57,8 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/rollcall.admin.v1.SyncJobService/WatchSyncJob", LOOK),
     ("/rollcall.admin.v1.SyncJobService/ListSyncJobDetails", LOOK),
     ("/rollcall.admin.v1.SyncJobService/ExportSyncJobDetails", LOOK),
+    ("/rollcall.admin.v1.SyncScheduleService/GetSyncSchedule", LOOK),
+    ("/rollcall.admin.v1.SyncScheduleService/UpdateSyncSchedule", &[SuperAdmin]),
     ("/rollcall.admin.v1.UserService/GetUser", LOOK),
     ("/rollcall.admin.v1.UserService/ListUsers", LOOK),
     ("/rollcall.admin.v1.LicenseService/GetLicense", PEOPLE),

@@ -12,6 +12,7 @@ pub mod license;
 mod names;
 mod page;
 pub mod router_link;
+pub mod schedules;
 mod status;
 pub mod sync_jobs;
 pub mod users;

@@ -25,6 +25,12 @@ pub(super) fn source(field: &str, name: &str) -> Result<(TenantId, SourceId), St
     }
 }
 
+/// `tenants/{tenant}/identitySources/{identity_source}/syncSchedule`.
+pub(super) fn schedule(field: &str, name: &str) -> Result<(TenantId, SourceId), Status> {
+    let parent = name.strip_suffix("/syncSchedule").and_then(|parent| source(field, parent).ok());
+    parent.ok_or_else(|| malformed(field, "tenants/{tenant}/identitySources/{identity_source}/syncSchedule"))
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job}`; no id for `latest`.
 pub(super) fn job(field: &str, name: &str) -> Result<(TenantId, SourceId, Option<Uuid>), Status> {
     let pattern = || {
@@ -70,6 +76,10 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
 
 pub(super) fn source_name(tenant: &TenantId, source: &SourceId) -> String {
     format!("tenants/{tenant}/identitySources/{source}")
+}
+
+pub(super) fn schedule_name(tenant: &TenantId, source: &SourceId) -> String {
+    format!("tenants/{tenant}/identitySources/{source}/syncSchedule")
 }
 
 pub(super) fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
-//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live.
+//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live, `scheduler` starts jobs by themselves.
 
 mod absent;
 mod clock;
@@ -11,6 +11,7 @@ mod intake;
 mod lease;
 mod leavers;
 mod run;
+mod scheduler;
 mod sessions;
 mod watch;
 
@@ -125,6 +126,7 @@ impl Jobs {
             shutdown,
         });
         tokio::spawn(dispatch::dispatch(Arc::clone(&inner)));
+        tokio::spawn(scheduler::follow(Arc::clone(&inner)));
         Self { inner }
     }
 

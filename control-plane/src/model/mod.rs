@@ -8,6 +8,7 @@ mod license;
 mod reason;
 mod record;
 mod router;
+mod schedule;
 mod source;
 mod tenant;
 mod time;
@@ -26,6 +27,7 @@ pub use license::{License, SourceUse};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{IdentityRouter, KeyFingerprint, RECOVERIES, RegistrationCode, RouterState};
+pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
     Scope, Security, SourceSettings,

@@ -7,6 +7,7 @@ use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterSer
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
+use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
 use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
 use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
 use rollcall_proto::{DESCRIPTORS, MAX_MESSAGE};
@@ -23,6 +24,7 @@ use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
 use crate::api::router_link::RouterLink;
+use crate::api::schedules::SyncSchedules;
 use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
 use crate::config::Config;
@@ -77,6 +79,7 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(router_service)
         .add_service(IdentitySourceServiceServer::new(IdentitySources::new(api.clone())))
         .add_service(SyncJobServiceServer::new(SyncJobs::new(api.clone())))
+        .add_service(SyncScheduleServiceServer::new(SyncSchedules::new(api.clone())))
         .add_service(UserServiceServer::new(Users::new(api.clone())))
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
         .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));

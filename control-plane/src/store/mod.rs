@@ -9,6 +9,7 @@ mod error;
 mod open;
 mod postgres;
 mod router_store;
+mod schedule_store;
 mod sqlite;
 mod tenant_store;
 
@@ -29,6 +30,7 @@ pub use audit_store::AuditStore;
 pub use error::StoreError;
 pub use open::{OpenError, backup, open};
 pub use router_store::RouterStore;
+pub use schedule_store::ScheduleStore;
 pub use tenant_store::TenantStore;
 
 /// Result of a store method.
@@ -110,7 +112,7 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 
 /// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
-pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static {
+pub trait Store: TenantStore + RouterStore + ScheduleStore + AuditStore + Send + Sync + 'static {
     // --- identity sources ---
 
     /// Creates a source, at most `most` a tenant.

@@ -2,15 +2,19 @@
 //! until someone decides what it means.
 
 mod job;
+mod schedule;
 mod settings;
 mod source;
 mod user;
 
-use prost_types::Timestamp as ProtoTimestamp;
+use std::time::Duration;
+
+use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 
 use crate::model::Timestamp;
 
 pub(super) use job::{detail, job};
+pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;
 pub(super) use source::{merge, source};
@@ -19,6 +23,10 @@ pub(super) use user::user;
 pub(super) fn timestamp(at: Timestamp) -> ProtoTimestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
     ProtoTimestamp { seconds: at.0.div_euclid(1_000_000), nanos }
+}
+
+pub(super) fn duration(duration: Duration) -> Option<ProtoDuration> {
+    ProtoDuration::try_from(duration).ok()
 }
 
 /// A count as the API has it: 32 bits print as a number.

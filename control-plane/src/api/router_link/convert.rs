@@ -2,10 +2,8 @@
 //! table could hold becomes a record that is not synchronized, not an error.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
-use prost_types::Duration as ProtoDuration;
 use rollcall_proto::limits;
 use rollcall_proto::router::v1 as proto;
 use tonic::Status;
@@ -19,16 +17,14 @@ use crate::model::{
 };
 use crate::reconcile::names;
 
+pub(super) use crate::api::convert::duration;
+
 /// Records a batch. Two of these messages fit into one MiB with room for long names.
 const BATCH_RECORDS: i32 = 1_000;
 /// Most attributes of a mapping, and more.
 const MAX_ATTRIBUTES: usize = 256;
 /// Most providers of a replicated OpenLDAP: three digits in a change number.
 const MAX_PROVIDERS: usize = 1_000;
-
-pub(super) fn duration(duration: Duration) -> Option<ProtoDuration> {
-    ProtoDuration::try_from(duration).ok()
-}
 
 pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response::Message {
     match order {

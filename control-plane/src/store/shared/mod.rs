@@ -19,6 +19,8 @@ mod leavers;
 mod router_store;
 mod routers;
 pub(in crate::store) mod rows;
+mod schedule_store;
+mod schedules;
 mod seats;
 mod settle;
 mod store;

@@ -1,0 +1,54 @@
+//! SyncScheduleService: when a source is synchronized by itself.
+
+use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleService;
+use rollcall_proto::admin::v1::{GetSyncScheduleRequest, SyncSchedule, UpdateSyncScheduleRequest};
+use tonic::{Request, Response, Status};
+
+use super::{Api, caller, convert, names, status};
+use crate::schedule;
+use crate::store::StoreError;
+
+/// Serves SyncScheduleService.
+pub struct SyncSchedules(Api);
+
+impl SyncSchedules {
+    /// A service over these parts.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self(api)
+    }
+}
+
+#[tonic::async_trait]
+impl SyncScheduleService for SyncSchedules {
+    async fn get_sync_schedule(
+        &self,
+        request: Request<GetSyncScheduleRequest>,
+    ) -> Result<Response<SyncSchedule>, Status> {
+        let (tenant, source) = names::schedule("name", &request.get_ref().name)?;
+        caller(&request, &tenant)?;
+        let found = self.0.store.schedule(&tenant, &source).await.map_err(status::store)?;
+        Ok(Response::new(convert::schedule(&tenant, &source, found, self.0.clock.now())))
+    }
+
+    async fn update_sync_schedule(
+        &self,
+        request: Request<UpdateSyncScheduleRequest>,
+    ) -> Result<Response<SyncSchedule>, Status> {
+        let message = request.get_ref().sync_schedule.clone().unwrap_or_default();
+        let (tenant, source) = names::schedule("sync_schedule.name", &message.name)?;
+        caller(&request, &tenant)?;
+        let version = match message.etag.as_str() {
+            "" => None,
+            etag => Some(etag.parse().map_err(|_| status::store(StoreError::VersionMismatch))?),
+        };
+        let now = self.0.clock.now();
+        let settings = convert::schedule_settings(message, now)?;
+        let next = schedule::next_run(&settings, &format!("{tenant}/{source}"), now)
+            .map_err(|wrong| status::invalid(vec![(format!("sync_schedule.{}", wrong.field), wrong.why)]))?;
+        let set = self.0.store.set_schedule(&tenant, &source, version, settings, next);
+        let found = set.await.map_err(status::store)?;
+        tracing::info!(%tenant, %source, enabled = found.schedule.enabled, "schedule set");
+        Ok(Response::new(convert::schedule(&tenant, &source, found, now)))
+    }
+}

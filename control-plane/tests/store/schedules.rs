@@ -1,0 +1,221 @@
+//! Schedules through the real store and the real scheduler, with a clock that the test sets: each run once, missed ones caught up once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use control_plane::jobs::{Clock, JobSettings, Jobs};
+use control_plane::model::{
+    DueSchedule, JobState, PlannedRun, Recurrence, RunOutcome, Schedule, SourceId, SyncJob, SyncSchedule,
+    TenantId, Timestamp,
+};
+use control_plane::schedule::next_run;
+use control_plane::store::{NewJob, SourceChange, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::database::{Engine, NOW, block_on, settings};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct World {
+    store: Arc<dyn Store>,
+    tenant: TenantId,
+    source: SourceId,
+    now: Arc<AtomicI64>,
+}
+
+impl World {
+    async fn new(engine: &Engine) -> Self {
+        let (tenant, source) = (TenantId::from("acme"), SourceId::from("hq"));
+        let store = engine.store().await;
+        store.set_license_limit(&tenant, 100, true, NOW).await.expect("a tenant");
+        let change = SourceChange { display_name: "People".to_owned(), draft: settings() };
+        store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
+        store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
+        Self { store, tenant, source, now: Arc::new(AtomicI64::new(NOW.0)) }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn set(&self, now: Timestamp) {
+        self.now.store(now.0, Ordering::SeqCst);
+    }
+
+    /// A replica of the control plane that shares the database and the clock.
+    fn replica(&self, shutdown: &CancellationToken) -> Jobs {
+        let now = Arc::clone(&self.now);
+        let clock = Clock::from_fn(move || Timestamp(now.load(Ordering::SeqCst)));
+        Jobs::start(Arc::clone(&self.store), JobSettings::default(), clock, shutdown.clone())
+    }
+
+    async fn nightly(&self) -> PlannedRun {
+        let schedule = Schedule {
+            enabled: true,
+            recurrence: Some(Recurrence::Daily { hour: 2, minute: 0 }),
+            ..Schedule::default()
+        };
+        let next = next_run(&schedule, "acme/hq", self.now()).expect("understood");
+        let set = self.store.set_schedule(&self.tenant, &self.source, None, schedule, next).await;
+        set.expect("a schedule").next.expect("a next run")
+    }
+
+    async fn schedule(&self) -> SyncSchedule {
+        self.store.schedule(&self.tenant, &self.source).await.expect("a schedule")
+    }
+
+    async fn jobs(&self) -> Vec<SyncJob> {
+        self.store.list_jobs(&self.tenant, &self.source, None, 100).await.expect("jobs")
+    }
+
+    async fn due(&self) -> Vec<DueSchedule> {
+        self.store.due_schedules(self.now(), 10).await.expect("a list")
+    }
+
+    async fn run(&self, due: &DueSchedule) -> Option<RunOutcome> {
+        let next = next_run(&due.schedule, "acme/hq", self.now()).expect("understood");
+        self.store.run_schedule(due, self.new_job(), next, self.now()).await.expect("carried out, or not")
+    }
+
+    fn new_job(&self) -> NewJob {
+        NewJob {
+            id: Uuid::now_v7(),
+            tenant: self.tenant.clone(),
+            source: self.source.clone(),
+            started_by: "schedule".to_owned(),
+            request_id: None,
+            full_lists_kept: 5,
+            now: self.now(),
+        }
+    }
+
+    /// Waits until a run that was planned for then is noted.
+    async fn until_run(&self, run: PlannedRun) -> SyncSchedule {
+        for _ in 0..600 {
+            let schedule = self.schedule().await;
+            if schedule.last.as_ref().is_some_and(|last| last.planned >= run.planned) {
+                return schedule;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no run came; {:?}", self.schedule().await);
+    }
+}
+
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[test]
+            fn $name() {
+                super::block_on(super::$name(super::Engine::sqlite()));
+            }
+        )*}
+        mod postgres {$(
+            #[test]
+            fn $name() {
+                super::block_on(super::$name(super::Engine::postgres()));
+            }
+        )*}
+    };
+}
+
+on_both! {
+    a_run_is_carried_out_once_however_many_replicas_look
+    runs_that_were_missed_for_days_are_caught_up_once
+    a_run_that_comes_while_a_job_runs_is_left_out_and_says_so
+    a_schedule_that_was_changed_does_not_run_as_it_was
+    a_schedule_goes_with_its_source
+}
+
+async fn a_run_is_carried_out_once_however_many_replicas_look(engine: Engine) {
+    let world = World::new(&engine).await;
+    let run = world.nightly().await;
+    world.set(Timestamp(run.at.0 - 1));
+    assert!(world.due().await.is_empty(), "not before its time");
+    world.set(run.at);
+    let due = world.due().await.pop().expect("it is due");
+    let mut tries = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (store, due, job, now) = (Arc::clone(&world.store), due.clone(), world.new_job(), world.now());
+        let next = next_run(&due.schedule, "acme/hq", now).expect("understood");
+        tries.spawn(
+            async move { store.run_schedule(&due, job, next, now).await.expect("carried out, or not") },
+        );
+    }
+    let outcomes = tries.join_all().await;
+    assert_eq!(outcomes.iter().flatten().collect::<Vec<_>>(), [&RunOutcome::Started]);
+    assert_eq!(world.jobs().await.len(), 1);
+    let schedule = world.schedule().await;
+    assert_eq!(schedule.last.expect("a run").job, Some(world.jobs().await[0].id));
+    assert_eq!(schedule.next.expect("a next run").planned, run.planned.plus(DAY));
+}
+
+async fn runs_that_were_missed_for_days_are_caught_up_once(engine: Engine) {
+    let world = World::new(&engine).await;
+    let run = world.nightly().await;
+    // Nobody ran for three days and a half; then two replicas start at once.
+    world.set(run.planned.plus(DAY * 7 / 2));
+    let shutdown = CancellationToken::new();
+    let _replicas = (world.replica(&shutdown), world.replica(&shutdown));
+    let schedule = world.until_run(run).await;
+    let next = schedule.next.expect("a next run");
+    assert_eq!(next.planned, run.planned.plus(DAY * 4), "the next one is in the future");
+    let jobs = world.jobs().await;
+    assert_eq!(jobs.len(), 1, "three were missed, one is caught up");
+    assert_eq!((jobs[0].state, jobs[0].started_by.as_str()), (JobState::Queued, "schedule"));
+    // The clock is set back over the run: it does not come again.
+    world.set(Timestamp(run.at.0 - 1));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.jobs().await.len(), 1);
+    assert_eq!(world.schedule().await.next, Some(next));
+    shutdown.cancel();
+}
+
+async fn a_run_that_comes_while_a_job_runs_is_left_out_and_says_so(engine: Engine) {
+    let world = World::new(&engine).await;
+    let run = world.nightly().await;
+    world.store.create_job(world.new_job()).await.expect("a job by hand");
+    world.set(run.at);
+    let due = world.due().await.pop().expect("it is due");
+    assert_eq!(world.run(&due).await, Some(RunOutcome::SkippedRunning));
+    let schedule = world.schedule().await;
+    assert_eq!(schedule.last.expect("a run").job, None);
+    assert_eq!(schedule.next.expect("a next run").planned, run.planned.plus(DAY));
+    assert_eq!(world.jobs().await.len(), 1);
+    // A source that was never published has nothing to be read.
+    let draft = SourceId::from("draft");
+    let change = SourceChange { display_name: "Draft".to_owned(), draft: settings() };
+    world.store.create_source(&world.tenant, &draft, change, 30, NOW).await.expect("a source");
+    let unpublished = World { source: draft, ..world };
+    let run = unpublished.nightly().await;
+    unpublished.set(run.at);
+    let due = unpublished.due().await.into_iter().find(|due| due.source == unpublished.source);
+    let outcome = unpublished.run(&due.expect("it is due")).await;
+    assert_eq!(outcome, Some(RunOutcome::SkippedNotPublished));
+}
+
+async fn a_schedule_that_was_changed_does_not_run_as_it_was(engine: Engine) {
+    let world = World::new(&engine).await;
+    let run = world.nightly().await;
+    world.set(run.at);
+    let due = world.due().await.pop().expect("it is due");
+    let off = Schedule { enabled: false, ..due.schedule.clone() };
+    let (tenant, source) = (&world.tenant, &world.source);
+    let stale = world.store.set_schedule(tenant, source, Some(due.version - 1), off.clone(), None).await;
+    assert!(matches!(stale, Err(StoreError::VersionMismatch)));
+    world.store.set_schedule(tenant, source, Some(due.version), off, None).await.expect("switched off");
+    assert_eq!(world.run(&due).await, None, "a replica that had looked before does not run it");
+    assert!(world.due().await.is_empty() && world.jobs().await.is_empty());
+}
+
+async fn a_schedule_goes_with_its_source(engine: Engine) {
+    let world = World::new(&engine).await;
+    let run = world.nightly().await;
+    world.store.delete_source(&world.tenant, &world.source, true).await.expect("deleted");
+    world.set(run.at);
+    assert!(world.due().await.is_empty());
+    let gone = world.store.schedule(&world.tenant, &world.source).await;
+    assert!(matches!(gone, Err(StoreError::NotFound(_))));
+}
