@@ -23,6 +23,7 @@ mod privacy;
 mod protocol;
 mod replicas;
 mod routers;
+mod schedules;
 mod scripted;
 mod settings;
 mod setup;

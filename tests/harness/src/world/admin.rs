@@ -12,7 +12,8 @@ use rollcall_proto::admin::v1::{
     WatchSyncJobRequest, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
     license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
-    sync_job_service_client::SyncJobServiceClient, user_service_client::UserServiceClient,
+    sync_job_service_client::SyncJobServiceClient, sync_schedule_service_client::SyncScheduleServiceClient,
+    user_service_client::UserServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -29,6 +30,7 @@ const SYNC: Duration = Duration::from_secs(600);
 pub struct Admin {
     pub sources: IdentitySourceServiceClient<Channel>,
     pub jobs: SyncJobServiceClient<Channel>,
+    pub schedules: SyncScheduleServiceClient<Channel>,
     pub users: UserServiceClient<Channel>,
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
@@ -45,6 +47,7 @@ impl Admin {
         Self {
             sources: IdentitySourceServiceClient::new(channel.clone()),
             jobs: SyncJobServiceClient::new(channel.clone()),
+            schedules: SyncScheduleServiceClient::new(channel.clone()),
             users: UserServiceClient::new(channel.clone()),
             license: LicenseServiceClient::new(channel.clone()),
             routers: IdentityRouterServiceClient::new(channel),
