@@ -10,6 +10,7 @@ use rollcall_proto::admin::v1::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, Timeouts};
 use crate::link::{connect, session};
@@ -113,7 +114,8 @@ async fn probe(
         mail_optional: true,
         ..Default::default()
     };
-    let mapping = Mapping::new(&mapping, 0).map_err(|error| error.to_string())?;
+    let mapping =
+        Mapping::new(&mapping, 0, clock::now().unix_timestamp()).map_err(|error| error.to_string())?;
     let patience = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
     let mut tests = Vec::new();
     for (security, name) in [(Security::Ldaps, "LDAPS"), (Security::Starttls, "StartTLS")] {

@@ -4,6 +4,7 @@
 //! `policy` is the house's own word on what may leave; `config` and `check` are for whoever runs the router.
 
 pub mod check;
+pub mod clock;
 pub mod config;
 pub mod directory;
 #[cfg(feature = "fuzzing")]

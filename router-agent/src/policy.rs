@@ -176,6 +176,7 @@ fn attributes(settings: &IdentitySourceSettings) -> Vec<String> {
         mapping.phone,
     ];
     attributes.extend(mapping.disabled.map(|rule| rule.attribute));
+    attributes.extend(mapping.expires.map(|rule| rule.attribute));
     attributes.extend(mapping.policy_attributes);
     attributes.extend(in_filter(&settings.extra_filter));
     attributes.retain(|attribute| !attribute.is_empty());

@@ -29,8 +29,8 @@ pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, User
 pub use router::{IdentityRouter, KeyFingerprint, RECOVERIES, RegistrationCode, RouterState};
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
 pub use source::{
-    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
-    Scope, Security, SourceSettings,
+    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
+    IdFormat, IdentitySource, Scope, Security, SourceSettings,
 };
 pub use tenant::Tenant;
 pub use time::Timestamp;

@@ -108,6 +108,9 @@ pub struct AttributeMapping {
     pub phone: String,
     /// Which entries are disabled.
     pub disabled: Option<DisabledRule>,
+    /// When accounts expire.
+    #[serde(default)]
+    pub expires: Option<ExpiryRule>,
     /// Further attributes.
     pub policy_attributes: Vec<String>,
 }
@@ -141,6 +144,28 @@ pub enum DisabledTest {
     Present,
     /// All of these bits are set.
     BitsSet(i32),
+}
+
+/// When an account expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpiryRule {
+    /// The attribute.
+    pub attribute: String,
+    /// How a point in time is written in it.
+    pub format: ExpiryFormat,
+}
+
+/// How the attribute of an [`ExpiryRule`] is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExpiryFormat {
+    /// 100 nanoseconds since 1601.
+    Filetime,
+    /// RFC 4517.
+    GeneralizedTime,
+    /// Days since 1970.
+    Days,
+    /// Seconds since 1970.
+    Seconds,
 }
 
 /// Most users that may be disabled for absence by one sync, and by all syncs of 24 hours.

@@ -72,6 +72,7 @@ pub(crate) fn settings() -> SourceSettings {
             display_name: String::new(),
             phone: String::new(),
             disabled: None,
+            expires: None,
             policy_attributes: Vec::new(),
         },
         sync_limit: 1_000_000,

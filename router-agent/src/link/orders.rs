@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
 use super::upload;
+use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
 use crate::record::Mapping;
@@ -140,8 +141,9 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
             format!("The identity router's policy does not allow this source: {}.", refusals.join("; "));
         failure(FailureReason::RouterPolicy, message)
     })?;
-    let mapping = Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision)
-        .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
+    let mapping =
+        Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp())
+            .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
     let of_directory = |error: directory::DirectoryError| failure(error.failure_reason(), error.to_string());
     let plan = directory::plan(settings, &mapping).map_err(of_directory)?;
     let name = &settings.credential;

@@ -12,6 +12,7 @@ use rollcall_proto::limits::{DISTINGUISHED_NAME, MAIL, NAME, POLICY_BYTES, USER_
 use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
 
 use super::disabled::Rule;
+use super::expiry;
 use super::text::{TextError, is_mail, text};
 use super::{Entry, digest::digest, immutable_id, is_password_attribute};
 use crate::directory::{is_named, naming_values};
@@ -40,6 +41,11 @@ pub enum MappingError {
     /// An attribute holds secrets.
     #[error("{0} holds secrets and never leaves the premises; take it out of the source's mapping")]
     Password(String),
+    /// The expiry rule has no format.
+    #[error(
+        "the source's rule for expired accounts has no attribute or no format; fill both and publish the source"
+    )]
+    ExpiryRule,
     /// The disabled rule has no test.
     #[error(
         "the source's rule for disabled accounts has no attribute or no test; fill both and publish the source"
@@ -61,16 +67,18 @@ pub struct Mapping {
     display_name: String,
     phone: String,
     disabled: Option<Rule>,
+    expires: Option<expiry::Rule>,
+    now: i64,
     policy: Vec<String>,
     attributes: Vec<String>,
 }
 
 impl Mapping {
-    /// Checks a mapping.
+    /// Checks a mapping. Which accounts have expired is judged at `now`, in seconds since 1970.
     ///
     /// # Errors
     /// If a required attribute is missing or one holds secrets.
-    pub fn new(mapping: &AttributeMapping, revision: i32) -> Result<Self, MappingError> {
+    pub fn new(mapping: &AttributeMapping, revision: i32, now: i64) -> Result<Self, MappingError> {
         let AttributeMapping {
             immutable_id,
             immutable_id_format: _,
@@ -82,6 +90,7 @@ impl Mapping {
             display_name,
             phone,
             disabled,
+            expires,
             policy_attributes,
         } = mapping.clone();
         for (attribute, name) in [(&immutable_id, "immutable_id"), (&user_name, "user_name")] {
@@ -96,6 +105,10 @@ impl Mapping {
             None => None,
             Some(rule) if rule.attribute.is_empty() => return Err(MappingError::DisabledRule),
             Some(rule) => Some(Rule::new(rule).ok_or(MappingError::DisabledRule)?),
+        };
+        let expires = match &expires {
+            None => None,
+            Some(rule) => Some(expiry::Rule::new(rule).ok_or(MappingError::ExpiryRule)?),
         };
         let id_format = match mapping.immutable_id_format() {
             ImmutableIdFormat::Unspecified => ImmutableIdFormat::Uuid,
@@ -116,6 +129,8 @@ impl Mapping {
             display_name,
             phone,
             disabled: rule,
+            expires,
+            now,
             policy,
             attributes: Vec::new(),
         };
@@ -167,8 +182,11 @@ impl Mapping {
             &self.phone,
         ];
         let rule = self.disabled.as_ref().map(|rule| &rule.attribute);
+        let expiry = self.expires.as_ref().map(|rule| &rule.attribute);
         let mut named: Vec<String> = Vec::new();
-        for attribute in fields.into_iter().chain(rule).chain(&self.policy).filter(|name| !name.is_empty()) {
+        for attribute in
+            fields.into_iter().chain(rule).chain(expiry).chain(&self.policy).filter(|name| !name.is_empty())
+        {
             if !named.iter().any(|other| other.eq_ignore_ascii_case(attribute)) {
                 named.push(attribute.clone());
             }
@@ -242,18 +260,18 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
     if !mail.is_empty() && !is_mail(&mail) {
         return Err(invalid_mail(&mapping.mail));
     }
-    let disabled = match &mapping.disabled {
-        None => false,
-        Some(rule) => rule.disabled(entry).map_err(|()| {
-            (
-                Reason::InvalidAttribute,
-                format!(
-                    "{} cannot be read, so nobody knows whether the account is disabled.",
-                    rule.attribute
-                ),
-            )
-        })?,
+    let unreadable = |attribute: &str| {
+        let message = format!("{attribute} cannot be read, so nobody knows whether the account is disabled.");
+        (Reason::InvalidAttribute, message)
     };
+    let marked = mapping
+        .disabled
+        .as_ref()
+        .map_or(Ok(false), |rule| rule.disabled(entry).map_err(|()| unreadable(&rule.attribute)))?;
+    let expired = mapping.expires.as_ref().map_or(Ok(false), |rule| {
+        rule.expired(entry, mapping.now).map_err(|()| unreadable(&rule.attribute))
+    })?;
+    let disabled = marked || expired;
     let mut record = UserRecord {
         immutable_id,
         digest: Bytes::new(),
@@ -398,7 +416,7 @@ mod tests {
     }
 
     fn mapping() -> Mapping {
-        Mapping::new(&settings(), 1).expect("a mapping")
+        Mapping::new(&settings(), 1, 0).expect("a mapping")
     }
 
     /// Anna, but for these attributes.
@@ -524,7 +542,7 @@ mod tests {
         };
         let bytes = b"\xae\x4f\x1d\xf8\xec\x7d\xd0\x11\xa7\x65\x00\xa0\xc9\x1e\x6b\xf6";
         let mapped =
-            map_entry(&Mapping::new(&guid, 1).expect("a mapping"), &anna(&[("objectGUID", &[bytes])]));
+            map_entry(&Mapping::new(&guid, 1, 0).expect("a mapping"), &anna(&[("objectGUID", &[bytes])]));
         let Mapped::Record(mapped) = mapped else { panic!("{mapped:?}") };
         assert_eq!(mapped.immutable_id, record(&anna(&[])).immutable_id);
     }
@@ -533,7 +551,7 @@ mod tests {
     fn attributes_that_hold_secrets_cannot_be_mapped() {
         for secret in ["userPassword", "UNICODEPWD", "userpassword;x-a"] {
             let settings = AttributeMapping { phone: secret.to_owned(), ..settings() };
-            assert_eq!(Mapping::new(&settings, 1).err(), Some(MappingError::Password(secret.to_owned())));
+            assert_eq!(Mapping::new(&settings, 1, 0).err(), Some(MappingError::Password(secret.to_owned())));
         }
     }
 

@@ -3,6 +3,7 @@
 mod digest;
 mod disabled;
 mod entry;
+mod expiry;
 mod immutable_id;
 mod mapping;
 mod occurrences;

@@ -38,7 +38,7 @@ async fn look_up(
         mail: "mail".to_owned(),
         ..AttributeMapping::default()
     };
-    let mapping = Mapping::new(&settings, 1).expect("a mapping");
+    let mapping = Mapping::new(&settings, 1, 0).expect("a mapping");
     let number =
         |number: u32| Uuid::try_parse(&format!("00000000-0000-0000-0000-{number:012}")).expect("an id");
     let ids = [1, 2, 3].map(|id| Bytes::copy_from_slice(number(id).as_bytes()));

@@ -57,7 +57,7 @@ fn source(domain: &Samba, root: &str, security: Security) -> Source {
         mapping: Some(mapping.clone()),
         ..IdentitySourceSettings::default()
     };
-    let mapping = Mapping::new(&mapping, 1).expect("a mapping");
+    let mapping = Mapping::new(&mapping, 1, 0).expect("a mapping");
     Source {
         plan: directory::plan(&settings, &mapping).expect("a plan"),
         mapping,

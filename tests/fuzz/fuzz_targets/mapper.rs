@@ -82,7 +82,7 @@ fn mapping(case: &Case) -> Mapping {
         disabled: Some(DisabledRule { attribute: text("flag"), test: Some(test) }),
         policy_attributes: vec![text("groups"), text("title")],
     };
-    Mapping::new(&settings, 1).expect("a mapping")
+    Mapping::new(&settings, 1, 1_800_000_000).expect("a mapping")
 }
 
 fuzz_target!(|case: Case| {

@@ -5,8 +5,8 @@ use rollcall_proto::secrets::is_password_attribute;
 
 use crate::api::names;
 use crate::model::{
-    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, Scope, Security,
-    SourceSettings, TenantId,
+    AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
+    IdFormat, Scope, Security, SourceSettings, TenantId,
 };
 
 /// Field path and what is wrong with it.
@@ -193,6 +193,7 @@ fn mapping(check: &mut Checker, mapping: proto::AttributeMapping) -> AttributeMa
         display_name,
         phone,
         disabled,
+        expires,
         policy_attributes,
     } = mapping;
     check.attribute("mapping.immutable_id", &immutable_id, true);
@@ -230,6 +231,22 @@ fn mapping(check: &mut Checker, mapping: proto::AttributeMapping) -> AttributeMa
         };
         Some(DisabledRule { attribute, test })
     });
+    let expires = expires.and_then(|rule| {
+        check.attribute("mapping.expires.attribute", &rule.attribute, true);
+        let format = match rule.format() {
+            proto::expiry_rule::Format::Filetime => ExpiryFormat::Filetime,
+            proto::expiry_rule::Format::GeneralizedTime => ExpiryFormat::GeneralizedTime,
+            proto::expiry_rule::Format::DaysSince1970 => ExpiryFormat::Days,
+            proto::expiry_rule::Format::SecondsSince1970 => ExpiryFormat::Seconds,
+            proto::expiry_rule::Format::Unspecified => {
+                let formats =
+                    "is required: FILETIME, GENERALIZED_TIME, DAYS_SINCE_1970 or SECONDS_SINCE_1970";
+                check.wrong("mapping.expires.format", formats);
+                return None;
+            }
+        };
+        Some(ExpiryRule { attribute: rule.attribute, format })
+    });
     AttributeMapping {
         immutable_id,
         immutable_id_format,
@@ -241,6 +258,7 @@ fn mapping(check: &mut Checker, mapping: proto::AttributeMapping) -> AttributeMa
         display_name,
         phone,
         disabled,
+        expires,
         policy_attributes,
     }
 }
@@ -352,6 +370,7 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
         display_name,
         phone,
         disabled,
+        expires,
         policy_attributes,
     } = mapping;
     proto::AttributeMapping {
@@ -378,6 +397,15 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
                 DisabledTest::Present => proto::disabled_rule::Test::Present(true),
                 DisabledTest::BitsSet(bits) => proto::disabled_rule::Test::BitsSet(bits),
             }),
+        }),
+        expires: expires.map(|ExpiryRule { attribute, format }| {
+            let format = match format {
+                ExpiryFormat::Filetime => proto::expiry_rule::Format::Filetime,
+                ExpiryFormat::GeneralizedTime => proto::expiry_rule::Format::GeneralizedTime,
+                ExpiryFormat::Days => proto::expiry_rule::Format::DaysSince1970,
+                ExpiryFormat::Seconds => proto::expiry_rule::Format::SecondsSince1970,
+            };
+            proto::ExpiryRule { attribute, format: format.into() }
         }),
         policy_attributes,
     }
