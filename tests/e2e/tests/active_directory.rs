@@ -39,6 +39,7 @@ async fn a_domain_is_synchronized_as_its_administrators_change_it() -> Result<()
     who_moves_within_the_domain_stays_the_same_user(&domain).await?;
     a_new_account_name_is_an_update(&domain).await?;
     an_account_that_is_disabled_and_enabled_again_is_so_here(&domain).await?;
+    an_account_that_expires_is_disabled_until_its_date_is_moved(&domain).await?;
     who_is_deleted_out_of_sight_is_unexplained_and_few_of_those_are_disabled(&domain).await?;
     many_deleted_at_once_are_held_and_told_as_deleted(&domain).await?;
     who_moves_out_of_a_root_is_disabled_as_moved(&domain).await?;
@@ -214,6 +215,22 @@ async fn an_account_that_is_disabled_and_enabled_again_is_so_here(domain: &Domai
     assert_eq!(counts, [0, 1, domain.usable - 1, 0]);
     assert_eq!(job.counts.unwrap_or_default().reenabled(), 1);
     assert_eq!(domain.user(&person.uid).await?.status(), Status::Enabled);
+    Ok(())
+}
+
+/// New accounts have the number that means never.
+async fn an_account_that_expires_is_disabled_until_its_date_is_moved(domain: &Domain) -> Result<()> {
+    let (dn, person) = (domain.dn(2)?, domain.person(2)?);
+    // 2020-01-01 and 2090-01-01, in 100 nanoseconds since 1601.
+    for (date, status, counts) in [
+        ("132223104000000000", Status::Disabled, [0, 1, domain.usable - 1, 0]),
+        ("154313280000000000", Status::Enabled, [0, 1, domain.usable - 1, 0]),
+        ("0", Status::Enabled, [0, 0, domain.usable, 0]),
+    ] {
+        domain.directory()?.replace(&dn, "accountExpires", &[date])?;
+        assert_eq!(domain.sync().await?.1, counts, "{date}");
+        assert_eq!(domain.user(&person.uid).await?.status(), status, "{date}");
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! promise it proves; what an administrator sees is all that it looks at.
 
 mod access;
+mod account_state;
 mod active_directory;
 mod campaign;
 mod changes;

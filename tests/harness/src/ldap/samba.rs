@@ -43,6 +43,7 @@ const ATTRIBUTES: &[&str] = &[
     "objectCategory",
     "sAMAccountName",
     "userAccountControl",
+    "accountExpires",
     "cn",
     "sn",
     "givenName",

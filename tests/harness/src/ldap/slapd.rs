@@ -48,6 +48,13 @@ pub struct Builder {
     provider: bool,
 }
 
+/// How 389 DS and FreeIPA mark accounts.
+const ACCOUNT_SCHEMA: &str = "\
+attributetype ( 2.16.840.1.113730.3.1.610 NAME 'nsAccountLock' SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 2.16.840.1.113719.1.301.4.25.1 NAME 'krbPrincipalExpiration' SYNTAX 1.3.6.1.4.1.1466.115.121.1.24 SINGLE-VALUE )
+objectclass ( 1.3.6.1.4.1.4203.666.99.1 NAME 'labAccount' SUP top AUXILIARY MAY ( nsAccountLock $ krbPrincipalExpiration ) )
+";
+
 impl Builder {
     /// How many people to fill it with. Default none.
     #[must_use]
@@ -132,8 +139,10 @@ impl Builder {
             r#"include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
-modulepath /usr/lib/ldap
+include /etc/ldap/schema/nis.schema
+{ACCOUNT_SCHEMA}modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload ppolicy
 {module}pidfile {dir}/slapd.pid
 TLSCACertificateFile {dir}/ca.pem
 TLSCertificateFile {dir}/server.pem
@@ -157,6 +166,7 @@ limits {limit}
 index objectClass,uid,mail,entryUUID,entryCSN,modifyTimestamp,employeeType eq
 access to attrs=userPassword by anonymous auth by * none
 access to * by users read by * none
+overlay ppolicy
 {overlay}
 database monitor
 access to * by dn.exact="cn=agent,{base}" read by * none

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::admin::v1::{
-    AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings, ValueList, attribute_mapping,
-    directory_server, disabled_rule,
+    AttributeMapping, DirectoryServer, DisabledRule, ExpiryRule, IdentitySourceSettings, ValueList,
+    attribute_mapping, directory_server, disabled_rule, expiry_rule,
 };
 
 use super::{ROUTER, TENANT, World, connect::Identity};
@@ -320,6 +320,10 @@ pub fn active_directory_mapping() -> AttributeMapping {
         disabled: Some(DisabledRule {
             attribute: "userAccountControl".to_owned(),
             test: Some(disabled_rule::Test::BitsSet(2)),
+        }),
+        expires: Some(ExpiryRule {
+            attribute: "accountExpires".to_owned(),
+            format: expiry_rule::Format::Filetime.into(),
         }),
         policy_attributes: vec!["title".to_owned(), "department".to_owned()],
         ..mapping()
