@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use crate::ca::identity::Caller;
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
-use crate::model::TenantId;
+use crate::model::{Actor, TenantId};
 use crate::store::Store;
 
 /// What every service works with.
@@ -42,4 +42,11 @@ fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> 
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
         _ => Err(status::not_found("tenant")),
     }
+}
+
+/// The same for a call that changes something: who is to be named in the audit trail.
+fn actor<T>(request: &Request<T>, tenant: &TenantId) -> Result<Actor, Status> {
+    let caller = caller(request, tenant)?;
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| caller.actor(peer.address)).ok_or_else(|| status::not_found("tenant"))
 }
