@@ -1,7 +1,7 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it.
+//! what, `gate` enforces it, `refusals` notes what it refused.
 
 pub mod authz;
 pub mod convert;
@@ -11,6 +11,7 @@ pub mod identity_sources;
 pub mod license;
 mod names;
 mod page;
+pub mod refusals;
 pub mod router_link;
 pub mod schedules;
 mod status;
@@ -21,9 +22,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use crate::ca::identity::Caller;
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
-use crate::model::TenantId;
+use crate::model::{Actor, TenantId};
 use crate::store::Store;
 
 /// What every service works with.
@@ -41,6 +42,19 @@ pub struct Api {
 fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
-        _ => Err(status::not_found("tenant")),
+        caller => {
+            // In the caller's own trail: that it asked is nothing of the other tenant's.
+            if let (Some(caller), Some(gate)) = (caller, request.extensions().get::<gate::Passed>()) {
+                gate.refused(caller);
+            }
+            Err(status::not_found("tenant"))
+        }
     }
+}
+
+/// The same for a call that changes something: who is to be named in the audit trail.
+fn actor<T>(request: &Request<T>, tenant: &TenantId) -> Result<Actor, Status> {
+    let caller = caller(request, tenant)?;
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| caller.actor(peer.address)).ok_or_else(|| status::not_found("tenant"))
 }

@@ -74,20 +74,10 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     }
 }
 
-pub(super) fn source_name(tenant: &TenantId, source: &SourceId) -> String {
-    format!("tenants/{tenant}/identitySources/{source}")
-}
+pub(super) use crate::model::names::{job_of as job_name, source as source_name, user as user_name};
 
 pub(super) fn schedule_name(tenant: &TenantId, source: &SourceId) -> String {
-    format!("tenants/{tenant}/identitySources/{source}/syncSchedule")
-}
-
-pub(super) fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
-    format!("tenants/{tenant}/identitySources/{source}/syncJobs/{job}")
-}
-
-pub(super) fn user_name(tenant: &TenantId, user: UserNo) -> String {
-    format!("tenants/{tenant}/users/{user}")
+    format!("{}/syncSchedule", source_name(tenant, source))
 }
 
 pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {

@@ -4,9 +4,9 @@ use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleService
 use rollcall_proto::admin::v1::{GetSyncScheduleRequest, SyncSchedule, UpdateSyncScheduleRequest};
 use tonic::{Request, Response, Status};
 
-use super::{Api, caller, convert, names, status};
+use super::{Api, actor, caller, convert, names, status};
 use crate::schedule;
-use crate::store::StoreError;
+use crate::store::{ScheduleChange, StoreError};
 
 /// Serves SyncScheduleService.
 pub struct SyncSchedules(Api);
@@ -37,7 +37,7 @@ impl SyncScheduleService for SyncSchedules {
     ) -> Result<Response<SyncSchedule>, Status> {
         let message = request.get_ref().sync_schedule.clone().unwrap_or_default();
         let (tenant, source) = names::schedule("sync_schedule.name", &message.name)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let version = match message.etag.as_str() {
             "" => None,
             etag => Some(etag.parse().map_err(|_| status::store(StoreError::VersionMismatch))?),
@@ -46,7 +46,8 @@ impl SyncScheduleService for SyncSchedules {
         let settings = convert::schedule_settings(message, now)?;
         let next = schedule::next_run(&settings, &format!("{tenant}/{source}"), now)
             .map_err(|wrong| status::invalid(vec![(format!("sync_schedule.{}", wrong.field), wrong.why)]))?;
-        let set = self.0.store.set_schedule(&tenant, &source, version, settings, next);
+        let change = ScheduleChange { version, schedule: settings, next };
+        let set = self.0.store.set_schedule(&tenant, &source, change, &by, now);
         let found = set.await.map_err(status::store)?;
         tracing::info!(%tenant, %source, enabled = found.schedule.enabled, "schedule set");
         Ok(Response::new(convert::schedule(&tenant, &source, found, now)))

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
+use crate::model::{Actor, JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
 use crate::store::{JobName, NewJob, Store, StoreError};
 
 pub use clock::Clock;
@@ -138,7 +138,7 @@ impl Jobs {
         &self,
         tenant: &TenantId,
         source: &SourceId,
-        by: &str,
+        by: &Actor,
         request_id: Option<String>,
     ) -> Result<SyncJob, JobsError> {
         let inner = &self.inner;
@@ -164,7 +164,7 @@ impl Jobs {
                 id: Uuid::now_v7(),
                 tenant: tenant.clone(),
                 source: source.clone(),
-                started_by: by.to_owned(),
+                started_by: by.clone(),
                 request_id,
                 full_lists_kept: i64::from(inner.settings.full_lists_kept),
                 now,
@@ -184,7 +184,7 @@ impl Jobs {
         tenant: &TenantId,
         source: &SourceId,
         id: Option<Uuid>,
-        by: &str,
+        by: &Actor,
     ) -> Result<SyncJob, JobsError> {
         let job = self.inner.store.stop_job(tenant, source, id, by, self.inner.clock.now()).await?;
         self.inner.cancel(job.number);
@@ -200,7 +200,7 @@ impl Jobs {
         &self,
         (tenant, source, id): JobName<'_>,
         etag: &str,
-        by: &str,
+        by: &Actor,
     ) -> Result<SyncJob, JobsError> {
         let now = self.inner.clock.now();
         let job = self.inner.store.approve_job((tenant, source, id), etag, by, now).await?;
@@ -214,7 +214,7 @@ impl Jobs {
     ///
     /// # Errors
     /// If the job is not held.
-    pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &str) -> Result<SyncJob, JobsError> {
+    pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &Actor) -> Result<SyncJob, JobsError> {
         let job = self.inner.store.reject_job((tenant, source, id), by, self.inner.clock.now()).await?;
         tracing::info!(job = %job.id, %tenant, %source, "held disables rejected");
         self.inner.changed.notify_waiters();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Inner;
-use crate::model::{DueSchedule, RunOutcome};
+use crate::model::{Actor, DueSchedule, RunOutcome};
 use crate::schedule;
 use crate::store::{NewJob, StoreError};
 
@@ -59,7 +59,7 @@ async fn carry_out(inner: &Arc<Inner>, due: DueSchedule) -> Result<Option<RunOut
         id: Uuid::now_v7(),
         tenant: due.tenant.clone(),
         source: due.source.clone(),
-        started_by: SCHEDULE.to_owned(),
+        started_by: Actor { name: SCHEDULE.to_owned(), ..Actor::system() },
         request_id: None,
         full_lists_kept: i64::from(inner.settings.full_lists_kept),
         now,

@@ -53,6 +53,7 @@ numbered! {
     EventType {
         TenantCreated = 100, TenantSuspended = 101, TenantResumed = 102, LicenseLimitSet = 110,
         SourceCreated = 200, SourceUpdated = 201, SourcePublished = 202, SourceDeleted = 203,
+        ScheduleSet = 210,
         SyncStarted = 300, SyncStopped = 301, SyncSucceeded = 302, SyncFailed = 303, SyncHeld = 304, SyncApproved = 305,
         SyncRejected = 306, SyncHoldExpired = 307,
         CodeCreated = 400, CodeVoided = 401, RouterEnrolled = 402, RouterRenewed = 403, RouterRecovered = 404,
@@ -112,6 +113,19 @@ impl Event {
         self.details.insert(name.to_owned(), value.to_string());
         self
     }
+}
+
+/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`.
+#[must_use]
+pub fn spelled(word: impl std::fmt::Debug) -> String {
+    let mut text = String::new();
+    for (at, letter) in format!("{word:?}").char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
 }
 
 /// An event of the trail.

@@ -23,6 +23,7 @@ use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
+use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::schedules::SyncSchedules;
 use crate::api::sync_jobs::SyncJobs;
@@ -33,6 +34,8 @@ use crate::jobs::{Clock, Jobs};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long the last refusals may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -53,6 +56,7 @@ pub async fn run(config: Config) -> Result<()> {
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
     let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
+    let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
     let api = Api { store, jobs, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -72,7 +76,7 @@ pub async fn run(config: Config) -> Result<()> {
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(16 << 20)
-        .layer(GateLayer)
+        .layer(GateLayer::new(refusals.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -102,6 +106,8 @@ pub async fn run(config: Config) -> Result<()> {
         Ok(served) => served??,
         Err(_) => tracing::info!("some connections did not end in time"),
     }
+    // The database may be what is in trouble: nobody waits for it here.
+    let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
     Ok(())
 }
 

@@ -4,22 +4,33 @@ use async_trait::async_trait;
 
 use super::{NewJob, Result};
 use crate::model::{
-    DueSchedule, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule, TenantId, Timestamp,
+    Actor, DueSchedule, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule, TenantId, Timestamp,
 };
+
+/// A schedule to be set.
+#[derive(Clone, Debug)]
+pub struct ScheduleChange {
+    /// The version that it replaces; none for whichever is there.
+    pub version: Option<i64>,
+    /// The schedule.
+    pub schedule: Schedule,
+    /// Its next run.
+    pub next: Option<PlannedRun>,
+}
 
 /// What is kept of schedules.
 #[async_trait]
 pub trait ScheduleStore {
     /// The schedule of a source; the default one with version 0 if none was set.
     async fn schedule(&self, tenant: &TenantId, source: &SourceId) -> Result<SyncSchedule>;
-    /// Sets the schedule of a source; at `version` if given.
+    /// Sets the schedule of a source.
     async fn set_schedule(
         &self,
         tenant: &TenantId,
         source: &SourceId,
-        version: Option<i64>,
-        schedule: Schedule,
-        next: Option<PlannedRun>,
+        change: ScheduleChange,
+        by: &Actor,
+        now: Timestamp,
     ) -> Result<SyncSchedule>;
     /// Schedules whose time has come, the longest overdue first. Those of suspended tenants wait.
     async fn due_schedules(&self, now: Timestamp, limit: i64) -> Result<Vec<DueSchedule>>;

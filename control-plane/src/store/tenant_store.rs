@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::model::{License, TenantId, Timestamp};
+use crate::model::{Actor, License, TenantId, Timestamp};
 
 /// What is kept of tenants.
 #[async_trait]
@@ -18,6 +18,7 @@ pub trait TenantStore {
         tenant: &TenantId,
         limit: i64,
         create: bool,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<()>;
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use control_plane::jobs::{Clock, JobSettings, Jobs};
 use control_plane::model::{
-    DueSchedule, JobState, PlannedRun, Recurrence, RunOutcome, Schedule, SourceId, SyncJob, SyncSchedule,
-    TenantId, Timestamp,
+    Actor, DueSchedule, JobState, PlannedRun, Recurrence, RunOutcome, Schedule, SourceId, SyncJob,
+    SyncSchedule, TenantId, Timestamp,
 };
 use control_plane::schedule::next_run;
-use control_plane::store::{NewJob, SourceChange, Store, StoreError};
+use control_plane::store::{NewJob, ScheduleChange, SourceChange, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, block_on, settings};
+use crate::database::{Engine, NOW, admin, block_on, settings};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -29,10 +29,10 @@ impl World {
     async fn new(engine: &Engine) -> Self {
         let (tenant, source) = (TenantId::from("acme"), SourceId::from("hq"));
         let store = engine.store().await;
-        store.set_license_limit(&tenant, 100, true, NOW).await.expect("a tenant");
+        store.set_license_limit(&tenant, 100, true, &admin(), NOW).await.expect("a tenant");
         let change = SourceChange { display_name: "People".to_owned(), draft: settings() };
-        store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
-        store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
+        store.create_source(&tenant, &source, change, 30, &admin(), NOW).await.expect("a source");
+        store.publish_source(&tenant, &source, None, &admin(), NOW).await.expect("a published source");
         Self { store, tenant, source, now: Arc::new(AtomicI64::new(NOW.0)) }
     }
 
@@ -58,8 +58,17 @@ impl World {
             ..Schedule::default()
         };
         let next = next_run(&schedule, "acme/hq", self.now()).expect("understood");
-        let set = self.store.set_schedule(&self.tenant, &self.source, None, schedule, next).await;
-        set.expect("a schedule").next.expect("a next run")
+        self.change(None, schedule, next).await.expect("a schedule").next.expect("a next run")
+    }
+
+    async fn change(
+        &self,
+        version: Option<i64>,
+        schedule: Schedule,
+        next: Option<PlannedRun>,
+    ) -> Result<SyncSchedule, StoreError> {
+        let change = ScheduleChange { version, schedule, next };
+        self.store.set_schedule(&self.tenant, &self.source, change, &admin(), self.now()).await
     }
 
     async fn schedule(&self) -> SyncSchedule {
@@ -84,7 +93,7 @@ impl World {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
             source: self.source.clone(),
-            started_by: "schedule".to_owned(),
+            started_by: Actor { name: "schedule".to_owned(), ..Actor::system() },
             request_id: None,
             full_lists_kept: 5,
             now: self.now(),
@@ -187,7 +196,7 @@ async fn a_run_that_comes_while_a_job_runs_is_left_out_and_says_so(engine: Engin
     // A source that was never published has nothing to be read.
     let draft = SourceId::from("draft");
     let change = SourceChange { display_name: "Draft".to_owned(), draft: settings() };
-    world.store.create_source(&world.tenant, &draft, change, 30, NOW).await.expect("a source");
+    world.store.create_source(&world.tenant, &draft, change, 30, &admin(), NOW).await.expect("a source");
     let unpublished = World { source: draft, ..world };
     let run = unpublished.nightly().await;
     unpublished.set(run.at);
@@ -202,10 +211,9 @@ async fn a_schedule_that_was_changed_does_not_run_as_it_was(engine: Engine) {
     world.set(run.at);
     let due = world.due().await.pop().expect("it is due");
     let off = Schedule { enabled: false, ..due.schedule.clone() };
-    let (tenant, source) = (&world.tenant, &world.source);
-    let stale = world.store.set_schedule(tenant, source, Some(due.version - 1), off.clone(), None).await;
+    let stale = world.change(Some(due.version - 1), off.clone(), None).await;
     assert!(matches!(stale, Err(StoreError::VersionMismatch)));
-    world.store.set_schedule(tenant, source, Some(due.version), off, None).await.expect("switched off");
+    world.change(Some(due.version), off, None).await.expect("switched off");
     assert_eq!(world.run(&due).await, None, "a replica that had looked before does not run it");
     assert!(world.due().await.is_empty() && world.jobs().await.is_empty());
 }
@@ -213,7 +221,7 @@ async fn a_schedule_that_was_changed_does_not_run_as_it_was(engine: Engine) {
 async fn a_schedule_goes_with_its_source(engine: Engine) {
     let world = World::new(&engine).await;
     let run = world.nightly().await;
-    world.store.delete_source(&world.tenant, &world.source, true).await.expect("deleted");
+    world.store.delete_source(&world.tenant, &world.source, true, &admin(), NOW).await.expect("deleted");
     world.set(run.at);
     assert!(world.due().await.is_empty());
     let gone = world.store.schedule(&world.tenant, &world.source).await;

@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::{Engine, schedules};
+use super::{Engine, audit, schedules};
 use crate::model::{
-    DueSchedule, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule, TenantId, Timestamp,
+    Actor, DueSchedule, Event, EventType, PlannedRun, RunOutcome, SourceId, SyncSchedule, TenantId,
+    Timestamp, Trail, names,
 };
-use crate::store::{NewJob, Result, ScheduleStore};
+use crate::store::{NewJob, Result, ScheduleChange, ScheduleStore};
 
 #[async_trait]
 impl ScheduleStore for Engine {
@@ -19,14 +20,20 @@ impl ScheduleStore for Engine {
         &self,
         tenant: &TenantId,
         source: &SourceId,
-        version: Option<i64>,
-        schedule: Schedule,
-        next: Option<PlannedRun>,
+        change: ScheduleChange,
+        by: &Actor,
+        now: Timestamp,
     ) -> Result<SyncSchedule> {
-        let (tenant, source) = (tenant.clone(), source.clone());
+        let (tenant, source, by) = (tenant.clone(), source.clone(), by.clone());
         self.write(move |c| {
-            let (tenant, source, schedule) = (tenant.clone(), source.clone(), schedule.clone());
-            Box::pin(async move { schedules::set(c, &tenant, &source, version, &schedule, next).await })
+            let (tenant, source, change, by) = (tenant.clone(), source.clone(), change.clone(), by.clone());
+            Box::pin(async move {
+                let set = schedules::set(c, &tenant, &source, &change).await?;
+                let event = Event::done(EventType::ScheduleSet, names::source(&tenant, &source))
+                    .with("enabled", change.schedule.enabled);
+                audit::record(c, &Trail::Tenant(tenant), &by, event, now).await?;
+                Ok(set)
+            })
         })
         .await
     }

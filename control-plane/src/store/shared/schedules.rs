@@ -9,7 +9,7 @@ use super::{catalog, jobs};
 use crate::model::{
     DueSchedule, LastRun, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule, TenantId, Timestamp,
 };
-use crate::store::{NewJob, Result, StoreError};
+use crate::store::{NewJob, Result, ScheduleChange, StoreError};
 
 const COLUMNS: &str = "c.schedule, c.version, c.next_planned_at, c.next_run_at, c.last_planned_at, c.last_run_at, c.last_outcome, c.last_job";
 
@@ -77,10 +77,9 @@ pub(super) async fn set(
     connection: &mut Connection,
     tenant: &TenantId,
     source: &SourceId,
-    version: Option<i64>,
-    schedule: &Schedule,
-    next: Option<PlannedRun>,
+    change: &ScheduleChange,
 ) -> Result<SyncSchedule> {
+    let ScheduleChange { version, schedule, next } = change;
     // The source's row is the lock.
     let source = catalog::row(connection, tenant, source, true).await?.source_no;
     let present = by_source(connection, source).await?;
