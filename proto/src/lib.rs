@@ -20,6 +20,8 @@ pub mod router {
     }
 }
 
+pub mod code;
+mod debug;
 pub mod limits;
 pub mod secrets;
 

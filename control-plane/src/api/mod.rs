@@ -1,10 +1,12 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it, `refusals` notes what it refused.
+//! what, `gate` enforces it, `refusals` notes what it refused
+//! (`router_refusals`: identity routers).
 
 pub mod authz;
 pub mod convert;
+pub mod enrollment;
 pub mod gate;
 pub mod identity_routers;
 pub mod identity_sources;
@@ -13,6 +15,7 @@ mod names;
 mod page;
 pub mod refusals;
 pub mod router_link;
+mod router_refusals;
 pub mod schedules;
 mod status;
 pub mod sync_jobs;
@@ -22,6 +25,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
+use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
 use crate::model::{Actor, TenantId};
@@ -34,6 +38,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// The jobs of this replica.
     pub jobs: Jobs,
+    /// What routers' certificates are issued from.
+    pub issuing: Issuing,
     /// The time.
     pub clock: Clock,
 }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Clock;
-use crate::model::{Actor, AuditOutcome, Event, EventType, Timestamp, Trail};
+use crate::model::{Actor, Event, EventType, Timestamp, Trail};
 use crate::store::{Store, StoreError};
 
 /// Refusals of one kind are one event in this time.
@@ -21,8 +21,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const MOST_OF_A_TRAIL: usize = 64;
 const MOST: usize = 4_096;
 
-/// What makes two refusals the same: whose trail, who and through whom, what, and on what.
-type Key = (Trail, String, String, EventType, String);
+/// What makes two refusals the same: whose trail, who and through whom, what, on what, and why.
+type Key = (Trail, String, String, EventType, String, String);
 
 struct Kept {
     /// The first one's address and facts stand for all.
@@ -81,10 +81,12 @@ impl Refusals {
         refusals
     }
 
-    /// Notes that something was refused. Never waits. The event gets a detail `count` when it is written.
+    /// Notes that something was refused, or anything else that a caller can bring about again and again. Never waits. The event gets a
+    /// detail `count` when it is written.
     pub fn note(&self, trail: Trail, actor: Actor, event: Event) {
-        debug_assert_eq!(event.outcome, AuditOutcome::Refused, "what was done is written by what does it");
-        let key = (trail.clone(), actor.name.clone(), actor.via.clone(), event.kind, event.subject.clone());
+        let why = event.details.get("reason").cloned().unwrap_or_default();
+        let (name, via) = (actor.name.clone(), actor.via.clone());
+        let key = (trail.clone(), name, via, event.kind, event.subject.clone(), why);
         let mut notes = self.notes();
         let Notes { kept, of_trail, lost } = &mut *notes;
         let room = kept.len() < MOST && of_trail.get(&trail).is_none_or(|kinds| *kinds < MOST_OF_A_TRAIL);

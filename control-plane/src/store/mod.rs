@@ -30,7 +30,7 @@ use crate::model::{
 pub use audit_store::AuditStore;
 pub use error::StoreError;
 pub use open::{OpenError, backup, open};
-pub use router_store::RouterStore;
+pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
 

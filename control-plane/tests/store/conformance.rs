@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::database::{Engine, NOW, admin, block_on, settings};
 
 /// Each of these runs on SQLite and on PostgreSQL.
-macro_rules! on_both {
+macro_rules! on_both_engines {
     ($($name:ident)*) => {
         mod sqlite {$(
             #[test]
@@ -33,7 +33,7 @@ macro_rules! on_both {
     };
 }
 
-on_both! {
+on_both_engines! {
     a_source_has_one_job_at_a_time_however_many_are_started_at_once
     the_same_request_id_is_the_same_job
     a_job_is_claimed_once_and_again_when_its_lease_is_over_and_only_the_last_owner_writes
@@ -48,19 +48,20 @@ on_both! {
     a_source_with_users_is_deleted_only_with_them
     known_users_come_in_the_order_of_the_ids
     a_second_start_finds_everything_as_it_was
-    a_router_is_listed_as_last_heard_of
 }
 
-const LEASE: Duration = Duration::from_secs(60);
-const OWNER: &str = "replica-1";
+pub(crate) use on_both_engines;
 
-struct World {
-    store: Arc<dyn Store>,
-    tenant: TenantId,
+const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const OWNER: &str = "replica-1";
+
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tenant: TenantId,
 }
 
 impl World {
-    async fn new(engine: &Engine, seats: i64) -> Self {
+    pub(crate) async fn new(engine: &Engine, seats: i64) -> Self {
         let world = Self { store: engine.store().await, tenant: TenantId::from("acme") };
         world.store.set_license_limit(&world.tenant, seats, true, &admin(), NOW).await.expect("a tenant");
         world.source("hq").await;
@@ -90,7 +91,7 @@ impl World {
     }
 
     /// A job of a source that this replica has claimed and begun to read for.
-    async fn reading(&self, source: &str) -> (SyncJob, ReadStart) {
+    pub(crate) async fn reading(&self, source: &str) -> (SyncJob, ReadStart) {
         let job = self.store.create_job(self.new_job(source)).await.expect("a job");
         assert!(self.store.claim_job(job.number, OWNER, LEASE, NOW).await.expect("a claim"));
         let start = self.begin(&job).await;
@@ -101,7 +102,7 @@ impl World {
         self.store.begin_read(job.number, OWNER, &RouterId::from("r1"), NOW).await.expect("a read")
     }
 
-    async fn apply(&self, fence: Fence, records: Vec<Record>) -> Result<Vec<UserNo>, StoreError> {
+    pub(crate) async fn apply(&self, fence: Fence, records: Vec<Record>) -> Result<Vec<UserNo>, StoreError> {
         self.store.apply(fence, Arc::new(records), Vec::new(), 0, NOW).await.map(|applied| applied.seen)
     }
 
@@ -134,7 +135,7 @@ fn person(tenant: TenantNo, n: u16) -> Record {
     }
 }
 
-fn people(tenant: TenantNo, numbers: std::ops::Range<u16>) -> Vec<Record> {
+pub(crate) fn people(tenant: TenantNo, numbers: std::ops::Range<u16>) -> Vec<Record> {
     numbers.map(|n| person(tenant, n)).collect()
 }
 
@@ -443,19 +444,4 @@ async fn a_second_start_finds_everything_as_it_was(engine: Engine) {
     let statuses =
         again.store.list_users(&again.tenant, &UserFilter::default(), None, 10).await.expect("users");
     assert!(statuses.iter().all(|user| user.status == Status::Enabled));
-}
-
-async fn a_router_is_listed_as_last_heard_of(engine: Engine) {
-    let world = World::new(&engine, 1).await;
-    let router = RouterId::from("r1");
-    let expires = NOW.plus(Duration::from_secs(86_400));
-    world.store.router_seen(&world.tenant, &router, "0.1.0", expires, NOW).await.expect("noted");
-    let later = NOW.plus(Duration::from_secs(5));
-    world.store.router_gone(&world.tenant, &router, later).await.expect("noted");
-    let routers = world.store.list_routers(&world.tenant, None, 10).await.expect("routers");
-    assert_eq!(routers.len(), 1);
-    let listed = &routers[0];
-    assert_eq!((listed.connected, listed.last_seen, listed.created_at), (false, later, NOW));
-    assert_eq!((listed.version.as_str(), listed.certificate_expires), ("0.1.0", expires));
-    assert!(world.store.list_routers(&TenantId::from("globex"), None, 10).await.is_err(), "no such tenant");
 }

@@ -2,6 +2,7 @@
 //! until someone decides what it means.
 
 mod job;
+pub(super) mod router;
 mod schedule;
 mod settings;
 mod source;

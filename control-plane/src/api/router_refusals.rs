@@ -1,0 +1,50 @@
+//! What identity routers are refused: a sentence for the caller, the true reason for the log and the audit trail.
+
+use tonic::{Code, Status};
+
+use super::refusals::Refusals;
+use super::{names, status};
+use crate::model::{Actor, Event, EventType, Refusal, Refused, Trail};
+
+/// Notes a refusal: in the tenant's trail if it is known whose it is, else in the installation's.
+pub(super) fn note(refusals: &Refusals, kind: EventType, refused: &Refused, by: &Actor) {
+    let reason = refused.refusal.name();
+    tracing::warn!(reason, by = by.name, address = by.address, of = ?refused.of, "identity router refused");
+    // The suspension is an event of its own, written by whoever suspended.
+    if refused.refusal == Refusal::RouterCloned {
+        return;
+    }
+    let (trail, subject) = match &refused.of {
+        Some((tenant, router)) => {
+            (Trail::Tenant(tenant.clone()), names::router_name(tenant, router.as_str()))
+        }
+        None => (Trail::Installation, String::new()),
+    };
+    refusals.note(trail, by.clone(), Event::refused(kind, subject).with("reason", reason));
+}
+
+/// What a router that is known is told.
+pub(super) fn of_router(refusal: Refusal) -> Status {
+    let (reason, message) = match refusal {
+        Refusal::RouterRevoked => (
+            "ROUTER_REVOKED",
+            "An administrator has revoked this identity router. Stop it, and enroll a new one under another name.",
+        ),
+        Refusal::RouterSuspended | Refusal::RouterCloned => (
+            "ROUTER_SUSPENDED",
+            "Two machines have this identity router's certificates, so neither is let in. Stop one of them, and enroll the other with a new registration code.",
+        ),
+        Refusal::TenantSuspended => {
+            ("TENANT_SUSPENDED", "The tenant is suspended. Ask the operator of the service.")
+        }
+        Refusal::KeyReplaced => (
+            "ROUTER_REPLACED",
+            "This identity router has enrolled anew since, perhaps on another machine. Stop this one.",
+        ),
+        _ => (
+            "ROUTER_UNKNOWN",
+            "This certificate is of no identity router that is known. Enroll with a new registration code.",
+        ),
+    };
+    status::error(Code::PermissionDenied, reason, message, &[])
+}

@@ -1,0 +1,5 @@
+//! Decides which identity router is let in and which gets a certificate. Pure: the store asks `admission` inside its transactions, the
+//! door asks `attempts` before it asks anyone.
+
+pub mod admission;
+pub mod attempts;
