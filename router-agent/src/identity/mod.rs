@@ -9,6 +9,6 @@ mod trust;
 pub use file::{Facts, Identity, IssueError, Life};
 pub(crate) use file::{hex, issued, load, store};
 pub(crate) use key::{Key, fingerprint};
-pub(crate) use state::{AUDIT_HEAD, Hold, IDENTITY, PENDING};
+pub(crate) use state::{AUDIT_HEAD, IDENTITY, PENDING};
 pub use state::{State, StateError};
-pub(crate) use trust::{Authorities, AuthoritiesError, Pinned, WrongAuthority, vouches};
+pub(crate) use trust::{Authorities, Pinned, WrongAuthority, vouches};

@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// There is none.
-    #[error("{} is not there; enroll this router first, with router-agent enroll --state {}", .0.display(), .0.display())]
+    #[error("{} is not there; enroll this router first: run router-agent enroll", .0.display())]
     Missing(PathBuf),
     /// Something else has its name.
     #[error("{} is not a folder", .0.display())]
