@@ -11,6 +11,8 @@ use crate::jobs::JobSettings;
 
 /// A shorter lease would be lost by replicas that are merely busy.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// A certificate of less could not be renewed in time.
+const SHORTEST_CERTIFICATE: Duration = Duration::from_secs(10);
 
 /// What the file says, with paths made absolute.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub struct Config {
     pub database: String,
     /// TLS files.
     pub tls: Tls,
+    /// The authority of identity routers; without one nobody enrolls, and no router connects.
+    pub authority: Option<Authority>,
     /// How patient sync jobs are.
     pub sync: JobSettings,
     /// Logs.
@@ -37,6 +41,54 @@ pub struct Tls {
     pub key: PathBuf,
     /// Certificates of the authorities whose clients are let in.
     pub client_ca: PathBuf,
+}
+
+/// The authority of identity routers.
+#[derive(Clone, Debug)]
+pub struct Authority {
+    /// Folder of its `ca.pem` and `ca.key`.
+    pub dir: PathBuf,
+    /// How long a router's certificate is valid.
+    pub router_certificate_life: Duration,
+    /// How long after the end of its certificate a router may recover with it.
+    pub recovery: Duration,
+    /// Certificates of the authorities that vouch for the control plane.
+    pub server_ca: PathBuf,
+}
+
+impl Authority {
+    fn of(file: AuthorityFile, folder: &Path, tls: &Tls, wrong: &mut Vec<String>) -> Self {
+        let AuthorityFile { dir, router_certificate_life, recovery, server_ca } = file;
+        let dir = folder.join(dir);
+        file_is_there("authority.dir", &dir.join(crate::ca::CERTIFICATE), wrong);
+        secret_is_there("authority.dir", &dir.join(crate::ca::KEY), wrong);
+        let server_ca = server_ca.map_or_else(|| tls.client_ca.clone(), |path| folder.join(path));
+        file_is_there("authority.server_ca", &server_ca, wrong);
+        if router_certificate_life < SHORTEST_CERTIFICATE {
+            wrong
+                .push(format!("authority.router_certificate_life must be at least {SHORTEST_CERTIFICATE:?}"));
+        }
+        Self { dir, router_certificate_life, recovery, server_ca }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuthorityFile {
+    dir: PathBuf,
+    #[serde(with = "humantime_serde", default = "one_day")]
+    router_certificate_life: Duration,
+    #[serde(with = "humantime_serde", default = "thirty_days")]
+    recovery: Duration,
+    server_ca: Option<PathBuf>,
+}
+
+fn one_day() -> Duration {
+    Duration::from_secs(86_400)
+}
+
+fn thirty_days() -> Duration {
+    Duration::from_secs(30 * 86_400)
 }
 
 /// How to log.
@@ -71,6 +123,7 @@ struct File {
     listen: String,
     database: String,
     tls: Tls,
+    authority: Option<AuthorityFile>,
     #[serde(default)]
     sync: Sync,
     #[serde(default)]
@@ -128,23 +181,10 @@ impl Config {
             key: folder.join(file.tls.key),
             client_ca: folder.join(file.tls.client_ca),
         };
-        let files =
-            [("tls.certificate", &tls.certificate), ("tls.key", &tls.key), ("tls.client_ca", &tls.client_ca)];
-        for (key, path) in files {
-            match std::fs::metadata(path) {
-                Err(error) => wrong.push(format!(
-                    "{key}: {}: {error}; `control-plane ca` makes these files",
-                    path.display()
-                )),
-                Ok(file) if key == "tls.key" && file.permissions().mode() & 0o077 != 0 => {
-                    wrong.push(format!(
-                        "{key}: {} can be read by others; run chmod 600 on it",
-                        path.display()
-                    ));
-                }
-                Ok(_) => {}
-            }
-        }
+        file_is_there("tls.certificate", &tls.certificate, &mut wrong);
+        secret_is_there("tls.key", &tls.key, &mut wrong);
+        file_is_there("tls.client_ca", &tls.client_ca, &mut wrong);
+        let authority = file.authority.map(|file| Authority::of(file, folder, &tls, &mut wrong));
         let database = database(&file.database, folder).unwrap_or_else(|why| {
             wrong.push(why);
             String::new()
@@ -168,10 +208,28 @@ impl Config {
         let sync =
             JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, sync, log: file.log })
+            Ok(Self { listen, database, tls, authority, sync, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }
+    }
+}
+
+fn file_is_there(key: &str, path: &Path, wrong: &mut Vec<String>) -> Option<std::fs::Metadata> {
+    match std::fs::metadata(path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            wrong.push(format!("{key}: {}: {error}; `control-plane ca` makes these files", path.display()));
+            None
+        }
+    }
+}
+
+fn secret_is_there(key: &str, path: &Path, wrong: &mut Vec<String>) {
+    if let Some(file) = file_is_there(key, path, wrong)
+        && file.permissions().mode() & 0o077 != 0
+    {
+        wrong.push(format!("{key}: {} can be read by others; run chmod 600 on it", path.display()));
     }
 }
 

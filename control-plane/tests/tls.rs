@@ -7,13 +7,14 @@ use std::time::Duration;
 use control_plane::ca::{Authority, Subject};
 use control_plane::config::Tls;
 use control_plane::jobs::Clock;
-use control_plane::server::{Certificates, listen};
+use control_plane::server::{Certificates, Connection, Connections, EnrollingConnection, listen};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use time::{Duration as Days, OffsetDateTime};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::Receiver;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,8 @@ const DEADLINE: Duration = Duration::from_millis(500);
 struct Door {
     folder: TempDir,
     port: u16,
-    accepted: tokio::sync::mpsc::Receiver<std::io::Result<control_plane::server::Connection>>,
+    known: Receiver<std::io::Result<Connection>>,
+    enrolling: Receiver<std::io::Result<EnrollingConnection>>,
 }
 
 fn client(name: &str) -> Subject {
@@ -50,11 +52,12 @@ async fn door() -> Door {
         key: folder.path().join("server.key"),
         client_ca: folder.path().join("ca/ca.pem"),
     };
-    let certificates = Certificates::load(&files).expect("certificates");
+    let certificates = Certificates::load(&files, None).expect("certificates");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let accepted = listen(listener, certificates, DEADLINE, Clock::system(), CancellationToken::new());
-    Door { folder, port, accepted }
+    let Connections { known, enrolling } =
+        listen(listener, certificates, DEADLINE, Clock::system(), CancellationToken::new());
+    Door { folder, port, known, enrolling }
 }
 
 impl Door {
@@ -63,7 +66,7 @@ impl Door {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
         let connected =
             TlsConnector::from(config).connect(ServerName::try_from("localhost").expect("a name"), tcp).await;
-        let let_in = tokio::time::timeout(Duration::from_secs(2), self.accepted.recv()).await;
+        let let_in = tokio::time::timeout(Duration::from_secs(2), self.known.recv()).await;
         connected.is_ok() && matches!(let_in, Ok(Some(Ok(_))))
     }
 

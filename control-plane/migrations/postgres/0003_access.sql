@@ -9,7 +9,7 @@ ALTER TABLE identity_routers ADD COLUMN state_message TEXT NOT NULL DEFAULT '';
 ALTER TABLE identity_routers ADD COLUMN state_changed_at BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE identity_routers ADD COLUMN generation BIGINT NOT NULL DEFAULT 0;           -- of its newest certificate
 ALTER TABLE identity_routers ADD COLUMN enrolled_generation BIGINT NOT NULL DEFAULT 0;  -- the first one since its last enrollment
-ALTER TABLE identity_routers ADD COLUMN confirmed BIGINT NOT NULL DEFAULT 0;            -- 1: the newest certificate was shown to us
+ALTER TABLE identity_routers ADD COLUMN confirmed BIGINT NOT NULL DEFAULT 0;            -- the newest one that was shown to us
 ALTER TABLE identity_routers ADD COLUMN sources TEXT NOT NULL DEFAULT '[]';             -- JSON; empty means all
 ALTER TABLE identity_routers ADD COLUMN recoveries BIGINT NOT NULL DEFAULT 0;           -- since its last regular certificate
 CREATE INDEX identity_routers_by_change ON identity_routers (state_changed_at);

@@ -1,18 +1,36 @@
-//! IdentityRouterService: which routers there are.
+//! IdentityRouterService: which routers there are, the codes with which they enroll, and their end.
 
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand;
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterService;
 use rollcall_proto::admin::v1::{
     CreateRegistrationCodeRequest, GetIdentityRouterRequest, IdentityRouter, ListIdentityRoutersRequest,
     ListIdentityRoutersResponse, ListRegistrationCodesRequest, ListRegistrationCodesResponse,
-    RegistrationCode, RevokeIdentityRouterRequest, VoidRegistrationCodeRequest, identity_router,
+    RegistrationCode, RevokeIdentityRouterRequest, VoidRegistrationCodeRequest,
 };
+use rollcall_proto::code::{Code, SECRET};
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
-use super::convert::timestamp;
+use super::convert::router as convert;
+use super::enrollment::off;
 use super::page::Page;
-use super::{Api, caller, names, status};
-use crate::jobs::ROUTER_SILENCE;
-use crate::model::RouterId;
+use super::{Api, actor, caller, names, status};
+use crate::ca::is_id;
+use crate::model::{NewCode, RouterId, SourceId, TenantId};
+
+/// Open codes that a tenant may have.
+const MOST_CODES: i64 = 100;
+/// Sources that a code may name.
+const MOST_SOURCES: usize = 100;
+/// How long a code can be used.
+const TTL: Duration = Duration::from_secs(15 * 60);
+const SHORTEST_TTL: Duration = Duration::from_secs(60);
+const LONGEST_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// Longest reason of a revocation, in characters.
+const REASON: usize = 200;
 
 /// Serves IdentityRouterService.
 pub struct IdentityRouters(Api);
@@ -27,6 +45,16 @@ impl IdentityRouters {
 
 #[tonic::async_trait]
 impl IdentityRouterService for IdentityRouters {
+    async fn get_identity_router(
+        &self,
+        request: Request<GetIdentityRouterRequest>,
+    ) -> Result<Response<IdentityRouter>, Status> {
+        let (tenant, id) = names::router("name", &request.get_ref().name)?;
+        caller(&request, &tenant)?;
+        let router = self.0.store.router(&tenant, &id).await.map_err(status::store)?;
+        Ok(Response::new(convert::router(&tenant, router, self.0.issuing.life(), self.0.clock.now())))
+    }
+
     async fn list_identity_routers(
         &self,
         request: Request<ListIdentityRoutersRequest>,
@@ -39,58 +67,122 @@ impl IdentityRouterService for IdentityRouters {
         let mut routers =
             self.0.store.list_routers(&tenant, after.as_ref(), page.fetch()).await.map_err(status::store)?;
         let next_page_token = page.cut(&mut routers, |router| router.id.0.clone());
-        let oldest = self.0.clock.now().minus(ROUTER_SILENCE);
-        let identity_routers = routers
-            .into_iter()
-            .map(|router| {
-                let connected = router.connected && router.last_seen >= oldest;
-                let state = if connected {
-                    identity_router::State::Connected
-                } else {
-                    identity_router::State::Disconnected
-                };
-                IdentityRouter {
-                    name: names::router_name(&tenant, router.id.as_str()),
-                    state: state.into(),
-                    version: router.version,
-                    last_seen_time: Some(timestamp(router.last_seen)),
-                    create_time: Some(timestamp(router.created_at)),
-                    certificate_expire_time: Some(timestamp(router.certificate_expires)),
-                    ..IdentityRouter::default()
-                }
-            })
-            .collect();
+        let (life, now) = (self.0.issuing.life(), self.0.clock.now());
+        let identity_routers =
+            routers.into_iter().map(|router| convert::router(&tenant, router, life, now)).collect();
         Ok(Response::new(ListIdentityRoutersResponse { identity_routers, next_page_token }))
     }
 
-    async fn get_identity_router(
-        &self,
-        _: Request<GetIdentityRouterRequest>,
-    ) -> Result<Response<IdentityRouter>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
     async fn create_registration_code(
         &self,
-        _: Request<CreateRegistrationCodeRequest>,
+        request: Request<CreateRegistrationCodeRequest>,
     ) -> Result<Response<RegistrationCode>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let message = request.get_ref();
+        let tenant = names::tenant("parent", &message.parent)?;
+        let caller = caller(&request, &tenant)?;
+        let (router, sources, ttl) = wanted(&tenant, message)?;
+        let authorities = self.0.issuing.authorities().ok_or_else(off)?;
+        let mut secret = [0; SECRET];
+        rand::fill(&mut secret).map_err(|_| Status::internal("the machine has no random numbers"))?;
+        let mut secret_hash = [0; 32];
+        secret_hash.copy_from_slice(digest(&SHA256, &secret).as_ref());
+        let now = self.0.clock.now();
+        let new = NewCode {
+            id: Uuid::now_v7().to_string(),
+            secret_hash,
+            router,
+            sources,
+            expires_at: now.plus(ttl),
+        };
+        let by = actor(&request, &caller);
+        let made = self.0.store.create_registration_code(&tenant, new, MOST_CODES, &by, now);
+        let made = made.await.map_err(status::store)?;
+        tracing::info!(%tenant, router = %made.router, %caller, "registration code made");
+        let mut code = convert::code(&tenant, made, now);
+        code.code = Code { secret, authority: authorities.pin }.reveal();
+        Ok(Response::new(code))
     }
+
     async fn list_registration_codes(
         &self,
-        _: Request<ListRegistrationCodesRequest>,
+        request: Request<ListRegistrationCodesRequest>,
     ) -> Result<Response<ListRegistrationCodesResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let message = request.get_ref();
+        let tenant = names::tenant("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let page = Page::new(message.page_size, &message.page_token, &["codes", &message.parent])?;
+        let before = page.after::<String>();
+        let codes = self.0.store.list_registration_codes(&tenant, before.as_deref(), page.fetch());
+        let mut codes = codes.await.map_err(status::store)?;
+        let next_page_token = page.cut(&mut codes, |code| code.id.clone());
+        let now = self.0.clock.now();
+        let registration_codes = codes.into_iter().map(|code| convert::code(&tenant, code, now)).collect();
+        Ok(Response::new(ListRegistrationCodesResponse { registration_codes, next_page_token }))
     }
+
     async fn void_registration_code(
         &self,
-        _: Request<VoidRegistrationCodeRequest>,
+        request: Request<VoidRegistrationCodeRequest>,
     ) -> Result<Response<RegistrationCode>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let (tenant, id) = names::code("name", &request.get_ref().name)?;
+        let caller = caller(&request, &tenant)?;
+        let (by, now) = (actor(&request, &caller), self.0.clock.now());
+        let voided = self.0.store.void_registration_code(&tenant, &id, &by, now).await;
+        Ok(Response::new(convert::code(&tenant, voided.map_err(status::store)?, now)))
     }
+
     async fn revoke_identity_router(
         &self,
-        _: Request<RevokeIdentityRouterRequest>,
+        request: Request<RevokeIdentityRouterRequest>,
     ) -> Result<Response<IdentityRouter>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let message = request.get_ref();
+        let (tenant, id) = names::router("name", &message.name)?;
+        let caller = caller(&request, &tenant)?;
+        if message.reason.chars().count() > REASON || message.reason.chars().any(char::is_control) {
+            let why = format!("must have at most {REASON} characters, none of them a control character");
+            return Err(status::invalid(vec![("reason".to_owned(), why)]));
+        }
+        let (by, now) = (actor(&request, &caller), self.0.clock.now());
+        let revoked = self.0.store.revoke_router(&tenant, &id, &message.reason, &by, now).await;
+        let revoked = revoked.map_err(status::store)?;
+        self.0.jobs.router_barred(&tenant, &id);
+        tracing::warn!(%tenant, router = %id, %caller, "identity router revoked");
+        Ok(Response::new(convert::router(&tenant, revoked, self.0.issuing.life(), now)))
+    }
+}
+
+/// What a code is to be for.
+fn wanted(
+    tenant: &TenantId,
+    message: &CreateRegistrationCodeRequest,
+) -> Result<(RouterId, Vec<SourceId>, Duration), Status> {
+    let mut wrong = Vec::new();
+    if !is_id(&message.identity_router_id) {
+        let why = "must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter";
+        wrong.push(("identity_router_id".to_owned(), why.to_owned()));
+    }
+    if message.identity_sources.len() > MOST_SOURCES {
+        wrong.push(("identity_sources".to_owned(), format!("must be at most {MOST_SOURCES}")));
+    }
+    let mut sources = Vec::new();
+    for (at, name) in message.identity_sources.iter().enumerate() {
+        match names::source("identity_sources", name) {
+            Ok((of, source)) if of == *tenant => sources.push(source),
+            _ => {
+                let why = format!("must be of the form tenants/{tenant}/identitySources/{{identity_source}}");
+                wrong.push((format!("identity_sources[{at}]"), why));
+            }
+        }
+    }
+    sources.sort();
+    sources.dedup();
+    let ttl = message.ttl.map_or(Ok(TTL), Duration::try_from).ok();
+    let ttl = ttl.filter(|ttl| (SHORTEST_TTL..=LONGEST_TTL).contains(ttl));
+    if ttl.is_none() {
+        wrong.push(("ttl".to_owned(), "must be from 60s to 86400s".to_owned()));
+    }
+    match ttl {
+        Some(ttl) if wrong.is_empty() => Ok((RouterId(message.identity_router_id.clone()), sources, ttl)),
+        _ => Err(status::invalid(wrong)),
     }
 }

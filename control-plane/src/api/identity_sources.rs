@@ -185,7 +185,7 @@ impl IdentitySourceService for IdentitySources {
                 Some(names::router_of(&tenant, name).ok_or_else(|| status::not_found("identity router"))?)
             }
         };
-        let test = self.0.jobs.test_connection(&tenant, source.draft, router).await;
+        let test = self.0.jobs.test_connection(&tenant, &id, source.draft, router).await;
         let test = test.map_err(|error| status::of_jobs(error, |id| id.to_string()))?;
         Ok(Response::new(proto::TestConnectionResponse {
             identity_router: names::router_name(&tenant, test.router.as_str()),

@@ -5,12 +5,14 @@
 
 pub mod authz;
 pub mod convert;
+pub mod enrollment;
 pub mod gate;
 pub mod identity_routers;
 pub mod identity_sources;
 pub mod license;
 mod names;
 mod page;
+pub mod refusals;
 pub mod router_link;
 mod status;
 pub mod sync_jobs;
@@ -20,9 +22,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use crate::ca::identity::Caller;
+use crate::ca::Issuing;
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
-use crate::model::TenantId;
+use crate::model::{Actor, TenantId};
 use crate::store::Store;
 
 /// What every service works with.
@@ -32,6 +35,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// The jobs of this replica.
     pub jobs: Jobs,
+    /// What routers' certificates are issued from.
+    pub issuing: Issuing,
     /// The time.
     pub clock: Clock,
 }
@@ -41,5 +46,13 @@ fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> 
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
         _ => Err(status::not_found("tenant")),
+    }
+}
+
+/// Who calls, for the audit trail.
+fn actor<T>(request: &Request<T>, caller: &Caller) -> Actor {
+    match request.extensions().get::<Peer>() {
+        Some(peer) => caller.actor(peer.address),
+        None => Actor { name: caller.to_string(), via: String::new(), address: String::new() },
     }
 }

@@ -58,6 +58,28 @@ pub(super) fn license(field: &str, name: &str) -> Result<TenantId, Status> {
     }
 }
 
+/// `tenants/{tenant}/identityRouters/{identity_router}`.
+pub(super) fn router(field: &str, name: &str) -> Result<(TenantId, RouterId), Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "identityRouters", router] if is_id(tenant) && is_id(router) => {
+            Ok((TenantId::from(tenant), RouterId::from(router)))
+        }
+        _ => Err(malformed(field, "tenants/{tenant}/identityRouters/{identity_router}")),
+    }
+}
+
+/// `tenants/{tenant}/registrationCodes/{registration_code}`.
+pub(super) fn code(field: &str, name: &str) -> Result<(TenantId, String), Status> {
+    let pattern = || malformed(field, "tenants/{tenant}/registrationCodes/{registration_code}");
+    match parts(name)[..] {
+        ["tenants", tenant, "registrationCodes", code] if is_id(tenant) => {
+            let code = Uuid::try_parse(code).map_err(|_| pattern())?;
+            Ok((TenantId::from(tenant), code.to_string()))
+        }
+        _ => Err(pattern()),
+    }
+}
+
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
@@ -82,6 +104,10 @@ pub(super) fn user_name(tenant: &TenantId, user: UserNo) -> String {
 
 pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {
     format!("tenants/{tenant}/identityRouters/{router}")
+}
+
+pub(super) fn code_name(tenant: &TenantId, code: &str) -> String {
+    format!("tenants/{tenant}/registrationCodes/{code}")
 }
 
 fn parts(name: &str) -> Vec<&str> {

@@ -85,6 +85,32 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             format!("The tenant has {most} identity sources, which is the most possible. Delete one first."),
             &[],
         ),
+        StoreError::RouterRevoked => error(
+            Code::FailedPrecondition,
+            "ROUTER_REVOKED",
+            "The identity router was revoked, and its name is never given again. Choose another id.",
+            &[],
+        ),
+        StoreError::RouterInactive => error(
+            Code::FailedPrecondition,
+            "ROUTER_INACTIVE",
+            "The identity router may not connect. GetIdentityRouter says why.",
+            &[],
+        ),
+        StoreError::TooManyCodes(most) => error(
+            Code::ResourceExhausted,
+            "TOO_MANY_CODES",
+            format!(
+                "The tenant has {most} open registration codes, which is the most possible. Void some, or wait until they expire."
+            ),
+            &[],
+        ),
+        StoreError::CodeEnded => error(
+            Code::FailedPrecondition,
+            "CODE_ENDED",
+            "The registration code was used or voided, or has expired. ListRegistrationCodes says which.",
+            &[],
+        ),
         StoreError::DetailsReplaced => error(
             Code::NotFound,
             "SYNC_JOB_DETAILS_REPLACED",
@@ -164,7 +190,7 @@ pub(super) fn of_jobs(failure: JobsError, job: impl Fn(Uuid) -> String) -> Statu
         JobsError::NoRouter => error(
             Code::FailedPrecondition,
             "NO_IDENTITY_ROUTER",
-            "The tenant has no identity router. Issue a certificate for one, start router-agent on the premises, then try again.",
+            "The tenant has no identity router. Make a registration code with CreateRegistrationCode, enroll router-agent on the premises with it, then try again.",
             &[],
         ),
         JobsError::NoRouterConnected => error(

@@ -14,9 +14,10 @@ use super::{Authority, Subject};
 /// Commands of the certificate authority.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
-    /// Makes a new authority.
+    /// Makes two new authorities: one for the server and people, whose key may be kept offline, and one for identity routers, which the
+    /// control plane issues from.
     Init {
-        /// Folder for ca.pem and ca.key; keep ca.key off every other machine.
+        /// Folder for ca.pem and ca.key, and in the folder routers within it the same of the other authority.
         #[arg(long)]
         dir: PathBuf,
         /// Name of this installation in every certificate.
@@ -53,17 +54,6 @@ pub enum CaCommand {
         #[arg(long)]
         name: String,
     },
-    /// Issues an identity router's certificate.
-    IssueRouter {
-        #[command(flatten)]
-        common: Common,
-        /// The tenant.
-        #[arg(long)]
-        tenant: String,
-        /// Name of the identity router.
-        #[arg(long)]
-        name: String,
-    },
 }
 
 /// What every certificate needs.
@@ -75,7 +65,7 @@ pub struct Common {
     /// Where to write: OUT.pem and OUT.key, which must not exist.
     #[arg(long)]
     out: PathBuf,
-    /// Days that the certificate is valid. Default: 30 for servers and routers, 7 for people.
+    /// Days that the certificate is valid. Default: 30 for servers, 7 for people.
     #[arg(long)]
     days: Option<i64>,
     /// Instead of --days: the end, such as 2030-01-01T00:00:00Z.
@@ -105,16 +95,14 @@ pub fn run(command: CaCommand) -> Result<()> {
         CaCommand::Init { dir, trust_domain } => {
             Authority::init(&dir, &trust_domain, now)?;
             println!(
-                "wrote {} and ca.key; issue the server's certificate next",
+                "wrote {} and ca.key for the server and people, routers/ca.pem and routers/ca.key for identity routers; issue the \
+                 server's certificate next",
                 dir.join("ca.pem").display()
             );
             return Ok(());
         }
         CaCommand::IssueServer { common, host } => (common, Subject::Server(host), 30),
         CaCommand::IssueOperator { common, name } => (common, texts(&["operator", &name]), 7),
-        CaCommand::IssueRouter { common, tenant, name } => {
-            (common, texts(&["tenant", &tenant, "router", &name]), 30)
-        }
         CaCommand::IssueAdmin { common, tenant, name, role } => {
             let role = match role {
                 AdminRole::SuperAdmin => "super-admin",

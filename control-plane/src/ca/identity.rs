@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use rollcall_proto::code::EXPORTED;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::is_id;
+use super::{fingerprint, is_id};
 use crate::api::authz::Role;
 use crate::model::{Actor, KeyFingerprint, RouterId, TenantId, Timestamp};
 
@@ -21,6 +22,60 @@ pub struct Peer {
     pub caller: Caller,
     /// From where it calls.
     pub address: SocketAddr,
+    /// What became of its certificate on this connection.
+    pub validity: Validity,
+}
+
+/// How long a connection may live: until the end of the certificate that was shown in its handshake, or of one that was issued on
+/// it since. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Validity(Arc<Mutex<(Timestamp, Option<i64>)>>);
+
+impl Validity {
+    /// Of a certificate with this end.
+    #[must_use]
+    pub fn until(end: Timestamp) -> Self {
+        Self(Arc::new(Mutex::new((end, None))))
+    }
+
+    /// The end.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        self.lock().0
+    }
+
+    /// Number of the newest certificate that was issued on the connection.
+    #[must_use]
+    pub fn renewed(&self) -> Option<i64> {
+        self.lock().1
+    }
+
+    /// Notes that a certificate was issued on the connection.
+    pub fn renew(&self, generation: i64, end: Timestamp) {
+        *self.lock() = (end, Some(generation));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Timestamp, Option<i64>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is at the other end of a connection on which a router enrolls: nobody yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Newcomer {
+    /// From where it calls.
+    pub address: SocketAddr,
+    /// What TLS exports of the connection: a proof signs it, so that it is good on no other connection.
+    pub exported: [u8; EXPORTED],
+}
+
+impl Newcomer {
+    /// For the audit trail.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        let address = self.address.ip().to_string();
+        Actor { name: "unknown".to_owned(), via: String::new(), address }
+    }
 }
 
 /// A caller: by its certificate, or for a person at a console by the token that the console presents.
@@ -86,8 +141,7 @@ impl Caller {
         let certificate = webpki::EndEntityCert::try_from(&der).map_err(|_| IdentityError::Unreadable)?;
         let mut names = certificate.valid_uri_names();
         let (Some(uri), None) = (names.next(), names.next()) else { return Err(IdentityError::Names) };
-        let mut key = [0; 32];
-        key.copy_from_slice(digest(&SHA256, parsed.public_key().raw).as_ref());
+        let key = fingerprint(parsed.public_key().raw);
         Self::from_uri(uri, expires, key).map(|caller| (caller, expires))
     }
 

@@ -31,6 +31,9 @@ pub enum CaError {
     /// A name cannot be used.
     #[error("{0:?} must be 1 to 63 of a-z, 0-9 and hyphen, starting with a letter")]
     Name(String),
+    /// No certificate of the folder is that of its key.
+    #[error("{}: none of its certificates is that of ca.key", .0.display())]
+    Mismatch(PathBuf),
     /// There is an authority.
     #[error("{} has an authority already; choose another folder", .0.display())]
     Exists(PathBuf),
@@ -51,12 +54,17 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-const CERTIFICATE: &str = "ca.pem";
-const KEY: &str = "ca.key";
+/// File of an authority's certificate.
+pub const CERTIFICATE: &str = "ca.pem";
+/// File of its key.
+pub const KEY: &str = "ca.key";
 const TRUST_DOMAIN: &str = "trust-domain";
+/// Folder of the routers' authority within that of the other one.
+const ROUTERS: &str = "routers";
 
 impl Authority {
-    /// Makes a new authority in a folder that has none.
+    /// Makes the two new authorities in a folder that has none: the server's and people's in the folder itself, the routers' in
+    /// `routers` within it.
     ///
     /// # Errors
     /// If there is one, or the folder cannot be written.
@@ -64,19 +72,14 @@ impl Authority {
         if !is_id(trust_domain) {
             return Err(CaError::Name(trust_domain.to_owned()));
         }
-        fs::create_dir_all(folder).map_err(|source| CaError::File { path: folder.to_owned(), source })?;
-        if folder.join(CERTIFICATE).exists() || folder.join(KEY).exists() {
-            return Err(CaError::Exists(folder.to_owned()));
+        let routers = folder.join(ROUTERS);
+        for folder in [folder, &routers] {
+            if folder.join(CERTIFICATE).exists() || folder.join(KEY).exists() {
+                return Err(CaError::Exists(folder.to_owned()));
+            }
         }
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(&format!("Rollcall CA of {trust_domain}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = (now - Duration::minutes(5), now + Duration::days(3_650));
-        write(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
-        write(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
-        write(&folder.join(TRUST_DOMAIN), 0o644, trust_domain.as_bytes())
+        make(folder, trust_domain, &format!("Rollcall CA of {trust_domain}"), now)?;
+        make(&routers, trust_domain, &format!("Rollcall routers of {trust_domain}"), now)
     }
 
     /// Opens the authority of a folder.
@@ -84,13 +87,9 @@ impl Authority {
     /// # Errors
     /// If there is none, or its files cannot be read.
     pub fn open(folder: &Path) -> Result<Self, CaError> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
-        };
-        let key = KeyPair::from_pem(&read(KEY)?)?;
-        let issuer = Issuer::from_ca_cert_pem(&read(CERTIFICATE)?, key)?;
-        Ok(Self { trust_domain: read(TRUST_DOMAIN)?.trim().to_owned(), issuer })
+        let key = KeyPair::from_pem(&read(folder, KEY)?)?;
+        let issuer = Issuer::from_ca_cert_pem(&read(folder, CERTIFICATE)?, key)?;
+        Ok(Self { trust_domain: trust_domain(folder)?, issuer })
     }
 
     /// Makes a key and a certificate for it: `{out}.key` and `{out}.pem`, neither of which may exist.
@@ -134,7 +133,33 @@ impl Authority {
     }
 }
 
-fn named(name: &str) -> DistinguishedName {
+/// Makes one authority. It may sign certificates of others, but no further authority.
+fn make(folder: &Path, trust_domain: &str, name: &str, now: OffsetDateTime) -> Result<(), CaError> {
+    fs::create_dir_all(folder).map_err(|source| CaError::File { path: folder.to_owned(), source })?;
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = (now - Duration::minutes(5), now + Duration::days(3_650));
+    write(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
+    write(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
+    write(&folder.join(TRUST_DOMAIN), 0o644, trust_domain.as_bytes())
+}
+
+/// A file of an authority.
+pub(super) fn read(folder: &Path, name: &str) -> Result<String, CaError> {
+    let path = folder.join(name);
+    fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
+}
+
+/// The trust domain of an authority.
+pub(super) fn trust_domain(folder: &Path) -> Result<String, CaError> {
+    let name = read(folder, TRUST_DOMAIN)?.trim().to_owned();
+    if is_id(&name) { Ok(name) } else { Err(CaError::Name(name)) }
+}
+
+pub(super) fn named(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished

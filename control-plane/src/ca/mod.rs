@@ -1,12 +1,19 @@
-//! The control plane's own certificate authority: made and used by `control-plane ca …`, files in, files out. `identity` reads from a
-//! certificate who its holder is. Enrolment of routers by registration code will sign here, too.
+//! The control plane's own certificate authorities. `command` and `issue` make them and the certificates of the server and of people:
+//! files in, files out. `routers` issues the certificates of identity routers while the control plane runs, for keys that `request`
+//! takes out of what a router sends. `identity` reads from a certificate who its holder is.
 
 mod command;
 pub mod identity;
 mod issue;
+mod issuing;
+mod request;
+mod routers;
 
 pub use command::{CaCommand, run};
-pub use issue::{Authority, CaError, Subject};
+pub use issue::{Authority, CERTIFICATE, CaError, KEY, Subject};
+pub use issuing::{Authorities, Issuing};
+pub use request::{RequestError, RequestedKey, fingerprint, proves};
+pub use routers::{RouterAuthority, RouterCertificate};
 
 /// Whether a text can be an id in a name: 1 to 63 of a-z, 0-9 and hyphen, a letter first, no hyphen last.
 #[must_use]

@@ -45,7 +45,7 @@ async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
 async fn consider(inner: &Arc<Inner>, job: &JobSummary) -> Result<(), StoreError> {
     let settings = inner.store.source(&job.tenant, &job.source).await?.published;
     let allowed = settings.map(|settings| settings.routers).unwrap_or_default();
-    let choice = Choice { allowed: &allowed, ..Choice::default() };
+    let choice = Choice { source: &job.source, allowed: &allowed, last: None, except: &[] };
     if inner.sessions.pick(&job.tenant, choice).is_some() {
         if let Some(lease) = lease::claim(inner, job.number).await? {
             tokio::spawn(run::run(Arc::clone(inner), lease, job.last_router.clone()));

@@ -2,9 +2,10 @@
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
-//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `watch` shows it live.
+//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `barred` ends those that must not be there, `watch` shows it live.
 
 mod absent;
+mod barred;
 mod clock;
 mod dispatch;
 mod intake;
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
+use crate::model::{Admitted, IdentityRouter, JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
 use crate::store::{JobName, NewJob, Store, StoreError};
 
 pub use clock::Clock;
@@ -125,6 +126,7 @@ impl Jobs {
             shutdown,
         });
         tokio::spawn(dispatch::dispatch(Arc::clone(&inner)));
+        tokio::spawn(barred::watch(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -144,17 +146,16 @@ impl Jobs {
         let store = &inner.store;
         let published =
             store.source(tenant, source).await?.published.ok_or(StoreError::SourceNotPublished)?;
-        let may_read =
-            |router: &RouterId| published.routers.is_empty() || published.routers.contains(&router.0);
+        let may_read = |router: &IdentityRouter| {
+            (published.routers.is_empty() || published.routers.contains(&router.id.0))
+                && (router.sources.is_empty() || router.sources.contains(source))
+        };
         let routers = store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
         if routers.is_empty() {
             return Err(JobsError::NoRouter);
         }
         let oldest = now.minus(ROUTER_SILENCE);
-        if !routers
-            .iter()
-            .any(|router| may_read(&router.id) && router.connected && router.last_seen >= oldest)
-        {
+        if !routers.iter().any(|router| may_read(router) && router.connected && router.last_seen >= oldest) {
             return Err(JobsError::NoRouterConnected);
         }
         let job = store
@@ -232,6 +233,7 @@ impl Jobs {
     pub async fn test_connection(
         &self,
         tenant: &TenantId,
+        source: &SourceId,
         settings: SourceSettings,
         router: Option<RouterId>,
     ) -> Result<ConnectionTest, JobsError> {
@@ -240,7 +242,7 @@ impl Jobs {
             return Err(JobsError::NoRouter);
         }
         let allowed = router.map_or_else(|| settings.routers.clone(), |router| vec![router.0]);
-        let choice = sessions::Choice { allowed: &allowed, ..sessions::Choice::default() };
+        let choice = sessions::Choice { source, allowed: &allowed, last: None, except: &[] };
         let session = inner.sessions.pick(tenant, choice).ok_or(JobsError::NoRouterConnected)?;
         match tokio::time::timeout(inner.settings.test_deadline, session.test(settings)).await {
             Err(_) => Err(JobsError::TestTimedOut),
@@ -267,10 +269,16 @@ impl Jobs {
         &self,
         tenant: TenantId,
         router: RouterId,
+        admitted: Admitted,
     ) -> (Session, tokio::sync::mpsc::Receiver<Order>) {
-        let opened = self.inner.sessions.open(tenant, router);
+        let opened = self.inner.sessions.open(tenant, router, admitted);
         self.inner.wake.notify_one();
         opened
+    }
+
+    /// Ends a router's session here: it must not be connected any more. Other replicas find out by themselves.
+    pub fn router_barred(&self, tenant: &TenantId, router: &RouterId) {
+        self.inner.sessions.bar(|of, id, _| (of, id) == (tenant, router));
     }
 
     /// Forgets a session that ended. True if it was still the router's newest.

@@ -13,7 +13,9 @@ use super::lease::{self, Lease};
 use super::leavers::{self, End};
 use super::sessions::Choice;
 use super::{Completed, Inner, Intake, Order, Session, SyncOrder};
-use crate::model::{Decision, Failure, FailureReason, Fence, RouterId, SourceSettings, SyncJob, TenantId};
+use crate::model::{
+    Decision, Failure, FailureReason, Fence, RouterId, SourceId, SourceSettings, SyncJob, TenantId,
+};
 use crate::store::{Outcome, StoreError};
 
 /// How often a directory that broke off in the middle is read from its beginning.
@@ -174,7 +176,13 @@ async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Res
     let approved = approved.is_some();
     let left = begun.plus(inner.settings.job_deadline).0.saturating_sub(inner.clock.now().0);
     let left = Duration::from_micros(u64::try_from(left).unwrap_or_default());
-    let mut routers = Routers { allowed: settings.routers.clone(), last, unable: Vec::new(), lost: None };
+    let mut routers = Routers {
+        source: job.source.clone(),
+        allowed: settings.routers.clone(),
+        last,
+        unable: Vec::new(),
+        lost: None,
+    };
     let work = async {
         if approved {
             go_on(inner, lease, &job, &settings, &mut routers).await
@@ -326,6 +334,7 @@ fn of_the_router(reason: FailureReason) -> bool {
 
 /// Which routers a run may use.
 struct Routers {
+    source: SourceId,
     allowed: Vec<String>,
     last: Option<RouterId>,
     /// Those that said that they cannot.
@@ -338,7 +347,12 @@ impl Routers {
     fn pick(&self, inner: &Inner, tenant: &TenantId) -> Option<Session> {
         let mut except = self.unable.clone();
         except.extend(self.lost.clone());
-        let choice = Choice { allowed: &self.allowed, last: self.last.as_ref(), except: &except };
+        let choice = Choice {
+            source: &self.source,
+            allowed: &self.allowed,
+            last: self.last.as_ref(),
+            except: &except,
+        };
         let other = inner.sessions.pick(tenant, choice);
         other.or_else(|| inner.sessions.pick(tenant, Choice { except: &self.unable, ..choice }))
     }
@@ -366,7 +380,15 @@ async fn read(
     session: &Session,
     settings: &SourceSettings,
 ) -> Result<Option<ReadEnd>, Gone> {
-    let start = inner.store.begin_read(lease.job, &lease.owner, session.router(), inner.clock.now()).await?;
+    let begun = inner.store.begin_read(lease.job, &lease.owner, session.router(), inner.clock.now()).await;
+    let start = match begun {
+        // It was revoked or suspended a moment ago.
+        Err(StoreError::RouterInactive) => {
+            session.closed().cancel();
+            return Ok(None);
+        }
+        begun => begun?,
+    };
     let epoch = start.fence.epoch;
     let records_only = start.known == 0;
     let (opened, was_opened) = oneshot::channel();

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{Failure, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId};
+use crate::model::{Admitted, Failure, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId};
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
 const OUTSTANDING_ORDERS: usize = 64;
@@ -87,6 +87,7 @@ pub struct Session {
     number: u64,
     tenant: TenantId,
     router: RouterId,
+    admitted: Admitted,
     orders: mpsc::Sender<Order>,
     answers: Arc<Answers>,
     closed: CancellationToken,
@@ -97,6 +98,11 @@ impl Session {
     #[must_use]
     pub fn router(&self) -> &RouterId {
         &self.router
+    }
+
+    /// Whether the router was enrolled to read this source.
+    pub(super) fn may_read(&self, source: &SourceId) -> bool {
+        self.admitted.sources.is_empty() || self.admitted.sources.contains(source)
     }
 
     /// Ends when the session does.
@@ -181,8 +187,10 @@ impl Drop for Forget<'_> {
 }
 
 /// Which router to pick.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Choice<'a> {
+    /// The source that it is to read.
+    pub(super) source: &'a SourceId,
     /// Those that may read the source, the best first; empty means any.
     pub(super) allowed: &'a [String],
     /// Who read the source last: it knows the way.
@@ -199,12 +207,18 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    pub(super) fn open(&self, tenant: TenantId, router: RouterId) -> (Session, mpsc::Receiver<Order>) {
+    pub(super) fn open(
+        &self,
+        tenant: TenantId,
+        router: RouterId,
+        admitted: Admitted,
+    ) -> (Session, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(OUTSTANDING_ORDERS);
         let session = Session {
             number: self.next.fetch_add(1, Ordering::Relaxed),
             tenant: tenant.clone(),
             router: router.clone(),
+            admitted,
             orders,
             answers: Arc::default(),
             closed: CancellationToken::new(),
@@ -226,6 +240,19 @@ impl Sessions {
         newest
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Ends the sessions that must not be there any more.
+    pub(super) fn bar(&self, barred: impl Fn(&TenantId, &RouterId, i64) -> bool) {
+        for session in self.lock().values() {
+            if barred(&session.tenant, &session.router, session.admitted.generation) {
+                session.closed.cancel();
+            }
+        }
+    }
+
     pub(super) fn connected(&self, tenant: &TenantId) -> Vec<RouterId> {
         self.lock().keys().filter(|(of, _)| of == tenant).map(|(_, router)| router.clone()).collect()
     }
@@ -234,7 +261,8 @@ impl Sessions {
     pub(super) fn pick(&self, tenant: &TenantId, choice: Choice<'_>) -> Option<Session> {
         let sessions = self.lock();
         let connected = |router: &RouterId| sessions.get(&(tenant.clone(), router.clone()));
-        let able = |session: &&Session| !choice.except.contains(&session.router);
+        let able =
+            |session: &&Session| !choice.except.contains(&session.router) && session.may_read(choice.source);
         if !choice.allowed.is_empty() {
             let allowed = choice.allowed.iter().map(|router| RouterId(router.clone()));
             return allowed.into_iter().find_map(|router| connected(&router).filter(able).cloned());

@@ -25,7 +25,10 @@ pub use job::{
 pub use license::{License, SourceUse};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
-pub use router::{IdentityRouter, KeyFingerprint, RECOVERIES, RegistrationCode, RouterState};
+pub use router::{
+    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RECOVERIES, Refusal,
+    Refused, RegistrationCode, RouterState, Shown,
+};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
     Scope, Security, SourceSettings,

@@ -8,6 +8,7 @@ use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceSer
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
 use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
+use rollcall_proto::router::v1::enrollment_service_server::EnrollmentServiceServer;
 use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
 use rollcall_proto::{DESCRIPTORS, MAX_MESSAGE};
 use tokio::net::TcpListener;
@@ -16,12 +17,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use super::{Certificates, database, listen};
+use super::{Certificates, Connections, database, listen};
 use crate::api::Api;
+use crate::api::enrollment::Enrollment;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
+use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
@@ -29,6 +32,9 @@ use crate::config::Config;
 use crate::jobs::{Clock, Jobs};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Largest message and headers of routers that enroll.
+const ENROLLMENT_MESSAGE: usize = 16 << 10;
+const ENROLLMENT_HEADERS: u32 = 8 << 10;
 /// How long open calls may take to end once everyone was told.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -41,7 +47,7 @@ pub async fn run(config: Config) -> Result<()> {
         store = database::open(&config.database) => store.context("cannot open the database")?,
         told = told_to_stop() => return told,
     };
-    let certificates = Certificates::load(&config.tls)?;
+    let certificates = Certificates::load(&config.tls, config.authority.as_ref())?;
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -50,8 +56,17 @@ pub async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
-    let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
-    let api = Api { store, jobs, clock: clock.clone() };
+    let (issuing, refusals) = (certificates.issuing(), Refusals::new(store.clone(), clock.clone()));
+    let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
+    let link = RouterLink::new(
+        store.clone(),
+        jobs.clone(),
+        issuing.clone(),
+        refusals,
+        clock.clone(),
+        shutdown.clone(),
+    );
+    let api = Api { store, jobs, issuing, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -81,13 +96,20 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
         .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
 
-    tokio::spawn(certificates.clone().follow(config.tls.clone()));
-    let connections = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
-    let serving =
-        tokio::spawn(server.serve_with_incoming_shutdown(
-            ReceiverStream::new(connections),
-            shutdown.clone().cancelled_owned(),
-        ));
+    tokio::spawn(certificates.clone().follow());
+    let Connections { known, enrolling } = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
+    let serving = tokio::spawn(
+        server.serve_with_incoming_shutdown(ReceiverStream::new(known), shutdown.clone().cancelled_owned()),
+    );
+    // A server of its own: whoever is not known reaches nothing but this.
+    let enrollment = Server::builder()
+        .http2_max_header_list_size(ENROLLMENT_HEADERS)
+        .max_concurrent_streams(1)
+        .add_service(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE));
+    tokio::spawn(
+        enrollment
+            .serve_with_incoming_shutdown(ReceiverStream::new(enrolling), shutdown.clone().cancelled_owned()),
+    );
     tracing::info!("listening on {address}");
 
     told_to_stop().await?;

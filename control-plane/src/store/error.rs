@@ -26,6 +26,18 @@ pub enum StoreError {
     /// No more of these.
     #[error("no more than {0} are possible")]
     TooMany(i64),
+    /// The identity router was revoked: its name is never given again.
+    #[error("the identity router was revoked")]
+    RouterRevoked,
+    /// The identity router may not connect any more.
+    #[error("the identity router may not connect")]
+    RouterInactive,
+    /// The tenant has as many open registration codes as it can have.
+    #[error("no more than {0} open registration codes are possible")]
+    TooManyCodes(i64),
+    /// The registration code was used or voided, or has expired.
+    #[error("the registration code has ended")]
+    CodeEnded,
     /// The job's details were thrown away when a later one began.
     #[error("the details were replaced by a later job")]
     DetailsReplaced,

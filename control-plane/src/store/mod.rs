@@ -28,7 +28,7 @@ use crate::model::{
 pub use audit_store::AuditStore;
 pub use error::StoreError;
 pub use open::{OpenError, backup, open};
-pub use router_store::RouterStore;
+pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use tenant_store::TenantStore;
 
 /// Result of a store method.

@@ -48,7 +48,6 @@ on_both! {
     a_source_with_users_is_deleted_only_with_them
     known_users_come_in_the_order_of_the_ids
     a_second_start_finds_everything_as_it_was
-    a_router_is_listed_as_last_heard_of
 }
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -441,19 +440,4 @@ async fn a_second_start_finds_everything_as_it_was(engine: Engine) {
     let statuses =
         again.store.list_users(&again.tenant, &UserFilter::default(), None, 10).await.expect("users");
     assert!(statuses.iter().all(|user| user.status == Status::Enabled));
-}
-
-async fn a_router_is_listed_as_last_heard_of(engine: Engine) {
-    let world = World::new(&engine, 1).await;
-    let router = RouterId::from("r1");
-    let expires = NOW.plus(Duration::from_secs(86_400));
-    world.store.router_seen(&world.tenant, &router, "0.1.0", expires, NOW).await.expect("noted");
-    let later = NOW.plus(Duration::from_secs(5));
-    world.store.router_gone(&world.tenant, &router, later).await.expect("noted");
-    let routers = world.store.list_routers(&world.tenant, None, 10).await.expect("routers");
-    assert_eq!(routers.len(), 1);
-    let listed = &routers[0];
-    assert_eq!((listed.connected, listed.last_seen, listed.created_at), (false, later, NOW));
-    assert_eq!((listed.version.as_str(), listed.certificate_expires), ("0.1.0", expires));
-    assert!(world.store.list_routers(&TenantId::from("globex"), None, 10).await.is_err(), "no such tenant");
 }

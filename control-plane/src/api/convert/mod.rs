@@ -2,6 +2,7 @@
 //! until someone decides what it means.
 
 mod job;
+pub(super) mod router;
 mod settings;
 mod source;
 mod user;

@@ -1,10 +1,11 @@
 //! RouterService: the door for identity routers. `session` carries orders, `upload` takes records in, `convert` takes the messages
-//! apart. What a router may do is decided by its certificate alone: it gets the intake of a read only if that read was ordered
-//! from it.
+//! apart, `renew` issues the next certificate. Whether a router may connect is asked of the store at each call; beyond that it gets the
+//! intake of a read only if that read was ordered from it.
 
 mod convert;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod door;
+mod renew;
 mod session;
 mod upload;
 
@@ -19,9 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::ca::identity::Caller;
+use super::refusals::{self, Refusals};
+use super::status;
+use crate::ca::Issuing;
+use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::{Clock, Jobs};
-use crate::model::{RouterId, TenantId, Timestamp};
+use crate::model::{Actor, EventType, KeyFingerprint, RouterId, Shown, TenantId};
 use crate::store::Store;
 
 /// Serves identity routers.
@@ -29,6 +33,8 @@ use crate::store::Store;
 pub struct RouterLink {
     store: Arc<dyn Store>,
     jobs: Jobs,
+    issuing: Issuing,
+    refusals: Refusals,
     clock: Clock,
     shutdown: CancellationToken,
 }
@@ -38,33 +44,59 @@ pub struct RouterLink {
 struct RouterIdentity {
     tenant: TenantId,
     router: RouterId,
-    certificate_expires: Timestamp,
+    key: KeyFingerprint,
+    validity: Validity,
+    actor: Actor,
+}
+
+impl RouterIdentity {
+    /// What it shows of itself.
+    fn shown(&self) -> Shown {
+        Shown { key: self.key, renewed: self.validity.renewed() }
+    }
 }
 
 impl RouterLink {
     /// A service over these parts.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, jobs: Jobs, clock: Clock, shutdown: CancellationToken) -> Self {
-        Self { store, jobs, clock, shutdown }
+    pub fn new(
+        store: Arc<dyn Store>,
+        jobs: Jobs,
+        issuing: Issuing,
+        refusals: Refusals,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { store, jobs, issuing, refusals, clock, shutdown }
     }
 
-    /// The router that calls. Its tenant must exist: certificates outlive tenants.
+    /// The router that calls, if its state lets it. Certificates outlive routers and tenants.
     async fn router<T>(&self, request: &Request<T>) -> Result<RouterIdentity, Status> {
-        let Some(Caller::Router { tenant, router, certificate_expires, .. }) =
-            request.extensions().get::<Caller>()
+        let extensions = request.extensions();
+        let (Some(Caller::Router { tenant, router, key, .. }), Some(peer)) =
+            (extensions.get::<Caller>(), extensions.get::<Peer>())
         else {
             return Err(Status::permission_denied("only identity routers may call RouterService"));
         };
-        match self.store.tenant_exists(tenant).await {
-            Ok(true) => Ok(RouterIdentity {
-                tenant: tenant.clone(),
-                router: router.clone(),
-                certificate_expires: *certificate_expires,
-            }),
-            Ok(false) => Err(Status::permission_denied(
-                "the tenant of this certificate does not exist; an operator makes it by UpdateLicense with allow_missing",
-            )),
-            Err(_) => Err(Status::unavailable("the database is not available; try again")),
+        let router = RouterIdentity {
+            tenant: tenant.clone(),
+            router: router.clone(),
+            key: *key,
+            validity: peer.validity.clone(),
+            actor: peer.caller.actor(peer.address),
+        };
+        self.may_stay(&router).await?;
+        Ok(router)
+    }
+
+    /// Whether a router's state lets it do anything.
+    async fn may_stay(&self, router: &RouterIdentity) -> Result<(), Status> {
+        match self.store.router_standing(&router.tenant, &router.router).await.map_err(status::store)? {
+            Ok(()) => Ok(()),
+            Err(refused) => {
+                self.refusals.note(EventType::RouterRefused, &refused, &router.actor).await;
+                Err(refusals::of_router(refused.refusal))
+            }
         }
     }
 }
@@ -92,8 +124,9 @@ impl RouterService for RouterLink {
 
     async fn renew_certificate(
         &self,
-        _: Request<RenewCertificateRequest>,
+        request: Request<RenewCertificateRequest>,
     ) -> Result<Response<RenewCertificateResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let router = self.router(&request).await?;
+        Ok(Response::new(renew::renew(self, &router, request.into_inner()).await?))
     }
 }

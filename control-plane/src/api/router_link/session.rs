@@ -10,8 +10,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
+use super::super::{refusals, status};
 use super::{RouterIdentity, RouterLink, convert};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
+use crate::model::EventType;
 
 /// How often routers are asked to send a heartbeat: three fit into the silence after which a router counts as gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -50,12 +52,24 @@ async fn serve(
     };
     let version = hello.version.chars().take(50).collect::<String>();
     let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), ..Welcome::default() };
+    let now = link.clock.now();
+    let admitted =
+        link.store.admit_router(&router.tenant, &router.router, router.shown(), &router.actor, now);
+    let admitted = match admitted.await.map_err(status::store)? {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            link.refusals.note(EventType::RouterRefused, &refused, &router.actor).await;
+            link.jobs.router_barred(&router.tenant, &router.router);
+            return Err(refusals::of_router(refused.refusal));
+        }
+    };
     if hello.check {
         return say(sender, session_response::Message::Welcome(welcome)).await;
     }
     note_seen(link, router, &version).await?;
     say(sender, session_response::Message::Welcome(welcome)).await?;
-    let (session, orders) = link.jobs.router_connected(router.tenant.clone(), router.router.clone());
+    let (tenant, id) = (router.tenant.clone(), router.router.clone());
+    let (session, orders) = link.jobs.router_connected(tenant, id, admitted);
     tracing::info!(tenant = %router.tenant, router = %router.router, version, "identity router connected");
     let result = converse(link, router, &version, &session, orders, messages, sender).await;
     if link.jobs.router_disconnected(&session) {
@@ -80,6 +94,8 @@ async fn converse(
     loop {
         tokio::select! {
             () = session.closed().cancelled() => {
+                // Closed by an administrator, or by a newer session.
+                link.may_stay(router).await?;
                 return Err(Status::aborted("the same identity router connected anew"));
             }
             () = link.shutdown.cancelled() => {
@@ -111,6 +127,7 @@ async fn hear(
         session_request::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
         session_request::Message::Heartbeat(Heartbeat { sequence }) => {
             note_seen(link, router, version).await?;
+            warn_of_end(link, router);
             say(sender, session_response::Message::Heartbeat(Heartbeat { sequence })).await
         }
         session_request::Message::TestResult(result) => {
@@ -132,16 +149,19 @@ async fn hear(
 }
 
 async fn note_seen(link: &RouterLink, router: &RouterIdentity, version: &str) -> Result<(), Status> {
-    link.store
-        .router_seen(&router.tenant, &router.router, version, router.certificate_expires, link.clock.now())
-        .await
-        .map_err(|error| {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "cannot note that a router is connected"
-            );
-            Status::unavailable("the database is not available; try again")
-        })
+    link.store.router_seen(&router.tenant, &router.router, version, link.clock.now()).await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot note that a router is connected");
+        Status::unavailable("the database is not available; try again")
+    })
+}
+
+/// Says that a certificate should have been renewed long ago.
+fn warn_of_end(link: &RouterLink, router: &RouterIdentity) {
+    let end = router.validity.end();
+    if link.clock.now() > end.minus(link.issuing.life() / 4) {
+        let (tenant, router) = (&router.tenant, &router.router);
+        tracing::warn!(%tenant, %router, "identity router has not renewed its certificate, which ends soon");
+    }
 }
 
 async fn say(sender: &Sender, message: session_response::Message) -> Result<(), Status> {

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{catalog, holds, next_number, seats, tenants};
+use super::{catalog, holds, next_number, routers, seats, tenants};
 use crate::model::{
     Counts, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState, JobSummary, Phase,
     ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
@@ -391,6 +391,7 @@ pub(super) async fn begin_read(
         .fetch_optional(&mut *connection)
         .await?;
     let (tenant, source, epoch, revision) = held.ok_or(StoreError::Fenced)?;
+    routers::may_read(connection, TenantNo(tenant), router).await?;
     let facts: SourceFacts = sqlx::query_as(
         "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
          WHERE source_no = $1",

@@ -1,10 +1,12 @@
-//! Identity routers.
+//! Identity routers, as far as they are looked at. How they come to certificates is in `enrollment`.
 
 use sqlx::AssertSqlSafe;
 
-use super::engine::Connection;
+use super::engine::{Connection, LOCK};
 use super::tenants;
-use crate::model::{IdentityRouter, RouterId, RouterState, SourceId, TenantId, Timestamp};
+use crate::model::{
+    ChangedRouter, IdentityRouter, RouterId, RouterState, SourceId, TenantId, TenantNo, Timestamp,
+};
 use crate::store::{Result, StoreError};
 
 const ROUTER: &str = "SELECT r.id, r.state, r.state_message, r.version, r.connected, r.last_seen, r.created_at, r.certificate_expires, \
@@ -33,12 +35,7 @@ impl TryFrom<RouterRow> for IdentityRouter {
     fn try_from(row: RouterRow) -> Result<Self> {
         Ok(Self {
             id: RouterId(row.id),
-            state: match row.state {
-                1 => RouterState::Active,
-                2 => RouterState::Suspended,
-                3 => RouterState::Revoked,
-                _ => return Err(StoreError::Broken("a router with an unknown state".into())),
-            },
+            state: state(row.state)?,
             state_message: row.state_message,
             version: row.version,
             connected: row.connected != 0,
@@ -53,9 +50,32 @@ impl TryFrom<RouterRow> for IdentityRouter {
     }
 }
 
-fn sources(json: &str) -> Result<Vec<SourceId>> {
+pub(super) fn state(number: i64) -> Result<RouterState> {
+    match number {
+        1 => Ok(RouterState::Active),
+        2 => Ok(RouterState::Suspended),
+        3 => Ok(RouterState::Revoked),
+        _ => Err(StoreError::Broken("a router with an unknown state".into())),
+    }
+}
+
+pub(super) fn sources(json: &str) -> Result<Vec<SourceId>> {
     let ids: Vec<String> = serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))?;
     Ok(ids.into_iter().map(SourceId).collect())
+}
+
+/// Checks that a router may still connect; holds until the end of the transaction. Whoever revokes it voids reads that are there, so
+/// there must be none that begins meanwhile.
+pub(super) async fn may_read(connection: &mut Connection, tenant: TenantNo, router: &RouterId) -> Result<()> {
+    let lock = if LOCK.is_empty() { "" } else { " FOR SHARE" };
+    let text = format!("SELECT state FROM identity_routers WHERE tenant_no = $1 AND id = $2{lock}");
+    let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(tenant.0).bind(router.0.clone());
+    let found: Option<i64> = query.fetch_optional(connection).await?;
+    // A router is never deleted: one that is not there was never revoked.
+    match found.map(state).transpose()? {
+        None | Some(RouterState::Active) => Ok(()),
+        Some(RouterState::Suspended | RouterState::Revoked) => Err(StoreError::RouterInactive),
+    }
 }
 
 pub(super) async fn router_seen(
@@ -63,20 +83,16 @@ pub(super) async fn router_seen(
     tenant: &TenantId,
     router: &RouterId,
     version: &str,
-    certificate_expires: Timestamp,
     now: Timestamp,
 ) -> Result<()> {
     let tenant = tenants::number(connection, tenant).await?;
     sqlx::query(
-        "INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, certificate_expires, created_at) \
-         VALUES ($1, $2, $3, 1, $4, $5, $4) ON CONFLICT (tenant_no, id) DO UPDATE SET version = excluded.version, connected = 1, \
-         last_seen = excluded.last_seen, certificate_expires = excluded.certificate_expires",
+        "UPDATE identity_routers SET version = $3, connected = 1, last_seen = $4 WHERE tenant_no = $1 AND id = $2",
     )
     .bind(tenant.0)
     .bind(router.0.clone())
     .bind(version.to_owned())
     .bind(now.0)
-    .bind(certificate_expires.0)
     .execute(connection)
     .await?;
     Ok(())
@@ -113,4 +129,41 @@ pub(super) async fn list_routers(
             .fetch_all(connection)
             .await?;
     rows.into_iter().map(IdentityRouter::try_from).collect()
+}
+
+pub(super) async fn router(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    router: &RouterId,
+) -> Result<IdentityRouter> {
+    let tenant = tenants::number(connection, tenant).await?;
+    let query = sqlx::query_as(AssertSqlSafe(format!("{ROUTER} AND r.id = $2")));
+    let row: Option<RouterRow> =
+        query.bind(tenant.0).bind(router.0.clone()).fetch_optional(connection).await?;
+    row.ok_or(StoreError::NotFound("identity router"))?.try_into()
+}
+
+pub(super) async fn changed(connection: &mut Connection, since: Timestamp) -> Result<Vec<ChangedRouter>> {
+    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        "SELECT t.id, r.id, r.state, r.enrolled_generation FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no \
+         WHERE r.state_changed_at >= $1",
+    )
+    .bind(since.0)
+    .fetch_all(connection)
+    .await?;
+    let rows = rows.into_iter().map(|(tenant, router, number, enrolled)| {
+        Ok(ChangedRouter {
+            tenant: TenantId(tenant),
+            router: RouterId(router),
+            state: state(number)?,
+            enrolled,
+        })
+    });
+    rows.collect()
+}
+
+pub(super) async fn suspended_tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
+    let query = sqlx::query_scalar("SELECT id FROM tenants WHERE suspended_at IS NOT NULL");
+    let ids: Vec<String> = query.fetch_all(connection).await?;
+    Ok(ids.into_iter().map(TenantId).collect())
 }

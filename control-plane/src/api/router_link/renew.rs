@@ -1,0 +1,38 @@
+//! Renewal on the live connection: a new certificate for a new key, and the connection lives on with its life.
+
+use rollcall_proto::router::v1::{RenewCertificateRequest, RenewCertificateResponse};
+use tonic::Status;
+
+use super::super::enrollment::{issue, off};
+use super::super::{refusals, status};
+use super::{RouterIdentity, RouterLink};
+use crate::ca::RequestedKey;
+use crate::model::{Certified, EventType};
+
+pub(super) async fn renew(
+    link: &RouterLink,
+    router: &RouterIdentity,
+    request: RenewCertificateRequest,
+) -> Result<RenewCertificateResponse, Status> {
+    let now = link.clock.now();
+    let authorities = link.issuing.authorities().ok_or_else(off)?;
+    let key = RequestedKey::of(&request.certificate_request)
+        .map_err(|error| status::invalid(vec![("certificate_request".to_owned(), error.to_string())]))?;
+    let plan = link.issuing.plan(&key, now);
+    let holds = Some(i64::from(request.generation)).filter(|generation| *generation > 0);
+    let (tenant, id) = (&router.tenant, &router.router);
+    let renewed = link.store.renew_router((tenant, id), router.shown(), holds, plan, &router.actor, now);
+    let generation = match renewed.await.map_err(status::store)? {
+        Ok(generation) => generation,
+        Err(refused) => {
+            link.refusals.note(EventType::EnrollmentRefused, &refused, &router.actor).await;
+            link.jobs.router_barred(tenant, id);
+            return Err(refusals::of_router(refused.refusal));
+        }
+    };
+    let certified = Certified { tenant: tenant.clone(), router: id.clone(), generation };
+    let certificate = issue(&authorities, &certified, &key, plan, now)?;
+    router.validity.renew(generation, plan.expires_at);
+    tracing::info!(%tenant, router = %id, generation, "identity router renewed its certificate");
+    Ok(RenewCertificateResponse { certificate: Some(certificate) })
+}
