@@ -16,15 +16,14 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clock;
 use crate::config::address;
 use crate::identity::{
-    self, AUDIT_HEAD, Authorities, IDENTITY, Key, PENDING, Pinned, State, fingerprint, hex, issued, vouches,
+    self, AUDIT_HEAD, Authorities, IDENTITY, Pinned, State, fingerprint, hex, issued, pending, settled,
+    vouches,
 };
 use crate::link::door::{Door, DoorError};
 use crate::link::{renewal, wire};
 
 /// Longer than any code.
 const MOST: u64 = 1_024;
-/// Starts the line that says which code a pending key is for, by a hash of its secret.
-const FOR: &str = "For: ";
 
 /// What the command needs to know.
 #[derive(Args, Debug)]
@@ -70,7 +69,8 @@ pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<(
         state.folder().display()
     );
     let code = read(arguments.code_file.as_deref())?;
-    let key = pending(&state, &code)?;
+    // The code itself is written nowhere, only that it was this one.
+    let key = pending(&state, &format!("code {}", hex(&fingerprint(&code.secret))))?;
 
     let pin = Arc::new(Pinned::new(code.authority));
     let verifier = Arc::clone(&pin) as Arc<dyn ServerCertVerifier>;
@@ -79,7 +79,7 @@ pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<(
     if let Err(DoorError::Refused(refusal)) = &answer
         && refusal.needs_a_person()
     {
-        state.remove(PENDING)?;
+        settled(&state)?;
     }
     let answer = answer?;
 
@@ -92,7 +92,7 @@ pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<(
     // The identity last: it is what makes a state folder that of an enrolled router.
     authorities.store(&state)?;
     identity::store(&state, &identity)?;
-    state.remove(PENDING)?;
+    settled(&state)?;
 
     let facts = &identity.facts;
     let number = facts.generation.unwrap_or_default();
@@ -144,21 +144,6 @@ fn read(file: Option<&Path>) -> Result<Code> {
         bail!("there is no registration code; an administrator makes one with CreateRegistrationCode");
     }
     Ok(text.expose_secret().parse::<Code>()?)
-}
-
-/// The key for this code: that of a try before whose answer got lost, since the control plane knows the code by its key; else a new one.
-fn pending(state: &State, code: &Code) -> Result<Key> {
-    let mark = format!("{FOR}{}\n", hex(&fingerprint(&code.secret)));
-    if let Some(text) = state.read(PENDING)?
-        && text.starts_with(mark.as_bytes())
-        && let Some(key) = Key::from_pem(&text)
-    {
-        return Ok(key);
-    }
-    let key = Key::generate()?;
-    let text = SecretString::from(mark + key.to_pem().expose_secret());
-    state.write(PENDING, text.expose_secret().as_bytes())?;
-    Ok(key)
 }
 
 /// The authorities that were handed out, if they are enough to know the control plane by; else also the one of the code.
@@ -264,16 +249,5 @@ mod tests {
         state.write(IDENTITY, b"the only one").expect("a written file");
         assert!(refused(state.folder(), &[]).await.contains("--replace"));
         assert_eq!(state.read(IDENTITY).expect("a file"), Some(b"the only one".to_vec()));
-    }
-
-    #[test]
-    fn a_lost_answer_is_asked_for_with_the_same_key_and_another_code_gets_another() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
-        let first = pending(&state, &code(1)).expect("a key").public();
-        assert_eq!(pending(&state, &code(1)).expect("a key").public(), first);
-        let second = pending(&state, &code(2)).expect("a key").public();
-        assert_ne!(second, first);
-        assert_eq!(pending(&state, &code(2)).expect("a key").public(), second);
     }
 }

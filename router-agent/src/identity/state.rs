@@ -11,8 +11,6 @@ use std::time::Duration;
 pub(crate) const IDENTITY: &str = "identity.pem";
 /// Whom the router takes for its control plane.
 pub(super) const AUTHORITIES: &str = "control-plane-ca.pem";
-/// The key of an enrollment whose answer has not come yet.
-pub(crate) const PENDING: &str = "enrolling.pem";
 /// The newest event of the audit trail that was seen.
 pub(crate) const AUDIT_HEAD: &str = "audit-head.json";
 /// Locked by the router that runs with this folder.

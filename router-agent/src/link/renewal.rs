@@ -16,7 +16,7 @@ use super::refusal::{Kind, Refusal};
 use super::{connect, session, wire};
 use crate::clock;
 use crate::config::Config;
-use crate::identity::{self, Authorities, Facts, Identity, Key, Life, State, issued, vouches};
+use crate::identity::{self, Authorities, Facts, Identity, Life, State, issued, pending, settled, vouches};
 
 /// The first tenth of a life around its half in which a router renews, so that not all of them come at once.
 const FROM: f64 = 0.4;
@@ -134,21 +134,18 @@ async fn until(moment: OffsetDateTime) {
 
 async fn renew(config: &Config, mut client: RouterServiceClient<Channel>, shown: &Facts) -> Result<Facts> {
     let state = State::open(&config.state)?;
-    let key = Key::generate()?;
+    let key = pending(&state, &successor(shown))?;
     let certificate_request = key.request()?.into();
-    let answer = client.renew_certificate(RenewCertificateRequest { certificate_request });
+    let generation = shown.generation.unwrap_or_default();
+    let answer = client.renew_certificate(RenewCertificateRequest { certificate_request, generation });
     let answer =
         tokio::time::timeout(ANSWER, answer).await.context("the control plane did not answer in time")?;
-    let answer = answer.map_err(|status| Refusal::of(&status))?.into_inner().certificate.unwrap_or_default();
+    let answer = match answer {
+        Ok(answer) => answer.into_inner().certificate.unwrap_or_default(),
+        Err(status) => return Err(refused(&state, Refusal::of(&status))),
+    };
     let identity = issued(key, &answer, Some(&shown.name))?;
-    {
-        let _change = state.change(LOCK).await?;
-        let present = identity::load(&state)?.map(|present| present.facts.fingerprint);
-        if present.as_ref() != Some(&shown.fingerprint) {
-            bail!("it was enrolled anew meanwhile");
-        }
-        identity::store(&state, &identity)?;
-    }
+    replace(&state, shown, &identity).await?;
     // Until it has been shown, the control plane takes the old one, too; from then on it has a single one to know this router by.
     let before = widen(&state, &answer);
     for failures in 1..=CONFIRMATIONS {
@@ -173,25 +170,41 @@ pub(super) async fn recover(config: &Config) -> Result<Facts> {
     let expired = identity::load(&state)?.with_context(|| connect::not_enrolled(config))?;
     let authorities = Authorities::load(&state)?;
     let mut door = Door::open(&config.host, config.port, authorities.verifier()?).await?;
-    let key = Key::generate()?;
+    let key = pending(&state, &successor(&expired.facts))?;
     let answer = door.recover(&expired, &key).await.map_err(|error| match error {
-        DoorError::Refused(refusal) => anyhow::Error::from(refusal),
+        DoorError::Refused(refusal) => refused(&state, refusal),
         other => other.into(),
     })?;
     let identity = issued(key, &answer, Some(&expired.facts.name))?;
-    replace(&state, &expired, &identity).await?;
+    replace(&state, &expired.facts, &identity).await?;
     let before = widen(&state, &answer);
     narrow(config, &state, before, &answer, &door.shown);
     Ok(identity.facts)
 }
 
-async fn replace(state: &State, expected: &Identity, by: &Identity) -> Result<()> {
+/// What the pending key of a renewal or a recovery is for.
+fn successor(of: &Facts) -> String {
+    format!("successor of {}", of.fingerprint)
+}
+
+/// An answer is an answer: the next request is another one.
+fn refused(state: &State, refusal: Refusal) -> anyhow::Error {
+    if refusal.kind != Kind::Lost
+        && let Err(error) = settled(state)
+    {
+        return error;
+    }
+    refusal.into()
+}
+
+async fn replace(state: &State, expected: &Facts, by: &Identity) -> Result<()> {
     let _change = state.change(LOCK).await?;
     let present = identity::load(state)?.map(|present| present.facts.fingerprint);
-    if present.as_ref() != Some(&expected.facts.fingerprint) {
+    if present.as_ref() != Some(&expected.fingerprint) {
         bail!("the router was enrolled anew meanwhile");
     }
-    Ok(identity::store(state, by)?)
+    identity::store(state, by)?;
+    settled(state)
 }
 
 /// Whether the end of a connection has to do with the certificate's own: the control plane said so, or the connection broke and this
