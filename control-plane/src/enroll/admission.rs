@@ -192,3 +192,7 @@ impl Verdict {
         if let Self::Fine(_) = self { Ok(self) } else { Err(self) }
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;

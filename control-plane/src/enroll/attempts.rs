@@ -73,8 +73,8 @@ impl Attempts {
         }
     }
 
-    /// Forgets addresses of which there is nothing to remember, and if that is not enough, the one that was quiet for the longest and is
-    /// not locked out.
+    /// Forgets addresses of which there is nothing to remember, and if that is not enough, a tenth of all: those that were quiet for the
+    /// longest, and who is locked out last of all.
     fn make_room(&mut self, address: IpAddr, now: Timestamp) {
         if self.addresses.len() < MOST || self.addresses.contains_key(&address) {
             return;
@@ -84,12 +84,17 @@ impl Attempts {
                 || known.locked_until > now
                 || (known.failures > 0 && now <= known.first_failure.plus(WINDOW))
         });
-        if self.addresses.len() >= MOST {
-            let oldest =
-                self.addresses.iter().min_by_key(|(_, known)| (known.locked_until.max(now), known.last));
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                self.addresses.remove(&oldest);
-            }
+        if self.addresses.len() < MOST {
+            return;
+        }
+        let mut quietest: Vec<_> = self
+            .addresses
+            .iter()
+            .map(|(address, known)| (known.locked_until.max(now), known.last, *address))
+            .collect();
+        quietest.select_nth_unstable(MOST / 10);
+        for (_, _, address) in &quietest[..MOST / 10] {
+            self.addresses.remove(address);
         }
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::database::{Engine, NOW, block_on, settings};
 
 /// Each of these runs on SQLite and on PostgreSQL.
-macro_rules! on_both {
+macro_rules! on_both_engines {
     ($($name:ident)*) => {
         mod sqlite {$(
             #[test]
@@ -33,7 +33,7 @@ macro_rules! on_both {
     };
 }
 
-on_both! {
+on_both_engines! {
     a_source_has_one_job_at_a_time_however_many_are_started_at_once
     the_same_request_id_is_the_same_job
     a_job_is_claimed_once_and_again_when_its_lease_is_over_and_only_the_last_owner_writes
@@ -50,16 +50,18 @@ on_both! {
     a_second_start_finds_everything_as_it_was
 }
 
-const LEASE: Duration = Duration::from_secs(60);
-const OWNER: &str = "replica-1";
+pub(crate) use on_both_engines;
 
-struct World {
-    store: Arc<dyn Store>,
-    tenant: TenantId,
+const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const OWNER: &str = "replica-1";
+
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tenant: TenantId,
 }
 
 impl World {
-    async fn new(engine: &Engine, seats: i64) -> Self {
+    pub(crate) async fn new(engine: &Engine, seats: i64) -> Self {
         let world = Self { store: engine.store().await, tenant: TenantId::from("acme") };
         world.store.set_license_limit(&world.tenant, seats, true, NOW).await.expect("a tenant");
         world.source("hq").await;
@@ -86,7 +88,7 @@ impl World {
     }
 
     /// A job of a source that this replica has claimed and begun to read for.
-    async fn reading(&self, source: &str) -> (SyncJob, ReadStart) {
+    pub(crate) async fn reading(&self, source: &str) -> (SyncJob, ReadStart) {
         let job = self.store.create_job(self.new_job(source)).await.expect("a job");
         assert!(self.store.claim_job(job.number, OWNER, LEASE, NOW).await.expect("a claim"));
         let start = self.begin(&job).await;
@@ -97,7 +99,7 @@ impl World {
         self.store.begin_read(job.number, OWNER, &RouterId::from("r1"), NOW).await.expect("a read")
     }
 
-    async fn apply(&self, fence: Fence, records: Vec<Record>) -> Result<Vec<UserNo>, StoreError> {
+    pub(crate) async fn apply(&self, fence: Fence, records: Vec<Record>) -> Result<Vec<UserNo>, StoreError> {
         self.store.apply(fence, Arc::new(records), Vec::new(), 0, NOW).await.map(|applied| applied.seen)
     }
 
@@ -130,7 +132,7 @@ fn person(tenant: TenantNo, n: u16) -> Record {
     }
 }
 
-fn people(tenant: TenantNo, numbers: std::ops::Range<u16>) -> Vec<Record> {
+pub(crate) fn people(tenant: TenantNo, numbers: std::ops::Range<u16>) -> Vec<Record> {
     numbers.map(|n| person(tenant, n)).collect()
 }
 

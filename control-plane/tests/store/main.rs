@@ -1,4 +1,4 @@
-//! The store through its trait, with real databases: what each method promises (`conformance`, on both engines), what whole syncs
+//! The store through its trait, with real databases: what each method promises (`conformance`, and for routers and their codes `routers`, on both engines), what whole syncs
 //! come to (`reconciliation`, as properties; `movers`: those of two sources), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
 //! disk (`trouble_on_disk`), on the wire (`trouble_on_wire`), and when callers go away or collide (`trouble_of_callers`).
 
@@ -8,6 +8,7 @@ mod directory;
 mod drive;
 mod movers;
 mod reconciliation;
+mod routers;
 mod strategies;
 mod trouble;
 mod trouble_at_start;
