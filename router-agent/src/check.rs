@@ -7,13 +7,13 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DirectoryServerTest, IdentitySourceSettings,
     directory_server::Security,
 };
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use time::OffsetDateTime;
 
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, Timeouts};
-use crate::link::{connect, session};
+use crate::identity::{self, Facts, State};
+use crate::link::{connect, renewal, session, wire};
 use crate::policy::Directory;
 use crate::record::Mapping;
 
@@ -27,7 +27,7 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
             say(format!("FAILED  {what}: {why}"));
         }
     };
-    step("router certificate", certificate(config));
+    step("identity", own_identity(config, clock::now()));
     let control_plane = format!("control plane {}:{}", config.host, config.port);
     let resolved = tokio::net::lookup_host((config.host.as_str(), config.port)).await;
     step(
@@ -43,18 +43,18 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
         &format!("{control_plane}: connection and TLS"),
         match connect::connect(config).await {
             Ok(_) => Ok(String::new()),
-            Err(error) => Err(format!("{error:#}; check the network, the firewall and tls.control_plane_ca")),
+            Err(error) => Err(format!("{error:#}")),
         },
     );
-    step(
-        &format!("{control_plane}: accepts this router"),
-        match session::hello(config, true).await {
-            Ok(_) => Ok(String::new()),
-            Err(error) => {
-                Err(format!("{error:#}; check tls.certificate with whoever runs the control plane"))
-            }
-        },
-    );
+    match session::hello(config, true).await {
+        Err(error) => step(&format!("{control_plane}: accepts this router"), Err(format!("{error:#}"))),
+        Ok(welcomed) => {
+            step(&format!("{control_plane}: accepts this router"), Ok(String::new()));
+            let lost = "it does not have an event that this router saw: it was restored from a backup, or rewritten; ask its operator";
+            let trail = if welcomed.forked { Err(lost.to_owned()) } else { Ok(String::new()) };
+            step(&format!("{control_plane}: audit trail"), trail);
+        }
+    }
     for directory in &config.policy.directories {
         let ports = if directory.ports.is_empty() { &[636, 389][..] } else { &directory.ports };
         for (port, credential) in
@@ -84,14 +84,36 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
     fine
 }
 
-fn certificate(config: &Config) -> Result<String, String> {
-    let certificate =
-        CertificateDer::from_pem_file(&config.tls.certificate).map_err(|error| error.to_string())?;
-    let (_, certificate) = X509Certificate::from_der(&certificate).map_err(|error| error.to_string())?;
-    let until = certificate.validity().not_after;
-    match certificate.validity().time_to_expiration() {
-        Some(left) if left.whole_seconds() > 0 => Ok(format!("valid until {until}")),
-        _ => Err(format!("not valid now, its end is {until}; have a new one issued")),
+fn own_identity(config: &Config, now: OffsetDateTime) -> Result<String, String> {
+    let identity = State::open(&config.state).and_then(|state| identity::load(&state));
+    let identity = identity.map_err(|error| error.to_string())?;
+    let facts = identity.ok_or_else(|| connect::not_enrolled(config))?.facts;
+    described(&facts, now)
+}
+
+/// What an administrator compares with the list of identity routers.
+fn described(facts: &Facts, now: OffsetDateTime) -> Result<String, String> {
+    let Facts { name, life, fingerprint, generation } = facts;
+    let until = wire::text(life.not_after);
+    if now >= life.not_after {
+        return Err(format!(
+            "the certificate of {name} expired at {until}; router-agent run recovers it, or says why it cannot"
+        ));
+    }
+    let number = generation.map(|number| format!(", certificate {number}")).unwrap_or_default();
+    let spent = Duration::try_from(now - life.begin()).unwrap_or_default();
+    let renewal = match renewal::due(life.length(), u32::MAX / 2).checked_sub(spent) {
+        Some(left) => format!("in about {}", span(left)),
+        None => "is due".to_owned(),
+    };
+    Ok(format!("{name}{number}, valid until {until}, renewal {renewal}, key {fingerprint}"))
+}
+
+/// Hours and minutes, or seconds where it is less.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 60 => format!("{seconds} s"),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -140,4 +162,32 @@ async fn probe(
     }
     // Neither: the one that the port stands for says best what is wrong.
     Ok(tests.swap_remove(usize::from(port == 389)))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration as Span;
+
+    use super::*;
+    use crate::identity::Life;
+
+    #[test]
+    fn an_identity_is_described_with_all_that_an_administrator_compares() {
+        let begin = OffsetDateTime::UNIX_EPOCH + Span::minutes(5);
+        let life = Life { not_before: OffsetDateTime::UNIX_EPOCH, not_after: begin + Span::DAY };
+        let facts = Facts {
+            name: "tenants/acme/identityRouters/hq-1".to_owned(),
+            life,
+            fingerprint: "ab12".to_owned(),
+            generation: Some(7),
+        };
+        let said = described(&facts, begin + Span::hours(2)).expect("a valid one");
+        for part in
+            ["/hq-1, certificate 7", "valid until 1970-01-02T00:05:00Z", "in about 9 h 59 min", "key ab12"]
+        {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+        assert!(described(&facts, begin + Span::hours(20)).expect("a valid one").contains("renewal is due"));
+        assert!(described(&facts, life.not_after).expect_err("an expired one").contains("recovers"));
+    }
 }

@@ -1,6 +1,7 @@
 //! The configuration file. Everything wrong with it, with the policy and with the files that both name is said at once.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::directory::Credential;
+use crate::identity::{self, IDENTITY, State, StateError};
 use crate::policy::Policy;
 
 /// What the file says, with paths made absolute.
@@ -17,26 +19,14 @@ pub struct Config {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// TLS files.
-    pub tls: Tls,
+    /// The state folder: the router's identity.
+    pub state: PathBuf,
     /// Credentials by name.
     pub credentials: BTreeMap<String, CredentialSource>,
     /// What may leave the house.
     pub policy: Policy,
     /// Logs.
     pub log: Log,
-}
-
-/// TLS files for the control plane, PEM.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The router's certificate.
-    pub certificate: PathBuf,
-    /// Its key; readable by its owner only.
-    pub key: PathBuf,
-    /// Certificate of the control plane's authority; no other is trusted.
-    pub control_plane_ca: PathBuf,
 }
 
 /// Where a credential comes from. The password is read anew at each connect, so that it can be changed without a restart.
@@ -81,7 +71,7 @@ pub enum LogFormat {
 struct File {
     control_plane: String,
     policy: PathBuf,
-    tls: Tls,
+    state: PathBuf,
     credentials: BTreeMap<String, CredentialSource>,
     #[serde(default)]
     log: Log,
@@ -110,14 +100,10 @@ impl Config {
             ));
             (String::new(), 0)
         });
-        let tls = Tls {
-            certificate: folder.join(file.tls.certificate),
-            key: folder.join(file.tls.key),
-            control_plane_ca: folder.join(file.tls.control_plane_ca),
-        };
-        readable(&mut wrong, "tls.certificate", &tls.certificate);
-        secret(&mut wrong, "tls.key", &tls.key);
-        readable(&mut wrong, "tls.control_plane_ca", &tls.control_plane_ca);
+        let state = folder.join(file.state);
+        if let Err(why) = enrolled(&state) {
+            wrong.push(format!("state: {why}"));
+        }
         if file.credentials.is_empty() {
             wrong.push("credentials: name at least one, such as [credentials.directory]".to_owned());
         }
@@ -138,7 +124,7 @@ impl Config {
             Policy::default()
         });
         if wrong.is_empty() {
-            Ok(Self { host, port, tls, credentials: file.credentials, policy, log: file.log })
+            Ok(Self { host, port, state, credentials: file.credentials, policy, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }
@@ -177,7 +163,21 @@ impl CredentialSource {
     }
 }
 
-fn address(url: &str) -> Option<(String, u16)> {
+/// A state folder with an identity.
+fn enrolled(folder: &Path) -> Result<(), String> {
+    let why = |error: StateError| match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let state = State::open(folder).map_err(why)?;
+    match identity::load(&state).map_err(why)? {
+        Some(_) => Ok(()),
+        None => Err(StateError::Missing(state.path(IDENTITY)).to_string()),
+    }
+}
+
+/// Host and port of a control plane; none if that is no address of one.
+pub(crate) fn address(url: &str) -> Option<(String, u16)> {
     let rest = url.strip_prefix("https://")?.trim_end_matches('/');
     let (host, port) =
         rest.rsplit_once(':').map_or((rest, Some(443)), |(host, port)| (host, port.parse().ok()));
@@ -238,18 +238,11 @@ mod tests {
     fn every_mistake_is_said_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("router.toml");
-        let text = "control_plane = \"cp\"\npolicy = \"none.toml\"\n[tls]\ncertificate = \"a\"\nkey = \"b\"\n\
-                    control_plane_ca = \"c\"\n[credentials.x]\nbind_dn = \"cn=x\"\n";
+        let text = "control_plane = \"cp\"\npolicy = \"none.toml\"\nstate = \"nowhere\"\n\
+                    [credentials.x]\nbind_dn = \"cn=x\"\n";
         std::fs::write(&path, text).expect("a file");
         let ConfigError(wrong) = Config::read(&path).expect_err("mistakes");
-        for key in [
-            "control_plane",
-            "tls.certificate",
-            "tls.key",
-            "tls.control_plane_ca",
-            "credentials.x",
-            "none.toml",
-        ] {
+        for key in ["control_plane", "state: ", "router-agent enroll", "credentials.x", "none.toml"] {
             assert!(wrong.iter().any(|line| line.contains(key)), "{key} in {wrong:?}");
         }
     }

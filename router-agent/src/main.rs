@@ -1,4 +1,4 @@
-//! `router-agent`: runs the identity router, or checks whether it could run. `enroll` will come beside them.
+//! `router-agent`: enrolls the identity router, runs it, or checks whether it could run.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks to a person")]
 
 use std::path::PathBuf;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use router_agent::config::{Config, Log, LogFormat};
-use router_agent::{check, link};
+use router_agent::enroll::Enroll;
+use router_agent::{check, enroll, link};
 use tracing_subscriber::EnvFilter;
 
 /// Reads a directory on the premises and streams user records to the control plane.
@@ -19,6 +20,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Gets this router its identity, with a registration code from an administrator.
+    Enroll(Enroll),
     /// Runs until it is told to stop (SIGTERM or Ctrl-C).
     Run {
         /// The configuration file.
@@ -50,16 +53,20 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<bool> {
-    let (Command::Run { config: path } | Command::Check { config: path }) = &command;
-    let config = Config::read(path)?;
     let runtime = tokio::runtime::Runtime::new()?;
     match command {
-        Command::Run { .. } => {
+        Command::Enroll(arguments) => {
+            runtime.block_on(enroll::enroll(&arguments, |line| println!("{line}")))?;
+            Ok(true)
+        }
+        Command::Run { config: path } => {
+            let config = Config::read(&path)?;
             log(&config.log);
             runtime.block_on(link::run(config))?;
             Ok(true)
         }
         Command::Check { config: path } => {
+            let config = Config::read(&path)?;
             println!("ok      {} and its policy", path.display());
             Ok(runtime.block_on(check::check(&config, |line| println!("{line}"))))
         }

@@ -1,30 +1,49 @@
-//! The link to the control plane: one outbound connection, kept up for ever. `connect` makes it, `session` takes orders, `upload` carries
-//! one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try.
+//! The link to the control plane: one outbound connection, kept up for ever. `wire` and `connect` make it, `session` takes orders, `upload`
+//! carries one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try. `door` is where a router without
+//! a valid certificate gets one, `renewal` keeps it valid, `refusal` reads what the control plane answers instead, and `witness` remembers the
+//! newest event of its audit trail.
 
 mod backoff;
 mod batches;
 pub(crate) mod connect;
+pub(crate) mod door;
 mod orders;
+pub(crate) mod refusal;
+pub(crate) mod renewal;
 pub(crate) mod session;
 mod upload;
+pub(crate) mod wire;
+mod witness;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::Config;
+use crate::identity::{self, IDENTITY, State};
+use refusal::{Kind, Refusal};
+use renewal::Alarm;
 use session::Ended;
 
 /// A session that lasted so long was a good one: the next try starts quickly again.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
+/// How often a router asks again that only an administrator can let in.
+const BARRED: Duration = Duration::from_secs(60);
+/// The same where each question counts as an attempt to guess.
+const UNENROLLED: Duration = Duration::from_secs(300);
+/// How soon a new identity is noticed while waiting.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If signals cannot be received.
+/// If another router runs with the same state folder, or signals cannot be received.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let _claim = State::open(&config.state)?.claim()?;
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let keeper = tokio::spawn(keep_connected(Arc::new(config), shutdown.clone()));
@@ -39,33 +58,117 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
-    let mut failures = 0;
+    let (mut failures, mut alarm, mut barred) = (0, Alarm::default(), None);
     loop {
         let began = Instant::now();
         // In a task of its own: a panic in there is a failed session, not a dead router.
-        let session = tokio::spawn(session::run(Arc::clone(&config), shutdown.child_token()));
-        let wait = match session.await {
+        let session = tokio::spawn(connected(Arc::clone(&config), shutdown.child_token()));
+        let ended = session.await;
+        if began.elapsed() > GOOD_SESSION {
+            (failures, barred) = (0, None);
+        }
+        let wait = match ended {
             Ok(Ok(Ended::Shutdown)) => return,
             Ok(Ok(Ended::Drained(after))) => {
                 failures = 0;
                 tracing::info!("the control plane is about to go; connecting again");
                 after + backoff::delay(0, rand::random())
             }
-            Ok(Err(error)) => {
-                failures = if began.elapsed() > GOOD_SESSION { 0 } else { failures + 1 };
-                let delay = backoff::delay(failures, rand::random());
-                tracing::warn!(error = format!("{error:#}"), retry_in = ?delay, "not connected to the control plane");
-                delay
-            }
+            Ok(Err(error)) => match error.downcast_ref::<Refusal>() {
+                Some(refusal) if refusal.needs_a_person() => {
+                    if barred != Some(refusal.kind) {
+                        tracing::error!(error = format!("{error:#}"), "{}", what_to_do(refusal.kind));
+                    }
+                    barred = Some(refusal.kind);
+                    slowly(refusal.kind, rand::random())
+                }
+                _ => {
+                    failures += 1;
+                    let delay = backoff::delay(failures, rand::random());
+                    tracing::warn!(error = format!("{error:#}"), retry_in = ?delay, "not connected to the control plane");
+                    delay
+                }
+            },
             Err(panic) => {
                 failures += 1;
                 tracing::error!(%panic, "the session panicked");
                 backoff::delay(failures, rand::random())
             }
         };
+        if let Ok(Some(identity)) = State::open(&config.state).and_then(|state| identity::load(&state)) {
+            alarm.look(&identity.facts, clock::now());
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            () = another_identity(&config, version(&config)) => tracing::info!("the router has a new identity"),
+        }
+    }
+}
+
+/// A session to its end. A certificate that has expired is exchanged for a new one first.
+async fn connected(config: Arc<Config>, shutdown: CancellationToken) -> anyhow::Result<Ended> {
+    let error = match session::run(Arc::clone(&config), shutdown.clone()).await {
+        Err(error) => error,
+        ended => return ended,
+    };
+    let identity = identity::load(&State::open(&config.state)?)?;
+    match identity {
+        Some(identity) if renewal::is_expiry(&error, &identity.facts.life, clock::now()) => {}
+        _ => return Err(error),
+    }
+    tracing::warn!("the router's certificate has expired; recovering with its key");
+    let facts = renewal::recover(&config).await.context("the expired certificate is not replaced")?;
+    tracing::info!(until = wire::text(facts.life.not_after), "the router has a valid certificate again");
+    session::run(config, shutdown).await
+}
+
+fn what_to_do(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Revoked => {
+            "an administrator has revoked this router for ever: a new one needs another name, a registration code for it, and router-agent \
+             enroll --replace"
+        }
+        Kind::Suspended => {
+            "this router is suspended: if two machines have its identity, stop the other one; then an administrator makes a new registration \
+             code, and router-agent enroll --replace takes it"
+        }
+        _ => {
+            "this router cannot recover by itself: an administrator makes a new registration code, and router-agent enroll --replace takes it"
+        }
+    }
+}
+
+/// The wait before a router asks again that only an administrator can let in; `random` is any number.
+fn slowly(kind: Kind, random: u32) -> Duration {
+    let wait = if kind == Kind::Unenrolled { UNENROLLED } else { BARRED };
+    wait.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
+}
+
+/// Of the identity on the disk.
+type Version = Option<(u64, i64, i64)>;
+
+fn version(config: &Config) -> Version {
+    State::open(&config.state).ok()?.version(IDENTITY)
+}
+
+/// Waits until there is another identity than this one.
+async fn another_identity(config: &Config, known: Version) {
+    while version(config) == known {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_barred_asks_about_once_a_minute_and_who_could_seem_to_guess_less_often() {
+        for random in [0, u32::MAX / 2, u32::MAX] {
+            let wait = slowly(Kind::Revoked, random).as_secs();
+            assert!((53..=67).contains(&wait), "{wait}");
+            assert!(slowly(Kind::Unenrolled, random) > Duration::from_secs(240));
         }
     }
 }

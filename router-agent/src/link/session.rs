@@ -10,6 +10,7 @@ use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
     Heartbeat, Hello, SessionRequest, SessionResponse, session_request, session_response,
 };
+use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,9 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use super::connect::connect;
+use super::connect::{Connection, connect};
 use super::orders::Orders;
+use super::refusal::Refusal;
+use super::{renewal, witness};
 use crate::config::Config;
+use crate::identity::{Facts, State};
 
 const WELCOME: Duration = Duration::from_secs(10);
 /// Heartbeat intervals without a word after which the control plane counts as gone.
@@ -40,16 +44,30 @@ pub(crate) struct Welcomed {
     pub(crate) sender: mpsc::Sender<SessionRequest>,
     pub(crate) messages: Streaming<SessionResponse>,
     pub(crate) interval: Duration,
+    /// The chain that the control plane showed.
+    pub(crate) shown: Vec<CertificateDer<'static>>,
+    /// What this router showed.
+    pub(crate) facts: Facts,
+    /// The audit trail does not have what the router saw of it.
+    pub(crate) forked: bool,
 }
 
 /// Connects and says Hello; with `check` only to hear whether that is accepted, beside a session that may be there.
 pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
-    let channel = connect(config).await?;
+    let state = State::open(&config.state)?;
+    // Until the control plane has answered: what is shown must not become the last but one on its way.
+    let _shown = state.show(renewal::LOCK).await?;
+    let Connection { channel, shown, facts } = connect(config).await?;
     let mut client = RouterServiceClient::new(channel)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let (sender, receiver) = mpsc::channel(16);
-    let hello = Hello { version: env!("CARGO_PKG_VERSION").to_owned(), check, audit_head: None };
+    let audit_head = witness::kept(&state).unwrap_or_else(|error| {
+        tracing::error!(error = format!("{error:#}"), "what this router saw of the audit trail is lost");
+        None
+    });
+    let hello =
+        Hello { version: env!("CARGO_PKG_VERSION").to_owned(), check, audit_head: audit_head.clone() };
     sender.send(request(session_request::Message::Hello(hello))).await?;
     let welcomed = async {
         let mut messages = client.session(ReceiverStream::new(receiver)).await?.into_inner();
@@ -59,13 +77,18 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
     let (messages, first) = tokio::time::timeout(WELCOME, welcomed)
         .await
         .context("the control plane did not answer in time")?
-        .map_err(|status| anyhow::anyhow!("the control plane refuses this router: {}", status.message()))?;
+        .map_err(|status| anyhow::Error::from(Refusal::of(&status)))
+        .context("the control plane refuses this router")?;
     let Some(session_response::Message::Welcome(welcome)) = first.and_then(|first| first.message) else {
         bail!("the control plane answered something else than Welcome");
     };
+    if !check {
+        witness::take(&state, audit_head.as_ref(), &welcome)?;
+    }
     let interval = welcome.heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
     let interval = interval.unwrap_or(Duration::from_secs(15)).max(Duration::from_millis(100));
-    Ok(Welcomed { client, sender, messages, interval })
+    let forked = welcome.audit_forked;
+    Ok(Welcomed { client, sender, messages, interval, shown, facts, forked })
 }
 
 fn request(message: session_request::Message) -> SessionRequest {
@@ -79,7 +102,9 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
     };
     tracing::info!("connected to the control plane");
-    let Welcomed { client, sender, mut messages, interval } = welcomed;
+    let Welcomed { client, sender, mut messages, interval, facts, .. } = welcomed;
+    let renewals = Arc::clone(&config);
+    let mut renewal = Box::pin(renewal::keep(&renewals, client.clone(), facts));
     // Dropping the orders cancels whatever they started.
     let mut orders = Orders::new(config, client, sender.clone(), shutdown.child_token());
     let mut beat = tokio::time::interval(interval);
@@ -88,6 +113,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(Ended::Shutdown),
+            never = &mut renewal => match never {},
             _ = beat.tick() => {
                 if heard.elapsed() > interval * SILENCE {
                     bail!("the control plane is silent");
@@ -98,7 +124,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
             }
             message = messages.message() => {
                 heard = Instant::now();
-                let message = message.map_err(|status| anyhow::anyhow!("the session is lost: {}", status.message()))?;
+                let message = message.map_err(|status| Refusal::of(&status)).context("the session is lost")?;
                 let Some(message) = message else { bail!("the control plane ended the session") };
                 match message.message {
                     None | Some(session_response::Message::Welcome(_) | session_response::Message::Heartbeat(_)) => {}

@@ -27,11 +27,7 @@ async fn roles_come_from_the_certificate_and_deny_by_default() -> Result<()> {
         Code::PermissionDenied,
         "the operator sees no users"
     );
-    let router = world.admin_as(&world.files.issue_router(
-        "acme",
-        "spy",
-        &world.dir().join("spy").to_string_lossy(),
-    )?)?;
+    let router = world.admin_as(&world.enroll("acme", "spy").await?)?;
     assert_eq!(code(router.users("acme").await), Code::PermissionDenied, "a router is no admin");
     succeeded(&world.sync_now().await?);
     Ok(())

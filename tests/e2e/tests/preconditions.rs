@@ -18,7 +18,7 @@ fn refused<T: std::fmt::Debug>(result: anyhow::Result<T>) -> (Code, String, Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_needs_a_router_that_is_connected_and_a_published_source() -> Result<()> {
-    let mut world = World::builder().without_router().start().await?;
+    let mut world = World::builder().unenrolled().start().await?;
     let source = rollcall_proto::admin::v1::CreateIdentitySourceRequest {
         parent: "tenants/acme".to_owned(),
         identity_source_id: "hq".to_owned(),
@@ -36,6 +36,7 @@ async fn a_sync_needs_a_router_that_is_connected_and_a_published_source() -> Res
     let (code, reason, message) = refused(world.start_sync().await);
     assert_eq!((code, reason.as_str()), (Code::FailedPrecondition, "NO_IDENTITY_ROUTER"), "{message}");
 
+    world.enroll_nth(0).await?;
     world.start_router()?;
     world.router_connected().await?;
     world.stop_router()?;

@@ -25,7 +25,7 @@ pub(crate) struct Router {
 
 impl Router {
     pub(crate) async fn connect(world: &World, tenant: &str, name: &str) -> Result<Self> {
-        let identity = world.files.issue_router(tenant, name, &format!("{tenant}-{name}"))?;
+        let identity = world.enroll(tenant, name).await?;
         let channel = connect::channel(world.address().port(), Some(&identity), &world.files.authority())?;
         let mut client = RouterServiceClient::new(channel);
         let (session, orders) = Self::session(&mut client).await?;

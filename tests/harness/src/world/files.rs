@@ -15,7 +15,7 @@ use rollcall_proto::admin::v1::{
     attribute_mapping, directory_server, disabled_rule, expiry_rule,
 };
 
-use super::{ROUTER, TENANT, World, connect::Identity};
+use super::{TENANT, World, connect::Identity};
 use crate::ldap::{Access, Slapd};
 
 /// Name of the credential in the router's configuration.
@@ -90,9 +90,34 @@ pub struct SyncSettings {
     pub job_deadline: Option<Duration>,
 }
 
+/// Keys of the control plane's `[authority]` section; what is none is left to the control plane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuthoritySettings {
+    pub router_certificate_life: Option<Duration>,
+    pub recovery: Option<Duration>,
+}
+
+/// A router's state folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State(pub PathBuf);
+
+impl State {
+    /// Its key and certificate, which are in one file.
+    pub fn identity(&self) -> Identity {
+        let file = self.0.join("identity.pem");
+        Identity { certificate: file.clone(), key: file }
+    }
+
+    /// Whom it takes for its control plane.
+    pub fn authorities(&self) -> PathBuf {
+        self.0.join("control-plane-ca.pem")
+    }
+}
+
 /// The folder with the files of one installation.
 #[derive(Clone, Debug)]
 pub struct Files {
+    pub(super) authority: AuthoritySettings,
     pub(super) dir: PathBuf,
     pub(super) control_plane: PathBuf,
 }
@@ -114,16 +139,20 @@ impl Files {
         self.dir.join("bind.password")
     }
 
+    /// The state folder of a router, counted from 0.
+    pub fn state(&self, at: usize) -> State {
+        State(self.dir.join(numbered("state", at)))
+    }
+
     /// Certificate of the control plane's authority.
     pub fn authority(&self) -> PathBuf {
         self.dir.join("ca/ca.pem")
     }
 
-    /// Makes the authority, the server's and the router's certificate, and a Super Admin's, which it returns.
+    /// Makes the authorities, the server's certificate, and a Super Admin's, which it returns.
     pub(super) fn make_authority(&self) -> Result<Identity> {
         self.ca(&["init"])?;
         self.ca(&["issue-server", "--host", "localhost", "--out", &self.path("server")])?;
-        self.issue_router(TENANT, ROUTER, "router")?;
         self.issue_admin("alice", Role::SuperAdmin)
     }
 
@@ -147,13 +176,6 @@ impl Files {
         Ok(Identity::at(&out))
     }
 
-    /// Makes a router's certificate; `file` is where, without `.pem` and `.key`.
-    pub fn issue_router(&self, tenant: &str, name: &str, file: &str) -> Result<Identity> {
-        let out = self.path(file);
-        self.ca(&["issue-router", "--tenant", tenant, "--name", name, "--out", &out])?;
-        Ok(Identity::at(&out))
-    }
-
     pub(super) fn write_control_plane(
         &self,
         name: &str,
@@ -168,10 +190,16 @@ impl Files {
             ("job_deadline", sync.job_deadline),
         ];
         let set = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let sync: String = set.map(|(key, value)| format!("{key} = \"{}ms\"\n", value.as_millis())).collect();
+        let line = |(key, value): (&str, Duration)| format!("{key} = \"{}ms\"\n", value.as_millis());
+        let sync: String = set.map(line).collect();
+        let AuthoritySettings { router_certificate_life, recovery } = self.authority;
+        let keys = [("router_certificate_life", router_certificate_life), ("recovery", recovery)];
+        let authority: String =
+            keys.into_iter().filter_map(|(key, value)| Some((key, value?))).map(line).collect();
         let text = format!(
             "listen = \"127.0.0.1:{port}\"\ndatabase = {database:?}\n\n\
-             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n\n[sync]\n{sync}"
+             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n\n\
+             [authority]\ndir = \"ca/routers\"\n{authority}\n[sync]\n{sync}"
         );
         let path = self.dir.join(format!("{name}.toml"));
         fs::write(&path, text)?;
@@ -185,19 +213,20 @@ impl Files {
         self.write_authorities(directories.iter().map(|access| access.ca_pem.clone()))
     }
 
-    /// Writes a router's configuration and its policy. `name` is that of its certificate's files.
+    /// Writes the configuration and the policy of a router, counted from 0.
     pub(super) fn write_router(
         &self,
-        name: &str,
+        at: usize,
         port: u16,
         directory: &Access,
         policy: &Policy,
     ) -> Result<PathBuf> {
-        let policy_file = name.replacen("router", "policy", 1);
+        let (name, policy_file, state) =
+            (numbered("router", at), numbered("policy", at), numbered("state", at));
         fs::write(self.dir.join(format!("{policy_file}.toml")), policy.toml())?;
         let text = format!(
-            "control_plane = \"https://localhost:{port}\"\npolicy = \"{policy_file}.toml\"\n\n\
-             [tls]\ncertificate = \"{name}.pem\"\nkey = \"{name}.key\"\ncontrol_plane_ca = \"ca/ca.pem\"\n\n\
+            "control_plane = \"https://localhost:{port}\"\npolicy = \"{policy_file}.toml\"\n\
+             state = \"{state}\"\n\n\
              [credentials.{CREDENTIAL}]\nbind_dn = {:?}\npassword_file = \"bind.password\"\n",
             directory.bind_dn
         );
@@ -230,7 +259,8 @@ impl Files {
         Ok(fs::write(self.dir.join("ldap-ca.pem"), bundle)?)
     }
 
-    fn ca(&self, arguments: &[&str]) -> Result<()> {
+    /// Runs `control-plane ca` in this installation's folder of authorities.
+    pub fn ca(&self, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.control_plane);
         command.args(["ca", arguments[0], "--dir"]).arg(self.dir.join("ca")).args(&arguments[1..]);
         let output = command.output().context("cannot run control-plane")?;

@@ -48,6 +48,11 @@ impl Member {
         &self.name
     }
 
+    /// The program that it runs.
+    pub fn program(&self) -> &PathBuf {
+        &self.program
+    }
+
     /// Where it listens, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listens

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod connect;
+pub mod enroll;
 pub mod files;
 pub mod member;
 
@@ -30,7 +31,8 @@ use crate::{
 
 pub use admin::Admin;
 pub use connect::Identity;
-pub use files::{Policy, Role};
+pub use enroll::Enrollment;
+pub use files::{Policy, Role, State};
 pub use member::Member;
 
 pub const TENANT: &str = "acme";
@@ -60,8 +62,10 @@ pub struct Builder {
     database_folder: Option<PathBuf>,
     license: i32,
     sync: files::SyncSettings,
+    authority: files::AuthoritySettings,
     policy: Edit<Policy>,
     cables: bool,
+    enroll: bool,
     router: bool,
     replicas: usize,
     routers: Vec<usize>,
@@ -151,6 +155,20 @@ impl Builder {
         self
     }
 
+    /// How long a router's certificate is good. Default: the control plane's own.
+    #[must_use]
+    pub fn router_certificate_life(mut self, life: Duration) -> Self {
+        self.authority.router_certificate_life = Some(life);
+        self
+    }
+
+    /// How long after its end a router may still recover with a certificate. Default: the control plane's own.
+    #[must_use]
+    pub fn recovery(mut self, recovery: Duration) -> Self {
+        self.authority.recovery = Some(recovery);
+        self
+    }
+
     /// How many replicas of the control plane share the database, which must be PostgreSQL. Default 1.
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
@@ -187,11 +205,18 @@ impl Builder {
         self
     }
 
-    /// Starts no router; [`World::start_router`] and [`World::nth_router`] do, later.
+    /// Starts no router, though all have enrolled; [`World::start_router`] and [`World::nth_router`] do, later.
     #[must_use]
     pub fn without_router(mut self) -> Self {
         self.router = false;
         self
+    }
+
+    /// Starts no router, and none has enrolled; [`World::enroll_nth`] does that, later.
+    #[must_use]
+    pub fn unenrolled(mut self) -> Self {
+        self.enroll = false;
+        self.without_router()
     }
 
     /// Which build of the programs. Default [`Profile::current`].
@@ -201,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Starts everything, sets the license and waits until every router is connected. Blocks its thread meanwhile.
+    /// Starts everything, sets the license, enrolls the routers and waits until every router is connected. Blocks its thread meanwhile.
     pub async fn start(self) -> Result<World> {
         let profile = match self.profile {
             Some(profile) => profile,
@@ -250,7 +275,11 @@ impl Builder {
             (None, None)
         };
 
-        let files = files::Files { dir: dir.path().to_owned(), control_plane: control_plane_program.clone() };
+        let files = files::Files {
+            authority: self.authority,
+            dir: dir.path().to_owned(),
+            control_plane: control_plane_program.clone(),
+        };
         let admin = files.make_authority()?;
         let operator = files.issue_operator("ops")?;
         let mut control_planes = Vec::new();
@@ -275,11 +304,7 @@ impl Builder {
                 Some(cable) if at == 0 => cable.port(),
                 _ => addresses[*replica].port(),
             };
-            let file = files::numbered("router", at);
-            if at > 0 {
-                files.issue_router(TENANT, &router_name(at), &file)?;
-            }
-            let config = files.write_router(&file, port, &access[0], &policy)?;
+            let config = files.write_router(at, port, &access[0], &policy)?;
             let log = dir.path().join(format!("{}.log", files::numbered("router-agent", at)));
             routers.push(Member::router(router_name(at), router_program.clone(), config, log));
         }
@@ -291,6 +316,7 @@ impl Builder {
         };
         let admins = connect(&admin)?;
         let mut world = World {
+            router_replicas: self.routers,
             admin: admins[0].clone(),
             operator: connect(&operator)?.swap_remove(0),
             admins,
@@ -310,6 +336,11 @@ impl Builder {
             replica.start()?;
         }
         world.set_license(self.license).await?;
+        if self.enroll {
+            for at in 0..world.routers.len() {
+                world.enroll_nth(at).await?;
+            }
+        }
         if self.router {
             for router in &mut world.routers {
                 router.start()?;
@@ -337,6 +368,8 @@ pub struct World {
     pub admins: Vec<Admin>,
     control_planes: Vec<Member>,
     routers: Vec<Member>,
+    /// Which replica each router is connected to.
+    router_replicas: Vec<usize>,
     link: Option<Cable>,
     directory_link: Option<Cable>,
     /// The directory servers, in fail-over order.
@@ -360,8 +393,10 @@ impl World {
             database_folder: None,
             license: 1_000_000,
             sync: files::SyncSettings::default(),
+            authority: files::AuthoritySettings::default(),
             policy: Box::new(|policy| policy),
             cables: false,
+            enroll: true,
             router: true,
             replicas: 1,
             routers: vec![0],

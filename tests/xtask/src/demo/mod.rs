@@ -32,9 +32,11 @@ async fn tell(options: &Options) -> Result<()> {
     let people = People::new(PEOPLE);
     let world = World::builder().these_people(people.clone()).license(SEATS).start().await?;
     println!(
-        "{PEOPLE} people below {}, license of {SEATS} seats, identity router hq-1 connected",
+        "{PEOPLE} people below {}, license of {SEATS} seats, identity router hq-1 enrolled with a code and connected",
         world.directory().people_dn()
     );
+
+    show::enrollment(&world.admin.routers(TENANT).await?);
 
     show::chapter("An identity source: created, published, tested from the router");
     world.create_and_publish_source(world.settings()).await?;

@@ -6,7 +6,8 @@ use comfy_table::{Table, presets};
 use harness::world::World;
 use indicatif::{ProgressBar, ProgressStyle};
 use rollcall_proto::admin::v1::{
-    License, SyncJob, SyncJobDetail, TestConnectionResponse, sync_job::State, sync_job_detail::Category,
+    IdentityRouter, License, SyncJob, SyncJobDetail, TestConnectionResponse, sync_job::State,
+    sync_job_detail::Category,
 };
 
 pub(super) fn chapter(title: &str) {
@@ -66,6 +67,22 @@ impl Progress {
     }
 }
 
+/// The identity routers, as an administrator sees them.
+pub(super) fn enrollment(routers: &[IdentityRouter]) {
+    let mut table = table(&["identity router", "state", "certificate", "valid until", "key (SHA-256)"]);
+    for router in routers {
+        let until = router.certificate_expire_time.as_ref().map(ToString::to_string);
+        table.add_row([
+            router.name.clone(),
+            format!("{:?}", router.state()),
+            router.certificate_generation.to_string(),
+            until.unwrap_or_default(),
+            format!("{}…", router.key_fingerprint.get(..16).unwrap_or_default()),
+        ]);
+    }
+    println!("{table}");
+}
+
 pub(super) fn connection(test: &TestConnectionResponse) {
     println!("  tested from {}", test.identity_router);
     let mut table = table(&["server", "connected", "bound", "roots found", "sample", "error"]);
@@ -120,6 +137,20 @@ pub(super) fn commands(world: &World, tenant: &str, source: &str) {
         );
     };
     let admin = format!("admin-{tenant}-alice");
+    println!(
+        "  # a further identity router: a code that works once, and what the router's machine does with it"
+    );
+    call(
+        &admin,
+        "IdentityRouterService/CreateRegistrationCode",
+        &format!(r#"{{"parent":"tenants/{tenant}","identity_router_id":"hq-2"}}"#),
+    );
+    println!(
+        "  router-agent enroll --control-plane https://localhost:{} --state state-2   # asks for the code",
+        world.address().port()
+    );
+    call(&admin, "IdentityRouterService/ListIdentityRouters", &format!(r#"{{"parent":"tenants/{tenant}"}}"#));
+    println!("  # syncs");
     call(&admin, "SyncJobService/StartSync", &format!(r#"{{"parent":"{source}"}}"#));
     call(&admin, "SyncJobService/WatchSyncJob", &format!(r#"{{"name":"{source}/syncJobs/latest"}}"#));
     call(
