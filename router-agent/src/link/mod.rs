@@ -1,11 +1,14 @@
 //! The link to the control plane: one outbound connection, kept up for ever. `connect` makes it, `session` takes orders, `upload` carries
-//! one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try.
+//! one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try. `limits` is what may be ordered at
+//! most, `trail` what the log says of orders that were refused.
 
 mod backoff;
 mod batches;
 pub(crate) mod connect;
+mod limits;
 mod orders;
 pub(crate) mod session;
+mod trail;
 mod upload;
 
 use std::sync::Arc;

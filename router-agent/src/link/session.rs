@@ -24,6 +24,10 @@ use crate::config::Config;
 const WELCOME: Duration = Duration::from_secs(10);
 /// Heartbeat intervals without a word after which the control plane counts as gone.
 const SILENCE: u32 = 3;
+/// The shortest and the longest interval of heartbeats, whatever Welcome says.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// The longest that a router stays away because it was told to.
+const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// How a session ended that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
         bail!("the control plane answered something else than Welcome");
     };
     let interval = welcome.heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
-    let interval = interval.unwrap_or(Duration::from_secs(15)).max(Duration::from_millis(100));
+    let interval = interval.unwrap_or(Duration::from_secs(15)).clamp(HEARTBEAT.0, HEARTBEAT.1);
     Ok(Welcomed { client, sender, messages, interval })
 }
 
@@ -108,7 +112,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
                     Some(session_response::Message::LookupOrder(order)) => orders.look_up(order),
                     Some(session_response::Message::Drain(drain)) => {
                         let after = drain.reconnect_after.and_then(|after| Duration::try_from(after).ok());
-                        return Ok(Ended::Drained(after.unwrap_or_default()));
+                        return Ok(Ended::Drained(after.unwrap_or_default().min(LONGEST_DRAIN)));
                     }
                 }
             }
