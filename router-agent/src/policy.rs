@@ -242,7 +242,9 @@ fn too_many(settings: &IdentitySourceSettings) -> Vec<Refusal> {
     counts
         .into_iter()
         .filter(|(_, count, most)| count > most)
-        .map(|(what, count, most)| refusal("limits", format!("{count} {what} are too many: {most} are the most")))
+        .map(|(what, count, most)| {
+            refusal("limits", format!("{count} {what} are too many: {most} are the most"))
+        })
         .collect()
 }
 
@@ -418,9 +420,12 @@ mod tests {
         };
         assert_eq!(mistakes("userCertificate;binary"), "");
         assert_eq!(mistakes("2.5.4.3"), "");
-        for (attribute, why) in
-            [("*", "not the name"), ("+", "not the name"), ("@person", "not the name"), ("2.5.4.35", "secrets")]
-        {
+        for (attribute, why) in [
+            ("*", "not the name"),
+            ("+", "not the name"),
+            ("@person", "not the name"),
+            ("2.5.4.35", "secrets"),
+        ] {
             assert!(mistakes(attribute).contains(why), "{attribute}: {}", mistakes(attribute));
         }
     }

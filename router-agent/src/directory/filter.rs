@@ -121,7 +121,8 @@ mod tests {
         assert_eq!(attributes_in(&nested(100_000)), Err(FilterError::Deep));
         assert_eq!(attributes_in(&"(!".repeat(500_000)), Err(FilterError::Deep));
         assert_eq!(attributes_in(&format!("(a={})", "b".repeat(FILTER_BYTES))), Err(FilterError::Long));
-        for filter in ["", "(", "a", "(a=b)(c=d)", "(a=b))(|(c=*)", "*)(userPassword=*", "(a=b\0)", "(a=\\2)"] {
+        for filter in ["", "(", "a", "(a=b)(c=d)", "(a=b))(|(c=*)", "*)(userPassword=*", "(a=b\0)", "(a=\\2)"]
+        {
             assert_eq!(attributes_in(filter), Err(FilterError::Malformed), "{filter:?}");
         }
     }

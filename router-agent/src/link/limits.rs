@@ -124,20 +124,18 @@ mod tests {
         for name in ["", "a\nb", &"j".repeat(NAME + 1)] {
             assert_eq!(limits.read(&order(name)).err(), Some(Beyond::Size), "{name:?}");
         }
-        let settings =
-            IdentitySourceSettings { extra_filter: "x".repeat(SETTINGS), ..IdentitySourceSettings::default() };
+        let settings = IdentitySourceSettings {
+            extra_filter: "x".repeat(SETTINGS),
+            ..IdentitySourceSettings::default()
+        };
         assert_eq!(limits.question("r", Some(&settings)).err(), Some(Beyond::Size));
     }
 
     #[test]
     fn no_number_in_an_order_makes_a_window_or_a_batch_of_its_own_size() {
-        for (ordered, expected) in [
-            (i32::MIN, (1, 1)),
-            (-1, (1, 1)),
-            (0, (1, 1)),
-            (8, (8, 8)),
-            (i32::MAX, (WINDOW, BATCH_RECORDS)),
-        ] {
+        for (ordered, expected) in
+            [(i32::MIN, (1, 1)), (-1, (1, 1)), (0, (1, 1)), (8, (8, 8)), (i32::MAX, (WINDOW, BATCH_RECORDS))]
+        {
             let order = SyncOrder { window: ordered, batch_records: ordered, ..SyncOrder::default() };
             assert_eq!(window_and_batch(&order), expected, "{ordered}");
         }

@@ -100,7 +100,7 @@ impl Orders {
             let settings = order.settings.clone().unwrap_or_default();
             match prepare(&config, &settings, order.revision) {
                 Err(Unprepared { failure, keys }) => {
-                    tracing::warn!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
+                    tracing::debug!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
                     refused(&trail, "SyncOrder", &keys);
                     let refused =
                         SyncRefused { sync_job: order.sync_job, epoch: order.epoch, failure: Some(failure) };
@@ -289,18 +289,17 @@ async fn look_up(
     let Read { mapping, plan, credential, tls } = prepared?;
     let wanted = Wanted { ids: &order.immutable_ids, mapping: &mapping, moved: config.policy.look_up_moved };
     tracing::info!(users = wanted.ids.len(), "looking users up");
-    directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default())
-        .await
-        .map_err(|error| failure(error.failure_reason(), error.to_string()))
+    directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default()).await.map_err(|error| {
+        let reason = error.failure_reason();
+        tracing::warn!(?reason, "users not looked up");
+        failure(reason, error.to_string())
+    })
 }
 
 fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
     use lookup_result::Presence as Proto;
     match looked_up {
-        Err(failure) => {
-            tracing::warn!(reason = ?failure.reason(), "users not looked up");
-            LookupResult { request_id, failure: Some(failure), ..LookupResult::default() }
-        }
+        Err(failure) => LookupResult { request_id, failure: Some(failure), ..LookupResult::default() },
         Ok(LookedUp { server, presences }) => {
             let presence = |presence| match presence {
                 Presence::InScope => Proto::InScope,

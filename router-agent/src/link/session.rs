@@ -67,9 +67,14 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
     let Some(session_response::Message::Welcome(welcome)) = first.and_then(|first| first.message) else {
         bail!("the control plane answered something else than Welcome");
     };
-    let interval = welcome.heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
+    let interval = welcome.heartbeat_interval.and_then(duration);
     let interval = interval.unwrap_or(Duration::from_secs(15)).clamp(HEARTBEAT.0, HEARTBEAT.1);
     Ok(Welcomed { client, sender, messages, interval })
+}
+
+/// A duration, if it is one. The crate's own conversion panics at the ends of its numbers.
+fn duration(given: prost_types::Duration) -> Option<Duration> {
+    Some(Duration::new(u64::try_from(given.seconds).ok()?, u32::try_from(given.nanos).ok()?.min(999_999_999)))
 }
 
 fn request(message: session_request::Message) -> SessionRequest {
@@ -111,7 +116,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
                     Some(session_response::Message::TestOrder(order)) => orders.test(order),
                     Some(session_response::Message::LookupOrder(order)) => orders.look_up(order),
                     Some(session_response::Message::Drain(drain)) => {
-                        let after = drain.reconnect_after.and_then(|after| Duration::try_from(after).ok());
+                        let after = drain.reconnect_after.and_then(duration);
                         return Ok(Ended::Drained(after.unwrap_or_default().min(LONGEST_DRAIN)));
                     }
                 }
