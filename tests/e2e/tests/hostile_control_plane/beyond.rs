@@ -167,7 +167,8 @@ pub(super) fn beyond(
         });
         add(format!("attribute {attribute:?} as a phone"), &|s| mapping(s).phone = attribute.to_owned());
         add(format!("attribute {attribute:?} as the id"), &|s| {
-            mapping(s).immutable_id = attribute.to_owned()
+            mapping(s).immutable_id = attribute.to_owned();
+            mapping(s).set_immutable_id_format(ImmutableIdFormat::Text);
         });
         add(format!("attribute {attribute:?} as a mark"), &|s| {
             let test = mapping(s).disabled.clone().and_then(|rule| rule.test);
@@ -210,9 +211,12 @@ pub(super) fn beyond(
     ] {
         add(format!("filter {filter:?}"), &|s| s.extra_filter = filter.to_owned());
     }
-    add("a filter of 100,000 parentheses".to_owned(), &|s| {
-        s.extra_filter = format!("{}(uid=a){}", "(!".repeat(100_000), ")".repeat(100_000));
-    });
+    // The third is within the size that settings may have.
+    for depth in [40, 1_000, 50_000, 100_000] {
+        add(format!("a filter of {depth} parentheses"), &|s| {
+            s.extra_filter = format!("{}(uid=a){}", "(!".repeat(depth), ")".repeat(depth));
+        });
+    }
     add("a filter that only opens".to_owned(), &|s| s.extra_filter = "(&".repeat(500_000));
     add("a filter of 1 MB".to_owned(), &|s| s.extra_filter = format!("(uid={})", "a".repeat(1 << 20)));
     add("an object class that is a filter".to_owned(), &|s| {

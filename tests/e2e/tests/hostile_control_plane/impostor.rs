@@ -52,7 +52,7 @@ pub(crate) struct Impostor {
 #[derive(Clone, Debug)]
 pub(crate) enum Uploaded {
     Complete(u64),
-    Failed(String),
+    Failed,
 }
 
 /// A session of the router.
@@ -235,8 +235,8 @@ impl RouterService for Service {
                         locked(&uploads).insert(job.clone(), Uploaded::Complete(complete.records));
                         return;
                     }
-                    Asked::Failed(failure) => {
-                        locked(&uploads).insert(job.clone(), Uploaded::Failed(failure.message));
+                    Asked::Failed(_) => {
+                        locked(&uploads).insert(job.clone(), Uploaded::Failed);
                         return;
                     }
                 };
