@@ -23,6 +23,8 @@ pub struct Config {
     pub tls: Tls,
     /// How patient sync jobs are.
     pub sync: JobSettings,
+    /// How much callers may ask.
+    pub limits: Limits,
     /// Logs.
     pub log: Log,
 }
@@ -37,6 +39,51 @@ pub struct Tls {
     pub key: PathBuf,
     /// Certificates of the authorities whose clients are let in.
     pub client_ca: PathBuf,
+}
+
+/// How much callers may ask. Routers' uploads have limits of their own.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one caller.
+    pub connections_per_caller: usize,
+    /// Calls of one caller a second.
+    pub calls_per_second: u32,
+    /// Calls of one caller at once, after a pause.
+    pub calls_at_once: u32,
+    /// Calls of one caller that are open at a time, such as streams.
+    pub open_calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            connections_per_caller: 32,
+            calls_per_second: 50,
+            calls_at_once: 200,
+            open_calls: 256,
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self, wrong: &mut Vec<String>) {
+        let Self { connections, connections_per_caller, calls_per_second, calls_at_once, open_calls } = self;
+        for (key, zero) in [
+            ("connections", *connections == 0),
+            ("connections_per_caller", *connections_per_caller == 0),
+            ("calls_per_second", *calls_per_second == 0),
+            ("calls_at_once", *calls_at_once == 0),
+            ("open_calls", *open_calls == 0),
+        ] {
+            if zero {
+                wrong.push(format!("limits.{key} must be at least 1"));
+            }
+        }
+    }
 }
 
 /// How to log.
@@ -73,6 +120,8 @@ struct File {
     tls: Tls,
     #[serde(default)]
     sync: Sync,
+    #[serde(default)]
+    limits: Limits,
     #[serde(default)]
     log: Log,
 }
@@ -164,11 +213,12 @@ impl Config {
         if !(1..=100).contains(&full_lists_kept) {
             wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
         }
+        file.limits.check(&mut wrong);
         let defaults = JobSettings::default();
         let sync =
             JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, sync, log: file.log })
+            Ok(Self { listen, database, tls, sync, limits: file.limits, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

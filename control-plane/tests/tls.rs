@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ca::{Authority, Subject};
-use control_plane::config::Tls;
+use control_plane::config::{Limits, Tls};
 use control_plane::jobs::Clock;
 use control_plane::server::{Certificates, listen};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -53,7 +53,14 @@ async fn door() -> Door {
     let certificates = Certificates::load(&files).expect("certificates");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let accepted = listen(listener, certificates, DEADLINE, Clock::system(), CancellationToken::new());
+    let accepted = listen(
+        listener,
+        certificates,
+        DEADLINE,
+        &Limits::default(),
+        Clock::system(),
+        CancellationToken::new(),
+    );
     Door { folder, port, accepted }
 }
 

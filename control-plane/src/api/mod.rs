@@ -1,16 +1,18 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it.
+//! what, `gate` enforces it, `quota` how much, `deadline` for how long.
 
 pub mod authz;
 pub mod convert;
+pub mod deadline;
 pub mod gate;
 pub mod identity_routers;
 pub mod identity_sources;
 pub mod license;
 mod names;
 mod page;
+pub mod quota;
 pub mod router_link;
 mod status;
 pub mod sync_jobs;

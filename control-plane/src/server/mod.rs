@@ -1,8 +1,10 @@
 //! Listens: TLS by our own acceptor, then every service behind the gate. `tls` is certificates and their reload, `listener` the
-//! accept loop, `run` puts everything together and takes it apart again.
+//! accept loop, `places` who has a place at it, `hush` what it says in the log, `run` puts everything together and takes it apart again.
 
 mod database;
+mod hush;
 mod listener;
+mod places;
 mod run;
 mod tls;
 
