@@ -27,6 +27,8 @@ pub struct Config {
     pub authority: Option<Authority>,
     /// How patient sync jobs are.
     pub sync: JobSettings,
+    /// How much callers may ask.
+    pub limits: Limits,
     /// Logs.
     pub log: Log,
 }
@@ -91,6 +93,51 @@ fn thirty_days() -> Duration {
     Duration::from_secs(30 * 86_400)
 }
 
+/// How much callers may ask. Routers' uploads have limits of their own.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one caller.
+    pub connections_per_caller: usize,
+    /// Calls of one caller a second.
+    pub calls_per_second: u32,
+    /// Calls of one caller at once, after a pause.
+    pub calls_at_once: u32,
+    /// Calls of one caller that are open at a time, such as streams.
+    pub open_calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            connections_per_caller: 32,
+            calls_per_second: 50,
+            calls_at_once: 200,
+            open_calls: 256,
+        }
+    }
+}
+
+impl Limits {
+    fn check(&self, wrong: &mut Vec<String>) {
+        let Self { connections, connections_per_caller, calls_per_second, calls_at_once, open_calls } = self;
+        for (key, zero) in [
+            ("connections", *connections == 0),
+            ("connections_per_caller", *connections_per_caller == 0),
+            ("calls_per_second", *calls_per_second == 0),
+            ("calls_at_once", *calls_at_once == 0),
+            ("open_calls", *open_calls == 0),
+        ] {
+            if zero {
+                wrong.push(format!("limits.{key} must be at least 1"));
+            }
+        }
+    }
+}
+
 /// How to log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -126,6 +173,8 @@ struct File {
     authority: Option<AuthorityFile>,
     #[serde(default)]
     sync: Sync,
+    #[serde(default)]
+    limits: Limits,
     #[serde(default)]
     log: Log,
 }
@@ -204,11 +253,12 @@ impl Config {
         if !(1..=100).contains(&full_lists_kept) {
             wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
         }
+        file.limits.check(&mut wrong);
         let defaults = JobSettings::default();
         let sync =
             JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, authority, sync, log: file.log })
+            Ok(Self { listen, database, tls, authority, sync, limits: file.limits, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

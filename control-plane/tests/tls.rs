@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ca::{Authority, Subject};
-use control_plane::config::Tls;
+use control_plane::config::{Limits, Tls};
 use control_plane::jobs::Clock;
-use control_plane::server::{Certificates, Connection, Connections, EnrollingConnection, listen};
+use control_plane::server::{Arrivals, Certificates, Connection, EnrollingConnection, listen};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -55,8 +55,9 @@ async fn door() -> Door {
     let certificates = Certificates::load(&files, None).expect("certificates");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let Connections { known, enrolling } =
-        listen(listener, certificates, DEADLINE, Clock::system(), CancellationToken::new());
+    let limits = Limits::default();
+    let Arrivals { known, enrolling } =
+        listen(listener, certificates, DEADLINE, &limits, Clock::system(), CancellationToken::new());
     Door { folder, port, known, enrolling }
 }
 

@@ -1,5 +1,6 @@
 //! Longest values of a user record, in characters: what a router sends and what the control plane takes are the same by definition.
-//! In characters, because whoever has to shorten a value counts those.
+//! In characters, because whoever has to shorten a value counts those. And the largest settings of an identity source: the control plane
+//! stores none that are larger, and a router, which does not rely on that, carries none out.
 
 /// User name.
 pub const USER_NAME: usize = 256;
@@ -11,6 +12,17 @@ pub const NAME: usize = 512;
 pub const DISTINGUISHED_NAME: usize = 4_096;
 /// All policy attributes together, as JSON; in bytes.
 pub const POLICY_BYTES: usize = 64 << 10;
+
+/// Directory servers of a source.
+pub const DIRECTORY_SERVERS: usize = 10;
+/// Roots of a source.
+pub const ROOTS: usize = 20;
+/// Attributes for access policies.
+pub const POLICY_ATTRIBUTES: usize = 20;
+/// Filter of a source; in bytes.
+pub const FILTER_BYTES: usize = 4_096;
+/// Records a batch.
+pub const BATCH_RECORDS: usize = 2_000;
 
 /// Whether a text has more than so many characters.
 #[must_use]

@@ -4,11 +4,17 @@
 use std::path::{Path, PathBuf};
 
 use rollcall_proto::admin::v1::{DirectoryServer, IdentitySourceSettings, directory_server::Security};
+use rollcall_proto::limits::{DIRECTORY_SERVERS, POLICY_ATTRIBUTES, ROOTS};
 use serde::Deserialize;
 
 use crate::config::{ConfigError, readable};
-use crate::directory::{is_within, normalize};
+use crate::directory::{attributes_in, is_within, normalize};
 use crate::record::is_password_attribute;
+
+/// Most refusals that are told of one source.
+const MOST_REFUSALS: usize = 20;
+/// Most characters of what is refused that are repeated.
+const MOST_REPEATED: usize = 100;
 
 /// What may leave the house.
 #[derive(Clone, Debug)]
@@ -47,6 +53,35 @@ pub struct Directory {
     pub attributes: Vec<String>,
 }
 
+/// Something that the policy does not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The key of the policy file that would have to allow it, or `limits` where none could.
+    pub key: &'static str,
+    /// What it is, and what would have to be added.
+    pub why: String,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+fn refusal(key: &'static str, why: impl Into<String>) -> Refusal {
+    Refusal { key, why: why.into() }
+}
+
+/// As much of a text as is repeated to whoever sent it, and none of what could be taken for something else.
+fn shown(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
+    let mut shown: String = plain.take(MOST_REPEATED).collect();
+    if text.chars().nth(MOST_REPEATED).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -82,6 +117,11 @@ impl Policy {
                     "{of}: {secret} holds secrets and never leaves; take it out of attributes"
                 ));
             }
+            for wrong_name in directory.attributes.iter().filter(|attribute| !is_attribute(attribute)) {
+                wrong.push(format!(
+                    "{of}: {wrong_name:?} is not the name of an attribute; name each one, there is no sign for all"
+                ));
+            }
             for root in
                 directory.roots.iter().filter(|root| normalize(root).is_none_or(|names| names.is_empty()))
             {
@@ -95,50 +135,78 @@ impl Policy {
     ///
     /// # Errors
     /// One sentence for each thing that is not allowed.
-    pub fn check(&self, settings: &IdentitySourceSettings) -> Result<(), Vec<String>> {
-        let refusals: Vec<_> = settings
-            .directory_servers
-            .iter()
-            .flat_map(|server| self.check_server(server, settings))
-            .collect();
+    pub fn check(&self, settings: &IdentitySourceSettings) -> Result<(), Vec<Refusal>> {
+        let mut refusals = too_many(settings);
+        // What is beyond the limits is not looked at.
+        if refusals.is_empty() {
+            refusals = settings
+                .directory_servers
+                .iter()
+                .flat_map(|server| self.check_server(server, settings))
+                .take(MOST_REFUSALS)
+                .collect();
+        }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    /// The same for one server of it.
-    #[must_use]
-    pub fn check_server(&self, server: &DirectoryServer, settings: &IdentitySourceSettings) -> Vec<String> {
+    /// The same for one server of it, within the limits.
+    fn check_server(&self, server: &DirectoryServer, settings: &IdentitySourceSettings) -> Vec<Refusal> {
         let port = port(server);
         let Some(directory) = self.directory(server) else {
-            return vec![format!(
-                "host {} with port {port} is not in the policy: add a [[directory]] for it",
-                server.host
+            return vec![refusal(
+                "directory",
+                format!(
+                    "host {} with port {port} is not in the policy: add a [[directory]] for it",
+                    shown(&server.host)
+                ),
             )];
         };
         let host = &directory.host;
         let mut refusals = Vec::new();
         if server.security() == Security::Plain && !directory.allow_plain {
-            refusals.push(format!(
-                "{host} may not be read without protection: set allow_plain, or better use LDAPS"
+            refusals.push(refusal(
+                "allow_plain",
+                format!("{host} may not be read without protection: set allow_plain, or better use LDAPS"),
             ));
         }
         if !directory.credentials.contains(&settings.credential) {
-            refusals.push(format!(
-                "credential {} may not be sent to {host}: add it to credentials",
-                settings.credential
+            refusals.push(refusal(
+                "credentials",
+                format!(
+                    "credential {} may not be sent to {host}: add it to credentials",
+                    shown(&settings.credential)
+                ),
             ));
         }
         for root in &settings.roots {
-            if !directory.roots.iter().any(|allowed| is_within(root, allowed)) {
-                refusals.push(format!("root {root} may not be read from {host}: add it to roots"));
+            // A control character is in no name, and what a server makes of it is anyone's guess.
+            let plain = !root.chars().any(char::is_control);
+            if !plain || !directory.roots.iter().any(|allowed| is_within(root, allowed)) {
+                refusals.push(refusal(
+                    "roots",
+                    format!("root {} may not be read from {host}: add it to roots", shown(root)),
+                ));
             }
         }
+        let asked = match attributes(settings) {
+            Ok(asked) => asked,
+            Err(refused) => {
+                refusals.push(refused);
+                return refusals;
+            }
+        };
         let allowed =
             |attribute: &str| directory.attributes.iter().any(|other| other.eq_ignore_ascii_case(attribute));
-        for attribute in attributes(settings) {
+        for attribute in asked {
+            let name = shown(&attribute);
             if is_password_attribute(&attribute) {
-                refusals.push(format!("attribute {attribute} holds secrets and never leaves"));
+                refusals
+                    .push(refusal("attributes", format!("attribute {name} holds secrets and never leaves")));
             } else if !allowed(&attribute) {
-                refusals.push(format!("attribute {attribute} may not leave {host}: add it to attributes"));
+                refusals.push(refusal(
+                    "attributes",
+                    format!("attribute {name} may not leave {host}: add it to attributes"),
+                ));
             }
         }
         refusals
@@ -163,8 +231,25 @@ fn port(server: &DirectoryServer) -> u16 {
     }
 }
 
+/// What a source has more of than any that the control plane stores.
+fn too_many(settings: &IdentitySourceSettings) -> Vec<Refusal> {
+    let attributes = settings.mapping.as_ref().map_or(0, |mapping| mapping.policy_attributes.len());
+    let counts = [
+        ("directory servers", settings.directory_servers.len(), DIRECTORY_SERVERS),
+        ("roots", settings.roots.len(), ROOTS),
+        ("policy attributes", attributes, POLICY_ATTRIBUTES),
+    ];
+    counts
+        .into_iter()
+        .filter(|(_, count, most)| count > most)
+        .map(|(what, count, most)| {
+            refusal("limits", format!("{count} {what} are too many: {most} are the most"))
+        })
+        .collect()
+}
+
 /// Every attribute that a source asks for, or asks about in its filter: a filter can find out a value by guessing.
-fn attributes(settings: &IdentitySourceSettings) -> Vec<String> {
+fn attributes(settings: &IdentitySourceSettings) -> Result<Vec<String>, Refusal> {
     let mapping = settings.mapping.clone().unwrap_or_default();
     let mut attributes = vec![
         mapping.immutable_id,
@@ -178,22 +263,25 @@ fn attributes(settings: &IdentitySourceSettings) -> Vec<String> {
     attributes.extend(mapping.disabled.map(|rule| rule.attribute));
     attributes.extend(mapping.expires.map(|rule| rule.attribute));
     attributes.extend(mapping.policy_attributes);
-    attributes.extend(in_filter(&settings.extra_filter));
     attributes.retain(|attribute| !attribute.is_empty());
-    attributes
+    if !settings.extra_filter.trim().is_empty() {
+        let asked = attributes_in(settings.extra_filter.trim())
+            .map_err(|error| refusal("attributes", format!("extra_filter {error}; correct the source")))?;
+        // An option makes another attribute of it when it is read, and the same when it is compared.
+        let names = asked.iter().map(|name| name.split(';').next().unwrap_or_default());
+        // objectClass says what an entry is, and nothing about whom.
+        attributes.extend(names.filter(|name| !name.eq_ignore_ascii_case("objectClass")).map(str::to_owned));
+    }
+    Ok(attributes)
 }
 
-/// The attributes named in a filter, but for `objectClass`, which says what an entry is.
-fn in_filter(filter: &str) -> Vec<String> {
-    filter
-        .split('(')
-        .filter_map(|item| item.split_once('='))
-        .map(|(name, _)| {
-            name.trim_end_matches(['~', '<', '>', ':']).split([':', ';']).next().unwrap_or_default().trim()
-        })
-        .filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("objectClass"))
-        .map(str::to_owned)
-        .collect()
+/// Whether this is the name of one attribute, with or without options; `*` and `+` mean many.
+fn is_attribute(name: &str) -> bool {
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let (base, options) = name.split_once(';').map_or((name, None), |(base, options)| (base, Some(options)));
+    base.split('.').all(word) && options.is_none_or(|options| options.split(';').all(word))
 }
 
 #[cfg(test)]
@@ -239,7 +327,8 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut IdentitySourceSettings)) -> String {
         let mut settings = settings();
         change(&mut settings);
-        policy().check(&settings).expect_err("a refusal").join("; ")
+        let refusals = policy().check(&settings).expect_err("a refusal");
+        refusals.iter().map(|refusal| format!("{}: {refusal}", refusal.key)).collect::<Vec<_>>().join("; ")
     }
 
     #[test]
@@ -289,5 +378,56 @@ mod tests {
                 Some(DisabledRule { attribute: "nsAccountLock".to_owned(), test: None })))
             .contains("nsAccountLock")
         );
+    }
+
+    #[test]
+    fn a_filter_that_hides_what_it_asks_about_is_refused() {
+        for filter in [
+            "(:octetStringMatch:=guess)",
+            "(|(uid=a)(:dn:2.5.13.17:=guess))",
+            "userPassword=a*",
+            "( userPassword=a*)",
+            "(uid=a)(userPassword=a*)",
+            "(&(uid=a)(!(userPassword;x-y>=a)))",
+            "(2.5.4.35=*)",
+            "*)(userPassword=*",
+        ] {
+            assert!(refusal(|s| s.extra_filter = filter.to_owned()).contains("attributes:"), "{filter}");
+        }
+        let deep = "(!".repeat(100_000);
+        assert!(refusal(|s| s.extra_filter = deep).contains("nested"));
+    }
+
+    #[test]
+    fn what_is_asked_is_held_against_limits_and_little_of_it_is_repeated() {
+        let many = refusal(|s| s.roots = vec!["dc=elsewhere".to_owned(); 100_000]);
+        assert_eq!(many, "limits: 100000 roots are too many: 20 are the most");
+        let told = refusal(|s| s.roots = vec![format!("ou={}\r\n", "x".repeat(100_000)); 20]);
+        assert!(told.len() < 5_000 && !told.contains(char::is_control), "{told}");
+        let nul = "ou=x\0,ou=people,dc=lab,dc=test";
+        assert!(refusal(|s| s.roots = vec![nul.to_owned()]).contains("roots:"));
+    }
+
+    #[test]
+    fn a_policy_names_each_attribute_and_none_that_holds_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.toml");
+        let mistakes = |attribute: &str| {
+            let text = format!(
+                "[[directory]]\nhost = \"h\"\ncredentials = []\nroots = [\"dc=x\"]\nattributes = [{attribute:?}]\n"
+            );
+            std::fs::write(&path, text).expect("a file");
+            Policy::read(&path).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(mistakes("userCertificate;binary"), "");
+        assert_eq!(mistakes("2.5.4.3"), "");
+        for (attribute, why) in [
+            ("*", "not the name"),
+            ("+", "not the name"),
+            ("@person", "not the name"),
+            ("2.5.4.35", "secrets"),
+        ] {
+            assert!(mistakes(attribute).contains(why), "{attribute}: {}", mistakes(attribute));
+        }
     }
 }

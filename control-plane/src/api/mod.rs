@@ -1,11 +1,12 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it, `refusals` notes what it refused
+//! what, `gate` enforces it, `quota` how much, `deadline` for how long, `refusals` notes what it refused
 //! (`router_refusals`: identity routers).
 
 pub mod authz;
 pub mod convert;
+pub mod deadline;
 pub mod enrollment;
 pub mod gate;
 pub mod identity_routers;
@@ -13,6 +14,7 @@ pub mod identity_sources;
 pub mod license;
 mod names;
 mod page;
+pub mod quota;
 pub mod refusals;
 pub mod router_link;
 mod router_refusals;

@@ -9,7 +9,7 @@ use crate::jobs::JobsError;
 use crate::store::StoreError;
 
 /// Domain of every reason.
-const DOMAIN: &str = "rollcall.dev";
+pub(super) const DOMAIN: &str = "rollcall.dev";
 
 /// An error with a reason.
 pub(super) fn error(

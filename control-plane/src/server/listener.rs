@@ -1,57 +1,60 @@
-//! The accept loop: handshakes with a deadline and a bound, and connections that know who is calling and that end with the caller's
-//! certificate. Who asks for the protocol of enrollment is not asked for a certificate, and reaches nothing else.
+//! The accept loop: handshakes with a deadline and a bound, and who it is that has shaken hands. Who asks for the protocol of enrollment is
+//! not asked for a certificate, and reaches nothing else.
 
 use std::io;
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall_proto::code;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, Sleep};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
 
 use super::Certificates;
+use super::connection::Connection;
+use super::hush::Hush;
 use super::newcomers::{self, EnrollingConnection};
+use super::places::{self, Connections, Handshake};
 use super::tls::Handshakes;
+use crate::api::quota;
 use crate::ca::identity::{Caller, Peer, Validity};
+use crate::config::Limits;
 use crate::jobs::Clock;
 use crate::model::Timestamp;
 
-/// Handshakes at a time; more wait in the kernel's queue.
+/// Handshakes at a time; where there are more, the oldest one of the busiest address has to go.
 const HANDSHAKES: usize = 256;
 /// Pause after an accept that failed, such as for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that came in.
-pub struct Connections {
+pub struct Arrivals {
     /// Those that showed a certificate of ours.
     pub known: mpsc::Receiver<io::Result<Connection>>,
     /// Those on which routers enroll.
     pub enrolling: mpsc::Receiver<io::Result<EnrollingConnection>>,
 }
 
-/// Accepts until `shutdown`.
+/// Accepts until `shutdown`. `deadline` is for the handshake, and again for the first bytes behind it.
 pub fn listen(
     listener: TcpListener,
     certificates: Certificates,
-    handshake_deadline: Duration,
+    deadline: Duration,
+    limits: &Limits,
     clock: Clock,
     shutdown: CancellationToken,
-) -> Connections {
+) -> Arrivals {
     let (to_known, known) = mpsc::channel(16);
     let (to_enrolling, enrolling) = mpsc::channel(16);
+    let connections = Connections::new(limits.connections, limits.connections_per_caller);
+    let hush = Arc::new(Hush::default());
     tokio::spawn(async move {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let handshakes = places::Handshakes::new(HANDSHAKES);
         let newcomers = Arc::new(Semaphore::new(newcomers::MOST));
         loop {
-            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.cancelled() => return,
@@ -66,23 +69,41 @@ pub fn listen(
             };
             let (to_known, to_enrolling, clock) = (to_known.clone(), to_enrolling.clone(), clock.clone());
             let (current, newcomers) = (certificates.current(), Arc::clone(&newcomers));
-            tokio::spawn(async move {
-                let _permit = permit;
-                let shaken = handshake(&current, tcp, newcomers, &clock);
-                match tokio::time::timeout(handshake_deadline, shaken).await {
-                    Ok(Ok(Shaken::Known(connection))) => {
-                        let _ = to_known.send(Ok(connection)).await;
+            let (place, pushed) = places::Handshakes::enter(&handshakes, peer.ip());
+            if pushed {
+                refused(&hush, None, "another one took its place");
+            }
+            let (number, connections, hush) = (place.number(), connections.clone(), hush.clone());
+            let task = tokio::spawn(async move {
+                let shaken = shake_hands(&current, tcp, newcomers, &clock, deadline);
+                let shaken = tokio::time::timeout(deadline, shaken).await;
+                drop(place);
+                let shaken = shaken.map_err(|_| "no handshake in time".to_owned());
+                match shaken.and_then(|shaken| shaken.map_err(|error| error.to_string())) {
+                    Ok(Shaken::Enrolling(connection)) => drop(to_enrolling.send(Ok(connection)).await),
+                    Ok(Shaken::Known(connection)) => {
+                        match Connections::enter(&connections, quota::account(&connection.peer().caller)) {
+                            Ok(place) => drop(to_known.send(Ok(connection.at(place))).await),
+                            Err(why) => refused(&hush, Some(peer), why),
+                        }
                     }
-                    Ok(Ok(Shaken::Enrolling(connection))) => {
-                        let _ = to_enrolling.send(Ok(connection)).await;
-                    }
-                    Ok(Err(error)) => tracing::warn!(%peer, %error, "connection refused"),
-                    Err(_) => tracing::warn!(%peer, "connection refused: no handshake in time"),
+                    Err(why) => refused(&hush, Some(peer), &why),
                 }
             });
+            Handshake::runs_in(&handshakes, peer.ip(), number, task.abort_handle());
         }
     });
-    Connections { known, enrolling }
+    Arrivals { known, enrolling }
+}
+
+fn refused(hush: &Hush, peer: Option<SocketAddr>, why: &str) {
+    let (may, counted) = hush.may_write(Instant::now());
+    if counted > 0 {
+        tracing::warn!(counted, "connections refused without a line each");
+    }
+    if may {
+        tracing::warn!(peer = peer.map(tracing::field::display), error = why, "connection refused");
+    }
 }
 
 enum Shaken {
@@ -90,11 +111,12 @@ enum Shaken {
     Enrolling(EnrollingConnection),
 }
 
-async fn handshake(
+async fn shake_hands(
     current: &Handshakes,
     tcp: TcpStream,
     newcomers: Arc<Semaphore>,
     clock: &Clock,
+    deadline: Duration,
 ) -> io::Result<Shaken> {
     tcp.set_nodelay(true)?;
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
@@ -107,11 +129,13 @@ async fn handshake(
         return EnrollingConnection::new(stream, permit).map(Shaken::Enrolling);
     }
     let stream = hello.into_stream(Arc::clone(&current.known)).await?;
-    let now = clock.now();
-    let (caller, end) = caller(current, &stream, now)?;
+    // Who offers something else was refused already; who offers nothing may mean anything.
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(io::Error::other("the client does not say that it speaks HTTP/2 (ALPN h2)"));
+    }
+    let (caller, end) = caller(current, &stream, clock.now())?;
     let peer = Peer { caller, address: stream.get_ref().0.peer_addr()?, validity: Validity::until(end) };
-    let expiry = Box::pin(tokio::time::sleep(left(end, now)));
-    Ok(Shaken::Known(Connection { stream, peer, expiry, clock: clock.clone() }))
+    Ok(Shaken::Known(Connection::new(stream, peer, clock.clone(), deadline)))
 }
 
 /// Who showed its certificate, and the certificate's end. What the routers' authority issued is a router, and nothing else is.
@@ -133,73 +157,5 @@ fn caller(
             Err(io::Error::other("a certificate of the routers' authority that is not a router's"))
         }
         _ => Ok((caller, end)),
-    }
-}
-
-/// Time until then. The timer has an upper bound, and so do certificates.
-fn left(end: Timestamp, now: Timestamp) -> Duration {
-    let left = u64::try_from(end.0.saturating_sub(now.0)).unwrap_or_default();
-    Duration::from_micros(left).min(Duration::from_secs(3_650 * 86_400))
-}
-
-/// A TLS connection of a known caller.
-pub struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    expiry: Pin<Box<Sleep>>,
-    clock: Clock,
-}
-
-impl Connection {
-    /// Whether the caller's certificate has expired, and no other was issued on the connection.
-    fn expired(&mut self, context: &mut Context<'_>) -> bool {
-        while self.expiry.as_mut().poll(context).is_ready() {
-            let left = left(self.peer.validity.end(), self.clock.now());
-            if left.is_zero() {
-                return true;
-            }
-            self.expiry.as_mut().reset(Instant::now() + left);
-        }
-        false
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // Nothing else looks at the certificate again while the connection is open.
-        if self.expired(context) {
-            return Poll::Ready(Err(io::Error::other("the client's certificate has expired")));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

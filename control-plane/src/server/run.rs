@@ -18,25 +18,37 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use super::{Certificates, Connections, database, listen};
+use super::{Arrivals, Certificates, database, listen};
 use crate::api::Api;
+use crate::api::deadline::DeadlineLayer;
 use crate::api::enrollment::Enrollment;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
+use crate::api::quota::{QuotaLayer, Quotas};
 use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::schedules::SyncSchedules;
 use crate::api::sync_jobs::SyncJobs;
 use crate::api::users::Users;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::jobs::{Clock, Jobs};
 
+/// For the handshake, and for the first bytes of HTTP/2 behind it.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Largest message and headers of routers that enroll.
 const ENROLLMENT_MESSAGE: usize = 16 << 10;
 const ENROLLMENT_HEADERS: u32 = 8 << 10;
+/// Largest message that administrators send: settings of a source are the largest.
+const MAX_ADMIN_MESSAGE: usize = 1 << 20;
+/// Largest list of header fields. A token is the largest field.
+const MAX_HEADERS: u32 = 16 << 10;
+/// Streams that a client has reset and the server has not got to yet (CVE-2023-44487), and that the server had to reset for a fault of
+/// the client (CVE-2025-8671): beyond these the connection ends.
+const MAX_RESETS: (usize, usize) = (20, 100);
+/// Open files that are none of the connections: the database's, the log, handshakes.
+const OTHER_FILES: usize = 512;
 /// How long open calls may take to end once everyone was told.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long the last refusals may take to be written.
@@ -84,26 +96,51 @@ pub async fn run(config: Config) -> Result<()> {
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let server = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        // Also ends whoever stays in the middle of a frame or of a list of header fields.
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .max_concurrent_streams(64)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS.0))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS.1))
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
-        .initial_connection_window_size(16 << 20)
+        .initial_connection_window_size(8 << 20)
         .layer(GateLayer::new(refusals.clone()))
+        .layer(QuotaLayer(Quotas::new(config.limits)))
+        .layer(DeadlineLayer::new(DESCRIPTORS)?)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(router_service)
-        .add_service(IdentitySourceServiceServer::new(IdentitySources::new(api.clone())))
-        .add_service(SyncJobServiceServer::new(SyncJobs::new(api.clone())))
-        .add_service(SyncScheduleServiceServer::new(SyncSchedules::new(api.clone())))
-        .add_service(UserServiceServer::new(Users::new(api.clone())))
-        .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
-        .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
+        .add_service(
+            IdentitySourceServiceServer::new(IdentitySources::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            SyncJobServiceServer::new(SyncJobs::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            SyncScheduleServiceServer::new(SyncSchedules::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            UserServiceServer::new(Users::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            LicenseServiceServer::new(Licenses::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            IdentityRouterServiceServer::new(IdentityRouters::new(api))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        );
 
     tokio::spawn(certificates.clone().follow());
-    let Connections { known, enrolling } = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
+    let limits = within_open_files(config.limits);
+    let Arrivals { known, enrolling } =
+        listen(listener, certificates, HANDSHAKE, &limits, clock, shutdown.clone());
     let serving = tokio::spawn(
         server.serve_with_incoming_shutdown(ReceiverStream::new(known), shutdown.clone().cancelled_owned()),
     );
@@ -130,6 +167,23 @@ pub async fn run(config: Config) -> Result<()> {
     // The database may be what is in trouble: nobody waits for it here.
     let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
     Ok(())
+}
+
+/// No more connections than the process may have open files: who runs out of them serves nobody.
+fn within_open_files(limits: Limits) -> Limits {
+    // `Max open files  soft  hard  files`
+    let system = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = system.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let files =
+        line.and_then(|line| line.split_whitespace().next()).and_then(|soft| soft.parse::<usize>().ok());
+    let most = files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(files / 2));
+    if most < limits.connections {
+        tracing::warn!(
+            connections = most,
+            "the system allows few open files, and so fewer connections than configured"
+        );
+    }
+    Limits { connections: limits.connections.min(most), ..limits }
 }
 
 async fn told_to_stop() -> Result<()> {

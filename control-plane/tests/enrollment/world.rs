@@ -93,6 +93,7 @@ impl World {
         Config {
             listen: ([127, 0, 0, 1], self.port).into(),
             database,
+            limits: config::Limits::default(),
             tls: Tls { certificate: at("server.pem"), key: at("server.key"), client_ca: at("ca/ca.pem") },
             authority: Some(config::Authority {
                 dir: at("ca/routers"),

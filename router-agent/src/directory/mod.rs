@@ -2,13 +2,15 @@
 //! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
 //!
 //! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
-//! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope.
+//! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope,
+//! `filter` what a filter asks about.
 
 mod ber;
 mod connect;
 mod dn;
 mod entry;
 mod error;
+mod filter;
 mod freshness;
 mod guard;
 mod lookup;
@@ -22,6 +24,7 @@ mod tls;
 
 pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
+pub use filter::{FilterError, attributes_in};
 pub use freshness::Freshness;
 #[cfg(feature = "fuzzing")]
 pub(crate) use guard::sort_pieces;

@@ -1,16 +1,19 @@
 //! The link to the control plane: one outbound connection, kept up for ever. `wire` and `connect` make it, `session` takes orders, `upload`
 //! carries one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try. `door` is where a router without
 //! a valid certificate gets one, `renewal` keeps it valid, `refusal` reads what the control plane answers instead, and `witness` remembers the
-//! newest event of its audit trail.
+//! newest event of its audit trail, `limits` is what may be ordered at most, `trail` what
+//! the log says of orders that were refused.
 
 mod backoff;
 mod batches;
 pub(crate) mod connect;
 pub(crate) mod door;
+mod limits;
 mod orders;
 pub(crate) mod refusal;
 pub(crate) mod renewal;
 pub(crate) mod session;
+mod trail;
 mod upload;
 pub(crate) mod wire;
 mod witness;

@@ -1,9 +1,12 @@
 //! Carries out what the control plane orders, as far as the policy allows: reads, at most one a job, look-ups, and connection tests.
+//! What is refused is answered with the reason, and leaves a trail in the router's own log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySourceSettings};
+use rollcall_proto::limits::DIRECTORY_SERVERS;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
     LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult,
@@ -11,9 +14,12 @@ use rollcall_proto::router::v1::{
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
+use super::limits::{Beyond, Limits, is_name};
+use super::trail::Trail;
 use super::upload;
 use crate::clock;
 use crate::config::Config;
@@ -28,13 +34,25 @@ pub(super) struct Read {
     pub(super) tls: Arc<ClientConfig>,
 }
 
+/// Jobs that are remembered for the epoch of their last read.
+const MOST_JOBS: usize = 1_000;
+
 /// Orders of one session.
 pub(super) struct Orders {
     config: Arc<Config>,
     client: RouterServiceClient<Channel>,
     sender: mpsc::Sender<SessionRequest>,
-    running: HashMap<String, (i64, DropGuard)>,
+    running: HashMap<String, Running>,
+    limits: Limits,
+    trail: Arc<Mutex<Trail>>,
     all: CancellationToken,
+    _end: DropGuard,
+}
+
+/// A read, or one that has ended.
+struct Running {
+    epoch: i64,
+    task: JoinHandle<()>,
     _end: DropGuard,
 }
 
@@ -46,22 +64,45 @@ impl Orders {
         all: CancellationToken,
     ) -> Self {
         let end = all.clone().drop_guard();
-        Self { config, client, sender, running: HashMap::new(), all, _end: end }
+        Self {
+            config,
+            client,
+            sender,
+            running: HashMap::new(),
+            limits: Limits::default(),
+            trail: Arc::default(),
+            all,
+            _end: end,
+        }
     }
 
     /// Begins a read. A later one of the same job ends an earlier one.
     pub(super) fn sync(&mut self, order: SyncOrder) {
-        if self.running.get(&order.sync_job).is_some_and(|(epoch, _)| *epoch >= order.epoch) {
+        if self.running.get(&order.sync_job).is_some_and(|running| running.epoch >= order.epoch) {
             return;
         }
+        if self.running.len() >= MOST_JOBS {
+            self.running.retain(|_, running| !running.task.is_finished());
+        }
+        let place = match self.limits.read(&order) {
+            Ok(place) => place,
+            Err(beyond) => {
+                let SyncOrder { sync_job, epoch, .. } = order;
+                let refused = SyncRefused { sync_job, epoch, failure: Some(failure_of(beyond)) };
+                return self.refuse("SyncOrder", session_request::Message::SyncRefused(refused));
+            }
+        };
         let cancel = self.all.child_token();
-        self.running.insert(order.sync_job.clone(), (order.epoch, cancel.clone().drop_guard()));
+        let (job, epoch, end) = (order.sync_job.clone(), order.epoch, cancel.clone().drop_guard());
         let (config, client, sender) = (Arc::clone(&self.config), self.client.clone(), self.sender.clone());
-        tokio::spawn(async move {
+        let trail = Arc::clone(&self.trail);
+        let task = tokio::spawn(async move {
+            let _place = place;
             let settings = order.settings.clone().unwrap_or_default();
             match prepare(&config, &settings, order.revision) {
-                Err(failure) => {
-                    tracing::warn!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
+                Err(Unprepared { failure, keys }) => {
+                    tracing::debug!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
+                    refused(&trail, "SyncOrder", &keys);
                     let refused =
                         SyncRefused { sync_job: order.sync_job, epoch: order.epoch, failure: Some(failure) };
                     say(&sender, session_request::Message::SyncRefused(refused)).await;
@@ -79,23 +120,36 @@ impl Orders {
                 }
             }
         });
+        self.running.insert(job, Running { epoch, task, _end: end });
     }
 
     /// Ends a read.
     pub(super) fn cancel(&mut self, job: &str, epoch: i64) {
-        if self.running.get(job).is_some_and(|(running, _)| *running <= epoch) {
+        if self.running.get(job).is_some_and(|running| running.epoch <= epoch) {
             self.running.remove(job);
         }
     }
 
     /// Looks people up.
     pub(super) fn look_up(&self, order: LookupOrder) {
+        let place = match self.limits.question(&order.request_id, order.settings.as_ref()) {
+            Ok(place) => place,
+            Err(beyond) => {
+                let result = answer(order.request_id, Err(failure_of(beyond)));
+                return self.refuse("LookupOrder", session_request::Message::LookupResult(result));
+            }
+        };
         let (config, sender, cancel) =
             (Arc::clone(&self.config), self.sender.clone(), self.all.child_token());
+        let trail = Arc::clone(&self.trail);
         tokio::spawn(async move {
+            let asked = async {
+                let _turn = place.turn().await;
+                look_up(&config, &order, &trail).await
+            };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                looked_up = look_up(&config, &order) => {
+                looked_up = asked => {
                     let result = answer(order.request_id, looked_up);
                     say(&sender, session_request::Message::LookupResult(result)).await;
                 }
@@ -105,24 +159,76 @@ impl Orders {
 
     /// Tests the connection to every server.
     pub(super) fn test(&self, order: TestOrder) {
+        let place = match self.limits.question(&order.request_id, order.settings.as_ref()) {
+            Ok(place) => place,
+            Err(beyond) => {
+                let test = DirectoryServerTest { error: beyond.to_string(), ..Default::default() };
+                let result = TestResult { request_id: order.request_id, servers: vec![test] };
+                return self.refuse("TestOrder", session_request::Message::TestResult(result));
+            }
+        };
         let (config, sender, cancel) =
             (Arc::clone(&self.config), self.sender.clone(), self.all.child_token());
+        let trail = Arc::clone(&self.trail);
         tokio::spawn(async move {
             let settings = order.settings.unwrap_or_default();
+            let asked = async {
+                let _turn = place.turn().await;
+                test(&config, &settings, &trail).await
+            };
             tokio::select! {
                 () = cancel.cancelled() => {}
-                servers = test(&config, &settings) => {
+                servers = asked => {
                     let result = TestResult { request_id: order.request_id, servers };
                     say(&sender, session_request::Message::TestResult(result)).await;
                 }
             }
         });
     }
+
+    /// Refuses what is beyond the limits. Whoever does not read the answers to so many orders does not get them.
+    fn refuse(&self, order: &'static str, message: session_request::Message) {
+        refused(&self.trail, order, LIMITS);
+        let name = match &message {
+            session_request::Message::SyncRefused(refused) => &refused.sync_job,
+            session_request::Message::LookupResult(result) => &result.request_id,
+            session_request::Message::TestResult(result) => &result.request_id,
+            _ => return,
+        };
+        if is_name(name) {
+            let _ = self.sender.try_send(SessionRequest { message: Some(message) });
+        }
+    }
+}
+
+/// Of what no policy allows, in the place of its key.
+const LIMITS: &str = "limits";
+
+fn refused(trail: &Mutex<Trail>, order: &'static str, keys: &str) {
+    trail.lock().unwrap_or_else(PoisonError::into_inner).refused(Instant::now(), order, keys);
+}
+
+fn failure_of(beyond: Beyond) -> ReadFailure {
+    failure(FailureReason::RouterPolicy, beyond.to_string())
+}
+
+/// Why an order is not carried out.
+struct Unprepared {
+    failure: ReadFailure,
+    /// Keys of the policy that forbid it, separated by commas; or what else does.
+    keys: String,
+}
+
+impl From<ReadFailure> for Unprepared {
+    fn from(failure: ReadFailure) -> Self {
+        Self { keys: failure.reason().as_str_name().to_ascii_lowercase(), failure }
+    }
 }
 
 /// The id of a job in its resource name: all that a log needs.
 fn job_id(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
+    let id = name.rsplit('/').next().unwrap_or(name);
+    id.get(..64).unwrap_or(id)
 }
 
 async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
@@ -135,11 +241,14 @@ fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
 }
 
 /// Checks an order against the policy and brings together what it needs.
-fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, ReadFailure> {
+fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, Unprepared> {
     config.policy.check(settings).map_err(|refusals| {
+        let said: Vec<_> = refusals.iter().map(ToString::to_string).collect();
         let message =
-            format!("The identity router's policy does not allow this source: {}.", refusals.join("; "));
-        failure(FailureReason::RouterPolicy, message)
+            format!("The identity router's policy does not allow this source: {}.", said.join("; "));
+        let mut keys: Vec<_> = refusals.iter().map(|refusal| refusal.key).collect();
+        keys.dedup();
+        Unprepared { failure: failure(FailureReason::RouterPolicy, message), keys: keys.join(",") }
     })?;
     let mapping =
         Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp())
@@ -163,29 +272,36 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
     if ca_files.any(|other| other != ca_file) {
         let message =
             "The directory servers of one source must have the same ca_file in the identity router's policy.";
-        return Err(failure(FailureReason::RouterPolicy, message));
+        return Err(failure(FailureReason::RouterPolicy, message).into());
     }
     let tls = directory::tls_config(ca_file.as_deref()).map_err(of_directory)?;
     Ok(Read { mapping, plan, credential, tls })
 }
 
-async fn look_up(config: &Config, order: &LookupOrder) -> Result<LookedUp, ReadFailure> {
+async fn look_up(
+    config: &Config,
+    order: &LookupOrder,
+    trail: &Mutex<Trail>,
+) -> Result<LookedUp, ReadFailure> {
     let settings = order.settings.clone().unwrap_or_default();
-    let Read { mapping, plan, credential, tls } = prepare(config, &settings, 0)?;
+    let prepared = prepare(config, &settings, 0).map_err(|Unprepared { failure, keys }| {
+        refused(trail, "LookupOrder", &keys);
+        failure
+    });
+    let Read { mapping, plan, credential, tls } = prepared?;
     let wanted = Wanted { ids: &order.immutable_ids, mapping: &mapping, moved: config.policy.look_up_moved };
     tracing::info!(users = wanted.ids.len(), "looking users up");
-    directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default())
-        .await
-        .map_err(|error| failure(error.failure_reason(), error.to_string()))
+    directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default()).await.map_err(|error| {
+        let reason = error.failure_reason();
+        tracing::warn!(?reason, "users not looked up");
+        failure(reason, error.to_string())
+    })
 }
 
 fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
     use lookup_result::Presence as Proto;
     match looked_up {
-        Err(failure) => {
-            tracing::warn!(reason = ?failure.reason(), "users not looked up");
-            LookupResult { request_id, failure: Some(failure), ..LookupResult::default() }
-        }
+        Err(failure) => LookupResult { request_id, failure: Some(failure), ..LookupResult::default() },
         Ok(LookedUp { server, presences }) => {
             let presence = |presence| match presence {
                 Presence::InScope => Proto::InScope,
@@ -199,17 +315,28 @@ fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> Looku
     }
 }
 
-async fn test(config: &Config, settings: &IdentitySourceSettings) -> Vec<DirectoryServerTest> {
+async fn test(
+    config: &Config,
+    settings: &IdentitySourceSettings,
+    trail: &Mutex<Trail>,
+) -> Vec<DirectoryServerTest> {
+    if settings.directory_servers.len() > DIRECTORY_SERVERS {
+        refused(trail, "TestOrder", LIMITS);
+        return vec![DirectoryServerTest { error: Beyond::Size.to_string(), ..Default::default() }];
+    }
     let mut tests = Vec::with_capacity(settings.directory_servers.len());
     for server in &settings.directory_servers {
         let alone = IdentitySourceSettings { directory_servers: vec![server.clone()], ..settings.clone() };
         let test = match prepare(config, &alone, 0) {
-            Err(failure) => DirectoryServerTest {
-                server: format!("{}:{}", server.host, server.port),
-                allowed_by_policy: failure.reason() != FailureReason::RouterPolicy,
-                error: failure.message,
-                ..Default::default()
-            },
+            Err(Unprepared { failure, keys }) => {
+                refused(trail, "TestOrder", &keys);
+                DirectoryServerTest {
+                    server: format!("{}:{}", server.host, server.port),
+                    allowed_by_policy: failure.reason() != FailureReason::RouterPolicy,
+                    error: failure.message,
+                    ..Default::default()
+                }
+            }
             Ok(Read { plan, credential, tls, mapping: _ }) => {
                 directory::probe(&plan, &plan.servers[0], &credential, tls, &Timeouts::default()).await
             }

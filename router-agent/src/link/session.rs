@@ -28,6 +28,10 @@ use crate::identity::{Facts, State};
 const WELCOME: Duration = Duration::from_secs(10);
 /// Heartbeat intervals without a word after which the control plane counts as gone.
 const SILENCE: u32 = 3;
+/// The shortest and the longest interval of heartbeats, whatever Welcome says.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// The longest that a router stays away because it was told to.
+const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
 /// How a session ended that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,10 +89,15 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
     if !check {
         witness::take(&state, audit_head.as_ref(), &welcome)?;
     }
-    let interval = welcome.heartbeat_interval.and_then(|interval| Duration::try_from(interval).ok());
-    let interval = interval.unwrap_or(Duration::from_secs(15)).max(Duration::from_millis(100));
+    let interval = welcome.heartbeat_interval.and_then(duration);
+    let interval = interval.unwrap_or(Duration::from_secs(15)).clamp(HEARTBEAT.0, HEARTBEAT.1);
     let forked = welcome.audit_forked;
     Ok(Welcomed { client, sender, messages, interval, shown, facts, forked })
+}
+
+/// A duration, if it is one. The crate's own conversion panics at the ends of its numbers.
+fn duration(given: prost_types::Duration) -> Option<Duration> {
+    Some(Duration::new(u64::try_from(given.seconds).ok()?, u32::try_from(given.nanos).ok()?.min(999_999_999)))
 }
 
 fn request(message: session_request::Message) -> SessionRequest {
@@ -133,8 +142,8 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
                     Some(session_response::Message::TestOrder(order)) => orders.test(order),
                     Some(session_response::Message::LookupOrder(order)) => orders.look_up(order),
                     Some(session_response::Message::Drain(drain)) => {
-                        let after = drain.reconnect_after.and_then(|after| Duration::try_from(after).ok());
-                        return Ok(Ended::Drained(after.unwrap_or_default()));
+                        let after = drain.reconnect_after.and_then(duration);
+                        return Ok(Ended::Drained(after.unwrap_or_default().min(LONGEST_DRAIN)));
                     }
                 }
             }

@@ -16,6 +16,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::batches::{Batch, Batches};
+use super::limits::window_and_batch;
 use super::orders::Read;
 use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
 use crate::record::{Entry, Mapped, Occurrences, map_entry};
@@ -40,18 +41,19 @@ pub(super) async fn run(
     let directory = Directory(tokio::spawn(async move {
         directory::read(&plan, &credential, tls, &Timeouts::default(), sink).await
     }));
+    let (window, most) = window_and_batch(&order);
     let mut upload = Upload {
         sender,
         replies,
         records_only: order.records_only,
-        window: usize::try_from(order.window).unwrap_or_default().max(1),
+        window,
         unfinished: BTreeMap::new(),
         sequence: 0,
         records: 0,
         rejected: 0,
         occurrences: Occurrences::of(mapping.attributes()),
     };
-    let batches = Batches::new(usize::try_from(order.batch_records).unwrap_or_default());
+    let batches = Batches::new(most);
     upload.carry(pages, batches, |entry| map_entry(&mapping, entry)).await?;
     upload.end(directory.result().await).await
 }

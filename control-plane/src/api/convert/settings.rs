@@ -1,6 +1,7 @@
 //! Settings of an identity source: checked and completed inwards, as they are outwards. Every wrong field is found at once.
 
 use rollcall_proto::admin::v1 as proto;
+use rollcall_proto::limits::{DIRECTORY_SERVERS, FILTER_BYTES, POLICY_ATTRIBUTES, ROOTS};
 use rollcall_proto::secrets::is_password_attribute;
 
 use crate::api::names;
@@ -74,7 +75,7 @@ pub(in crate::api) fn settings(
         disable_guard,
         identity_routers,
     } = settings;
-    if directory_servers.is_empty() || directory_servers.len() > 10 {
+    if directory_servers.is_empty() || directory_servers.len() > DIRECTORY_SERVERS {
         check.wrong("directory_servers", "must have 1 to 10 servers, in fail-over order");
     }
     let servers =
@@ -86,7 +87,7 @@ pub(in crate::api) fn settings(
             "is required: the name of a credential in the identity router's configuration",
         );
     }
-    if roots.is_empty() || roots.len() > 20 {
+    if roots.is_empty() || roots.len() > ROOTS {
         check.wrong("roots", "must have 1 to 20 base DNs");
     }
     for (at, root) in roots.iter().enumerate().filter(|(_, root)| !is_dn(root)) {
@@ -203,7 +204,7 @@ fn mapping(check: &mut Checker, mapping: proto::AttributeMapping) -> AttributeMa
     check.attribute("mapping.last_name", &last_name, false);
     check.attribute("mapping.display_name", &display_name, false);
     check.attribute("mapping.phone", &phone, false);
-    if policy_attributes.len() > 20 {
+    if policy_attributes.len() > POLICY_ATTRIBUTES {
         check.wrong("mapping.policy_attributes", "must have at most 20 attributes");
     }
     for attribute in &policy_attributes {
@@ -303,7 +304,7 @@ fn is_balanced(filter: &str) -> bool {
             closed_at = Some(at + character.len_utf8());
         }
     }
-    filter.starts_with('(') && depth == 0 && closed_at == Some(filter.len()) && filter.len() <= 4_096
+    filter.starts_with('(') && depth == 0 && closed_at == Some(filter.len()) && filter.len() <= FILTER_BYTES
 }
 
 /// Settings as the API has them.

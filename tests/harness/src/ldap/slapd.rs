@@ -416,8 +416,19 @@ impl Slapd {
     /// Replaces the rules of who may read what, in the running server: `to …` lines of slapd.access(5), the first that fits counts. The
     /// right to bind stays.
     pub fn allow(&self, rules: &[&str]) -> Result<()> {
-        let bind = "to attrs=userPassword by anonymous auth by * none";
-        let rules = std::iter::once(&bind).chain(rules).enumerate();
+        self.rules("to attrs=userPassword by anonymous auth by * none", rules)
+    }
+
+    /// Lets the router's account read everything, passwords too, as some directories do.
+    pub fn allow_everything(&self) -> Result<()> {
+        let agent = self.agent_dn();
+        let passwords =
+            format!(r#"to attrs=userPassword by dn.exact="{agent}" read by anonymous auth by * none"#);
+        self.rules(&passwords, &["to * by users read by * none"])
+    }
+
+    fn rules(&self, passwords: &str, others: &[&str]) -> Result<()> {
+        let rules = std::iter::once(&passwords).chain(others).enumerate();
         let rules: String = rules.map(|(at, rule)| format!("olcAccess: {{{at}}}{rule}\n")).collect();
         self.configure(&format!(
             "dn: olcDatabase={{1}}mdb,cn=config\nchangetype: modify\nreplace: olcAccess\n{rules}"

@@ -1,0 +1,76 @@
+//! The house's own trail of what it refused the control plane: log lines that say `audit=true event=order_refused`, with the kind of order and
+//! the keys of the policy that forbid it. Nothing that the control plane wrote is in them, so it can neither fake a line nor fill one;
+//! and since it decides how often it asks, lines are counted instead of written once there are many.
+
+use std::time::{Duration, Instant};
+
+/// Lines in one [`PERIOD`].
+const MOST: u32 = 100;
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// The trail of one session.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    /// When the current period began, and how many lines it has.
+    period: Option<(Instant, u32)>,
+    /// Refusals that were only counted.
+    counted: u64,
+}
+
+impl Trail {
+    /// An order was refused.
+    pub(super) fn refused(&mut self, now: Instant, order: &'static str, keys: &str) {
+        if self.write(now) {
+            tracing::warn!(audit = true, event = "order_refused", order, keys, "an order was refused");
+        } else {
+            self.counted += 1;
+        }
+    }
+
+    /// Whether there is room for one more line now.
+    fn write(&mut self, now: Instant) -> bool {
+        let (began, lines) = match self.period {
+            Some((began, lines)) if now.saturating_duration_since(began) < PERIOD => (began, lines),
+            _ => {
+                self.tell_counted();
+                (now, 0)
+            }
+        };
+        self.period = Some((began, lines.saturating_add(1)));
+        lines < MOST
+    }
+
+    fn tell_counted(&mut self) {
+        if self.counted > 0 {
+            tracing::warn!(
+                audit = true,
+                event = "orders_refused",
+                count = self.counted,
+                "more orders were refused than are told one by one"
+            );
+            self.counted = 0;
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.tell_counted();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_counted_and_the_next_period_has_lines_again() {
+        let (mut trail, start) = (Trail::default(), Instant::now());
+        for _ in 0..MOST + 50 {
+            trail.refused(start, "SyncOrder", "roots");
+        }
+        assert_eq!(trail.counted, 50);
+        trail.refused(start + PERIOD, "SyncOrder", "roots");
+        assert_eq!(trail.counted, 0, "told, and the line written");
+    }
+}
