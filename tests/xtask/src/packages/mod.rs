@@ -34,6 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         harness::programs::build(Profile::Debug)?;
         return check();
     }
+    println!("==> packages: release builds of both programs, which takes minutes from nothing");
     for package in make(&["--profile", "release"], &tools::target().join("debian"))? {
         println!("{}", package.display());
     }
@@ -74,11 +75,10 @@ fn make(options: &[&str], folder: &Path) -> Result<Vec<PathBuf>> {
     let make = |program: &&str| {
         let mut command = Command::new(&cargo_deb);
         command.current_dir(tools::workspace()).args(["--quiet", "--locked", "--package", program]);
-        let output = command.args(options).arg("--output").arg(folder).stdin(Stdio::null()).output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let problem = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "cargo-deb cannot package {program}: {}", problem.trim());
-        Ok(PathBuf::from(said.trim()))
+        command.args(options).arg("--output").arg(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
+        let output = command.output().context("cannot start cargo-deb")?;
+        ensure!(output.status.success(), "cargo-deb cannot package {program}");
+        Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
     };
     PROGRAMS.iter().map(make).collect()
 }

@@ -84,6 +84,13 @@ fn installed(machine: &Machine) -> Result<()> {
     for program in PROGRAMS {
         let said = machine.run(&[program, "--version"])?;
         ensure!(said.trim() == format!("{program} {}", env!("CARGO_PKG_VERSION")), "{program} says {said}");
+        let needs = machine.run(&[
+            "dpkg-query",
+            "--show",
+            "--showformat=${Depends}",
+            &format!("rollcall-{program}"),
+        ])?;
+        ensure!(needs.contains("libc6 (>= ") && needs.contains("adduser"), "{program} says it needs {needs}");
         let unit = format!("rollcall-{program}.service");
         let said = machine.shell(&format!("systemd-analyze verify {unit} 2>&1"))?;
         ensure!(said.is_empty(), "systemd about {unit}:\n{said}");
