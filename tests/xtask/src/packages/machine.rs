@@ -46,7 +46,7 @@ impl Machine {
         let mut machine = Self { root, nspawn, init: 0 };
         let nspawn = machine.nspawn.pid();
         let mut init = 0;
-        let up = machine.nspawn.wait_until("up", BOOT, || {
+        let up = machine.nspawn.wait_until("to be up", BOOT, || {
             init = systemd_below(nspawn).unwrap_or(0);
             // Degraded: something that a container lacks did not start.
             let state = ["sh", "-c", "systemctl is-system-running || true"];
@@ -101,8 +101,8 @@ fn debian(folder: &Path) -> Result<Result<PathBuf, String>> {
     let output = command.stdin(Stdio::null()).output().context("cannot start mmdebstrap")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rev().find(|line| line.starts_with("E:")).unwrap_or("mmdebstrap failed");
-        return Ok(Err(format!("no Debian can be fetched from {mirror}: {last}")));
+        let why = said.lines().find(|line| line.starts_with("E:")).unwrap_or("mmdebstrap failed");
+        return Ok(Err(format!("no Debian can be fetched from {mirror}: {why}")));
     }
     fs::rename(part, &archive)?;
     Ok(Ok(archive))
