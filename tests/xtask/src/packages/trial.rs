@@ -1,5 +1,5 @@
 //! What becomes of a machine that gets the packages: installed, set up by the commands of their own README files, a sync under the units'
-//! rules, upgraded, removed and purged.
+//! rules, a backup, an upgrade, removed and purged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,6 +51,7 @@ pub(super) fn run(machine: &Machine, packages: &[PathBuf]) -> Result<()> {
     for program in PROGRAMS {
         confined(machine, program)?;
     }
+    back_up(machine)?;
     upgrade(machine, &names)?;
     stop(machine)?;
     fs::remove_file(editor)?;
@@ -252,6 +253,14 @@ fn confined(machine: &Machine, program: &str) -> Result<()> {
     runnable.remove("/dev/hugepages"); // root's
     ensure!(runnable.is_empty(), "{program} can execute what it has written to {runnable:?}");
     Ok(())
+}
+
+/// The README's way to a backup, while the service runs.
+fn back_up(machine: &Machine) -> Result<()> {
+    let readme = fs::read_to_string(tools::workspace().join("control-plane/packaging/README.md"))?;
+    let command = readme.split_once("| back up | `").and_then(|(_, rest)| rest.split_once('`'));
+    machine.shell(command.context("the control plane's README has no way to a backup")?.0)?;
+    machine.run(&["test", "-s", "/var/lib/rollcall-control-plane/copy.db"]).map(drop)
 }
 
 /// An upgrade keeps what the administrator has changed, and restarts what runs.
