@@ -170,9 +170,10 @@ async fn synchronize(machine: &Machine, editor: &Path, port: u16, directory: &Sl
         job.state(),
         journal(machine)?
     );
-    let users = admin.users(TENANT).await?.len();
-    println!("    a sync under systemd: {PEOPLE} people, {users} users");
-    ensure!(users > 0, "the sync has found nobody:\n{}", journal(machine)?);
+    let counts = job.counts.unwrap_or_default();
+    let [read, added] = [counts.read(), counts.added()].map(i64::from);
+    println!("    a sync under systemd: {read} people read, {added} users added");
+    ensure!(read == i64::try_from(PEOPLE)? && added > 0, "not all people were read:\n{}", journal(machine)?);
     Ok(())
 }
 
