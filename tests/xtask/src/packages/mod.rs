@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::install;
-use harness::programs::Profile;
+use harness::programs::{self, Profile};
 
 use crate::tools::{self, CARGO_DEB};
 use machine::Machine;
@@ -31,11 +31,12 @@ pub(crate) struct Options {
 /// Both packages, of release builds, into `target/debian`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
-        harness::programs::build(Profile::Debug)?;
+        programs::build(Profile::Debug)?;
         return check();
     }
     println!("==> packages: release builds of both programs, which takes minutes from nothing");
-    for package in make(&["--profile", "release"], &tools::target().join("debian"))? {
+    programs::build(Profile::Release)?;
+    for package in make("release", &tools::target().join("debian"))? {
         println!("{}", package.display());
     }
     Ok(())
@@ -54,7 +55,7 @@ pub(crate) fn check() -> Result<()> {
         Err(_) => println!("    left out, because there is no systemd-analyze"),
     }
     println!("==> packages: cargo deb");
-    let packages = make(&["--profile", "dev", "--no-build", "--fast"], &folder)?;
+    let packages = make("dev", &folder)?;
     println!("==> packages: installed, used, upgraded, removed and purged in a Debian of their own");
     if !install::is_root() {
         println!("    left out, because it needs root");
@@ -69,13 +70,16 @@ pub(crate) fn check() -> Result<()> {
     }
 }
 
-fn make(options: &[&str], folder: &Path) -> Result<Vec<PathBuf>> {
+/// Packages both programs as they are built. Not built by cargo-deb, which would build each alone, with other features of what they share.
+fn make(profile: &str, folder: &Path) -> Result<Vec<PathBuf>> {
     let cargo_deb = CARGO_DEB.ensure()?;
     fs::create_dir_all(folder)?;
     let make = |program: &&str| {
         let mut command = Command::new(&cargo_deb);
         command.current_dir(tools::workspace()).args(["--quiet", "--locked", "--package", program]);
-        command.args(options).arg("--output").arg(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
+        command.args(["--no-build", "--profile", profile, "--strip"]);
+        command.arg("--fast"); // a fifth larger, and minutes quicker
+        command.arg("--output").arg(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
         let output = command.output().context("cannot start cargo-deb")?;
         ensure!(output.status.success(), "cargo-deb cannot package {program}");
         Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
