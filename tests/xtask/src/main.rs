@@ -1,12 +1,16 @@
-//! The project's commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`. Each installs what it misses, says so, and
-//! cleans up after itself.
+//! The project's commands: `cargo xtask demo`, `test`, `bench`, `packages`. Each installs what it misses, says so, and cleans up
+//! after itself.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
 mod bench;
 mod demo;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod floors;
+mod packages;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -28,6 +32,8 @@ enum Command {
     Test(test::Options),
     /// Measures syncs of many users against ldapsearch and psql's \copy in the same run.
     Bench(bench::Options),
+    /// Makes the Debian packages of both programs, in target/debian.
+    Packages(packages::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +41,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Packages(options) => packages::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
