@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::api::tokens::Issuer;
 use crate::jobs::JobSettings;
 
 /// A shorter lease would be lost by replicas that are merely busy.
@@ -23,6 +24,8 @@ pub struct Config {
     pub tls: Tls,
     /// How patient sync jobs are.
     pub sync: JobSettings,
+    /// Whose tokens consoles may present.
+    pub tokens: Vec<Issuer>,
     /// Logs.
     pub log: Log,
 }
@@ -73,6 +76,8 @@ struct File {
     tls: Tls,
     #[serde(default)]
     sync: Sync,
+    #[serde(default)]
+    tokens: Vec<crate::api::tokens::Entry>,
     #[serde(default)]
     log: Log,
 }
@@ -167,8 +172,9 @@ impl Config {
         let defaults = JobSettings::default();
         let sync =
             JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
+        let tokens = Issuer::all(file.tokens, folder, &mut wrong);
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, sync, log: file.log })
+            Ok(Self { listen, database, tls, sync, tokens, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

@@ -1,77 +1,73 @@
-//! Enforces the table of `authz` in front of every service, and tells the handlers who calls. What it refuses, no handler sees.
+//! Stands in front of every service: asks [`Admission`] whether a call may pass, tells the handlers who calls, and ends an answer that
+//! outlives the caller's rights. What it refuses, no handler sees.
 
-use std::future::{Ready, ready};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::Either;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::authz;
+use super::admission::{Admission, Admitted};
+use super::bounded;
 use crate::ca::identity::Peer;
 
 /// Puts a [`Gate`] in front.
-#[derive(Clone, Copy, Debug)]
-pub struct GateLayer;
+#[derive(Clone)]
+pub struct GateLayer(Arc<Admission>);
+
+impl GateLayer {
+    /// A gate that admits by this.
+    #[must_use]
+    pub fn new(admission: Admission) -> Self {
+        Self(Arc::new(admission))
+    }
+}
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner }
+        Gate { inner, admission: Arc::clone(&self.0) }
     }
 }
 
 /// Lets through who may call.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gate<S> {
     inner: S,
+    admission: Arc<Admission>,
 }
 
 impl<S> Service<Request<Body>> for Gate<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let caller = peer.as_ref().map(|peer| &peer.caller);
-        let path = request.uri().path();
-        let roles = authz::allowed(path);
-        match caller {
-            Some(caller) if roles.contains(&caller.role()) => {
-                request.extensions_mut().insert(caller.clone());
-                Either::Left(self.inner.call(request))
+        // The one that was asked whether it is ready is the one to call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let admission = Arc::clone(&self.admission);
+        Box::pin(async move {
+            let peer = request.extensions().get::<Peer>().cloned();
+            match admission.admit(peer.as_ref(), request.uri().path(), request.headers()).await {
+                Ok(Admitted { caller, ends }) => {
+                    request.extensions_mut().insert(caller);
+                    Ok(inner.call(request).await?.map(|body| bounded::bound(body, ends)))
+                }
+                Err(refusal) => Ok(refusal.into_http()),
             }
-            _ => {
-                tracing::warn!(caller = caller.map(ToString::to_string), path, "call refused");
-                let message = if roles.is_empty() {
-                    "there is no such method, or nobody may call it; `grpcurl … list` shows the services"
-                        .to_owned()
-                } else {
-                    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-                    format!(
-                        "your certificate's role does not allow this call; it takes {}",
-                        roles.join(" or ")
-                    )
-                };
-                let refusal =
-                    super::status::error(tonic::Code::PermissionDenied, "NOT_ALLOWED", message, &[]);
-                Either::Right(ready(Ok(respond(refusal))))
-            }
-        }
+        })
     }
-}
-
-fn respond(status: Status) -> Response<Body> {
-    status.into_http()
 }

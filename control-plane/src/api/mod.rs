@@ -1,9 +1,12 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
-//! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it.
+//! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages. Who calls and whether they may is
+//! decided before a handler is asked: `gate` stands in front, `admission` decides, by `authz`, the table of who may call what, by `tokens`,
+//! which persons present at a console, and by whether their tenant is served; `bounded` and `suspensions` end answers that outlive that.
 
+pub mod admission;
 pub mod authz;
+mod bounded;
 pub mod convert;
 pub mod gate;
 pub mod identity_routers;
@@ -13,16 +16,21 @@ mod names;
 mod page;
 pub mod router_link;
 mod status;
+pub mod suspensions;
 pub mod sync_jobs;
+pub mod tenants;
+pub mod tokens;
 pub mod users;
 
 use std::sync::Arc;
 
 use tonic::{Request, Status};
 
-use crate::ca::identity::Caller;
+pub use page::PageKey;
+
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
-use crate::model::TenantId;
+use crate::model::{Actor, TenantId};
 use crate::store::Store;
 
 /// What every service works with.
@@ -34,6 +42,8 @@ pub struct Api {
     pub jobs: Jobs,
     /// The time.
     pub clock: Clock,
+    /// Seals page tokens.
+    pub page_key: PageKey,
 }
 
 /// The caller, if it may see this tenant. Whoever may not is told what anyone is told about a tenant that does not exist.
@@ -41,5 +51,14 @@ fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> 
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
         _ => Err(status::not_found("tenant")),
+    }
+}
+
+/// Who calls and from where, for the audit trail.
+fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
+    let extensions = request.extensions();
+    match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
+        (Some(caller), Some(peer)) => Ok(caller.actor(peer.address)),
+        _ => Err(Status::internal("a call that the gate has not let in")),
     }
 }

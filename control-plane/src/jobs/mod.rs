@@ -219,6 +219,13 @@ impl Jobs {
         Ok(job)
     }
 
+    /// These jobs were stopped by something else than Stop Sync: whoever works on them here need not find out by trying to write.
+    pub fn stopped(&self, jobs: &[JobNo]) {
+        for job in jobs {
+            self.inner.cancel(*job);
+        }
+    }
+
     /// How many of a source's newest jobs have whole lists.
     #[must_use]
     pub fn full_lists_kept(&self) -> i64 {

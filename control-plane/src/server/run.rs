@@ -7,6 +7,7 @@ use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterSer
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
+use rollcall_proto::admin::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
 use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
 use rollcall_proto::{DESCRIPTORS, MAX_MESSAGE};
@@ -17,16 +18,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::{Certificates, database, listen};
-use crate::api::Api;
+use crate::api::admission::Admission;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
 use crate::api::router_link::RouterLink;
+use crate::api::suspensions::Suspensions;
 use crate::api::sync_jobs::SyncJobs;
+use crate::api::tenants::Tenants;
+use crate::api::tokens::Tokens;
 use crate::api::users::Users;
+use crate::api::{Api, PageKey};
 use crate::config::Config;
 use crate::jobs::{Clock, Jobs};
+use crate::store::Store;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
@@ -51,7 +57,13 @@ pub async fn run(config: Config) -> Result<()> {
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
     let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
-    let api = Api { store, jobs, clock: clock.clone() };
+    let admission = Admission {
+        store: store.clone(),
+        tokens: Tokens::start(&config.tokens, clock.clone(), &shutdown)?,
+        suspensions: Suspensions::start(store.clone(), shutdown.clone()),
+        clock: clock.clone(),
+    };
+    let api = Api { page_key: page_key(&*store).await?, store, jobs, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -70,7 +82,7 @@ pub async fn run(config: Config) -> Result<()> {
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(16 << 20)
-        .layer(GateLayer)
+        .layer(GateLayer::new(admission))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
@@ -79,6 +91,7 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(SyncJobServiceServer::new(SyncJobs::new(api.clone())))
         .add_service(UserServiceServer::new(Users::new(api.clone())))
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
+        .add_service(TenantServiceServer::new(Tenants::new(api.clone())))
         .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
 
     tokio::spawn(certificates.clone().follow(config.tls.clone()));
@@ -100,6 +113,14 @@ pub async fn run(config: Config) -> Result<()> {
         Err(_) => tracing::info!("some connections did not end in time"),
     }
     Ok(())
+}
+
+/// The key of page tokens: made at the first start, the same for every replica.
+async fn page_key(store: &dyn Store) -> Result<PageKey> {
+    let mut fresh = [0; 32];
+    aws_lc_rs::rand::fill(&mut fresh)?;
+    let key = store.secret(PageKey::NAME, fresh).await.context("cannot read the key of page tokens")?;
+    Ok(PageKey::new(&key)?)
 }
 
 async fn told_to_stop() -> Result<()> {

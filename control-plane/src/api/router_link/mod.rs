@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::ca::identity::Caller;
 use crate::jobs::{Clock, Jobs};
 use crate::model::{RouterId, TenantId, Timestamp};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Serves identity routers.
 #[derive(Clone)]
@@ -55,14 +55,15 @@ impl RouterLink {
         else {
             return Err(Status::permission_denied("only identity routers may call RouterService"));
         };
-        match self.store.tenant_exists(tenant).await {
-            Ok(true) => Ok(RouterIdentity {
+        match self.store.tenant(tenant).await {
+            Ok(tenant) if tenant.suspended_at.is_some() => Err(super::status::tenant_suspended()),
+            Ok(_) => Ok(RouterIdentity {
                 tenant: tenant.clone(),
                 router: router.clone(),
                 certificate_expires: *certificate_expires,
             }),
-            Ok(false) => Err(Status::permission_denied(
-                "the tenant of this certificate does not exist; an operator makes it by UpdateLicense with allow_missing",
+            Err(StoreError::NotFound(_)) => Err(Status::permission_denied(
+                "the tenant of this certificate does not exist; an operator makes it by CreateTenant",
             )),
             Err(_) => Err(Status::unavailable("the database is not available; try again")),
         }

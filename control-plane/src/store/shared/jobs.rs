@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{catalog, holds, next_number, seats, tenants};
+use super::{catalog, holds, next_number, seats, standing};
 use crate::model::{
     Counts, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState, JobSummary, Phase,
     ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
@@ -203,7 +203,7 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
         return Err(StoreError::SourceNotPublished);
     }
     holds::supersede(connection, source, new.now).await?;
-    let tenant = tenants::number(connection, &new.tenant).await?;
+    let tenant = standing::served(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
         "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at) \
@@ -256,18 +256,29 @@ pub(super) async fn stop(
     now: Timestamp,
 ) -> Result<SyncJob> {
     let found = job(connection, tenant, source, id).await?;
-    sqlx::query(
-        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
-         WHERE job_no = $1 AND state IN (1, 2, 6)",
-    )
-    .bind(found.number.0)
-    .bind(by.to_owned())
-    .bind(now.0)
-    .execute(&mut *connection)
-    .await?;
+    end_stopped(connection, found.number, by, now).await?;
     holds::forget(connection, found.number).await?;
     forget_deferred(connection, found.number).await?;
     by_number(connection, found.number).await
+}
+
+/// Ends a job as a stopped one. False if it has ended.
+pub(super) async fn end_stopped(
+    connection: &mut Connection,
+    job: JobNo,
+    by: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let ended = sqlx::query(
+        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
+         WHERE job_no = $1 AND state IN (1, 2, 6)",
+    )
+    .bind(job.0)
+    .bind(by.to_owned())
+    .bind(now.0)
+    .execute(connection)
+    .await?;
+    Ok(ended.rows_affected() > 0)
 }
 
 pub(super) async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {

@@ -21,6 +21,7 @@ mod routers;
 pub(in crate::store) mod rows;
 mod seats;
 mod settle;
+mod standing;
 mod store;
 mod tenant_store;
 mod tenants;
