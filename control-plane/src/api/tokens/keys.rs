@@ -202,8 +202,11 @@ impl Keyring {
                     self.look_at(path);
                     POLL
                 }
-                Source::Url(address) if self.ask(address, &clock).await => REFRESH,
-                Source::Url(_) => RETRY,
+                Source::Url(address) => {
+                    // Whoever misses a key meanwhile waits for this answer.
+                    let _asking = self.asked.lock().await;
+                    if self.ask(address, &clock).await { REFRESH } else { RETRY }
+                }
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
