@@ -49,16 +49,16 @@ pub struct Gate<S> {
 
 /// What a handler needs to refuse a call that passed the gate.
 #[derive(Clone)]
-pub(super) struct Passed {
+struct Passed {
     refusals: Refusals,
     method: &'static str,
     peer: Peer,
 }
 
-impl Passed {
-    /// Notes that the handler refused the call.
-    pub(super) fn refused(&self, caller: &Caller) {
-        note(&self.refusals, Some(caller), Some(&self.peer), self.method);
+/// Notes that a handler refuses a call that passed the gate.
+pub(super) fn refuse<T>(request: &tonic::Request<T>) {
+    if let Some(Passed { refusals, method, peer }) = request.extensions().get() {
+        note(refusals, request.extensions().get(), Some(peer), method);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
 //! what, `gate` enforces it, `refusals` notes what it refused.
 
+pub mod audit;
 pub mod authz;
 pub mod convert;
 pub mod gate;
@@ -41,11 +42,9 @@ pub struct Api {
 fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
-        caller => {
+        _ => {
             // In the caller's own trail: that it asked is nothing of the other tenant's.
-            if let (Some(caller), Some(gate)) = (caller, request.extensions().get::<gate::Passed>()) {
-                gate.refused(caller);
-            }
+            gate::refuse(request);
             Err(status::not_found("tenant"))
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::jobs::Clock;
-use crate::model::{Actor, AuditOutcome, Event, EventType, Timestamp, Trail};
+use crate::model::{Actor, Event, EventType, Timestamp, Trail};
 use crate::store::{Store, StoreError};
 
 /// Refusals of one kind are one event in this time.
@@ -81,9 +81,9 @@ impl Refusals {
         refusals
     }
 
-    /// Notes that something was refused. Never waits. The event gets a detail `count` when it is written.
+    /// Notes that something was refused, or anything else that a caller can bring about again and again. Never waits. The event gets a
+    /// detail `count` when it is written.
     pub fn note(&self, trail: Trail, actor: Actor, event: Event) {
-        debug_assert_eq!(event.outcome, AuditOutcome::Refused, "what was done is written by what does it");
         let key = (trail.clone(), actor.name.clone(), actor.via.clone(), event.kind, event.subject.clone());
         let mut notes = self.notes();
         let Notes { kept, of_trail, lost } = &mut *notes;

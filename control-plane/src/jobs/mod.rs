@@ -219,6 +219,12 @@ impl Jobs {
         Ok(job)
     }
 
+    /// Is canceled when this replica shuts down.
+    #[must_use]
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+
     /// How many of a source's newest jobs have whole lists.
     #[must_use]
     pub fn full_lists_kept(&self) -> i64 {
@@ -285,7 +291,7 @@ impl Jobs {
         self.inner.open_upload(tenant, router, job, epoch)
     }
 
-    /// A router cannot begin a read that it was ordered.
+    /// A router cannot begin a read that it was ordered. True if it was.
     pub fn read_refused(
         &self,
         tenant: &TenantId,
@@ -293,10 +299,9 @@ impl Jobs {
         job: Uuid,
         epoch: i64,
         failure: crate::model::Failure,
-    ) {
-        if let Some(intake) = self.inner.open_upload(tenant, router, job, epoch) {
-            intake.failed(failure);
-        }
+    ) -> bool {
+        let intake = self.inner.open_upload(tenant, router, job, epoch);
+        intake.map(|intake| intake.failed(failure)).is_some()
     }
 }
 

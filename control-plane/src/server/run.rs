@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rollcall_proto::admin::v1::audit_service_server::AuditServiceServer;
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
@@ -18,6 +19,7 @@ use tonic::transport::Server;
 
 use super::{Certificates, database, listen};
 use crate::api::Api;
+use crate::api::audit::Audit;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
@@ -53,8 +55,9 @@ pub async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
-    let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
     let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
+    let link =
+        RouterLink::new(store.clone(), jobs.clone(), clock.clone(), refusals.clone(), shutdown.clone());
     let api = Api { store, jobs, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -83,7 +86,8 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(SyncJobServiceServer::new(SyncJobs::new(api.clone())))
         .add_service(UserServiceServer::new(Users::new(api.clone())))
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
-        .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
+        .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api.clone())))
+        .add_service(AuditServiceServer::new(Audit::new(api)));
 
     tokio::spawn(certificates.clone().follow(config.tls.clone()));
     let connections = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
