@@ -1,7 +1,8 @@
 //! The control plane: keeps a tenant's users true to its directories.
 //!
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
-//! `store` (SQL). `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
+//! `store` (SQL). `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates,
+//! `audit` the commands that verify and export the audit trail.
 
 #![expect(
     clippy::duplicate_mod,
@@ -9,6 +10,7 @@
 )]
 
 pub mod api;
+pub mod audit;
 pub mod ca;
 pub mod config;
 #[cfg(feature = "fuzzing")]

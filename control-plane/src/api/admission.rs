@@ -8,13 +8,17 @@ use http::header::AUTHORIZATION;
 use tonic::{Code, Status};
 
 use super::bounded::Ends;
+use super::refusals::Refusals;
 use super::suspensions::Suspensions;
 use super::tokens::{Person, Refusal, Tokens};
 use super::{authz, status};
 use crate::ca::identity::{Caller, Peer};
 use crate::jobs::Clock;
-use crate::model::Timestamp;
+use crate::model::{Actor, Event, EventType, TenantId, Timestamp, Trail};
 use crate::store::{Store, StoreError};
+
+/// Stands for a method that is not in the table: the names are the caller's to choose.
+const UNKNOWN: &str = "unknown method";
 
 /// What admission works with.
 pub struct Admission {
@@ -24,6 +28,8 @@ pub struct Admission {
     pub tokens: Tokens,
     /// Which tenants are not served.
     pub suspensions: Suspensions,
+    /// Where refusals are noted.
+    pub refusals: Refusals,
     /// The time.
     pub clock: Clock,
 }
@@ -32,6 +38,8 @@ pub struct Admission {
 pub(super) struct Admitted {
     /// Who calls.
     pub(super) caller: Caller,
+    /// The method, as the table has it.
+    pub(super) method: &'static str,
     /// What ends its answer early.
     pub(super) ends: Ends,
 }
@@ -44,11 +52,11 @@ impl Admission {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Admitted, Status> {
-        let roles = authz::allowed(path);
-        let Some(peer) = peer else { return Err(not_allowed(None, path, roles)) };
-        let (caller, until) = self.caller(peer, path, headers).await?;
+        let (method, roles) = authz::row(path).unwrap_or((UNKNOWN, &[]));
+        let Some(peer) = peer else { return Err(self.refuse(None, None, method, path, roles)) };
+        let (caller, until) = self.caller(peer, method, path, headers).await?;
         if !roles.contains(&caller.role()) {
-            return Err(not_allowed(Some(&caller), path, roles));
+            return Err(self.refuse(Some(&caller), Some(peer), method, path, roles));
         }
         let mut ends = Ends::default();
         if let Caller::Admin { tenant, .. } = &caller {
@@ -60,13 +68,14 @@ impl Admission {
                 ends.suspended = (!open).then(|| (self.suspensions.clone(), tenant.clone()));
             }
         }
-        Ok(Admitted { caller, ends })
+        Ok(Admitted { caller, method, ends })
     }
 
     /// The caller by its certificate or, at a console, by the token; and until when the token counts.
     async fn caller(
         &self,
         peer: &Peer,
+        method: &str,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<(Caller, Option<Timestamp>), Status> {
@@ -81,12 +90,35 @@ impl Admission {
                 let via = Some(name.clone());
                 Ok((Caller::Admin { tenant, name: person, role, via }, Some(until)))
             }
-            Err(refusal) => Err(token_refused(peer, path, &refusal)),
+            Err(refusal) => Err(self.refuse_token(peer, method, path, &refusal)),
         }
     }
 
+    fn refuse(
+        &self,
+        caller: Option<&Caller>,
+        peer: Option<&Peer>,
+        method: &str,
+        path: &str,
+        roles: &[authz::Role],
+    ) -> Status {
+        tracing::warn!(caller = caller.map(Caller::label), path, "call refused");
+        note(&self.refusals, caller, peer, method);
+        not_allowed(caller, roles)
+    }
+
+    /// Nothing that the token says is believed, so the refusal belongs to no tenant.
+    fn refuse_token(&self, peer: &Peer, method: &str, path: &str, refusal: &Refusal) -> Status {
+        let (console, reason) = (peer.caller.label(), refusal.reason());
+        tracing::warn!(console, path, reason, "a person's token refused");
+        let event = Event::refused(EventType::TokenRefused, method).with("reason", reason);
+        self.refusals.note(Trail::Installation, peer.caller.actor(peer.address), event);
+        let message = format!("The token is refused: {refusal}.");
+        status::error(Code::Unauthenticated, "TOKEN_REFUSED", message, &[("why", reason.to_owned())])
+    }
+
     /// Whether a tenant exists and is served. A certificate can outlive its tenant.
-    async fn served(&self, tenant: &crate::model::TenantId, open: bool) -> Result<(), Status> {
+    async fn served(&self, tenant: &TenantId, open: bool) -> Result<(), Status> {
         match self.store.tenant(tenant).await {
             Ok(tenant) if tenant.suspended_at.is_some() && !open => Err(status::tenant_suspended()),
             Ok(_) => Ok(()),
@@ -94,6 +126,20 @@ impl Admission {
             Err(error) => Err(status::store(error)),
         }
     }
+}
+
+/// Notes a refused call in the trail of the caller's tenant.
+pub(super) fn note(refusals: &Refusals, caller: Option<&Caller>, peer: Option<&Peer>, method: &str) {
+    let trail = match caller.and_then(Caller::tenant) {
+        Some(tenant) => Trail::Tenant(tenant.clone()),
+        None => Trail::Installation,
+    };
+    let actor = match (caller, peer) {
+        (Some(caller), Some(peer)) => caller.actor(peer.address),
+        _ => Actor { name: "unknown".to_owned(), via: String::new(), address: String::new() },
+    };
+    let role = caller.map_or("", |caller| caller.role().name());
+    refusals.note(trail, actor, Event::refused(EventType::CallRefused, method).with("role", role));
 }
 
 /// The token of a call, if it presents one.
@@ -110,15 +156,7 @@ fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
     Some(token.ok_or(Refusal::Malformed))
 }
 
-fn token_refused(peer: &Peer, path: &str, refusal: &Refusal) -> Status {
-    let (console, reason) = (peer.caller.label(), refusal.reason());
-    tracing::warn!(console, path, reason, "a person's token refused");
-    let message = format!("The token is refused: {refusal}.");
-    status::error(Code::Unauthenticated, "TOKEN_REFUSED", message, &[("why", reason.to_owned())])
-}
-
-fn not_allowed(caller: Option<&Caller>, path: &str, roles: &[authz::Role]) -> Status {
-    tracing::warn!(caller = caller.map(Caller::label), path, "call refused");
+fn not_allowed(caller: Option<&Caller>, roles: &[authz::Role]) -> Status {
     if roles.is_empty() {
         let message = "there is no such method, or nobody may call it; `grpcurl … list` shows the services";
         return status::error(Code::PermissionDenied, "NOT_ALLOWED", message, &[]);

@@ -83,10 +83,16 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", TOOLS),
 ];
 
+/// The row of a method.
+#[must_use]
+pub fn row(path: &str) -> Option<(&'static str, &'static [Role])> {
+    TABLE.iter().find(|(method, _)| *method == path).copied()
+}
+
 /// The roles that may call a method; none for one that is not in the table.
 #[must_use]
 pub fn allowed(path: &str) -> &'static [Role] {
-    TABLE.iter().find(|(method, _)| *method == path).map_or(&[], |(_, roles)| roles)
+    row(path).map_or(&[], |(_, roles)| roles)
 }
 
 /// What the administrators of a suspended tenant may still call: they can see that it is suspended, and what was done before.

@@ -1,5 +1,5 @@
 //! Stands in front of every service: asks [`Admission`] whether a call may pass, tells the handlers who calls, and ends an answer that
-//! outlives the caller's rights. What it refuses, no handler sees.
+//! outlives the caller's rights. What it refuses, no handler sees, and the audit trail does.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::admission::{Admission, Admitted};
+use super::admission::{self, Admission, Admitted};
 use super::bounded;
+use super::refusals::Refusals;
 use crate::ca::identity::Peer;
 
 /// Puts a [`Gate`] in front.
@@ -41,6 +42,21 @@ pub struct Gate<S> {
     admission: Arc<Admission>,
 }
 
+/// What a handler needs to refuse a call that passed the gate.
+#[derive(Clone)]
+struct Passed {
+    refusals: Refusals,
+    method: &'static str,
+    peer: Peer,
+}
+
+/// Notes that a handler refuses a call that passed the gate.
+pub(super) fn refuse<T>(request: &tonic::Request<T>) {
+    if let Some(Passed { refusals, method, peer }) = request.extensions().get() {
+        admission::note(refusals, request.extensions().get(), Some(peer), method);
+    }
+}
+
 impl<S> Service<Request<Body>> for Gate<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -62,8 +78,12 @@ where
         Box::pin(async move {
             let peer = request.extensions().get::<Peer>().cloned();
             match admission.admit(peer.as_ref(), request.uri().path(), request.headers()).await {
-                Ok(Admitted { caller, ends }) => {
+                Ok(Admitted { caller, method, ends }) => {
                     request.extensions_mut().insert(caller);
+                    if let Some(peer) = peer {
+                        let refusals = admission.refusals.clone();
+                        request.extensions_mut().insert(Passed { refusals, method, peer });
+                    }
                     Ok(inner.call(request).await?.map(|body| bounded::bound(body, ends)))
                 }
                 Err(refusal) => Ok(refusal.into_http()),

@@ -5,7 +5,7 @@ use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceSer
 use tonic::{Request, Response, Status};
 
 use super::page::Page;
-use super::{Api, caller, convert, names, status};
+use super::{Api, actor, caller, convert, names, status};
 use crate::ca::is_id;
 use crate::model::{IdentitySource, SourceId, TenantId};
 use crate::store::SourceChange;
@@ -66,7 +66,7 @@ impl IdentitySourceService for IdentitySources {
     ) -> Result<Response<proto::IdentitySource>, Status> {
         let message = request.get_ref().clone();
         let tenant = names::tenant("parent", &message.parent)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let mut wrong = Vec::new();
         if !is_id(&message.identity_source_id) {
             let why =
@@ -77,7 +77,7 @@ impl IdentitySourceService for IdentitySources {
         let id = SourceId(message.identity_source_id);
         let now = self.0.clock.now();
         let source =
-            self.0.store.create_source(&tenant, &id, change, MOST, now).await.map_err(status::store)?;
+            self.0.store.create_source(&tenant, &id, change, MOST, &by, now).await.map_err(status::store)?;
         Ok(Response::new(convert::source(&tenant, source)))
     }
 
@@ -118,7 +118,7 @@ impl IdentitySourceService for IdentitySources {
         let proto::UpdateIdentitySourceRequest { identity_source, update_mask } = request.get_ref().clone();
         let given = identity_source.unwrap_or_default();
         let (tenant, id) = names::source("identity_source.name", &given.name)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let current = self.get(&tenant, &id).await?;
         let version = version(&given.etag)?.unwrap_or(current.version);
         let mut merged = convert::source(&tenant, current);
@@ -137,8 +137,12 @@ impl IdentitySourceService for IdentitySources {
         }
         let change = change(&tenant, merged, wrong)?;
         let now = self.0.clock.now();
-        let source =
-            self.0.store.update_source(&tenant, &id, version, change, now).await.map_err(status::store)?;
+        let source = self
+            .0
+            .store
+            .update_source(&tenant, &id, version, change, &by, now)
+            .await
+            .map_err(status::store)?;
         Ok(Response::new(convert::source(&tenant, source)))
     }
 
@@ -148,8 +152,9 @@ impl IdentitySourceService for IdentitySources {
     ) -> Result<Response<()>, Status> {
         let message = request.get_ref();
         let (tenant, source) = names::source("name", &message.name)?;
-        caller(&request, &tenant)?;
-        let deleted = self.0.store.delete_source(&tenant, &source, message.force).await;
+        let by = actor(&request, &tenant)?;
+        let now = self.0.clock.now();
+        let deleted = self.0.store.delete_source(&tenant, &source, message.force, &by, now).await;
         deleted.map_err(|error| {
             match status::of_store(error, |id| names::job_name(&tenant, &source, id)) {
                 // The call is not an attempt to create anything: a job in the way is a state.
@@ -168,10 +173,10 @@ impl IdentitySourceService for IdentitySources {
     ) -> Result<Response<proto::IdentitySource>, Status> {
         let message = request.get_ref();
         let (tenant, source) = names::source("name", &message.name)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let (version, now) = (version(&message.etag)?, self.0.clock.now());
         let source =
-            self.0.store.publish_source(&tenant, &source, version, now).await.map_err(status::store)?;
+            self.0.store.publish_source(&tenant, &source, version, &by, now).await.map_err(status::store)?;
         tracing::info!(%tenant, source = %source.id, revision = source.published_revision, "identity source published");
         Ok(Response::new(convert::source(&tenant, source)))
     }

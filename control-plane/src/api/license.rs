@@ -5,7 +5,7 @@ use rollcall_proto::admin::v1::{GetLicenseRequest, License, UpdateLicenseRequest
 use tonic::{Request, Response, Status};
 
 use super::convert::small;
-use super::{Api, caller, names, status};
+use super::{Api, actor, caller, names, status};
 use crate::model::TenantId;
 
 /// Serves LicenseService.
@@ -48,7 +48,7 @@ impl LicenseService for Licenses {
         let UpdateLicenseRequest { license, update_mask, allow_missing } = request.get_ref().clone();
         let license = license.unwrap_or_default();
         let tenant = names::license("license.name", &license.name)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let mut violations = Vec::new();
         for path in update_mask.map(|mask| mask.paths).unwrap_or_default() {
             if path != "user_limit" {
@@ -66,7 +66,7 @@ impl LicenseService for Licenses {
         let now = self.0.clock.now();
         self.0
             .store
-            .set_license_limit(&tenant, i64::from(limit), allow_missing, now)
+            .set_license_limit(&tenant, i64::from(limit), allow_missing, &by, now)
             .await
             .map_err(status::store)?;
         tracing::info!(%tenant, limit, "license limit set");

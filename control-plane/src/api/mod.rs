@@ -2,9 +2,11 @@
 //!
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages. Who calls and whether they may is
 //! decided before a handler is asked: `gate` stands in front, `admission` decides, by `authz`, the table of who may call what, by `tokens`,
-//! which persons present at a console, and by whether their tenant is served; `bounded` and `suspensions` end answers that outlive that.
+//! which persons present at a console, and by whether their tenant is served; `refusals` notes what was refused; `bounded` and
+//! `suspensions` end answers that outlive the caller's rights.
 
 pub mod admission;
+pub mod audit;
 pub mod authz;
 mod bounded;
 pub mod convert;
@@ -14,6 +16,7 @@ pub mod identity_sources;
 pub mod license;
 mod names;
 mod page;
+pub mod refusals;
 pub mod router_link;
 mod status;
 pub mod suspensions;
@@ -50,15 +53,17 @@ pub struct Api {
 fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
-        _ => Err(status::not_found("tenant")),
+        _ => {
+            // In the caller's own trail: that it asked is nothing of the other tenant's.
+            gate::refuse(request);
+            Err(status::not_found("tenant"))
+        }
     }
 }
 
-/// Who calls and from where, for the audit trail.
-fn actor<T>(request: &Request<T>) -> Result<Actor, Status> {
-    let extensions = request.extensions();
-    match (extensions.get::<Caller>(), extensions.get::<Peer>()) {
-        (Some(caller), Some(peer)) => Ok(caller.actor(peer.address)),
-        _ => Err(Status::internal("a call that the gate has not let in")),
-    }
+/// The same for a call that changes something: who is to be named in the audit trail.
+fn actor<T>(request: &Request<T>, tenant: &TenantId) -> Result<Actor, Status> {
+    let caller = caller(request, tenant)?;
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|peer| caller.actor(peer.address)).ok_or_else(|| status::not_found("tenant"))
 }

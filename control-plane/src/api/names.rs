@@ -15,6 +15,11 @@ pub(super) fn tenant(field: &str, name: &str) -> Result<TenantId, Status> {
     }
 }
 
+/// `tenants/{tenant}` where `installation` would do as well.
+pub(super) fn trail(field: &str, name: &str) -> Result<TenantId, Status> {
+    tenant(field, name).map_err(|_| malformed(field, "tenants/{tenant}, or installation"))
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}`.
 pub(super) fn source(field: &str, name: &str) -> Result<(TenantId, SourceId), Status> {
     match parts(name)[..] {
@@ -68,17 +73,7 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     }
 }
 
-pub(super) fn source_name(tenant: &TenantId, source: &SourceId) -> String {
-    format!("tenants/{tenant}/identitySources/{source}")
-}
-
-pub(super) fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
-    format!("tenants/{tenant}/identitySources/{source}/syncJobs/{job}")
-}
-
-pub(super) fn user_name(tenant: &TenantId, user: UserNo) -> String {
-    format!("tenants/{tenant}/users/{user}")
-}
+pub(super) use crate::model::names::{job_of as job_name, source as source_name, user as user_name};
 
 pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {
     format!("tenants/{tenant}/identityRouters/{router}")

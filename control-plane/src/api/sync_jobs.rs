@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::page::Page;
-use super::{Api, caller, convert, names, status};
+use super::{Api, actor, caller, convert, names, status};
 use crate::model::{Category, JobNo};
 
 /// Details that an export reads at once.
@@ -39,7 +39,7 @@ impl SyncJobService for SyncJobs {
     async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<SyncJob>, Status> {
         let message = request.get_ref();
         let (tenant, source) = names::source("parent", &message.parent)?;
-        let by = caller(&request, &tenant)?.to_string();
+        let by = actor(&request, &tenant)?;
         let request_id = match message.request_id.as_str() {
             "" => None,
             id => Some(Uuid::try_parse(id).map_err(|_| {
@@ -54,7 +54,7 @@ impl SyncJobService for SyncJobs {
 
     async fn stop_sync(&self, request: Request<StopSyncRequest>) -> Result<Response<SyncJob>, Status> {
         let (tenant, source, id) = names::job("name", &request.get_ref().name)?;
-        let by = caller(&request, &tenant)?.to_string();
+        let by = actor(&request, &tenant)?;
         let job = self.0.jobs.stop_sync(&tenant, &source, id, &by).await;
         Ok(Response::new(convert::job(job.map_err(|error| status::of_jobs(error, |id| id.to_string()))?)))
     }
@@ -65,7 +65,7 @@ impl SyncJobService for SyncJobs {
     ) -> Result<Response<SyncJob>, Status> {
         let message = request.get_ref();
         let (tenant, source, id) = names::job("name", &message.name)?;
-        let by = caller(&request, &tenant)?.to_string();
+        let by = actor(&request, &tenant)?;
         if message.etag.is_empty() {
             let why = "is required: hold.etag of the job as you looked at it, so that what is approved is what was shown";
             return Err(status::invalid(vec![("etag".to_owned(), why.to_owned())]));
@@ -79,7 +79,7 @@ impl SyncJobService for SyncJobs {
         request: Request<RejectSyncJobRequest>,
     ) -> Result<Response<SyncJob>, Status> {
         let (tenant, source, id) = names::job("name", &request.get_ref().name)?;
-        let by = caller(&request, &tenant)?.to_string();
+        let by = actor(&request, &tenant)?;
         let job = self.0.jobs.reject((&tenant, &source, id), &by).await;
         Ok(Response::new(convert::job(job.map_err(|error| status::of_jobs(error, |id| id.to_string()))?)))
     }

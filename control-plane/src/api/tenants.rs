@@ -8,7 +8,7 @@ use super::convert::timestamp;
 use super::page::Page;
 use super::{Api, actor, caller, names, status};
 use crate::ca::is_id;
-use crate::model::{Tenant, TenantId};
+use crate::model::{self, Tenant, TenantId};
 
 /// Most characters of a reason.
 const REASON: usize = 200;
@@ -30,7 +30,7 @@ fn convert(tenant: Tenant) -> proto::Tenant {
         None => proto::tenant::State::Active,
     };
     proto::Tenant {
-        name: format!("tenants/{}", tenant.id),
+        name: model::names::tenant(&tenant.id),
         state: state.into(),
         create_time: Some(timestamp(tenant.created_at)),
         suspend_time: tenant.suspended_at.map(timestamp),
@@ -56,8 +56,7 @@ impl TenantService for Tenants {
         }
         let Some(limit) = limit.filter(|_| wrong.is_empty()) else { return Err(status::invalid(wrong)) };
         let tenant = TenantId::from(message.tenant_id.as_str());
-        caller(&request, &tenant)?;
-        let (by, now) = (actor(&request)?, self.0.clock.now());
+        let (by, now) = (actor(&request, &tenant)?, self.0.clock.now());
         let made = self.0.store.create_tenant(&tenant, i64::from(limit), &by, now).await;
         let made = made.map_err(status::store)?;
         tracing::info!(%tenant, limit, "tenant made");
@@ -93,12 +92,11 @@ impl TenantService for Tenants {
     ) -> Result<Response<proto::Tenant>, Status> {
         let message = request.get_ref();
         let tenant = names::tenant("name", &message.name)?;
-        caller(&request, &tenant)?;
+        let (by, now) = (actor(&request, &tenant)?, self.0.clock.now());
         if message.reason.chars().count() > REASON || message.reason.chars().any(char::is_control) {
             let why = format!("must be text of at most {REASON} characters");
             return Err(status::invalid(vec![("reason".to_owned(), why)]));
         }
-        let (by, now) = (actor(&request)?, self.0.clock.now());
         let suspended = self.0.store.suspend_tenant(&tenant, &message.reason, &by, now).await;
         let (suspended, jobs) = suspended.map_err(status::store)?;
         let stopped_jobs = jobs.len();
@@ -112,8 +110,7 @@ impl TenantService for Tenants {
         request: Request<proto::ResumeTenantRequest>,
     ) -> Result<Response<proto::Tenant>, Status> {
         let tenant = names::tenant("name", &request.get_ref().name)?;
-        caller(&request, &tenant)?;
-        let (by, now) = (actor(&request)?, self.0.clock.now());
+        let (by, now) = (actor(&request, &tenant)?, self.0.clock.now());
         let resumed = self.0.store.resume_tenant(&tenant, &by, now).await.map_err(status::store)?;
         tracing::info!(%tenant, "tenant resumed");
         Ok(Response::new(convert(resumed)))

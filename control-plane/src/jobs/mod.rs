@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
+use crate::model::{Actor, JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId};
 use crate::store::{JobName, NewJob, Store, StoreError};
 
 pub use clock::Clock;
@@ -136,7 +136,7 @@ impl Jobs {
         &self,
         tenant: &TenantId,
         source: &SourceId,
-        by: &str,
+        by: &Actor,
         request_id: Option<String>,
     ) -> Result<SyncJob, JobsError> {
         let inner = &self.inner;
@@ -162,7 +162,7 @@ impl Jobs {
                 id: Uuid::now_v7(),
                 tenant: tenant.clone(),
                 source: source.clone(),
-                started_by: by.to_owned(),
+                started_by: by.clone(),
                 request_id,
                 full_lists_kept: i64::from(inner.settings.full_lists_kept),
                 now,
@@ -182,7 +182,7 @@ impl Jobs {
         tenant: &TenantId,
         source: &SourceId,
         id: Option<Uuid>,
-        by: &str,
+        by: &Actor,
     ) -> Result<SyncJob, JobsError> {
         let job = self.inner.store.stop_job(tenant, source, id, by, self.inner.clock.now()).await?;
         self.inner.cancel(job.number);
@@ -198,7 +198,7 @@ impl Jobs {
         &self,
         (tenant, source, id): JobName<'_>,
         etag: &str,
-        by: &str,
+        by: &Actor,
     ) -> Result<SyncJob, JobsError> {
         let now = self.inner.clock.now();
         let job = self.inner.store.approve_job((tenant, source, id), etag, by, now).await?;
@@ -212,7 +212,7 @@ impl Jobs {
     ///
     /// # Errors
     /// If the job is not held.
-    pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &str) -> Result<SyncJob, JobsError> {
+    pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &Actor) -> Result<SyncJob, JobsError> {
         let job = self.inner.store.reject_job((tenant, source, id), by, self.inner.clock.now()).await?;
         tracing::info!(job = %job.id, %tenant, %source, "held disables rejected");
         self.inner.changed.notify_waiters();
@@ -224,6 +224,12 @@ impl Jobs {
         for job in jobs {
             self.inner.cancel(*job);
         }
+    }
+
+    /// Is canceled when this replica shuts down.
+    #[must_use]
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
     }
 
     /// How many of a source's newest jobs have whole lists.
@@ -292,7 +298,7 @@ impl Jobs {
         self.inner.open_upload(tenant, router, job, epoch)
     }
 
-    /// A router cannot begin a read that it was ordered.
+    /// A router cannot begin a read that it was ordered. True if it was.
     pub fn read_refused(
         &self,
         tenant: &TenantId,
@@ -300,10 +306,9 @@ impl Jobs {
         job: Uuid,
         epoch: i64,
         failure: crate::model::Failure,
-    ) {
-        if let Some(intake) = self.inner.open_upload(tenant, router, job, epoch) {
-            intake.failed(failure);
-        }
+    ) -> bool {
+        let intake = self.inner.open_upload(tenant, router, job, epoch);
+        intake.map(|intake| intake.failed(failure)).is_some()
     }
 }
 

@@ -114,6 +114,19 @@ impl Event {
     }
 }
 
+/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`.
+#[must_use]
+pub fn spelled(word: impl std::fmt::Debug) -> String {
+    let mut text = String::new();
+    for (at, letter) in format!("{word:?}").char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_uppercase());
+    }
+    text
+}
+
 /// An event of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEvent {

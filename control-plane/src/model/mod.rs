@@ -2,9 +2,11 @@
 
 mod absence;
 mod audit;
+mod chain;
 mod ids;
 mod job;
 mod license;
+pub mod names;
 mod reason;
 mod record;
 mod router;
@@ -16,7 +18,8 @@ mod user;
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
-pub use audit::{Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail};
+pub use audit::{Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, spelled};
+pub use chain::{Broken, Chain};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,

@@ -54,6 +54,72 @@ pub struct SourceSettings {
     pub routers: Vec<String>,
 }
 
+impl SourceSettings {
+    /// Which fields differ, as paths of the API's update mask.
+    #[must_use]
+    pub fn differs_in(&self, other: &Self) -> Vec<&'static str> {
+        // Every field by name: a new one does not compile before somebody has thought of it here.
+        let Self {
+            servers,
+            credential,
+            roots,
+            scope,
+            object_class,
+            extra_filter,
+            page_size,
+            mapping,
+            sync_limit,
+            disable_guard,
+            routers,
+        } = self;
+        let fields = [
+            ("draft.directory_servers", *servers != other.servers),
+            ("draft.credential", *credential != other.credential),
+            ("draft.roots", *roots != other.roots),
+            ("draft.scope", *scope != other.scope),
+            ("draft.object_class", *object_class != other.object_class),
+            ("draft.extra_filter", *extra_filter != other.extra_filter),
+            ("draft.page_size", *page_size != other.page_size),
+            ("draft.sync_limit", *sync_limit != other.sync_limit),
+            ("draft.disable_guard", *disable_guard != other.disable_guard),
+            ("draft.identity_routers", *routers != other.routers),
+        ];
+        let changed = fields.into_iter().chain(mapping.differs_in(&other.mapping));
+        changed.filter(|(_, differs)| *differs).map(|(path, _)| path).collect()
+    }
+}
+
+impl AttributeMapping {
+    fn differs_in(&self, other: &Self) -> [(&'static str, bool); 11] {
+        let Self {
+            immutable_id,
+            immutable_id_format,
+            user_name,
+            mail,
+            mail_optional,
+            first_name,
+            last_name,
+            display_name,
+            phone,
+            disabled,
+            policy_attributes,
+        } = self;
+        [
+            ("draft.mapping.immutable_id", *immutable_id != other.immutable_id),
+            ("draft.mapping.immutable_id_format", *immutable_id_format != other.immutable_id_format),
+            ("draft.mapping.user_name", *user_name != other.user_name),
+            ("draft.mapping.mail", *mail != other.mail),
+            ("draft.mapping.mail_optional", *mail_optional != other.mail_optional),
+            ("draft.mapping.first_name", *first_name != other.first_name),
+            ("draft.mapping.last_name", *last_name != other.last_name),
+            ("draft.mapping.display_name", *display_name != other.display_name),
+            ("draft.mapping.phone", *phone != other.phone),
+            ("draft.mapping.disabled", *disabled != other.disabled),
+            ("draft.mapping.policy_attributes", *policy_attributes != other.policy_attributes),
+        ]
+    }
+}
+
 /// One directory server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryServer {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rollcall_proto::admin::v1::audit_service_server::AuditServiceServer;
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
@@ -19,10 +20,12 @@ use tonic::transport::Server;
 
 use super::{Certificates, database, listen};
 use crate::api::admission::Admission;
+use crate::api::audit::Audit;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
 use crate::api::license::Licenses;
+use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::suspensions::Suspensions;
 use crate::api::sync_jobs::SyncJobs;
@@ -37,6 +40,8 @@ use crate::store::Store;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long the last refusals may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -56,11 +61,14 @@ pub async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
-    let link = RouterLink::new(store.clone(), jobs.clone(), clock.clone(), shutdown.clone());
+    let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
+    let link =
+        RouterLink::new(store.clone(), jobs.clone(), clock.clone(), refusals.clone(), shutdown.clone());
     let admission = Admission {
         store: store.clone(),
         tokens: Tokens::start(&config.tokens, clock.clone(), &shutdown)?,
         suspensions: Suspensions::start(store.clone(), shutdown.clone()),
+        refusals: refusals.clone(),
         clock: clock.clone(),
     };
     let api = Api { page_key: page_key(&*store).await?, store, jobs, clock: clock.clone() };
@@ -92,7 +100,8 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(UserServiceServer::new(Users::new(api.clone())))
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
         .add_service(TenantServiceServer::new(Tenants::new(api.clone())))
-        .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
+        .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api.clone())))
+        .add_service(AuditServiceServer::new(Audit::new(api)));
 
     tokio::spawn(certificates.clone().follow(config.tls.clone()));
     let connections = listen(listener, certificates, HANDSHAKE, clock, shutdown.clone());
@@ -112,6 +121,8 @@ pub async fn run(config: Config) -> Result<()> {
         Ok(served) => served??,
         Err(_) => tracing::info!("some connections did not end in time"),
     }
+    // The database may be what is in trouble: nobody waits for it here.
+    let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Every method is one transaction (or a few, where it says so) that runs in a task of its own: a caller that goes away cannot cancel
 //! it half-way. Whatever a job writes carries its [`Fence`], checked in the same transaction: after StopSync has answered, or
-//! after another read of the job has begun, nothing of the old one can be written any more.
+//! after another read of the job has begun, nothing of the old one can be written any more. Whatever somebody does is written to the
+//! audit trail in the transaction that does it.
 
 mod audit_store;
 mod error;
@@ -20,14 +21,14 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::model::{
-    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId, JobNo,
-    JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, SourceSettings,
+    Absence, Absentee, Actor, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId,
+    JobNo, JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, SourceSettings,
     Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
 };
 
-pub use audit_store::AuditStore;
+pub use audit_store::{AuditStore, StoredTrail};
 pub use error::StoreError;
-pub use open::{OpenError, backup, open};
+pub use open::{OpenError, backup, open, open_trail};
 pub use router_store::RouterStore;
 pub use tenant_store::TenantStore;
 
@@ -53,7 +54,7 @@ pub struct NewJob {
     /// The source.
     pub source: SourceId,
     /// Who starts it.
-    pub started_by: String,
+    pub started_by: Actor,
     /// The caller's request id: a job with the same one is returned instead of a second.
     pub request_id: Option<String>,
     /// Whole lists are kept of so many of the source's newest jobs.
@@ -120,6 +121,7 @@ pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static 
         source: &SourceId,
         change: SourceChange,
         most: i64,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource>;
     /// A source.
@@ -138,6 +140,7 @@ pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static 
         source: &SourceId,
         version: i64,
         change: SourceChange,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource>;
     /// Publishes the draft of a source; at `version` if given.
@@ -146,10 +149,18 @@ pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static 
         tenant: &TenantId,
         source: &SourceId,
         version: Option<i64>,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource>;
     /// Deletes a source with its jobs; with its users only if `with_users`. Refused while a job runs.
-    async fn delete_source(&self, tenant: &TenantId, source: &SourceId, with_users: bool) -> Result<()>;
+    async fn delete_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        with_users: bool,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<()>;
 
     // --- users ---
 
@@ -198,9 +209,9 @@ pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static 
         limit: i64,
     ) -> Result<Vec<(i64, Detail)>>;
     /// Lets a held job go on, exactly with the list that `etag` names.
-    async fn approve_job(&self, job: JobName<'_>, etag: &str, by: &str, now: Timestamp) -> Result<SyncJob>;
+    async fn approve_job(&self, job: JobName<'_>, etag: &str, by: &Actor, now: Timestamp) -> Result<SyncJob>;
     /// Ends a held job without its disables.
-    async fn reject_job(&self, job: JobName<'_>, by: &str, now: Timestamp) -> Result<SyncJob>;
+    async fn reject_job(&self, job: JobName<'_>, by: &Actor, now: Timestamp) -> Result<SyncJob>;
     /// Ends held jobs that nobody decided on in time. How many.
     async fn expire_holds(&self, now: Timestamp) -> Result<usize>;
     /// Ends a job that has not ended; an ended one is returned as it is.
@@ -209,7 +220,7 @@ pub trait Store: TenantStore + RouterStore + AuditStore + Send + Sync + 'static 
         tenant: &TenantId,
         source: &SourceId,
         id: Option<Uuid>,
-        by: &str,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<SyncJob>;
     /// Jobs that nobody owns: queued, or with a lease that has run out.

@@ -18,6 +18,7 @@ pub trait TenantStore {
         tenant: &TenantId,
         limit: i64,
         create: bool,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<()>;
     /// Makes a tenant.

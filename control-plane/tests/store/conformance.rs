@@ -13,7 +13,7 @@ use control_plane::reconcile::names;
 use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError};
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, block_on, settings};
+use crate::database::{Engine, NOW, admin, block_on, settings};
 
 /// Each of these runs on SQLite and on PostgreSQL.
 macro_rules! on_both {
@@ -62,15 +62,18 @@ struct World {
 impl World {
     async fn new(engine: &Engine, seats: i64) -> Self {
         let world = Self { store: engine.store().await, tenant: TenantId::from("acme") };
-        world.store.set_license_limit(&world.tenant, seats, true, NOW).await.expect("a tenant");
+        world.store.set_license_limit(&world.tenant, seats, true, &admin(), NOW).await.expect("a tenant");
         world.source("hq").await;
         world
     }
 
     async fn source(&self, id: &str) -> SourceId {
         let source = SourceId::from(id);
-        self.store.create_source(&self.tenant, &source, draft(), 30, NOW).await.expect("a source");
-        self.store.publish_source(&self.tenant, &source, None, NOW).await.expect("a published source");
+        self.store.create_source(&self.tenant, &source, draft(), 30, &admin(), NOW).await.expect("a source");
+        self.store
+            .publish_source(&self.tenant, &source, None, &admin(), NOW)
+            .await
+            .expect("a published source");
         source
     }
 
@@ -79,7 +82,7 @@ impl World {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
             source: SourceId::from(source),
-            started_by: "admins/test".to_owned(),
+            started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
             now: NOW,
@@ -164,11 +167,7 @@ async fn the_same_request_id_is_the_same_job(engine: Engine) {
     let first = world.store.create_job(new()).await.expect("a job");
     let again = world.store.create_job(new()).await.expect("the same job");
     assert_eq!(again.id, first.id);
-    world
-        .store
-        .stop_job(&world.tenant, &SourceId::from("hq"), None, "admins/test", NOW)
-        .await
-        .expect("a stop");
+    world.store.stop_job(&world.tenant, &SourceId::from("hq"), None, &admin(), NOW).await.expect("a stop");
     let late = world.store.create_job(new()).await.expect("the same job, ended");
     assert_eq!((late.id, late.state), (first.id, JobState::Stopped));
 }
@@ -213,7 +212,8 @@ async fn after_a_stop_nothing_is_written_and_what_was_stays(engine: Engine) {
     let (job, start) = world.reading("hq").await;
     let fence = start.fence;
     world.apply(fence, people(fence.tenant, 0..10)).await.expect("applied");
-    let stop = || world.store.stop_job(&world.tenant, &job.source, Some(job.id), "admins/test", NOW);
+    let by = admin();
+    let stop = || world.store.stop_job(&world.tenant, &job.source, Some(job.id), &by, NOW);
     let stopped = stop().await.expect("a stop");
     assert_eq!((stopped.state, stopped.counts.added), (JobState::Stopped, 10));
     assert_eq!(stop().await.expect("a second stop changes nothing"), stopped);
@@ -315,7 +315,7 @@ async fn names_are_unique_in_a_tenant_and_free_in_another(engine: Engine) {
     assert_eq!((counts.added, counts.not_synchronized), (0, 1));
 
     let other = World { store: Arc::clone(&world.store), tenant: TenantId::from("globex") };
-    other.store.set_license_limit(&other.tenant, 100, true, NOW).await.expect("a tenant");
+    other.store.set_license_limit(&other.tenant, 100, true, &admin(), NOW).await.expect("a tenant");
     other.source("hq").await;
     let theirs = other.reading("hq").await.1.fence;
     other.apply(theirs, people(theirs.tenant, 1..2)).await.expect("applied");
@@ -385,12 +385,13 @@ async fn a_source_published_anew_ends_a_job_that_began_before(engine: Engine) {
     let change = SourceChange { display_name: "New".to_owned(), ..draft() };
     world
         .store
-        .update_source(&world.tenant, &job.source, source.version, change.clone(), NOW)
+        .update_source(&world.tenant, &job.source, source.version, change.clone(), &admin(), NOW)
         .await
         .expect("a changed draft");
-    let outdated = world.store.update_source(&world.tenant, &job.source, source.version, change, NOW).await;
+    let outdated =
+        world.store.update_source(&world.tenant, &job.source, source.version, change, &admin(), NOW).await;
     assert!(matches!(outdated, Err(StoreError::VersionMismatch)), "{outdated:?}");
-    world.store.publish_source(&world.tenant, &job.source, None, NOW).await.expect("published");
+    world.store.publish_source(&world.tenant, &job.source, None, &admin(), NOW).await.expect("published");
     let reconciling = world.store.begin_reconciling(start.fence).await;
     assert!(matches!(reconciling, Err(StoreError::ConfigChanged)), "{reconciling:?}");
     let disabled =
@@ -402,7 +403,8 @@ async fn a_source_with_users_is_deleted_only_with_them(engine: Engine) {
     let world = World::new(&engine, 100).await;
     let (job, start) = world.reading("hq").await;
     world.apply(start.fence, people(start.fence.tenant, 0..3)).await.expect("applied");
-    let delete = |with_users| world.store.delete_source(&world.tenant, &job.source, with_users);
+    let by = admin();
+    let delete = |with_users| world.store.delete_source(&world.tenant, &job.source, with_users, &by, NOW);
     assert!(matches!(delete(true).await, Err(StoreError::JobRunning(_))));
     world.finish(start.fence).await;
     assert!(matches!(delete(false).await, Err(StoreError::SourceHasUsers)));
@@ -428,7 +430,7 @@ async fn a_second_start_finds_everything_as_it_was(engine: Engine) {
         World { store: store::open(&url).await.expect("a store"), tenant: TenantId::from("acme") }
     };
     let world = open().await;
-    world.store.set_license_limit(&world.tenant, 100, true, NOW).await.expect("a tenant");
+    world.store.set_license_limit(&world.tenant, 100, true, &admin(), NOW).await.expect("a tenant");
     world.source("hq").await;
     let fence = world.reading("hq").await.1.fence;
     world.apply(fence, people(fence.tenant, 0..3)).await.expect("applied");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use control_plane::model::{
-    AttributeMapping, DirectoryServer, DisableGuard, IdFormat, Scope, Security, SourceSettings, Timestamp,
+    Actor, AttributeMapping, DirectoryServer, DisableGuard, IdFormat, Scope, Security, SourceSettings,
+    Timestamp,
 };
 use control_plane::store::{self, Store};
 use harness::Postgres;
@@ -49,6 +50,11 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime")
         .block_on(future)
+}
+
+/// Who does what the tests do.
+pub(crate) fn admin() -> Actor {
+    Actor { name: "admins/test".to_owned(), via: String::new(), address: "192.0.2.7".to_owned() }
 }
 
 /// Settings of a source that could be read.

@@ -13,7 +13,7 @@ use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, settings};
+use crate::database::{Engine, NOW, admin, settings};
 use crate::directory::{Crash, Directory, Reading};
 
 /// A user as the tests compare it.
@@ -87,19 +87,19 @@ impl Database {
     pub(crate) async fn create(engine: &Engine, sync_limit: u32) -> Self {
         let store = engine.store().await;
         let tenant = TenantId::from("acme");
-        store.set_license_limit(&tenant, 0, true, NOW).await.expect("a tenant");
+        store.set_license_limit(&tenant, 0, true, &admin(), NOW).await.expect("a tenant");
         for source in SOURCES.map(SourceId::from) {
             let mut draft = settings();
             draft.sync_limit = sync_limit;
             let change = SourceChange { display_name: "People".to_owned(), draft };
-            store.create_source(&tenant, &source, change, 30, NOW).await.expect("a source");
-            store.publish_source(&tenant, &source, None, NOW).await.expect("a published source");
+            store.create_source(&tenant, &source, change, 30, &admin(), NOW).await.expect("a source");
+            store.publish_source(&tenant, &source, None, &admin(), NOW).await.expect("a published source");
         }
         Self { store, tenant }
     }
 
     pub(crate) async fn license(&self, limit: i64) {
-        self.store.set_license_limit(&self.tenant, limit, false, NOW).await.expect("a license");
+        self.store.set_license_limit(&self.tenant, limit, false, &admin(), NOW).await.expect("a license");
     }
 
     /// Synchronizes the first source.
@@ -113,7 +113,7 @@ impl Database {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
             source: SourceId::from(source),
-            started_by: "admins/test".to_owned(),
+            started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
             now: NOW,
@@ -210,7 +210,7 @@ impl Database {
         let job = store.hold_job(fence, hold, ReadFacts::default()).await.expect("held");
         assert_eq!((job.state, job.counts.waiting), (JobState::Held, 0), "nothing waits while it is held");
         let name = (&self.tenant, &job.source, None);
-        store.approve_job(name, "the list", "admins/test", NOW).await.expect("approved");
+        store.approve_job(name, "the list", &admin(), NOW).await.expect("approved");
         assert!(store.claim_job(job.number, OWNER, LEASE, NOW).await.expect("a claim"));
         if let Some(fence) = self.go_on(job.number, steps, used_before).await {
             return fence;

@@ -12,7 +12,7 @@ use control_plane::reconcile::names;
 use control_plane::store::{Applied, NewJob, Outcome, SourceChange, Store, StoreError};
 use uuid::Uuid;
 
-use crate::database::{NOW, settings};
+use crate::database::{NOW, admin, settings};
 
 const OWNER: &str = "this test";
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ impl Site {
     /// A tenant with a large license and the published source `hq`.
     pub(crate) async fn set_up(store: Arc<dyn Store>) -> Self {
         let site = Self { store, tenant: TenantId::from("acme") };
-        site.store.set_license_limit(&site.tenant, 1_000_000, true, NOW).await.expect("a tenant");
+        site.store.set_license_limit(&site.tenant, 1_000_000, true, &admin(), NOW).await.expect("a tenant");
         site.source("hq").await;
         site
     }
@@ -35,8 +35,11 @@ impl Site {
     pub(crate) async fn source(&self, id: &str) {
         let source = SourceId::from(id);
         let change = SourceChange { display_name: id.to_owned(), draft: settings() };
-        self.store.create_source(&self.tenant, &source, change, 30, NOW).await.expect("a source");
-        self.store.publish_source(&self.tenant, &source, None, NOW).await.expect("a published source");
+        self.store.create_source(&self.tenant, &source, change, 30, &admin(), NOW).await.expect("a source");
+        self.store
+            .publish_source(&self.tenant, &source, None, &admin(), NOW)
+            .await
+            .expect("a published source");
     }
 
     /// A job of a source, claimed.
@@ -45,7 +48,7 @@ impl Site {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
             source: SourceId::from(source),
-            started_by: "admins/test".to_owned(),
+            started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
             now: NOW,

@@ -10,7 +10,7 @@ use control_plane::store;
 use harness::Postgres;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::database::{Engine, NOW, block_on};
+use crate::database::{Engine, NOW, admin, block_on};
 use crate::trouble::{Dice, Site, people};
 
 /// Calls that are dropped.
@@ -47,7 +47,7 @@ async fn dropped_calls(engine: Engine) {
                 3 => {
                     drop(site.store.known_users(fence, records.into_iter().map(|one| one.id).collect()).await)
                 }
-                _ => drop(site.store.set_license_limit(&site.tenant, 1_000_000, false, NOW).await),
+                _ => drop(site.store.set_license_limit(&site.tenant, 1_000_000, false, &admin(), NOW).await),
             }
         };
         if call % 2 == 0 {
@@ -67,7 +67,7 @@ async fn dropped_calls(engine: Engine) {
     // Whoever comes next, on whichever connection of the pool, writes what others see. Each of these waits for all that are under way.
     for limit in 0..40_i64 {
         let limit = 1_000_000 + limit;
-        site.store.set_license_limit(&site.tenant, limit, false, NOW).await.expect("written");
+        site.store.set_license_limit(&site.tenant, limit, false, &admin(), NOW).await.expect("written");
         assert_eq!(committed_limit(&url).await, limit, "an answered write is there for everybody");
     }
     let counts = site.finish(fence).await.counts;

@@ -3,7 +3,7 @@
 use control_plane::store::{self, StoreError};
 use harness::SmallDisk;
 
-use crate::database::{NOW, block_on};
+use crate::database::{NOW, admin, block_on};
 use crate::trouble::{Site, people};
 
 #[test]
@@ -30,7 +30,7 @@ fn a_full_disk_refuses_whole_batches_and_lets_everybody_read_until_there_is_spac
             assert!(matches!(again, Err(StoreError::Full(_))), "no other trouble follows: {again:?}");
             disk.resize(2_048 * (round + 2)).expect("a larger disk");
         }
-        site.store.set_license_limit(&site.tenant, 7, false, NOW).await.expect("writes go on");
+        site.store.set_license_limit(&site.tenant, 7, false, &admin(), NOW).await.expect("writes go on");
         let counts = site.finish(fence).await.counts;
         assert_eq!(counts.added, i64::from(batches) * 50);
         assert!(batches > 3, "each round wrote something: {batches}");

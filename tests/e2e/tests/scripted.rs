@@ -36,8 +36,10 @@ impl Router {
         client: &mut RouterServiceClient<Channel>,
     ) -> Result<(mpsc::Sender<SessionRequest>, Streaming<SessionResponse>)> {
         let (session, requests) = mpsc::channel(4);
-        let hello =
-            session_request::Message::Hello(Hello { version: "0.0.0-scripted".to_owned(), ..Hello::default() });
+        let hello = session_request::Message::Hello(Hello {
+            version: "0.0.0-scripted".to_owned(),
+            ..Hello::default()
+        });
         session.send(SessionRequest { message: Some(hello) }).await?;
         let mut orders = client.session(ReceiverStream::new(requests)).await?.into_inner();
         match orders.message().await?.and_then(|message| message.message) {

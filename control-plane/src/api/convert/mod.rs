@@ -1,6 +1,7 @@
 //! Messages to and from the words of the domain. What comes in is taken apart by field name, so that a new field is a compile error
 //! until someone decides what it means.
 
+mod audit;
 mod job;
 mod settings;
 mod source;
@@ -10,6 +11,8 @@ use prost_types::Timestamp as ProtoTimestamp;
 
 use crate::model::Timestamp;
 
+pub(super) use audit::audit_filter;
+pub use audit::{audit_event, hex};
 pub(super) use job::{detail, job};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;

@@ -1,5 +1,5 @@
 //! RouterService: the door for identity routers. `session` carries orders, `upload` takes records in, `convert` takes the messages
-//! apart. What a router may do is decided by its certificate alone: it gets the intake of a read only if that read was ordered
+//! apart, `witness` compares the audit trail with what routers have seen of it. What a router may do is decided by its certificate alone: it gets the intake of a read only if that read was ordered
 //! from it.
 
 mod convert;
@@ -7,6 +7,7 @@ mod convert;
 pub(crate) mod door;
 mod session;
 mod upload;
+mod witness;
 
 use std::sync::Arc;
 
@@ -19,9 +20,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::ca::identity::Caller;
+use crate::api::refusals::Refusals;
+use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
-use crate::model::{RouterId, TenantId, Timestamp};
+use crate::model::{Actor, RouterId, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// Serves identity routers.
@@ -30,6 +32,7 @@ pub struct RouterLink {
     store: Arc<dyn Store>,
     jobs: Jobs,
     clock: Clock,
+    refusals: Refusals,
     shutdown: CancellationToken,
 }
 
@@ -39,19 +42,28 @@ struct RouterIdentity {
     tenant: TenantId,
     router: RouterId,
     certificate_expires: Timestamp,
+    /// For the audit trail.
+    actor: Actor,
 }
 
 impl RouterLink {
     /// A service over these parts.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, jobs: Jobs, clock: Clock, shutdown: CancellationToken) -> Self {
-        Self { store, jobs, clock, shutdown }
+    pub fn new(
+        store: Arc<dyn Store>,
+        jobs: Jobs,
+        clock: Clock,
+        refusals: Refusals,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { store, jobs, clock, refusals, shutdown }
     }
 
     /// The router that calls. Its tenant must exist: certificates outlive tenants.
     async fn router<T>(&self, request: &Request<T>) -> Result<RouterIdentity, Status> {
-        let Some(Caller::Router { tenant, router, certificate_expires, .. }) =
-            request.extensions().get::<Caller>()
+        let extensions = request.extensions();
+        let (Some(caller @ Caller::Router { tenant, router, certificate_expires, .. }), Some(peer)) =
+            (extensions.get::<Caller>(), extensions.get::<Peer>())
         else {
             return Err(Status::permission_denied("only identity routers may call RouterService"));
         };
@@ -61,6 +73,7 @@ impl RouterLink {
                 tenant: tenant.clone(),
                 router: router.clone(),
                 certificate_expires: *certificate_expires,
+                actor: caller.actor(peer.address),
             }),
             Err(StoreError::NotFound(_)) => Err(Status::permission_denied(
                 "the tenant of this certificate does not exist; an operator makes it by CreateTenant",

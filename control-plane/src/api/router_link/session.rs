@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{RouterIdentity, RouterLink, convert};
+use super::{RouterIdentity, RouterLink, convert, witness};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
+use crate::model::{Event, EventType, FailureReason, Trail, spelled};
 
 /// How often routers are asked to send a heartbeat: three fit into the silence after which a router counts as gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -49,7 +50,8 @@ async fn serve(
         return Err(Status::invalid_argument("the first message of a session must be Hello"));
     };
     let version = hello.version.chars().take(50).collect::<String>();
-    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), ..Welcome::default() };
+    let (audit_head, audit_forked) = witness::compare(link, router, hello.audit_head).await?;
+    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), audit_head, audit_forked };
     if hello.check {
         return say(sender, session_response::Message::Welcome(welcome)).await;
     }
@@ -125,7 +127,13 @@ async fn hear(
         session_request::Message::SyncRefused(refused) => {
             let job = convert::job_id(&router.tenant, &refused.sync_job)?;
             let failure = convert::failure(refused.failure.unwrap_or_default());
-            link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
+            let (reason, subject) = (failure.reason, refused.sync_job);
+            let ordered = link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
+            if ordered && reason == FailureReason::RouterPolicy {
+                let event = Event::refused(EventType::RouterRefusedOrder, subject);
+                let event = event.with("reason", spelled(reason));
+                link.refusals.note(Trail::Tenant(router.tenant.clone()), router.actor.clone(), event);
+            }
             Ok(())
         }
     }

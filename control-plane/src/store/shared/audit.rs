@@ -4,7 +4,10 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::tenants;
-use crate::model::{Actor, AuditEvent, AuditHead, Event, TenantNo, Timestamp, Trail};
+use crate::model::{
+    Actor, AuditEvent, AuditHead, Counts, Event, EventType, JobState, SyncJob, TenantNo, Timestamp, Trail,
+    names, spelled,
+};
 use crate::store::{Result, StoreError};
 
 /// Number of the installation's own trail.
@@ -59,6 +62,43 @@ pub(super) async fn record(
     Ok(())
 }
 
+/// Something that is done with a job.
+pub(super) fn of_job(kind: EventType, job: &SyncJob) -> Event {
+    Event::done(kind, names::job(job))
+}
+
+/// With what a job has done so far.
+pub(super) fn with_counts(event: Event, counts: Counts) -> Event {
+    event
+        .with("added", counts.added)
+        .with("updated", counts.updated)
+        .with("unchanged", counts.unchanged)
+        .with("not_synchronized", counts.not_synchronized)
+        .with("disabled", counts.disabled)
+}
+
+/// Writes an event of a job's to its tenant's trail.
+pub(super) async fn record_of_job(
+    connection: &mut Connection,
+    job: &SyncJob,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<()> {
+    record(connection, &Trail::Tenant(job.tenant.clone()), by, event, now).await
+}
+
+/// Writes that a job succeeded or failed.
+pub(super) async fn record_end(connection: &mut Connection, job: &SyncJob, now: Timestamp) -> Result<()> {
+    let kind =
+        if job.state == JobState::Succeeded { EventType::SyncSucceeded } else { EventType::SyncFailed };
+    let mut event = with_counts(of_job(kind, job), job.counts);
+    if let Some(failure) = &job.failure {
+        event = event.with("reason", spelled(failure.reason));
+    }
+    record_of_job(connection, job, &Actor::system(), event, now).await
+}
+
 /// Begins the trail of a new tenant.
 pub(super) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
     sqlx::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
@@ -69,14 +109,18 @@ pub(super) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Resu
     Ok(())
 }
 
-async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
+pub(super) async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
     match trail {
         Trail::Installation => Ok(INSTALLATION),
         Trail::Tenant(tenant) => tenants::number(connection, tenant).await,
     }
 }
 
-async fn head(connection: &mut Connection, number: TenantNo, lock: &'static str) -> Result<AuditHead> {
+pub(super) async fn head(
+    connection: &mut Connection,
+    number: TenantNo,
+    lock: &'static str,
+) -> Result<AuditHead> {
     let text = format!("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1{lock}");
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
     let (sequence, hash): (i64, Vec<u8>) = query.fetch_one(connection).await?;

@@ -3,9 +3,10 @@
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
-use super::{next_number, tenants};
+use super::{audit, next_number, tenants};
 use crate::model::{
-    IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings, TenantId, TenantNo, Timestamp,
+    Actor, Event, EventType, IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings, TenantId,
+    TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, SourceChange, StoreError};
 
@@ -98,6 +99,7 @@ pub(super) async fn create(
     id: &SourceId,
     change: &SourceChange,
     most: i64,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
     let tenant_no = lock_tenant(connection, tenant).await?;
@@ -125,7 +127,10 @@ pub(super) async fn create(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
-    source(connection, tenant, id).await
+    let made = source(connection, tenant, id).await?;
+    let event = Event::done(EventType::SourceCreated, names::source(tenant, id));
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    Ok(made)
 }
 
 pub(super) async fn update(
@@ -134,6 +139,7 @@ pub(super) async fn update(
     id: &SourceId,
     version: i64,
     change: &SourceChange,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
     let row = row(connection, tenant, id, true).await?;
@@ -149,7 +155,15 @@ pub(super) async fn update(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
-    source(connection, tenant, id).await
+    let updated = source(connection, tenant, id).await?;
+    let mut changed = updated.draft.differs_in(&settings(&row.draft)?);
+    if updated.display_name != row.display_name {
+        changed.insert(0, "display_name");
+    }
+    let event = Event::done(EventType::SourceUpdated, names::source(tenant, id));
+    let event = event.with("changed", changed.join(","));
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    Ok(updated)
 }
 
 pub(super) async fn publish(
@@ -157,6 +171,7 @@ pub(super) async fn publish(
     tenant: &TenantId,
     id: &SourceId,
     version: Option<i64>,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
     let row = row(connection, tenant, id, true).await?;
@@ -172,7 +187,11 @@ pub(super) async fn publish(
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
-    source(connection, tenant, id).await
+    let published = source(connection, tenant, id).await?;
+    let event = Event::done(EventType::SourcePublished, names::source(tenant, id));
+    let event = event.with("revision", published.published_revision);
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    Ok(published)
 }
 
 pub(super) async fn delete(
@@ -180,6 +199,8 @@ pub(super) async fn delete(
     tenant: &TenantId,
     id: &SourceId,
     with_users: bool,
+    by: &Actor,
+    now: Timestamp,
 ) -> Result<()> {
     let source_no = row(connection, tenant, id, true).await?.source_no;
     let running = sqlx::query_scalar("SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2)");
@@ -203,7 +224,9 @@ pub(super) async fn delete(
     ] {
         sqlx::query(text).bind(number).execute(&mut *connection).await?;
     }
-    super::seats::take(connection, tenant_no, None, -enabled).await
+    super::seats::take(connection, tenant_no, None, -enabled).await?;
+    let event = Event::done(EventType::SourceDeleted, names::source(tenant, id)).with("users", users);
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
 }
 
 pub(super) async fn lock_tenant(connection: &mut Connection, tenant: &TenantId) -> Result<TenantNo> {

@@ -5,10 +5,11 @@ use uuid::Uuid;
 
 use super::engine::{self, Connection, LOCK};
 use super::rows::status;
-use super::{catalog, details, jobs, seats};
+use super::{audit, catalog, details, jobs, seats};
 use crate::model::{
-    Absence, Absentee, Category, Counts, Decision, Detail, Fence, Hold, HoldReason, ImmutableId, JobNo,
-    ReadFacts, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
+    Absence, Absentee, Actor, Category, Counts, Decision, Detail, EventType, Fence, Hold, HoldReason,
+    ImmutableId, JobNo, ReadFacts, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo,
+    Withheld, spelled,
 };
 use crate::store::{ApprovedStart, RecentDisables, Result, StoreError};
 
@@ -194,7 +195,11 @@ pub(super) async fn hold(
         .execute(&mut *connection)
         .await?;
     }
-    jobs::by_number(connection, fence.job).await
+    let job = jobs::by_number(connection, fence.job).await?;
+    let event = audit::of_job(EventType::SyncHeld, &job).with("reason", spelled(hold.reason));
+    audit::record_of_job(connection, &job, &Actor::system(), event.with("users", hold.users), hold.since)
+        .await?;
+    Ok(job)
 }
 
 /// A job's row, locked, if the job is held.
@@ -221,7 +226,7 @@ pub(super) async fn approve(
     connection: &mut Connection,
     (tenant, source, id): (&TenantId, &SourceId, Option<Uuid>),
     etag: &str,
-    by: &str,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<SyncJob> {
     let job = jobs::job(connection, tenant, source, id).await?;
@@ -240,24 +245,30 @@ pub(super) async fn approve(
          WHERE job_no = $1",
     )
     .bind(job.number.0)
-    .bind(by.to_owned())
+    .bind(by.name.clone())
     .bind(now.0)
     .execute(&mut *connection)
     .await?;
-    jobs::by_number(connection, job.number).await
+    let event = audit::of_job(EventType::SyncApproved, &job).with("users", hold.users).with("etag", etag);
+    let job = jobs::by_number(connection, job.number).await?;
+    audit::record_of_job(connection, &job, by, event, now).await?;
+    Ok(job)
 }
 
 /// Ends a held job without its disables.
 pub(super) async fn reject(
     connection: &mut Connection,
     (tenant, source, id): (&TenantId, &SourceId, Option<Uuid>),
-    by: &str,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<SyncJob> {
     let job = jobs::job(connection, tenant, source, id).await?;
     let hold = locked(connection, &job).await?;
-    release(connection, job.number, &hold, Decision::Rejected, by, now).await?;
-    jobs::by_number(connection, job.number).await
+    release(connection, job.number, &hold, Decision::Rejected, &by.name, now).await?;
+    let event = audit::of_job(EventType::SyncRejected, &job).with("users", hold.users);
+    let job = jobs::by_number(connection, job.number).await?;
+    audit::record_of_job(connection, &job, by, event, now).await?;
+    Ok(job)
 }
 
 /// Ends held jobs that nobody decided on in time. How many.
@@ -270,6 +281,8 @@ pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Resul
         let job = jobs::by_number(connection, JobNo(job)).await?;
         if let Some(hold) = still_held(connection, &job).await? {
             release(connection, job.number, &hold, Decision::Expired, "", now).await?;
+            let event = audit::of_job(EventType::SyncHoldExpired, &job).with("users", hold.users);
+            audit::record_of_job(connection, &job, &Actor::system(), event, now).await?;
             expired += 1;
         }
     }

@@ -6,10 +6,11 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{catalog, holds, next_number, seats, standing};
+use super::{audit, catalog, holds, next_number, seats, standing};
 use crate::model::{
-    Counts, Decision, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState, JobSummary, Phase,
-    ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo, Withheld,
+    Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState,
+    JobSummary, Phase, ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp,
+    UserNo, Withheld,
 };
 use crate::store::{NewJob, Outcome, Result, StoreError};
 
@@ -214,13 +215,16 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     .bind(tenant.0)
     .bind(source)
     .bind(revision)
-    .bind(new.started_by.clone())
+    .bind(new.started_by.name.clone())
     .bind(new.request_id.clone())
     .bind(new.now.0)
     .execute(&mut *connection)
     .await?;
     prune(connection, source, number, new).await?;
-    by_number(connection, JobNo(number)).await
+    let job = by_number(connection, JobNo(number)).await?;
+    let event = audit::of_job(EventType::SyncStarted, &job).with("revision", job.revision);
+    audit::record_of_job(connection, &job, &new.started_by, event, new.now).await?;
+    Ok(job)
 }
 
 /// Throws away what is kept of a source's newest jobs only.
@@ -252,21 +256,26 @@ pub(super) async fn stop(
     tenant: &TenantId,
     source: &SourceId,
     id: Option<Uuid>,
-    by: &str,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<SyncJob> {
     let found = job(connection, tenant, source, id).await?;
-    end_stopped(connection, found.number, by, now).await?;
+    let stopped = end_stopped(connection, found.number, by, now).await?;
     holds::forget(connection, found.number).await?;
     forget_deferred(connection, found.number).await?;
-    by_number(connection, found.number).await
+    let job = by_number(connection, found.number).await?;
+    if stopped {
+        let event = audit::with_counts(audit::of_job(EventType::SyncStopped, &job), job.counts);
+        audit::record_of_job(connection, &job, by, event, now).await?;
+    }
+    Ok(job)
 }
 
 /// Ends a job as a stopped one. False if it has ended.
 pub(super) async fn end_stopped(
     connection: &mut Connection,
     job: JobNo,
-    by: &str,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<bool> {
     let ended = sqlx::query(
@@ -274,7 +283,7 @@ pub(super) async fn end_stopped(
          WHERE job_no = $1 AND state IN (1, 2, 6)",
     )
     .bind(job.0)
-    .bind(by.to_owned())
+    .bind(by.name.clone())
     .bind(now.0)
     .execute(connection)
     .await?;
@@ -374,7 +383,9 @@ pub(super) async fn fail(
     if failed.rows_affected() == 0 {
         return Err(StoreError::Fenced);
     }
-    forget_deferred(connection, job).await
+    forget_deferred(connection, job).await?;
+    let job = by_number(connection, job).await?;
+    audit::record_end(connection, &job, now).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -525,5 +536,7 @@ pub(super) async fn finish(
         holds::forget(connection, fence.job).await?;
     }
     forget_deferred(connection, fence.job).await?;
-    by_number(connection, fence.job).await
+    let job = by_number(connection, fence.job).await?;
+    audit::record_end(connection, &job, now).await?;
+    Ok(job)
 }

@@ -8,6 +8,7 @@ use super as engine;
 
 mod apply;
 mod audit;
+mod audit_read;
 mod audit_store;
 mod catalog;
 mod details;

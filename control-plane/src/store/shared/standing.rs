@@ -2,11 +2,12 @@
 //! so none can slip through.
 
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
 use super::{audit, holds, jobs, next_number};
-use crate::model::{Actor, Event, EventType, JobNo, Tenant, TenantId, TenantNo, Timestamp, Trail};
+use crate::model::{
+    Actor, Event, EventType, JobNo, SyncJob, Tenant, TenantId, TenantNo, Timestamp, Trail, names,
+};
 use crate::store::{Result, StoreError};
 
 const TENANT: &str = "SELECT tenant_no, id, created_at, suspended_at FROM tenants";
@@ -82,7 +83,7 @@ pub(super) async fn create(
         return Err(StoreError::AlreadyExists("a tenant"));
     }
     audit::begin(connection, TenantNo(number)).await?;
-    let event = Event::done(EventType::TenantCreated, format!("tenants/{id}")).with("user_limit", limit);
+    let event = Event::done(EventType::TenantCreated, names::tenant(id)).with("user_limit", limit);
     audit::record(connection, &Trail::Tenant(id.clone()), by, event, now).await?;
     tenant(connection, id).await
 }
@@ -105,16 +106,16 @@ pub(super) async fn suspend(
     }
     stopped.extend(stop_jobs(connection, number, by, now).await?);
     let trail = Trail::Tenant(id.clone());
-    for stopped in &stopped {
-        let event = Event::done(EventType::SyncStopped, stopped.name(id)).with("reason", "TENANT_SUSPENDED");
+    for job in &stopped {
+        let event = audit::with_counts(audit::of_job(EventType::SyncStopped, job), job.counts);
         audit::record(connection, &trail, by, event, now).await?;
     }
     if was.suspended_at.is_none() {
-        let event = Event::done(EventType::TenantSuspended, format!("tenants/{id}"));
+        let event = Event::done(EventType::TenantSuspended, names::tenant(id));
         let event = event.with("reason", reason).with("stopped_jobs", stopped.len());
         audit::record(connection, &trail, by, event, now).await?;
     }
-    let jobs = stopped.into_iter().map(|stopped| stopped.number).collect();
+    let jobs = stopped.into_iter().map(|job| job.number).collect();
     Ok((tenant(connection, id).await?, jobs))
 }
 
@@ -128,22 +129,10 @@ pub(super) async fn resume(
     if was.suspended_at.is_some() {
         let resume = sqlx::query("UPDATE tenants SET suspended_at = NULL WHERE tenant_no = $1");
         resume.bind(was.tenant_no).execute(&mut *connection).await?;
-        let event = Event::done(EventType::TenantResumed, format!("tenants/{id}"));
+        let event = Event::done(EventType::TenantResumed, names::tenant(id));
         audit::record(connection, &Trail::Tenant(id.clone()), by, event, now).await?;
     }
     tenant(connection, id).await
-}
-
-struct Stopped {
-    number: JobNo,
-    source: String,
-    id: Uuid,
-}
-
-impl Stopped {
-    fn name(&self, tenant: &TenantId) -> String {
-        format!("tenants/{tenant}/identitySources/{}/syncJobs/{}", self.source, self.id)
-    }
 }
 
 /// Ends every job of a tenant that has not ended: whoever has one can write nothing of it any more.
@@ -152,20 +141,17 @@ async fn stop_jobs(
     tenant: i64,
     by: &Actor,
     now: Timestamp,
-) -> Result<Vec<Stopped>> {
-    let open: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
-        "SELECT j.job_no, s.id, j.id FROM sync_jobs j JOIN identity_sources s ON s.source_no = j.source_no \
-         WHERE j.tenant_no = $1 AND j.state IN (1, 2, 6) ORDER BY j.job_no",
-    )
-    .bind(tenant)
-    .fetch_all(&mut *connection)
-    .await?;
+) -> Result<Vec<SyncJob>> {
+    let open = sqlx::query_scalar(
+        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN (1, 2, 6) ORDER BY job_no",
+    );
+    let open: Vec<i64> = open.bind(tenant).fetch_all(&mut *connection).await?;
     let mut stopped = Vec::new();
-    for (number, source, id) in open {
-        if jobs::end_stopped(connection, JobNo(number), &by.name, now).await? {
-            holds::forget(connection, JobNo(number)).await?;
-            jobs::forget_deferred(connection, JobNo(number)).await?;
-            stopped.push(Stopped { number: JobNo(number), source, id: jobs::uuid(&id)? });
+    for job in open.into_iter().map(JobNo) {
+        if jobs::end_stopped(connection, job, by, now).await? {
+            holds::forget(connection, job).await?;
+            jobs::forget_deferred(connection, job).await?;
+            stopped.push(jobs::by_number(connection, job).await?);
         }
     }
     Ok(stopped)

@@ -13,9 +13,9 @@ use super::{
     Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, rows, seats, settle, users,
 };
 use crate::model::{
-    Absence, Absentee, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId, JobNo,
-    JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, Status, SyncJob,
-    TenantId, Timestamp, User, UserFilter, UserNo,
+    Absence, Absentee, Actor, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId,
+    JobNo, JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, Status,
+    SyncJob, TenantId, Timestamp, User, UserFilter, UserNo,
 };
 use crate::store::{
     Applied, ApprovedStart, JobName, NewJob, Outcome, RecentDisables, Result, SourceChange, Store,
@@ -29,15 +29,18 @@ impl Store for Engine {
         source: &SourceId,
         change: SourceChange,
         most: i64,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource> {
         let tenant = tenant.clone();
         let source = source.clone();
+        let by = by.clone();
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();
             let change = change.clone();
-            Box::pin(async move { catalog::create(c, &tenant, &source, &change, most, now).await })
+            let by = by.clone();
+            Box::pin(async move { catalog::create(c, &tenant, &source, &change, most, &by, now).await })
         })
         .await
     }
@@ -66,15 +69,18 @@ impl Store for Engine {
         source: &SourceId,
         version: i64,
         change: SourceChange,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource> {
         let tenant = tenant.clone();
         let source = source.clone();
+        let by = by.clone();
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();
             let change = change.clone();
-            Box::pin(async move { catalog::update(c, &tenant, &source, version, &change, now).await })
+            let by = by.clone();
+            Box::pin(async move { catalog::update(c, &tenant, &source, version, &change, &by, now).await })
         })
         .await
     }
@@ -84,25 +90,37 @@ impl Store for Engine {
         tenant: &TenantId,
         source: &SourceId,
         version: Option<i64>,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<IdentitySource> {
         let tenant = tenant.clone();
         let source = source.clone();
+        let by = by.clone();
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();
-            Box::pin(async move { catalog::publish(c, &tenant, &source, version, now).await })
+            let by = by.clone();
+            Box::pin(async move { catalog::publish(c, &tenant, &source, version, &by, now).await })
         })
         .await
     }
 
-    async fn delete_source(&self, tenant: &TenantId, source: &SourceId, with_users: bool) -> Result<()> {
+    async fn delete_source(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        with_users: bool,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<()> {
         let tenant = tenant.clone();
         let source = source.clone();
+        let by = by.clone();
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();
-            Box::pin(async move { catalog::delete(c, &tenant, &source, with_users).await })
+            let by = by.clone();
+            Box::pin(async move { catalog::delete(c, &tenant, &source, with_users, &by, now).await })
         })
         .await
     }
@@ -182,11 +200,11 @@ impl Store for Engine {
         &self,
         (tenant, source, id): JobName<'_>,
         etag: &str,
-        by: &str,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<SyncJob> {
         let (tenant, source) = (tenant.clone(), source.clone());
-        let (etag, by) = (etag.to_owned(), by.to_owned());
+        let (etag, by) = (etag.to_owned(), by.clone());
         self.write(move |c| {
             let (tenant, source) = (tenant.clone(), source.clone());
             let (etag, by) = (etag.clone(), by.clone());
@@ -198,10 +216,10 @@ impl Store for Engine {
     async fn reject_job(
         &self,
         (tenant, source, id): JobName<'_>,
-        by: &str,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<SyncJob> {
-        let (tenant, source, by) = (tenant.clone(), source.clone(), by.to_owned());
+        let (tenant, source, by) = (tenant.clone(), source.clone(), by.clone());
         self.write(move |c| {
             let (tenant, source, by) = (tenant.clone(), source.clone(), by.clone());
             Box::pin(async move { holds::reject(c, (&tenant, &source, id), &by, now).await })
@@ -218,12 +236,12 @@ impl Store for Engine {
         tenant: &TenantId,
         source: &SourceId,
         id: Option<Uuid>,
-        by: &str,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<SyncJob> {
         let tenant = tenant.clone();
         let source = source.clone();
-        let by = by.to_owned();
+        let by = by.clone();
         self.write(move |c| {
             let tenant = tenant.clone();
             let source = source.clone();

@@ -27,12 +27,13 @@ impl TenantStore for Engine {
         tenant: &TenantId,
         limit: i64,
         create: bool,
+        by: &Actor,
         now: Timestamp,
     ) -> Result<()> {
-        let tenant = tenant.clone();
+        let (tenant, by) = (tenant.clone(), by.clone());
         self.write(move |c| {
-            let tenant = tenant.clone();
-            Box::pin(async move { tenants::set_limit(c, &tenant, limit, create, now).await })
+            let (tenant, by) = (tenant.clone(), by.clone());
+            Box::pin(async move { tenants::set_limit(c, &tenant, limit, create, &by, now).await })
         })
         .await
     }

@@ -1,8 +1,12 @@
 //! Tenants and their licenses.
 
-use super::engine::Connection;
+use sqlx::AssertSqlSafe;
+
+use super::engine::{Connection, LOCK};
 use super::{audit, next_number};
-use crate::model::{License, SourceId, SourceUse, TenantId, TenantNo, Timestamp};
+use crate::model::{
+    Actor, Event, EventType, License, SourceId, SourceUse, TenantId, TenantNo, Timestamp, Trail, names,
+};
 use crate::store::{Result, StoreError};
 
 /// A tenant's number.
@@ -27,12 +31,19 @@ pub(super) async fn set_limit(
     tenant: &TenantId,
     limit: i64,
     create: bool,
+    by: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let update =
-        sqlx::query("UPDATE tenants SET license_limit = $2 WHERE id = $1").bind(tenant.0.clone()).bind(limit);
-    if update.execute(&mut *connection).await?.rows_affected() > 0 {
-        return Ok(());
+    let trail = Trail::Tenant(tenant.clone());
+    let before =
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT license_limit FROM tenants WHERE id = $1{LOCK}")));
+    let before: Option<i64> = before.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+    if let Some(before) = before {
+        let update = sqlx::query("UPDATE tenants SET license_limit = $2 WHERE id = $1");
+        update.bind(tenant.0.clone()).bind(limit).execute(&mut *connection).await?;
+        let event = Event::done(EventType::LicenseLimitSet, names::license(tenant));
+        let event = event.with("from", before).with("to", limit);
+        return audit::record(connection, &trail, by, event, now).await;
     }
     if !create {
         return Err(StoreError::NotFound("tenant"));
@@ -45,5 +56,7 @@ pub(super) async fn set_limit(
         .bind(now.0)
         .execute(&mut *connection)
         .await?;
-    audit::begin(connection, TenantNo(number)).await
+    audit::begin(connection, TenantNo(number)).await?;
+    let event = Event::done(EventType::TenantCreated, names::tenant(tenant)).with("user_limit", limit);
+    audit::record(connection, &trail, by, event, now).await
 }
