@@ -14,10 +14,14 @@ mod entries;
 mod expect;
 mod first_sync;
 mod holds;
+mod isolation;
 mod leavers;
 mod license;
 mod look_up_protocol;
+mod matrix;
+mod methods;
 mod moving_targets;
+mod persons;
 mod preconditions;
 mod privacy;
 mod protocol;
@@ -27,6 +31,7 @@ mod scripted;
 mod settings;
 mod setup;
 mod stop;
+mod tenants;
 mod zoo;
 
 /// Instantiates a test for each database.

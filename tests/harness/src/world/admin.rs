@@ -12,7 +12,8 @@ use rollcall_proto::admin::v1::{
     WatchSyncJobRequest, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
     license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
-    sync_job_service_client::SyncJobServiceClient, user_service_client::UserServiceClient,
+    sync_job_service_client::SyncJobServiceClient, tenant_service_client::TenantServiceClient,
+    user_service_client::UserServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -32,6 +33,7 @@ pub struct Admin {
     pub users: UserServiceClient<Channel>,
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
+    pub tenants: TenantServiceClient<Channel>,
 }
 
 impl Admin {
@@ -47,7 +49,8 @@ impl Admin {
             jobs: SyncJobServiceClient::new(channel.clone()),
             users: UserServiceClient::new(channel.clone()),
             license: LicenseServiceClient::new(channel.clone()),
-            routers: IdentityRouterServiceClient::new(channel),
+            routers: IdentityRouterServiceClient::new(channel.clone()),
+            tenants: TenantServiceClient::new(channel),
         }
     }
 
