@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::api::tokens::Issuer;
 use crate::jobs::JobSettings;
 
 /// A shorter lease would be lost by replicas that are merely busy.
@@ -29,6 +30,8 @@ pub struct Config {
     pub sync: JobSettings,
     /// How much callers may ask.
     pub limits: Limits,
+    /// Whose tokens consoles may present.
+    pub tokens: Vec<Issuer>,
     /// Logs.
     pub log: Log,
 }
@@ -176,6 +179,8 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
+    tokens: Vec<crate::api::tokens::Entry>,
+    #[serde(default)]
     log: Log,
 }
 
@@ -257,8 +262,9 @@ impl Config {
         let defaults = JobSettings::default();
         let sync =
             JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
+        let tokens = Issuer::all(file.tokens, folder, &mut wrong);
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, authority, sync, limits: file.limits, log: file.log })
+            Ok(Self { listen, database, tls, authority, tokens, sync, limits: file.limits, log: file.log })
         } else {
             Err(ConfigError(wrong))
         }

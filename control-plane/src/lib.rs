@@ -2,7 +2,8 @@
 //!
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
 //! `store` (SQL). `schedule` says when a source is synchronized by itself, `enroll` which identity router is let in (both pure).
-//! `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates.
+//! `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates;
+//! `audit` is the commands that verify and export the audit trail.
 
 #![expect(
     clippy::duplicate_mod,
@@ -10,6 +11,7 @@
 )]
 
 pub mod api;
+pub mod audit;
 pub mod ca;
 pub mod config;
 pub mod enroll;

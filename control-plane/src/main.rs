@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use control_plane::config::{Config, Log, LogFormat};
-use control_plane::{ca, server, store};
+use control_plane::{audit, ca, server, store};
 use tracing_subscriber::EnvFilter;
 
 /// Keeps a cloud service's users true to a company's own directory.
@@ -40,6 +40,11 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Verifies and exports the audit trail, also while it is served.
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     /// Makes the certificate authority and issues certificates.
     Ca {
         #[command(subcommand)]
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ca { command } => ca::run(command),
+        Command::Audit { command } => audit::run(command),
         Command::Check { config } => {
             Config::read(&config)?;
             println!("{} is fine", config.display());

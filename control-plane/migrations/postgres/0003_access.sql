@@ -2,6 +2,9 @@
 
 ALTER TABLE tenants ADD COLUMN suspended_at BIGINT;
 
+-- What all replicas must share and nobody else may know, such as the key that page tokens are sealed with.
+CREATE TABLE secrets (name TEXT PRIMARY KEY, value BYTEA NOT NULL);
+
 -- Routers are made by enrollment from here on; those of before enroll anew.
 DELETE FROM identity_routers;
 ALTER TABLE identity_routers ADD COLUMN state BIGINT NOT NULL DEFAULT 1;

@@ -1,6 +1,6 @@
 //! Who may call what: one table, deny by default. A method without a row is denied to everyone, and a test fails.
 
-/// What a caller is, by its certificate.
+/// What a caller is, by its certificate or, for a person at a console, by the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Everything in its tenant.
@@ -95,4 +95,17 @@ pub fn row(path: &str) -> Option<(&'static str, &'static [Role])> {
 #[must_use]
 pub fn allowed(path: &str) -> &'static [Role] {
     row(path).map_or(&[], |(_, roles)| roles)
+}
+
+/// What the administrators of a suspended tenant may still call: they can see that it is suspended, and what was done before.
+const OPEN_TO_SUSPENDED: &[&str] = &[
+    "/rollcall.admin.v1.TenantService/GetTenant",
+    "/rollcall.admin.v1.AuditService/ListAuditEvents",
+    "/rollcall.admin.v1.AuditService/StreamAuditEvents",
+];
+
+/// Whether a method is open to the administrators of a suspended tenant.
+#[must_use]
+pub fn open_to_suspended(path: &str) -> bool {
+    OPEN_TO_SUSPENDED.contains(&path)
 }

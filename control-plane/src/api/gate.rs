@@ -1,34 +1,29 @@
-//! Enforces the table of `authz` in front of every service, and tells the handlers who calls. What it refuses, no handler sees, and
-//! the audit trail does.
+//! Stands in front of every service: asks [`Admission`] whether a call may pass, tells the handlers who calls, and ends an answer that
+//! outlives the caller's rights. What it refuses, no handler sees, and the audit trail does.
 
-use std::future::{Ready, ready};
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::Either;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::authz;
+use super::admission::{self, Admission, Admitted};
+use super::bounded;
 use super::refusals::Refusals;
-use crate::ca::identity::{Caller, Peer};
-use crate::model::{Actor, Event, EventType, Trail};
-
-/// Stands for a method that is not in the table: the names are the caller's to choose.
-const UNKNOWN: &str = "unknown method";
+use crate::ca::identity::Peer;
 
 /// Puts a [`Gate`] in front.
 #[derive(Clone)]
-pub struct GateLayer {
-    refusals: Refusals,
-}
+pub struct GateLayer(Arc<Admission>);
 
 impl GateLayer {
-    /// A gate that notes there what it refuses.
+    /// A gate that admits by this.
     #[must_use]
-    pub fn new(refusals: Refusals) -> Self {
-        Self { refusals }
+    pub fn new(admission: Admission) -> Self {
+        Self(Arc::new(admission))
     }
 }
 
@@ -36,7 +31,7 @@ impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner, refusals: self.refusals.clone() }
+        Gate { inner, admission: Arc::clone(&self.0) }
     }
 }
 
@@ -44,85 +39,55 @@ impl<S> Layer<S> for GateLayer {
 #[derive(Clone)]
 pub struct Gate<S> {
     inner: S,
-    refusals: Refusals,
+    admission: Arc<Admission>,
 }
 
 /// What a handler needs to refuse a call that passed the gate.
 #[derive(Clone)]
-pub(super) struct Passed {
+struct Passed {
     refusals: Refusals,
     method: &'static str,
     peer: Peer,
 }
 
-impl Passed {
-    /// Notes that the handler refused the call.
-    pub(super) fn refused(&self, caller: &Caller) {
-        note(&self.refusals, Some(caller), Some(&self.peer), self.method);
+/// Notes that a handler refuses a call that passed the gate.
+pub(super) fn refuse<T>(request: &tonic::Request<T>) {
+    if let Some(Passed { refusals, method, peer }) = request.extensions().get() {
+        admission::note(refusals, request.extensions().get(), Some(peer), method);
     }
-}
-
-/// Notes a refused call in the trail of the caller's tenant.
-fn note(refusals: &Refusals, caller: Option<&Caller>, peer: Option<&Peer>, method: &str) {
-    let trail = match caller.and_then(Caller::tenant) {
-        Some(tenant) => Trail::Tenant(tenant.clone()),
-        None => Trail::Installation,
-    };
-    let actor = match (caller, peer) {
-        (Some(caller), Some(peer)) => caller.actor(peer.address),
-        _ => Actor { name: "unknown".to_owned(), via: String::new(), address: String::new() },
-    };
-    let role = caller.map_or("", |caller| caller.role().name());
-    refusals.note(trail, actor, Event::refused(EventType::CallRefused, method).with("role", role));
 }
 
 impl<S> Service<Request<Body>> for Gate<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, S::Error>>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let caller = peer.as_ref().map(|peer| &peer.caller);
-        let path = request.uri().path();
-        let (method, roles) = authz::row(path).unwrap_or((UNKNOWN, &[]));
-        match caller {
-            Some(caller) if roles.contains(&caller.role()) => {
-                let (refusals, caller) = (self.refusals.clone(), caller.clone());
-                request.extensions_mut().insert(caller);
-                if let Some(peer) = peer {
-                    request.extensions_mut().insert(Passed { refusals, method, peer });
+        // The one that was asked whether it is ready is the one to call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let admission = Arc::clone(&self.admission);
+        Box::pin(async move {
+            let peer = request.extensions().get::<Peer>().cloned();
+            match admission.admit(peer.as_ref(), request.uri().path(), request.headers()).await {
+                Ok(Admitted { caller, method, ends }) => {
+                    request.extensions_mut().insert(caller);
+                    if let Some(peer) = peer {
+                        let refusals = admission.refusals.clone();
+                        request.extensions_mut().insert(Passed { refusals, method, peer });
+                    }
+                    Ok(inner.call(request).await?.map(|body| bounded::bound(body, ends)))
                 }
-                Either::Left(self.inner.call(request))
+                Err(refusal) => Ok(refusal.into_http()),
             }
-            _ => {
-                tracing::warn!(caller = caller.map(ToString::to_string), path, "call refused");
-                note(&self.refusals, caller, peer.as_ref(), method);
-                let message = if roles.is_empty() {
-                    "there is no such method, or nobody may call it; `grpcurl … list` shows the services"
-                        .to_owned()
-                } else {
-                    let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-                    format!(
-                        "your certificate's role does not allow this call; it takes {}",
-                        roles.join(" or ")
-                    )
-                };
-                let refusal =
-                    super::status::error(tonic::Code::PermissionDenied, "NOT_ALLOWED", message, &[]);
-                Either::Right(ready(Ok(respond(refusal))))
-            }
-        }
+        })
     }
-}
-
-fn respond(status: Status) -> Response<Body> {
-    status.into_http()
 }

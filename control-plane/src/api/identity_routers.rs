@@ -62,7 +62,12 @@ impl IdentityRouterService for IdentityRouters {
         let message = request.get_ref();
         let tenant = names::tenant("parent", &message.parent)?;
         caller(&request, &tenant)?;
-        let page = Page::new(message.page_size, &message.page_token, &["routers", &message.parent])?;
+        let page = Page::new(
+            &self.0.page_key,
+            message.page_size,
+            &message.page_token,
+            &["routers", &message.parent],
+        )?;
         let after = page.after::<String>().map(RouterId);
         let mut routers =
             self.0.store.list_routers(&tenant, after.as_ref(), page.fetch()).await.map_err(status::store)?;
@@ -109,7 +114,8 @@ impl IdentityRouterService for IdentityRouters {
         let message = request.get_ref();
         let tenant = names::tenant("parent", &message.parent)?;
         caller(&request, &tenant)?;
-        let page = Page::new(message.page_size, &message.page_token, &["codes", &message.parent])?;
+        let page =
+            Page::new(&self.0.page_key, message.page_size, &message.page_token, &["codes", &message.parent])?;
         let before = page.after::<String>();
         let codes = self.0.store.list_registration_codes(&tenant, before.as_deref(), page.fetch());
         let mut codes = codes.await.map_err(status::store)?;

@@ -97,7 +97,12 @@ impl IdentitySourceService for IdentitySources {
         let message = request.get_ref();
         let tenant = names::tenant("parent", &message.parent)?;
         caller(&request, &tenant)?;
-        let page = Page::new(message.page_size, &message.page_token, &["sources", &message.parent])?;
+        let page = Page::new(
+            &self.0.page_key,
+            message.page_size,
+            &message.page_token,
+            &["sources", &message.parent],
+        )?;
         let after = page.after::<String>().map(SourceId);
         let mut sources =
             self.0.store.list_sources(&tenant, after.as_ref(), page.fetch()).await.map_err(status::store)?;

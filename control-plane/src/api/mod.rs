@@ -1,10 +1,14 @@
 //! The door for administrators and routers: thin gRPC services. Each handler parses, calls the domain, converts the answer.
 //!
-//! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages, `authz` who may call
-//! what, `gate` enforces it, `quota` how much, `deadline` for how long, `refusals` notes what it refused
-//! (`router_refusals`: identity routers).
+//! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages. Who calls and whether they may is
+//! decided before a handler is asked: `gate` stands in front, `admission` decides, by `authz`, the table of who may call what, by `tokens`,
+//! which persons present at a console, and by whether their tenant is served; `refusals` notes what was refused (`router_refusals`: of identity routers); `bounded` and
+//! `suspensions` end answers that outlive the caller's rights. `quota` says how much one caller may ask, `deadline` for how long.
 
+pub mod admission;
+pub mod audit;
 pub mod authz;
+mod bounded;
 pub mod convert;
 pub mod deadline;
 pub mod enrollment;
@@ -20,12 +24,17 @@ pub mod router_link;
 mod router_refusals;
 pub mod schedules;
 mod status;
+pub mod suspensions;
 pub mod sync_jobs;
+pub mod tenants;
+pub mod tokens;
 pub mod users;
 
 use std::sync::Arc;
 
 use tonic::{Request, Status};
+
+pub use page::PageKey;
 
 use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer};
@@ -44,17 +53,17 @@ pub struct Api {
     pub issuing: Issuing,
     /// The time.
     pub clock: Clock,
+    /// Seals page tokens.
+    pub page_key: PageKey,
 }
 
 /// The caller, if it may see this tenant. Whoever may not is told what anyone is told about a tenant that does not exist.
 fn caller<T>(request: &Request<T>, tenant: &TenantId) -> Result<Caller, Status> {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.may_see(tenant) => Ok(caller.clone()),
-        caller => {
+        _ => {
             // In the caller's own trail: that it asked is nothing of the other tenant's.
-            if let (Some(caller), Some(gate)) = (caller, request.extensions().get::<gate::Passed>()) {
-                gate.refused(caller);
-            }
+            gate::refuse(request);
             Err(status::not_found("tenant"))
         }
     }

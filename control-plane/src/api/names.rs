@@ -15,6 +15,11 @@ pub(super) fn tenant(field: &str, name: &str) -> Result<TenantId, Status> {
     }
 }
 
+/// `tenants/{tenant}` where `installation` would do as well.
+pub(super) fn trail(field: &str, name: &str) -> Result<TenantId, Status> {
+    tenant(field, name).map_err(|_| malformed(field, "tenants/{tenant}, or installation"))
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}`.
 pub(super) fn source(field: &str, name: &str) -> Result<(TenantId, SourceId), Status> {
     match parts(name)[..] {

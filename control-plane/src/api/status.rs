@@ -45,10 +45,27 @@ pub(super) fn not_found(what: &str) -> Status {
     )
 }
 
+/// A tenant that an operator suspended.
+pub(super) fn tenant_suspended() -> Status {
+    error(
+        Code::FailedPrecondition,
+        "TENANT_SUSPENDED",
+        "The tenant is suspended: its users stay as they are, and nothing can be done until the operator of the service resumes it.",
+        &[],
+    )
+}
+
 /// An error of the store. `job` makes a job's name of its id, where one is running.
 pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Status {
     match failure {
         StoreError::NotFound(what) => not_found(what),
+        StoreError::AlreadyExists("a tenant") => error(
+            Code::AlreadyExists,
+            "TENANT_EXISTS",
+            "There is a tenant with this id. Choose another id; GetTenant shows the one there is.",
+            &[],
+        ),
+        StoreError::TenantSuspended => tenant_suspended(),
         StoreError::AlreadyExists(_) => error(
             Code::AlreadyExists,
             "IDENTITY_SOURCE_EXISTS",

@@ -98,7 +98,8 @@ impl SyncJobService for SyncJobs {
         let message = request.get_ref();
         let (tenant, source) = names::source("parent", &message.parent)?;
         caller(&request, &tenant)?;
-        let page = Page::new(message.page_size, &message.page_token, &["jobs", &message.parent])?;
+        let page =
+            Page::new(&self.0.page_key, message.page_size, &message.page_token, &["jobs", &message.parent])?;
         let before = page.after().map(JobNo);
         let mut jobs =
             self.0.store.list_jobs(&tenant, &source, before, page.fetch()).await.map_err(status::store)?;
@@ -132,7 +133,7 @@ impl SyncJobService for SyncJobs {
         let category = i16::try_from(message.category).ok().and_then(Category::from_number);
         // A token of `latest` belongs to the job that was the latest then.
         let query = ["details", &job.id.to_string(), message.category().as_str_name()];
-        let page = Page::new(message.page_size, &message.page_token, &query)?;
+        let page = Page::new(&self.0.page_key, message.page_size, &message.page_token, &query)?;
         let after = page.after::<String>().and_then(|key| {
             let (category, position) = key.split_once(' ')?;
             Some((Category::from_number(category.parse().ok()?)?, position.parse().ok()?))

@@ -55,7 +55,7 @@ impl UserService for Users {
             message.status().as_str_name(),
             &message.text,
         ];
-        let page = Page::new(message.page_size, &message.page_token, &query)?;
+        let page = Page::new(&self.0.page_key, message.page_size, &message.page_token, &query)?;
         let after = page.after().map(UserNo);
         let mut users =
             self.0.store.list_users(&tenant, &filter, after, page.fetch()).await.map_err(status::store)?;

@@ -204,6 +204,15 @@ impl Caller {
         }
     }
 
+    /// For the log. A person at a console is not named there: what a token calls them may be a mail address.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Admin { via: Some(console), .. } => format!("consoles/{console}"),
+            other => other.to_string(),
+        }
+    }
+
     /// For the audit trail.
     #[must_use]
     pub fn actor(&self, address: SocketAddr) -> Actor {

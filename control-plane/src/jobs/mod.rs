@@ -225,6 +225,19 @@ impl Jobs {
         Ok(job)
     }
 
+    /// These jobs were stopped by something else than Stop Sync: whoever works on them here need not find out by trying to write.
+    pub fn stopped(&self, jobs: &[JobNo]) {
+        for job in jobs {
+            self.inner.cancel(*job);
+        }
+    }
+
+    /// Is canceled when this replica shuts down.
+    #[must_use]
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.inner.shutdown
+    }
+
     /// How many of a source's newest jobs have whole lists.
     #[must_use]
     pub fn full_lists_kept(&self) -> i64 {
@@ -298,7 +311,7 @@ impl Jobs {
         self.inner.open_upload(tenant, router, job, epoch)
     }
 
-    /// A router cannot begin a read that it was ordered.
+    /// A router cannot begin a read that it was ordered. True if it was.
     pub fn read_refused(
         &self,
         tenant: &TenantId,
@@ -306,10 +319,9 @@ impl Jobs {
         job: Uuid,
         epoch: i64,
         failure: crate::model::Failure,
-    ) {
-        if let Some(intake) = self.inner.open_upload(tenant, router, job, epoch) {
-            intake.failed(failure);
-        }
+    ) -> bool {
+        let intake = self.inner.open_upload(tenant, router, job, epoch);
+        intake.map(|intake| intake.failed(failure)).is_some()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod absence;
 mod audit;
+mod chain;
 mod ids;
 mod job;
 mod license;
@@ -19,6 +20,7 @@ pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
 pub use audit::{Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, spelled};
+pub use chain::{Broken, Chain};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rollcall_proto::admin::v1::audit_service_server::AuditServiceServer;
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
 use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
+use rollcall_proto::admin::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
 use rollcall_proto::router::v1::enrollment_service_server::EnrollmentServiceServer;
 use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
@@ -19,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::{Arrivals, Certificates, database, listen};
-use crate::api::Api;
+use crate::api::admission::Admission;
+use crate::api::audit::Audit;
 use crate::api::deadline::DeadlineLayer;
 use crate::api::enrollment::Enrollment;
 use crate::api::gate::GateLayer;
@@ -30,10 +33,15 @@ use crate::api::quota::{QuotaLayer, Quotas};
 use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::schedules::SyncSchedules;
+use crate::api::suspensions::Suspensions;
 use crate::api::sync_jobs::SyncJobs;
+use crate::api::tenants::Tenants;
+use crate::api::tokens::Tokens;
 use crate::api::users::Users;
+use crate::api::{Api, PageKey};
 use crate::config::{Config, Limits};
 use crate::jobs::{Clock, Jobs};
+use crate::store::Store;
 
 /// For the handshake, and for the first bytes of HTTP/2 behind it.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -83,7 +91,14 @@ pub async fn run(config: Config) -> Result<()> {
         clock.clone(),
         shutdown.clone(),
     );
-    let api = Api { store, jobs, issuing, clock: clock.clone() };
+    let admission = Admission {
+        store: store.clone(),
+        tokens: Tokens::start(&config.tokens, clock.clone(), &shutdown)?,
+        suspensions: Suspensions::start(store.clone(), shutdown.clone()),
+        refusals: refusals.clone(),
+        clock: clock.clone(),
+    };
+    let api = Api { page_key: page_key(&*store).await?, store, jobs, issuing, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -106,7 +121,7 @@ pub async fn run(config: Config) -> Result<()> {
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(8 << 20)
-        .layer(GateLayer::new(refusals.clone()))
+        .layer(GateLayer::new(admission))
         .layer(QuotaLayer(Quotas::new(config.limits)))
         .layer(DeadlineLayer::new(DESCRIPTORS)?)
         .add_service(health_service)
@@ -131,6 +146,12 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(
             LicenseServiceServer::new(Licenses::new(api.clone()))
                 .max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            TenantServiceServer::new(Tenants::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            AuditServiceServer::new(Audit::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
             IdentityRouterServiceServer::new(IdentityRouters::new(api))
@@ -184,6 +205,14 @@ fn within_open_files(limits: Limits) -> Limits {
         );
     }
     Limits { connections: limits.connections.min(most), ..limits }
+}
+
+/// The key of page tokens: made at the first start, the same for every replica.
+async fn page_key(store: &dyn Store) -> Result<PageKey> {
+    let mut fresh = [0; 32];
+    aws_lc_rs::rand::fill(&mut fresh)?;
+    let key = store.secret(PageKey::NAME, fresh).await.context("cannot read the key of page tokens")?;
+    Ok(PageKey::new(&key)?)
 }
 
 async fn told_to_stop() -> Result<()> {

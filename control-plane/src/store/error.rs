@@ -14,6 +14,9 @@ pub enum StoreError {
     /// Someone else changed it meanwhile.
     #[error("it was changed by someone else meanwhile")]
     VersionMismatch,
+    /// An operator suspended the tenant.
+    #[error("the tenant is suspended")]
+    TenantSuspended,
     /// The source has a job that has not ended.
     #[error("a sync job of the source is running")]
     JobRunning(Uuid),

@@ -27,9 +27,9 @@ use crate::model::{
     Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
 };
 
-pub use audit_store::AuditStore;
+pub use audit_store::{AuditStore, StoredTrail};
 pub use error::StoreError;
-pub use open::{OpenError, backup, open};
+pub use open::{OpenError, backup, open, open_trail};
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;

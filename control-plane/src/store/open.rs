@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::{Store, StoreError, postgres, sqlite};
+use super::{AuditStore, Store, StoreError, postgres, sqlite};
 
 /// Why a store cannot be opened. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,18 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Arc::new(sqlite::open(url).await?)),
         Some("postgres" | "postgresql") => Ok(Arc::new(postgres::open(url).await?)),
+        _ => Err(OpenError::Url),
+    }
+}
+
+/// Opens the audit trail of a database that is there, to read it only, also while it is served.
+///
+/// # Errors
+/// If the database cannot be opened.
+pub async fn open_trail(url: &str) -> Result<Arc<dyn AuditStore + Send + Sync>, OpenError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(Arc::new(sqlite::open_to_read(url).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::open_to_read(url).await?)),
         _ => Err(OpenError::Url),
     }
 }

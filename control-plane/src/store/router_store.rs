@@ -127,6 +127,4 @@ pub trait RouterStore {
     ) -> Result<IdentityRouter>;
     /// Routers of all tenants that enrolled, or were suspended or revoked, since then.
     async fn changed_routers(&self, since: Timestamp) -> Result<Vec<ChangedRouter>>;
-    /// Tenants that are suspended.
-    async fn suspended_tenants(&self) -> Result<Vec<TenantId>>;
 }

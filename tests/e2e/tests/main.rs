@@ -17,10 +17,14 @@ mod first_sync;
 mod frames;
 mod holds;
 mod hostile_control_plane;
+mod isolation;
 mod leavers;
 mod license;
 mod look_up_protocol;
+mod matrix;
+mod methods;
 mod moving_targets;
+mod persons;
 mod preconditions;
 mod privacy;
 mod protocol;
@@ -31,6 +35,7 @@ mod scripted;
 mod settings;
 mod setup;
 mod stop;
+mod tenants;
 mod zoo;
 
 /// Instantiates a test for each database.

@@ -1,6 +1,7 @@
 //! Messages to and from the words of the domain. What comes in is taken apart by field name, so that a new field is a compile error
 //! until someone decides what it means.
 
+mod audit;
 mod job;
 pub(super) mod router;
 mod schedule;
@@ -14,6 +15,8 @@ use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 
 use crate::model::Timestamp;
 
+pub(super) use audit::audit_filter;
+pub use audit::{audit_event, hex};
 pub(super) use job::{detail, job};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;

@@ -1,5 +1,5 @@
 //! RouterService: the door for identity routers. `session` carries orders, `upload` takes records in, `convert` takes the messages
-//! apart, `renew` issues the next certificate. Whether a router may connect is asked of the store at each call; beyond that it gets the
+//! apart, `renew` issues the next certificate, `witness` compares the audit trail with what routers have seen of it. Whether a router may connect is asked of the store at each call; beyond that it gets the
 //! intake of a read only if that read was ordered from it.
 
 mod convert;
@@ -8,6 +8,7 @@ pub(crate) mod door;
 mod renew;
 mod session;
 mod upload;
+mod witness;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::{Clock, Jobs};
 use crate::model::{Actor, EventType, KeyFingerprint, RouterId, Shown, TenantId};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Serves identity routers.
 #[derive(Clone)]
@@ -74,17 +75,27 @@ impl RouterLink {
     /// The router that calls, if its state lets it. Certificates outlive routers and tenants.
     async fn router<T>(&self, request: &Request<T>) -> Result<RouterIdentity, Status> {
         let extensions = request.extensions();
-        let (Some(Caller::Router { tenant, router, key, .. }), Some(peer)) =
+        let (Some(caller @ Caller::Router { tenant, router, key, .. }), Some(peer)) =
             (extensions.get::<Caller>(), extensions.get::<Peer>())
         else {
             return Err(Status::permission_denied("only identity routers may call RouterService"));
         };
+        match self.store.tenant(tenant).await {
+            Ok(tenant) if tenant.suspended_at.is_some() => return Err(status::tenant_suspended()),
+            Ok(_) => {}
+            Err(StoreError::NotFound(_)) => {
+                return Err(Status::permission_denied(
+                    "the tenant of this certificate does not exist; an operator makes it by CreateTenant",
+                ));
+            }
+            Err(error) => return Err(status::store(error)),
+        }
         let router = RouterIdentity {
             tenant: tenant.clone(),
             router: router.clone(),
             key: *key,
             validity: peer.validity.clone(),
-            actor: peer.caller.actor(peer.address),
+            actor: caller.actor(peer.address),
         };
         self.may_stay(&router).await?;
         Ok(router)

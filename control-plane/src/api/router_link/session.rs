@@ -11,9 +11,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::super::{router_refusals, status};
-use super::{RouterIdentity, RouterLink, convert};
+use super::{RouterIdentity, RouterLink, convert, witness};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
-use crate::model::EventType;
+use crate::model::{Event, EventType, FailureReason, Trail, spelled};
 
 /// How often routers are asked to send a heartbeat: three fit into the silence after which a router counts as gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -51,7 +51,6 @@ async fn serve(
         return Err(Status::invalid_argument("the first message of a session must be Hello"));
     };
     let version = hello.version.chars().take(50).collect::<String>();
-    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), ..Welcome::default() };
     let now = link.clock.now();
     let admitted =
         link.store.admit_router(&router.tenant, &router.router, router.shown(), &router.actor, now);
@@ -63,6 +62,8 @@ async fn serve(
             return Err(router_refusals::of_router(refused.refusal));
         }
     };
+    let (audit_head, audit_forked) = witness::compare(link, router, hello.audit_head).await?;
+    let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), audit_head, audit_forked };
     if hello.check {
         return say(sender, session_response::Message::Welcome(welcome)).await;
     }
@@ -142,7 +143,13 @@ async fn hear(
         session_request::Message::SyncRefused(refused) => {
             let job = convert::job_id(&router.tenant, &refused.sync_job)?;
             let failure = convert::failure(refused.failure.unwrap_or_default());
-            link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
+            let (reason, subject) = (failure.reason, refused.sync_job);
+            let ordered = link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
+            if ordered && reason == FailureReason::RouterPolicy {
+                let event = Event::refused(EventType::RouterRefusedOrder, subject);
+                let event = event.with("reason", spelled(reason));
+                link.refusals.note(Trail::Tenant(router.tenant.clone()), router.actor.clone(), event);
+            }
             Ok(())
         }
     }

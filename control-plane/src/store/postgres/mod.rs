@@ -66,6 +66,15 @@ pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
     Ok(Engine::new(pool.clone(), pool, None))
 }
 
+/// Opens a database that is there, for reading only: nothing is brought up to date.
+pub(super) async fn open_to_read(url: &str) -> Result<Engine, OpenError> {
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("rollcall audit")
+        .options([("default_transaction_read_only", "on"), ("enable_bitmapscan", "off")]);
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT).connect_with(options).await?;
+    Ok(Engine::new(pool.clone(), pool, None))
+}
+
 /// On a connection of its own, which waits as long as another replica takes for the same, and takes as long as a large table needs.
 /// A pool would answer after its patience, and not with the reason.
 async fn migrate(options: &PgConnectOptions) -> Result<(), OpenError> {

@@ -109,14 +109,18 @@ pub(super) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Resu
     Ok(())
 }
 
-async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
+pub(super) async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
     match trail {
         Trail::Installation => Ok(INSTALLATION),
         Trail::Tenant(tenant) => tenants::number(connection, tenant).await,
     }
 }
 
-async fn head(connection: &mut Connection, number: TenantNo, lock: &'static str) -> Result<AuditHead> {
+pub(super) async fn head(
+    connection: &mut Connection,
+    number: TenantNo,
+    lock: &'static str,
+) -> Result<AuditHead> {
     let text = format!("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1{lock}");
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
     let (sequence, hash): (i64, Vec<u8>) = query.fetch_one(connection).await?;

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{audit, catalog, holds, next_number, routers, seats, tenants};
+use super::{audit, catalog, holds, next_number, routers, seats, standing};
 use crate::model::{
     Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState,
     JobSummary, Phase, ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp,
@@ -204,7 +204,7 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
         return Err(StoreError::SourceNotPublished);
     }
     holds::supersede(connection, source, new.now).await?;
-    let tenant = tenants::number(connection, &new.tenant).await?;
+    let tenant = standing::served(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
         "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at) \
@@ -260,23 +260,34 @@ pub(super) async fn stop(
     now: Timestamp,
 ) -> Result<SyncJob> {
     let found = job(connection, tenant, source, id).await?;
-    let stopped = sqlx::query(
-        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
-         WHERE job_no = $1 AND state IN (1, 2, 6)",
-    )
-    .bind(found.number.0)
-    .bind(by.name.clone())
-    .bind(now.0)
-    .execute(&mut *connection)
-    .await?;
+    let stopped = end_stopped(connection, found.number, by, now).await?;
     holds::forget(connection, found.number).await?;
     forget_deferred(connection, found.number).await?;
     let job = by_number(connection, found.number).await?;
-    if stopped.rows_affected() > 0 {
+    if stopped {
         let event = audit::with_counts(audit::of_job(EventType::SyncStopped, &job), job.counts);
         audit::record_of_job(connection, &job, by, event, now).await?;
     }
     Ok(job)
+}
+
+/// Ends a job as a stopped one. False if it has ended.
+pub(super) async fn end_stopped(
+    connection: &mut Connection,
+    job: JobNo,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<bool> {
+    let ended = sqlx::query(
+        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
+         WHERE job_no = $1 AND state IN (1, 2, 6)",
+    )
+    .bind(job.0)
+    .bind(by.name.clone())
+    .bind(now.0)
+    .execute(connection)
+    .await?;
+    Ok(ended.rows_affected() > 0)
 }
 
 pub(super) async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {

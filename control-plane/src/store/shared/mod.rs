@@ -8,6 +8,7 @@ use super as engine;
 
 mod apply;
 mod audit;
+mod audit_read;
 mod audit_store;
 mod catalog;
 mod codes;
@@ -25,6 +26,7 @@ mod schedule_store;
 mod schedules;
 mod seats;
 mod settle;
+mod standing;
 mod store;
 mod tenant_store;
 mod tenants;

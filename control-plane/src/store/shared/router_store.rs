@@ -218,8 +218,4 @@ impl RouterStore for Engine {
     async fn changed_routers(&self, since: Timestamp) -> Result<Vec<ChangedRouter>> {
         self.read(move |c| Box::pin(async move { routers::changed(c, since).await })).await
     }
-
-    async fn suspended_tenants(&self) -> Result<Vec<TenantId>> {
-        self.read(move |c| Box::pin(async move { routers::suspended_tenants(c).await })).await
-    }
 }

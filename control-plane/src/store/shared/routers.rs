@@ -161,9 +161,3 @@ pub(super) async fn changed(connection: &mut Connection, since: Timestamp) -> Re
     });
     rows.collect()
 }
-
-pub(super) async fn suspended_tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
-    let query = sqlx::query_scalar("SELECT id FROM tenants WHERE suspended_at IS NOT NULL");
-    let ids: Vec<String> = query.fetch_all(connection).await?;
-    Ok(ids.into_iter().map(TenantId).collect())
-}

@@ -76,6 +76,16 @@ pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
     Ok(Engine::new(writer, readers, Some(claim)))
 }
 
+/// Opens a database that is there, for reading only: whose file it is does not matter, and nothing is brought up to date.
+pub(super) async fn open_to_read(url: &str) -> Result<Engine, OpenError> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("cache_size", READER_CACHE);
+    let readers = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    Ok(Engine::new(readers.clone(), readers, None))
+}
+
 /// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`].
 fn in_ints(parameter: u8) -> String {
     format!("IN (SELECT value FROM json_each(${parameter}))")

@@ -13,7 +13,7 @@ use rollcall_proto::admin::v1::{
     identity_source_service_client::IdentitySourceServiceClient,
     license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
     sync_job_service_client::SyncJobServiceClient, sync_schedule_service_client::SyncScheduleServiceClient,
-    user_service_client::UserServiceClient,
+    tenant_service_client::TenantServiceClient, user_service_client::UserServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -34,6 +34,7 @@ pub struct Admin {
     pub users: UserServiceClient<Channel>,
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
+    pub tenants: TenantServiceClient<Channel>,
 }
 
 impl Admin {
@@ -50,7 +51,8 @@ impl Admin {
             schedules: SyncScheduleServiceClient::new(channel.clone()),
             users: UserServiceClient::new(channel.clone()),
             license: LicenseServiceClient::new(channel.clone()),
-            routers: IdentityRouterServiceClient::new(channel),
+            routers: IdentityRouterServiceClient::new(channel.clone()),
+            tenants: TenantServiceClient::new(channel),
         }
     }
 

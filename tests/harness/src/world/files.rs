@@ -15,7 +15,11 @@ use rollcall_proto::admin::v1::{
     attribute_mapping, directory_server, disabled_rule, expiry_rule,
 };
 
-use super::{TENANT, World, connect::Identity};
+use super::{
+    TENANT, World,
+    connect::Identity,
+    issuer::{CONSOLE, ISSUER},
+};
 use crate::ldap::{Access, Slapd};
 
 /// Name of the credential in the router's configuration.
@@ -30,6 +34,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// As a token has it.
+    pub fn claim(self) -> &'static str {
+        match self {
+            Role::SuperAdmin => "SUPER_ADMIN",
+            Role::HelpDesk => "HELP_DESK",
+            Role::Auditor => "AUDITOR",
+        }
+    }
+
     fn argument(self) -> &'static str {
         match self {
             Role::SuperAdmin => "super-admin",
@@ -174,6 +187,21 @@ impl Files {
         let out = self.path(&format!("operator-{name}"));
         self.ca(&["issue-operator", "--name", name, "--out", &out])?;
         Ok(Identity::at(&out))
+    }
+
+    pub fn issue_console(&self, name: &str) -> Result<Identity> {
+        let out = self.path(&format!("console-{name}"));
+        self.ca(&["issue-console", "--name", name, "--out", &out])?;
+        Ok(Identity::at(&out))
+    }
+
+    /// Lets consoles present the tokens of an issuer with these keys.
+    pub(super) fn add_issuer(&self, config: &Path, jwks: &str) -> Result<()> {
+        fs::write(self.dir.join("jwks.json"), jwks)?;
+        let issuer = format!(
+            "\n[[tokens]]\nissuer = {ISSUER:?}\naudience = \"rollcall\"\nkeys = \"jwks.json\"\nconsoles = [{CONSOLE:?}]\n"
+        );
+        Ok(fs::write(config, fs::read_to_string(config)? + &issuer)?)
     }
 
     pub(super) fn write_control_plane(

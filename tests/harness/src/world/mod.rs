@@ -6,6 +6,7 @@ pub mod admin;
 pub mod connect;
 pub mod enroll;
 pub mod files;
+pub mod issuer;
 pub mod member;
 
 use std::{
@@ -33,6 +34,7 @@ pub use admin::Admin;
 pub use connect::Identity;
 pub use enroll::Enrollment;
 pub use files::{Policy, Role, State};
+pub use issuer::{CONSOLE, Issuer};
 pub use member::Member;
 
 pub const TENANT: &str = "acme";
@@ -69,6 +71,7 @@ pub struct Builder {
     router: bool,
     replicas: usize,
     routers: Vec<usize>,
+    jwks: Option<String>,
     profile: Option<Profile>,
 }
 
@@ -205,6 +208,14 @@ impl Builder {
         self
     }
 
+    /// Lets a console present this issuer's tokens: [`files::Files::issue_console`] makes its certificate, [`issuer::CONSOLE`] is its
+    /// name, and `jwks.json` in the world's folder has the keys.
+    #[must_use]
+    pub fn issuer(mut self, issuer: &Issuer) -> Self {
+        self.jwks = Some(issuer.jwks());
+        self
+    }
+
     /// Starts no router, though all have enrolled; [`World::start_router`] and [`World::nth_router`] do, later.
     #[must_use]
     pub fn without_router(mut self) -> Self {
@@ -286,6 +297,9 @@ impl Builder {
         for (at, address) in addresses.iter().enumerate() {
             let name = files::numbered("control-plane", at);
             let config = files.write_control_plane(&name, address.port(), &database_url, self.sync)?;
+            if let Some(jwks) = &self.jwks {
+                files.add_issuer(&config, jwks)?;
+            }
             let log = dir.path().join(format!("{name}.log"));
             control_planes.push(Member::control_plane(
                 name,
@@ -400,6 +414,7 @@ impl World {
             router: true,
             replicas: 1,
             routers: vec![0],
+            jwks: None,
             profile: None,
         }
     }
