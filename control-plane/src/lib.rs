@@ -21,6 +21,7 @@ pub mod fuzzing;
 pub mod jobs;
 pub mod model;
 pub mod reconcile;
+pub mod restored;
 pub mod schedule;
 pub mod server;
 pub mod store;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use super::places::Place;
@@ -25,6 +26,7 @@ pub struct Connection {
     peer: Peer,
     clock: Clock,
     expiry: Pin<Box<Sleep>>,
+    hung_up: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How long it may take to begin, and how many bytes have come; none once it has begun.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
     place: Option<Place>,
@@ -35,7 +37,8 @@ impl Connection {
     pub(super) fn new(stream: TlsStream<TcpStream>, peer: Peer, clock: Clock, deadline: Duration) -> Self {
         let expiry = Box::pin(tokio::time::sleep(left(peer.validity.end(), clock.now())));
         let silence = Some((Box::pin(tokio::time::sleep(deadline)), 0));
-        Self { stream, peer, clock, expiry, silence, place: None }
+        let hung_up = Box::pin(peer.validity.hung_up().clone().cancelled_owned());
+        Self { stream, peer, clock, expiry, hung_up, silence, place: None }
     }
 
     /// Who calls.
@@ -83,6 +86,9 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // Nothing else looks at the certificate again while the connection is open.
+        if self.hung_up.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::Error::other("hung up on a caller that may not be connected")));
+        }
         if self.expired(context) {
             return Poll::Ready(Err(io::Error::other("the client's certificate has expired")));
         }

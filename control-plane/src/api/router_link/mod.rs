@@ -11,6 +11,7 @@ mod upload;
 mod witness;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall_proto::router::v1::router_service_server::RouterService;
 use rollcall_proto::router::v1::{
@@ -27,8 +28,11 @@ use super::status;
 use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::{Clock, Jobs};
-use crate::model::{Actor, EventType, KeyFingerprint, RouterId, Shown, TenantId};
+use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
 use crate::store::{Store, StoreError};
+
+/// How long a connection stays on which a router was told that it may not connect: it is to hear that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves identity routers.
 #[derive(Clone)]
@@ -105,11 +109,22 @@ impl RouterLink {
     async fn may_stay(&self, router: &RouterIdentity) -> Result<(), Status> {
         match self.store.router_standing(&router.tenant, &router.router).await.map_err(status::store)? {
             Ok(()) => Ok(()),
-            Err(refused) => {
-                router_refusals::note(&self.refusals, EventType::RouterRefused, &refused, &router.actor);
-                Err(router_refusals::of_router(refused.refusal))
-            }
+            Err(refused) => Err(self.refuse(EventType::RouterRefused, &refused, router)),
         }
+    }
+
+    /// Notes what a router is refused, and ends its session and connection if it must have none.
+    fn refuse(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
+        router_refusals::note(&self.refusals, kind, refused, &router.actor);
+        if refused.refusal.bars() {
+            self.jobs.router_barred(&router.tenant, &router.router);
+            let hung_up = router.validity.hung_up().clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                hung_up.cancel();
+            });
+        }
+        router_refusals::of_router(refused.refusal)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::super::{router_refusals, status};
+use super::super::status;
 use super::{RouterIdentity, RouterLink, convert, witness};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
 use crate::model::{Event, EventType, FailureReason, Trail, spelled};
@@ -56,11 +56,7 @@ async fn serve(
         link.store.admit_router(&router.tenant, &router.router, router.shown(), &router.actor, now);
     let admitted = match admitted.await.map_err(status::store)? {
         Ok(admitted) => admitted,
-        Err(refused) => {
-            router_refusals::note(&link.refusals, EventType::RouterRefused, &refused, &router.actor);
-            link.jobs.router_barred(&router.tenant, &router.router);
-            return Err(router_refusals::of_router(refused.refusal));
-        }
+        Err(refused) => return Err(link.refuse(EventType::RouterRefused, &refused, router)),
     };
     let (audit_head, audit_forked) = witness::compare(link, router, hello.audit_head).await?;
     let welcome = Welcome { heartbeat_interval: convert::duration(HEARTBEAT), audit_head, audit_forked };

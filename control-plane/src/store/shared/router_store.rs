@@ -218,4 +218,8 @@ impl RouterStore for Engine {
     async fn changed_routers(&self, since: Timestamp) -> Result<Vec<ChangedRouter>> {
         self.read(move |c| Box::pin(async move { routers::changed(c, since).await })).await
     }
+
+    async fn tenants_with_routers(&self) -> Result<Vec<TenantId>> {
+        self.read(move |c| Box::pin(async move { routers::tenants(c).await })).await
+    }
 }
