@@ -3,6 +3,7 @@
 
 mod access;
 mod active_directory;
+mod audit;
 mod campaign;
 mod changes;
 mod crashes;
