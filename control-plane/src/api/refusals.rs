@@ -1,5 +1,5 @@
 //! Notes what is refused, for the audit trail: the first refusal of its kind at once, those of the following minute as one event with
-//! their number. Whoever refuses does not wait for the database, and whoever calls in a loop fills neither it nor the memory.
+//! their number, at each replica. Whoever refuses does not wait for the database, and whoever calls in a loop fills neither it nor the memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -18,9 +18,7 @@ pub enum Broken {
     #[error("the head of the trail is missing")]
     NoHead,
     /// The database says that another event is the newest.
-    #[error(
-        "the head of the trail says that event {said} is the newest, with another hash or number than event {found} has"
-    )]
+    #[error("the head of the trail names event {said} in a way that does not fit the newest event, {found}")]
     Head {
         /// What the head says.
         said: i64,
@@ -35,7 +33,7 @@ pub enum Broken {
         /// The newest event that there is.
         found: i64,
     },
-    /// Event `0` has another hash than somebody outside has written down.
+    /// It has another hash than somebody outside has written down.
     #[error("event {0} is another one than was written down outside: the trail was made anew")]
     Forked(i64),
     /// There is no tenant that the trail could be of.

@@ -13,25 +13,7 @@ use control_plane::reconcile::names;
 use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError};
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, admin, block_on, settings};
-
-/// Each of these runs on SQLite and on PostgreSQL.
-macro_rules! on_both_engines {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::sqlite()));
-            }
-        )*}
-        mod postgres {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::postgres()));
-            }
-        )*}
-    };
-}
+use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
 
 on_both_engines! {
     a_source_has_one_job_at_a_time_however_many_are_started_at_once

@@ -86,3 +86,22 @@ pub(crate) fn settings() -> SourceSettings {
         routers: Vec::new(),
     }
 }
+
+/// Instantiates a test for each engine.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {$(
+            #[test]
+            fn $name() {
+                super::block_on(super::$name(super::Engine::sqlite()));
+            }
+        )*}
+        mod postgres {$(
+            #[test]
+            fn $name() {
+                super::block_on(super::$name(super::Engine::postgres()));
+            }
+        )*}
+    };
+}
+pub(crate) use on_both;

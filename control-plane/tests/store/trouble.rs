@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::database::{NOW, admin, settings};
 
-const OWNER: &str = "this test";
+pub(crate) const OWNER: &str = "this test";
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// A store with one tenant.

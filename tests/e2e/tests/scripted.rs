@@ -5,9 +5,9 @@ use harness::world::{TENANT, World, connect};
 use rollcall_proto::router::v1::lookup_result::Presence;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    Complete, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records, RootRead, SessionRequest,
-    SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, session_request, session_response,
-    upload_request::Message as Say, upload_response::Message as Answer,
+    AuditHead, Complete, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records, RootRead,
+    SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, Welcome,
+    session_request, session_response, upload_request::Message as Say, upload_response::Message as Answer,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,30 +28,38 @@ impl Router {
         let identity = world.enroll(tenant, name).await?;
         let channel = connect::channel(world.address().port(), Some(&identity), &world.files.authority())?;
         let mut client = RouterServiceClient::new(channel);
-        let (session, orders) = Self::session(&mut client).await?;
+        let (session, orders, _) = Self::session(&mut client, None).await?;
         Ok(Self { client, orders, session })
     }
 
     async fn session(
         client: &mut RouterServiceClient<Channel>,
-    ) -> Result<(mpsc::Sender<SessionRequest>, Streaming<SessionResponse>)> {
+        audit_head: Option<AuditHead>,
+    ) -> Result<(mpsc::Sender<SessionRequest>, Streaming<SessionResponse>, Welcome)> {
         let (session, requests) = mpsc::channel(4);
         let hello = session_request::Message::Hello(Hello {
             version: "0.0.0-scripted".to_owned(),
+            audit_head,
             ..Hello::default()
         });
         session.send(SessionRequest { message: Some(hello) }).await?;
         let mut orders = client.session(ReceiverStream::new(requests)).await?.into_inner();
         match orders.message().await?.and_then(|message| message.message) {
-            Some(session_response::Message::Welcome(_)) => Ok((session, orders)),
+            Some(session_response::Message::Welcome(welcome)) => Ok((session, orders, welcome)),
             other => bail!("no Welcome but {other:?}"),
         }
     }
 
     /// Ends the session and opens another.
     pub(crate) async fn reconnect(&mut self) -> Result<()> {
-        (self.session, self.orders) = Self::session(&mut self.client).await?;
-        Ok(())
+        self.reconnect_having_seen(None).await.map(drop)
+    }
+
+    /// The same as a witness who has seen this event of the audit trail.
+    pub(crate) async fn reconnect_having_seen(&mut self, head: Option<AuditHead>) -> Result<Welcome> {
+        let (session, orders, welcome) = Self::session(&mut self.client, head).await?;
+        (self.session, self.orders) = (session, orders);
+        Ok(welcome)
     }
 
     /// The next order to read.

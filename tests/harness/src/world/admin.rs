@@ -5,11 +5,12 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use rollcall_proto::admin::v1::{
-    ApproveSyncJobRequest, CreateIdentitySourceRequest, ExportSyncJobDetailsRequest, GetLicenseRequest,
-    IdentityRouter, IdentitySource, IdentitySourceSettings, License, ListIdentityRoutersRequest,
-    ListSyncJobDetailsRequest, ListUsersRequest, PublishIdentitySourceRequest, StartSyncRequest,
-    StopSyncRequest, SyncJob, SyncJobDetail, UpdateIdentitySourceRequest, UpdateLicenseRequest, User,
-    WatchSyncJobRequest, identity_router_service_client::IdentityRouterServiceClient,
+    ApproveSyncJobRequest, AuditEvent, CreateIdentitySourceRequest, ExportSyncJobDetailsRequest,
+    GetLicenseRequest, IdentityRouter, IdentitySource, IdentitySourceSettings, License,
+    ListIdentityRoutersRequest, ListSyncJobDetailsRequest, ListUsersRequest, PublishIdentitySourceRequest,
+    StartSyncRequest, StopSyncRequest, StreamAuditEventsRequest, SyncJob, SyncJobDetail,
+    UpdateIdentitySourceRequest, UpdateLicenseRequest, User, WatchSyncJobRequest,
+    audit_service_client::AuditServiceClient, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
     license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
     sync_job_service_client::SyncJobServiceClient, sync_schedule_service_client::SyncScheduleServiceClient,
@@ -35,6 +36,7 @@ pub struct Admin {
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
     pub tenants: TenantServiceClient<Channel>,
+    pub audit: AuditServiceClient<Channel>,
 }
 
 impl Admin {
@@ -52,8 +54,20 @@ impl Admin {
             users: UserServiceClient::new(channel.clone()),
             license: LicenseServiceClient::new(channel.clone()),
             routers: IdentityRouterServiceClient::new(channel.clone()),
-            tenants: TenantServiceClient::new(channel),
+            tenants: TenantServiceClient::new(channel.clone()),
+            audit: AuditServiceClient::new(channel),
         }
+    }
+
+    /// An audit trail from its first event on: `tenants/{tenant}` or `installation`.
+    pub async fn trail(&self, parent: &str) -> Result<Vec<AuditEvent>> {
+        let request = StreamAuditEventsRequest { parent: parent.to_owned(), ..Default::default() };
+        let mut stream = self.audit.clone().stream_audit_events(request).await?.into_inner();
+        let mut all = Vec::new();
+        while let Some(message) = stream.message().await? {
+            all.extend(message.audit_event);
+        }
+        Ok(all)
     }
 
     /// All identity routers of a tenant.
