@@ -172,7 +172,7 @@ pub(super) async fn recover(config: &Config) -> Result<Facts> {
     let mut door = Door::open(&config.host, config.port, authorities.verifier()?).await?;
     let key = pending(&state, &successor(&expired.facts))?;
     let answer = door.recover(&expired, &key).await.map_err(|error| match error {
-        DoorError::Refused(refusal) => refused(&state, refusal),
+        DoorError::Refused(refusal) => refused(&state, refusal.showing(&expired.facts)),
         other => other.into(),
     })?;
     let identity = issued(key, &answer, Some(&expired.facts.name))?;
@@ -187,9 +187,9 @@ fn successor(of: &Facts) -> String {
     format!("successor of {}", of.fingerprint)
 }
 
-/// An answer is an answer: the next request is another one.
+/// Where the answer is a plain no, the next request is another one.
 fn refused(state: &State, refusal: Refusal) -> anyhow::Error {
-    if refusal.kind != Kind::Lost
+    if refusal.needs_a_person()
         && let Err(error) = settled(state)
     {
         return error;

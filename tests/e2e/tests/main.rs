@@ -10,6 +10,7 @@ mod database_trouble;
 mod details;
 mod directory_trouble;
 mod door;
+mod enrollment;
 mod entries;
 mod expect;
 mod first_sync;
