@@ -19,5 +19,6 @@ pub mod fuzzing;
 pub mod jobs;
 pub mod model;
 pub mod reconcile;
+pub mod restored;
 pub mod server;
 pub mod store;

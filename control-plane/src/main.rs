@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use control_plane::config::{Config, Log, LogFormat};
-use control_plane::{ca, server, store};
+use control_plane::{ca, restored, server, store};
 use tracing_subscriber::EnvFilter;
 
 /// Keeps a cloud service's users true to a company's own directory.
@@ -39,6 +39,12 @@ enum Command {
         /// The file to make.
         #[arg(long)]
         out: PathBuf,
+    },
+    /// After a backup was restored, before serving: voids all open registration codes, and says what to check.
+    AfterRestore {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
     },
     /// Makes the certificate authority and issues certificates.
     Ca {
@@ -74,6 +80,12 @@ fn run(command: Command) -> anyhow::Result<()> {
             let config = Config::read(&config)?;
             tokio::runtime::Runtime::new()?.block_on(store::backup(&config.database, &out))?;
             println!("{} is a copy of the database", out.display());
+            Ok(())
+        }
+        Command::AfterRestore { config } => {
+            let config = Config::read(&config)?;
+            let told = tokio::runtime::Runtime::new()?.block_on(restored::after_restore(&config))?;
+            println!("{told}");
             Ok(())
         }
         Command::Serve { config } => {

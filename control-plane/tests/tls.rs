@@ -1,13 +1,15 @@
-//! The door: TLS 1.3 only, a certificate of our own authority that is valid and names someone, no resumption, a deadline.
+//! The door: TLS 1.3 only, a certificate of our own authorities that is valid and names someone, no resumption, a deadline; and the
+//! other door, for routers that enroll.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ca::{Authority, Subject};
-use control_plane::config::Tls;
+use control_plane::config::{self, Tls};
 use control_plane::jobs::Clock;
 use control_plane::server::{Certificates, Connection, Connections, EnrollingConnection, listen};
+use rollcall_proto::code::PROTOCOL;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
@@ -16,9 +18,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::Receiver;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_millis(500);
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Much longer than anything takes.
+const LONG: Duration = Duration::from_secs(30);
 
 struct Door {
     folder: TempDir,
@@ -45,6 +50,11 @@ fn issue(folder: &Path, ca: &str, subject: &Subject, valid: Days, out: &str) -> 
 }
 
 async fn door() -> Door {
+    door_with(true).await
+}
+
+/// With an authority of routers, or without.
+async fn door_with(authority: bool) -> Door {
     let folder = tempfile::tempdir().expect("a folder");
     issue(folder.path(), "ca", &Subject::Server(vec!["localhost".to_owned()]), Days::days(1), "server");
     let files = Tls {
@@ -52,7 +62,13 @@ async fn door() -> Door {
         key: folder.path().join("server.key"),
         client_ca: folder.path().join("ca/ca.pem"),
     };
-    let certificates = Certificates::load(&files, None).expect("certificates");
+    let authority = authority.then(|| config::Authority {
+        dir: folder.path().join("ca/routers"),
+        router_certificate_life: Duration::from_secs(60),
+        recovery: Duration::from_secs(60),
+        server_ca: files.client_ca.clone(),
+    });
+    let certificates = Certificates::load(&files, authority.as_ref()).expect("certificates");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let Connections { known, enrolling } =
@@ -63,11 +79,33 @@ async fn door() -> Door {
 impl Door {
     /// Knocks with a certificate; true if the connection was let in.
     async fn lets_in(&mut self, config: Arc<ClientConfig>) -> bool {
+        let Some(mut stream) = self.connect(config).await else { return false };
+        tokio::select! {
+            let_in = self.known.recv() => matches!(let_in, Some(Ok(_))),
+            _ = self.enrolling.recv() => panic!("whoever has a certificate came through the wrong door"),
+            // A refusal comes after the handshake, as the client sees it.
+            _ = stream.read_u8() => false,
+            () = tokio::time::sleep(LONG) => panic!("neither let in nor refused"),
+        }
+    }
+
+    /// Asks for the protocols of these names without a certificate; true if it came through the door for those who enroll.
+    async fn lets_enroll(&mut self, protocols: &[&[u8]]) -> bool {
+        let mut config = Arc::unwrap_or_clone(self.config(None, TLS13));
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        let Some(mut stream) = self.connect(Arc::new(config)).await else { return false };
+        tokio::select! {
+            _ = self.known.recv() => panic!("whoever is not known came through the wrong door"),
+            let_in = self.enrolling.recv() => matches!(let_in, Some(Ok(_))),
+            _ = stream.read_u8() => false,
+            () = tokio::time::sleep(LONG) => panic!("neither let in nor refused"),
+        }
+    }
+
+    async fn connect(&self, config: Arc<ClientConfig>) -> Option<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(("127.0.0.1", self.port)).await.expect("a connection");
-        let connected =
-            TlsConnector::from(config).connect(ServerName::try_from("localhost").expect("a name"), tcp).await;
-        let let_in = tokio::time::timeout(Duration::from_secs(2), self.known.recv()).await;
-        connected.is_ok() && matches!(let_in, Ok(Some(Ok(_))))
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(config).connect(name, tcp).await.ok()
     }
 
     fn config(
@@ -116,6 +154,62 @@ async fn only_a_valid_certificate_of_our_own_authority_is_let_in() {
     assert!(!door.lets_in(door.config(Some(&nobody), TLS13)).await, "names nobody");
     let server = folder.join("server");
     assert!(!door.lets_in(door.config(Some(&server), TLS13)).await, "the server's own certificate");
+}
+
+#[tokio::test]
+async fn who_enrolls_shows_no_certificate_and_comes_through_a_door_of_its_own() {
+    let mut door = door().await;
+    assert!(door.lets_enroll(&[PROTOCOL]).await);
+    assert!(door.lets_enroll(&[b"h2", PROTOCOL]).await, "whoever can do both enrolls");
+    assert!(!door.lets_enroll(&[b"h2"]).await, "everything else takes a certificate");
+    assert!(!door.lets_enroll(&[b"rollcall-enroll/2"]).await, "another version");
+    assert!(!door.lets_enroll(&[]).await, "no protocol");
+    assert!(!door_with(false).await.lets_enroll(&[PROTOCOL]).await, "without an authority nobody enrolls");
+}
+
+#[tokio::test]
+async fn a_stolen_key_of_the_routers_authority_makes_no_administrator_and_the_other_one_no_router() {
+    let mut door = door().await;
+    let folder = door.folder.path().to_owned();
+    let router = Subject::Client(["tenant", "acme", "router", "hq-1"].map(str::to_owned).to_vec());
+    let good = issue(&folder, "ca/routers", &router, Days::days(1), "router");
+    assert!(door.lets_in(door.config(Some(&good), TLS13)).await);
+    let admin = issue(&folder, "ca/routers", &client("alice"), Days::days(1), "admin");
+    assert!(
+        !door.lets_in(door.config(Some(&admin), TLS13)).await,
+        "an administrator of the routers' authority"
+    );
+    let operator = Subject::Client(["operator", "ops"].map(str::to_owned).to_vec());
+    let operator = issue(&folder, "ca/routers", &operator, Days::days(1), "operator");
+    assert!(
+        !door.lets_in(door.config(Some(&operator), TLS13)).await,
+        "an operator of the routers' authority"
+    );
+    let other = issue(&folder, "ca", &router, Days::days(1), "other");
+    assert!(!door.lets_in(door.config(Some(&other), TLS13)).await, "a router of the people's authority");
+    let mut without = door_with(false).await;
+    let own = issue(without.folder.path(), "ca", &router, Days::days(1), "router");
+    assert!(!without.lets_in(without.config(Some(&own), TLS13)).await, "no authority, no routers");
+}
+
+#[tokio::test]
+async fn few_enroll_at_once() {
+    let mut door = door().await;
+    let mut config = Arc::unwrap_or_clone(door.config(None, TLS13));
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let (mut held, mut refused) = (Vec::new(), 0);
+    for _ in 0..40 {
+        let tcp = TcpStream::connect(("127.0.0.1", door.port)).await.expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        match connector.connect(name, tcp).await {
+            Ok(stream) => held.push((stream, door.enrolling.recv().await.expect("a connection"))),
+            Err(_) => refused += 1,
+        }
+    }
+    assert_eq!((held.len(), refused), (32, 8));
+    held.pop();
+    assert!(door.lets_enroll(&[PROTOCOL]).await, "the next one, once one has ended");
 }
 
 #[tokio::test]

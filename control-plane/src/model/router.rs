@@ -167,6 +167,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it is the router that may not connect, whatever it shows; otherwise another machine may have its name by right.
+    #[must_use]
+    pub fn bars(self) -> bool {
+        matches!(
+            self,
+            Self::TenantSuspended | Self::RouterRevoked | Self::RouterSuspended | Self::RouterCloned
+        )
+    }
+
     /// As the trail calls it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -127,6 +127,8 @@ pub trait RouterStore {
     ) -> Result<IdentityRouter>;
     /// Routers of all tenants that enrolled, or were suspended or revoked, since then.
     async fn changed_routers(&self, since: Timestamp) -> Result<Vec<ChangedRouter>>;
+    /// Tenants that have routers, by id.
+    async fn tenants_with_routers(&self) -> Result<Vec<TenantId>>;
     /// Tenants that are suspended.
     async fn suspended_tenants(&self) -> Result<Vec<TenantId>>;
 }

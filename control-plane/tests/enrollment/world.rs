@@ -1,6 +1,5 @@
 //! A control plane in this process, its administrator, and routers as small as they can be.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,10 @@ use rollcall_proto::admin::v1::{CreateRegistrationCodeRequest, RegistrationCode}
 use rollcall_proto::code::{Code, EXPORTED, EXPORTER, PROTOCOL};
 use rollcall_proto::router::v1::enrollment_service_client::EnrollmentServiceClient;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
-use rollcall_proto::router::v1::{EnrollRequest, IssuedCertificate, RecoverRequest};
+use rollcall_proto::router::v1::{
+    EnrollRequest, Hello, IssuedCertificate, RecoverRequest, RenewCertificateRequest, SessionRequest,
+    SessionResponse, session_request, session_response,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -26,8 +28,8 @@ use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 /// A control plane.
@@ -66,14 +68,14 @@ impl World {
         ] {
             issue(Subject::Client(path.iter().map(|part| (*part).to_owned()).collect()), name);
         }
-        let database = format!("sqlite://{}/rollcall.db", folder.path().display());
+        let world = Self { port: harness::ports::free_port().expect("a port"), folder };
+        let database = world.database();
         let store = store::open(&database).await.expect("a store");
         for tenant in ["acme", "globex"] {
             let made = store.set_license_limit(&TenantId::from(tenant), 100, true, clock().now()).await;
             made.expect("a tenant");
         }
         drop(store);
-        let world = Self { port: harness::ports::free_port().expect("a port"), folder };
         let config = world.config(database, life);
         // In a thread of its own, as in the program.
         std::thread::spawn(move || {
@@ -86,7 +88,7 @@ impl World {
         world
     }
 
-    fn config(&self, database: String, life: Duration) -> Config {
+    pub(crate) fn config(&self, database: String, life: Duration) -> Config {
         let at = |name: &str| self.folder.path().join(name);
         Config {
             listen: ([127, 0, 0, 1], self.port).into(),
@@ -103,17 +105,27 @@ impl World {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+    /// A copy of its database, as a backup has it.
+    pub(crate) async fn backup(&self) -> String {
+        let copy = self.folder.path().join("copy.db");
+        store::backup(&self.database(), &copy).await.expect("a backup");
+        format!("sqlite://{}", copy.display())
+    }
+
+    fn database(&self) -> String {
+        format!("sqlite://{}/rollcall.db", self.folder.path().display())
     }
 
     /// Whoever holds the certificate of this file.
-    pub(crate) async fn admin_as(&self, name: &str) -> IdentityRouterServiceClient<Channel> {
+    pub(crate) async fn channel_as(&self, name: &str) -> Channel {
         let at = self.folder.path().join(name);
         let certificate = CertificateDer::from_pem_file(at.with_extension("pem")).expect("a certificate");
         let key = PrivateKeyDer::from_pem_file(at.with_extension("key")).expect("a key");
-        let tls = self.tls(Some((vec![certificate], key)), b"h2").await.expect("a handshake");
-        IdentityRouterServiceClient::new(channel(tls).await)
+        channel(self.tls(Some((vec![certificate], key)), b"h2").await.expect("a handshake")).await
+    }
+
+    pub(crate) async fn admin_as(&self, name: &str) -> IdentityRouterServiceClient<Channel> {
+        IdentityRouterServiceClient::new(self.channel_as(name).await)
     }
 
     pub(crate) async fn admin(&self) -> IdentityRouterServiceClient<Channel> {
@@ -135,7 +147,7 @@ impl World {
     /// A router that has enrolled.
     pub(crate) async fn enrolled(&self, router: &str) -> Router {
         let (_, code) = self.code_for(router).await;
-        let key = Arc::new(KeyPair::generate().expect("a key"));
+        let key = key();
         let issued = self.enroll(&code.secret, &key).await.expect("a certificate");
         Router { key, issued }
     }
@@ -203,6 +215,67 @@ impl World {
     }
 }
 
+/// A router's session.
+pub(crate) struct Session {
+    /// Ends when it is dropped.
+    _requests: tokio::sync::mpsc::Sender<SessionRequest>,
+    answers: Streaming<SessionResponse>,
+}
+
+impl Session {
+    /// Begins a session and waits for Welcome; with `check` only asks whether it would be let in.
+    pub(crate) async fn begin(link: &mut RouterServiceClient<Channel>, check: bool) -> Result<Self, Status> {
+        let (requests, receiver) = tokio::sync::mpsc::channel(1);
+        let hello = Hello { version: "1".to_owned(), check, ..Hello::default() };
+        let hello = SessionRequest { message: Some(session_request::Message::Hello(hello)) };
+        requests.send(hello).await.expect("room");
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let mut answers = link.session(stream).await?.into_inner();
+        match answers.message().await?.and_then(|answer| answer.message) {
+            Some(session_response::Message::Welcome(_)) => Ok(Self { _requests: requests, answers }),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Why it ended; waits until it does.
+    pub(crate) async fn end(mut self) -> Status {
+        let end = async {
+            loop {
+                match self.answers.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Status::ok("it ended"),
+                    Err(status) => return status,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), end).await.expect("an end")
+    }
+
+    /// Whether it goes on, as far as one can see.
+    pub(crate) async fn goes_on(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(100), self.answers.message()).await.is_err()
+    }
+}
+
+impl Router {
+    /// Asks for the next certificate on this connection.
+    pub(crate) async fn renew(
+        &self,
+        link: &mut RouterServiceClient<Channel>,
+        key: &Arc<KeyPair>,
+    ) -> Result<Self, Status> {
+        let certificate_request = request_of(key).into();
+        let request = RenewCertificateRequest { certificate_request, generation: self.issued.generation };
+        let issued = link.renew_certificate(request).await?.into_inner().certificate;
+        Ok(Self { key: Arc::clone(key), issued: issued.expect("a certificate") })
+    }
+}
+
+/// A key.
+pub(crate) fn key() -> Arc<KeyPair> {
+    Arc::new(KeyPair::generate().expect("a key"))
+}
+
 /// A connection on which a router enrolls.
 pub(crate) struct Newcomer {
     pub(crate) exported: [u8; EXPORTED],
@@ -242,7 +315,7 @@ fn clock() -> control_plane::jobs::Clock {
 }
 
 /// Talks HTTP/2 over one connection, and never connects again.
-async fn channel(tls: TlsStream<TcpStream>) -> Channel {
+pub(crate) async fn channel(tls: TlsStream<TcpStream>) -> Channel {
     let mut tls = Some(tls);
     let connector = tower::service_fn(move |_: Uri| {
         let tls = tls.take().ok_or_else(|| std::io::Error::other("the connection is gone"));

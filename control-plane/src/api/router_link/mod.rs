@@ -25,7 +25,7 @@ use super::status;
 use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::{Clock, Jobs};
-use crate::model::{Actor, EventType, KeyFingerprint, RouterId, Shown, TenantId};
+use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
 use crate::store::Store;
 
 /// Serves identity routers.
@@ -93,11 +93,17 @@ impl RouterLink {
     async fn may_stay(&self, router: &RouterIdentity) -> Result<(), Status> {
         match self.store.router_standing(&router.tenant, &router.router).await.map_err(status::store)? {
             Ok(()) => Ok(()),
-            Err(refused) => {
-                self.refusals.note(EventType::RouterRefused, &refused, &router.actor).await;
-                Err(refusals::of_router(refused.refusal))
-            }
+            Err(refused) => Err(self.refuse(EventType::RouterRefused, &refused, router).await),
         }
+    }
+
+    /// Notes what a router is refused, and ends its session if it must have none.
+    async fn refuse(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
+        self.refusals.note(kind, refused, &router.actor).await;
+        if refused.refusal.bars() {
+            self.jobs.router_barred(&router.tenant, &router.router);
+        }
+        refusals::of_router(refused.refusal)
     }
 }
 

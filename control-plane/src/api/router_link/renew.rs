@@ -4,7 +4,7 @@ use rollcall_proto::router::v1::{RenewCertificateRequest, RenewCertificateRespon
 use tonic::Status;
 
 use super::super::enrollment::{issue, off};
-use super::super::{refusals, status};
+use super::super::status;
 use super::{RouterIdentity, RouterLink};
 use crate::ca::RequestedKey;
 use crate::model::{Certified, EventType};
@@ -24,11 +24,7 @@ pub(super) async fn renew(
     let renewed = link.store.renew_router((tenant, id), router.shown(), holds, plan, &router.actor, now);
     let generation = match renewed.await.map_err(status::store)? {
         Ok(generation) => generation,
-        Err(refused) => {
-            link.refusals.note(EventType::EnrollmentRefused, &refused, &router.actor).await;
-            link.jobs.router_barred(tenant, id);
-            return Err(refusals::of_router(refused.refusal));
-        }
+        Err(refused) => return Err(link.refuse(EventType::EnrollmentRefused, &refused, router).await),
     };
     let certified = Certified { tenant: tenant.clone(), router: id.clone(), generation };
     let certificate = issue(&authorities, &certified, &key, plan, now)?;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::super::{refusals, status};
+use super::super::status;
 use super::{RouterIdentity, RouterLink, convert};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
 use crate::model::EventType;
@@ -57,11 +57,7 @@ async fn serve(
         link.store.admit_router(&router.tenant, &router.router, router.shown(), &router.actor, now);
     let admitted = match admitted.await.map_err(status::store)? {
         Ok(admitted) => admitted,
-        Err(refused) => {
-            link.refusals.note(EventType::RouterRefused, &refused, &router.actor).await;
-            link.jobs.router_barred(&router.tenant, &router.router);
-            return Err(refusals::of_router(refused.refusal));
-        }
+        Err(refused) => return Err(link.refuse(EventType::RouterRefused, &refused, router).await),
     };
     if hello.check {
         return say(sender, session_response::Message::Welcome(welcome)).await;

@@ -219,6 +219,10 @@ impl RouterStore for Engine {
         self.read(move |c| Box::pin(async move { routers::changed(c, since).await })).await
     }
 
+    async fn tenants_with_routers(&self) -> Result<Vec<TenantId>> {
+        self.read(move |c| Box::pin(async move { routers::tenants(c).await })).await
+    }
+
     async fn suspended_tenants(&self) -> Result<Vec<TenantId>> {
         self.read(move |c| Box::pin(async move { routers::suspended_tenants(c).await })).await
     }

@@ -162,6 +162,14 @@ pub(super) async fn changed(connection: &mut Connection, since: Timestamp) -> Re
     rows.collect()
 }
 
+pub(super) async fn tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
+    let query = sqlx::query_scalar(
+        "SELECT DISTINCT t.id FROM tenants t JOIN identity_routers r ON r.tenant_no = t.tenant_no ORDER BY t.id",
+    );
+    let ids: Vec<String> = query.fetch_all(connection).await?;
+    Ok(ids.into_iter().map(TenantId).collect())
+}
+
 pub(super) async fn suspended_tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
     let query = sqlx::query_scalar("SELECT id FROM tenants WHERE suspended_at IS NOT NULL");
     let ids: Vec<String> = query.fetch_all(connection).await?;
