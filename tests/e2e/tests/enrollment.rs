@@ -224,6 +224,33 @@ async fn somebody_in_the_middle_is_told_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_name_or_clock_is_said_as_what_it_is_and_the_code_stays_good() -> Result<()> {
+    let mut world = World::builder().unenrolled().start().await?;
+    let code = world.admin.registration_code(TENANT, &router_name(0)).await?.code;
+    let dir = world.dir().to_owned();
+    let show = |world: &mut World, host: &str, name: &str, more: &[&str]| -> Result<()> {
+        world.stop_control_plane()?;
+        world.files.issue_server(host, &dir.join(name).to_string_lossy(), more)?;
+        for ending in ["pem", "key"] {
+            std::fs::rename(dir.join(format!("{name}.{ending}")), dir.join(format!("server.{ending}")))?;
+        }
+        world.start_control_plane()
+    };
+    let state = world.files.state(0).0;
+    show(&mut world, "cp.example.com", "other-name", &[])?;
+    let said = refusal(&world.enrollment(0, &state)?.run(&code)?)?;
+    ensure!(said.contains("not for this name, but for") && said.contains("cp.example.com"), "{said}");
+
+    show(&mut world, "localhost", "expired", &["--not-after", "2020-01-01T00:00:00Z"])?;
+    let said = refusal(&world.enrollment(0, &state)?.run(&code)?)?;
+    ensure!(said.contains("is valid until 2020-01-01T00:00:00Z, and this machine's clock says 2"), "{said}");
+    ensure!(said.contains("set the clock"), "{said}");
+
+    show(&mut world, "localhost", "good", &[])?;
+    world.enrollment(0, &state)?.succeed(&code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_state_folder_is_the_routers_alone_whatever_the_umask() -> Result<()> {
     let world = World::builder().unenrolled().start().await?;
     let code = world.admin.registration_code(TENANT, &router_name(0)).await?.code;

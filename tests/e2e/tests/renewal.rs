@@ -114,6 +114,21 @@ async fn a_router_that_was_off_past_its_certificate_comes_back_three_times_and_t
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_whose_control_plane_is_away_says_that_its_certificate_ends_and_recovers_by_itself()
+-> Result<()> {
+    let mut world = World::builder().router_certificate_life(Duration::from_secs(10)).start().await?;
+    world.stop_control_plane()?;
+    world.router()?.wait_for_log("certificate has expired until=", PATIENCE)?;
+    world.start_control_plane()?;
+    world.router()?.wait_for_log("has a valid certificate again", PATIENCE)?;
+    let back = until(&world, "back", |router| router.state() == State::Connected).await?;
+    ensure!(back.recoveries_left == 2, "{back:?}");
+    until(&world, "to a regular renewal, which counts from new", |router| router.recoveries_left == 3)
+        .await?;
+    Ok(())
+}
+
 /// Old and new are trusted; the server shows the new one; the old one is trusted no more. In each step the router renews.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_planes_authority_is_replaced_without_a_failed_session() -> Result<()> {
@@ -143,7 +158,7 @@ async fn the_control_planes_authority_is_replaced_without_a_failed_session() -> 
 
     let alice = Identity::at(&dir.join(format!("admin-{TENANT}-alice")).to_string_lossy());
     world.admin = world.admin_as(&alice)?; // who trusts both now
-    other.files.issue_server("localhost", &dir.join("server-2").to_string_lossy())?;
+    other.files.issue_server("localhost", &dir.join("server-2").to_string_lossy(), &[])?;
     std::fs::rename(dir.join("server-2.key"), dir.join("server.key"))?;
     std::fs::rename(dir.join("server-2.pem"), dir.join("server.pem"))?;
     std::fs::set_permissions(dir.join("server.key"), PermissionsExt::from_mode(0o600))?;

@@ -152,13 +152,13 @@ impl Files {
     /// Makes the authorities, the server's certificate, and a Super Admin's, which it returns.
     pub(super) fn make_authority(&self) -> Result<Identity> {
         self.ca(&["init"])?;
-        self.issue_server("localhost", &self.path("server"))?;
+        self.issue_server("localhost", &self.path("server"), &[])?;
         self.issue_admin("alice", Role::SuperAdmin)
     }
 
-    /// Makes a control plane's certificate; `out` is where, without `.pem` and `.key`.
-    pub fn issue_server(&self, host: &str, out: &str) -> Result<()> {
-        self.ca(&["issue-server", "--host", host, "--out", out])
+    /// Makes a control plane's certificate; `out` is where, without `.pem` and `.key`, and `more` is what else to ask for.
+    pub fn issue_server(&self, host: &str, out: &str, more: &[&str]) -> Result<()> {
+        self.ca(&[&["issue-server", "--host", host, "--out", out], more].concat())
     }
 
     /// Makes an administrator's certificate for the tenant.
