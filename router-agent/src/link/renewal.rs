@@ -18,10 +18,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::identity::{self, Authorities, Facts, Identity, Life, State, issued, pending, settled, vouches};
 
-/// The first tenth of a life around its half in which a router renews, so that not all of them come at once.
+/// A router renews at half of a life, a tenth of it earlier or later, so that not all of them come at once.
 const FROM: f64 = 0.4;
 const SPREAD: f64 = 0.2;
-/// When people should hear of it.
+/// From when on people should hear of it.
 const LATE: f64 = 0.75;
 /// Waits between tries, as parts of a life.
 const FIRST_PAUSE: f64 = 1.0 / 200.0;

@@ -30,7 +30,7 @@ async fn nothing_more_is_applied(mut world: World, at: usize) -> Result<()> {
     world.directory_link()?.slow(None);
     ensure!(u64::try_from(applied)? < PEOPLE, "it was in its middle");
     world.router()?.wait_for_log("an administrator has revoked this router for ever", PATIENCE)?;
-    // Polled twice a second at the other replica; a loaded machine adds to it.
+    // The other replica looks every two seconds; a loaded machine adds to it.
     ensure!(answered.elapsed() < Duration::from_secs(10), "{:?}", answered.elapsed());
     let end = Instant::now() + Duration::from_secs(4);
     while Instant::now() < end {
