@@ -255,6 +255,36 @@ fn a_certificate_of_another_authority_or_for_another_purpose_is_good_for_no_reco
     }
 }
 
+#[test]
+fn an_authority_that_is_replaced_issues_no_more_and_is_trusted_until_its_certificate_is_taken_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = OffsetDateTime::now_utc();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["old", "new"] {
+        Authority::init(&at(name), "rollcall", now).expect("an authority");
+    }
+    let now = Timestamp(now.unix_timestamp() * 1_000_000);
+    let read = |name: &str| std::fs::read_to_string(at(name).join("routers/ca.pem")).expect("a certificate");
+    let open = |name: &str| RouterAuthority::open(&at(name).join("routers"));
+    let issue = |authority: &RouterAuthority| {
+        let request = CertificateParams::default().serialize_request(&p256()).expect("a request");
+        let key = RequestedKey::of(request.der()).expect("a key");
+        let (tenant, router) = (TenantId::from("acme"), RouterId::from("hq-1"));
+        authority.issue(&tenant, &router, &key, now, now.plus(LIFE)).expect("a certificate")
+    };
+    let before = issue(&open("old").expect("the old authority"));
+    let (old, new) = (read("old"), read("new"));
+    std::fs::write(at("new").join("routers/ca.pem"), format!("{old}{new}")).expect("both");
+    let both = open("new").expect("both authorities");
+    let after = issue(&both);
+    assert!(both.vouches_for(&before, now) && both.vouches_for(&after, now));
+    assert!(!open("old").expect("the old authority").vouches_for(&after, now), "the new one has issued");
+    std::fs::write(at("new").join("routers/ca.pem"), &new).expect("the new one alone");
+    assert!(!open("new").expect("the new authority").vouches_for(&before, now));
+    std::fs::write(at("new").join("routers/ca.pem"), &old).expect("the old one with the new key");
+    assert!(open("new").is_err(), "a key without its certificate");
+}
+
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).expect("a length").to_be_bytes();
     let mut bytes = vec![tag];

@@ -48,7 +48,8 @@ impl Enrollment {
         if self.attempts().may_try(newcomer.address.ip(), now) {
             return Ok(newcomer);
         }
-        tracing::warn!(address = %newcomer.address.ip(), "too many attempts to enroll");
+        // Whoever is not known fills no log.
+        tracing::debug!(address = %newcomer.address.ip(), "too many attempts to enroll");
         let message = "Too many attempts from this address. Wait ten minutes, then try again.";
         Err(status::error(Code::ResourceExhausted, "RATE_LIMITED", message, &[]))
     }

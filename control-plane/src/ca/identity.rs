@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollcall_proto::code::EXPORTED;
 use rustls::pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{fingerprint, is_id};
@@ -27,15 +28,19 @@ pub struct Peer {
 }
 
 /// How long a connection may live: until the end of the certificate that was shown in its handshake, or of one that was issued on
-/// it since. Clones share it.
+/// it since, or until it is hung up. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Validity(Arc<Mutex<(Timestamp, Option<i64>)>>);
+pub struct Validity {
+    /// The end, and the number of the newest certificate that was issued on the connection.
+    certificate: Arc<Mutex<(Timestamp, Option<i64>)>>,
+    hung_up: CancellationToken,
+}
 
 impl Validity {
     /// Of a certificate with this end.
     #[must_use]
     pub fn until(end: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new((end, None))))
+        Self { certificate: Arc::new(Mutex::new((end, None))), hung_up: CancellationToken::new() }
     }
 
     /// The end.
@@ -55,8 +60,14 @@ impl Validity {
         *self.lock() = (end, Some(generation));
     }
 
+    /// Ends the connection when it is canceled.
+    #[must_use]
+    pub fn hung_up(&self) -> &CancellationToken {
+        &self.hung_up
+    }
+
     fn lock(&self) -> MutexGuard<'_, (Timestamp, Option<i64>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -277,3 +277,40 @@ impl Sessions {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(sessions: &Sessions, router: &str, sources: &[&str]) -> (Session, mpsc::Receiver<Order>) {
+        let sources = sources.iter().map(|source| SourceId::from(*source)).collect();
+        sessions.open("acme".into(), router.into(), Admitted { generation: 3, sources })
+    }
+
+    fn pick(sessions: &Sessions, source: &str, allowed: &[&str], last: Option<&str>) -> Option<String> {
+        let allowed: Vec<_> = allowed.iter().map(|router| (*router).to_owned()).collect();
+        let (source, last) = (SourceId::from(source), last.map(RouterId::from));
+        let choice = Choice { source: &source, allowed: &allowed, last: last.as_ref(), except: &[] };
+        sessions.pick(&"acme".into(), choice).map(|session| session.router.0)
+    }
+
+    #[test]
+    fn a_router_that_enrolled_for_some_sources_is_picked_for_no_other() {
+        let sessions = Sessions::default();
+        let _bound = open(&sessions, "bound", &["hq"]);
+        assert_eq!(pick(&sessions, "hq", &[], None).as_deref(), Some("bound"));
+        assert_eq!(pick(&sessions, "branch", &[], None), None);
+        assert_eq!(pick(&sessions, "branch", &["bound"], None), None, "not even where the source names it");
+        let _free = open(&sessions, "free", &[]);
+        assert_eq!(pick(&sessions, "branch", &[], Some("bound")).as_deref(), Some("free"));
+        assert_eq!(pick(&sessions, "branch", &["bound", "free"], None).as_deref(), Some("free"));
+    }
+
+    #[test]
+    fn who_is_barred_is_hung_up_on_and_nobody_else() {
+        let sessions = Sessions::default();
+        let (gone, stays) = (open(&sessions, "gone", &[]), open(&sessions, "stays", &[]));
+        sessions.bar(|_, router, generation| router.as_str() == "gone" && generation == 3);
+        assert!(gone.0.closed.is_cancelled() && !stays.0.closed.is_cancelled());
+    }
+}

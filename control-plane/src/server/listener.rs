@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use super::Certificates;
@@ -111,7 +111,8 @@ async fn handshake(
     let (caller, end) = caller(current, &stream, now)?;
     let peer = Peer { caller, address: stream.get_ref().0.peer_addr()?, validity: Validity::until(end) };
     let expiry = Box::pin(tokio::time::sleep(left(end, now)));
-    Ok(Shaken::Known(Connection { stream, peer, expiry, clock: clock.clone() }))
+    let hung_up = Box::pin(peer.validity.hung_up().clone().cancelled_owned());
+    Ok(Shaken::Known(Connection { stream, peer, expiry, hung_up, clock: clock.clone() }))
 }
 
 /// Who showed its certificate, and the certificate's end. What the routers' authority issued is a router, and nothing else is.
@@ -147,6 +148,7 @@ pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Peer,
     expiry: Pin<Box<Sleep>>,
+    hung_up: Pin<Box<WaitForCancellationFutureOwned>>,
     clock: Clock,
 }
 
@@ -179,6 +181,9 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // Nothing else looks at the certificate again while the connection is open.
+        if self.hung_up.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::Error::other("hung up on a caller that may not be connected")));
+        }
         if self.expired(context) {
             return Poll::Ready(Err(io::Error::other("the client's certificate has expired")));
         }

@@ -75,7 +75,7 @@ impl World {
         source
     }
 
-    fn new_job(&self, source: &str) -> NewJob {
+    pub(crate) fn new_job(&self, source: &str) -> NewJob {
         NewJob {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),

@@ -287,15 +287,18 @@ async fn a_revocation_voids_what_the_router_reads_and_it_begins_nothing_more(eng
 
 async fn a_read_that_begins_while_its_router_is_revoked_is_void(engine: Engine) {
     let world = World::new(&engine, 10).await;
-    let (job, _) = world.reading("hq").await;
-    for round in 0..20_u8 {
+    for round in 0..40_u8 {
         let router = world.router(&format!("hq-{round}"), round).await;
+        let job = world.store.create_job(world.new_job("hq")).await.expect("a job").number;
         let (store, of) = (Arc::clone(&world.store), router.clone());
-        let begun = tokio::spawn(async move { store.begin_read(job.number, OWNER, &of, NOW).await });
-        let revoked = world.revoke(&router);
-        let (begun, revoked) = tokio::join!(begun, revoked);
-        revoked.expect("a revocation");
-        match begun.expect("no panic") {
+        let begun = tokio::spawn(async move {
+            assert!(store.claim_job(job, OWNER, SOON, NOW).await.expect("an answer"));
+            store.begin_read(job, OWNER, &of, NOW).await
+        });
+        // Over the rounds, the revocation comes at every moment of it.
+        tokio::time::sleep(Duration::from_micros(u64::from(round) * 100)).await;
+        world.revoke(&router).await.expect("a revocation");
+        match begun.await.expect("no panic") {
             Err(StoreError::RouterInactive) => {}
             Ok(start) => {
                 let known = world.store.known_users(start.fence, Vec::new()).await;
@@ -306,6 +309,9 @@ async fn a_read_that_begins_while_its_router_is_revoked_is_void(engine: Engine) 
             }
             Err(other) => panic!("{other:?}"),
         }
+        let stopped =
+            world.store.stop_job(&world.tenant, &SourceId::from("hq"), None, "admins/test", NOW).await;
+        stopped.expect("an end");
     }
 }
 

@@ -10,6 +10,7 @@ mod session;
 mod upload;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall_proto::router::v1::router_service_server::RouterService;
 use rollcall_proto::router::v1::{
@@ -27,6 +28,9 @@ use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::{Clock, Jobs};
 use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
 use crate::store::Store;
+
+/// How long a connection stays on which a router was told that it may not connect: it is to hear that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves identity routers.
 #[derive(Clone)]
@@ -97,11 +101,16 @@ impl RouterLink {
         }
     }
 
-    /// Notes what a router is refused, and ends its session if it must have none.
+    /// Notes what a router is refused, and ends its session and connection if it must have none.
     async fn refuse(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
         self.refusals.note(kind, refused, &router.actor).await;
         if refused.refusal.bars() {
             self.jobs.router_barred(&router.tenant, &router.router);
+            let hung_up = router.validity.hung_up().clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LAST_WORDS).await;
+                hung_up.cancel();
+            });
         }
         refusals::of_router(refused.refusal)
     }
