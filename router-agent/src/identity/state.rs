@@ -195,12 +195,6 @@ impl State {
         }
     }
 
-    /// What changes whenever [`Self::write`] replaces the file.
-    pub(crate) fn version(&self, name: &str) -> Option<(u64, i64, i64)> {
-        let found = fs::symlink_metadata(self.path(name)).ok()?;
-        Some((found.ino(), found.mtime(), found.mtime_nsec()))
-    }
-
     /// Takes the folder for one router to run with.
     pub(crate) fn claim(&self) -> Result<Hold, StateError> {
         let path = self.path(RUNNING);

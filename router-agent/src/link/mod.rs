@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::Config;
-use crate::identity::{self, IDENTITY, State};
+use crate::identity::{self, State};
 use refusal::{Kind, Refusal};
 use renewal::Alarm;
 use session::Ended;
@@ -70,6 +70,7 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
         if began.elapsed() > GOOD_SESSION {
             (failures, barred) = (0, None);
         }
+        let mut refused = None;
         let wait = match ended {
             Ok(Ok(Ended::Shutdown)) => return,
             Ok(Ok(Ended::Drained(after))) => {
@@ -82,7 +83,7 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
                     if barred != Some(refusal.kind) {
                         tracing::error!(error = format!("{error:#}"), "{}", what_to_do(refusal.kind));
                     }
-                    barred = Some(refusal.kind);
+                    (barred, refused) = (Some(refusal.kind), Some(refusal.shown.clone()));
                     slowly(refusal.kind, rand::random())
                 }
                 _ => {
@@ -104,7 +105,7 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
-            () = another_identity(&config, version(&config)) => tracing::info!("the router has a new identity"),
+            () = another_identity(&config, refused) => tracing::info!("the router has a new identity"),
         }
     }
 }
@@ -136,8 +137,14 @@ fn what_to_do(kind: Kind) -> &'static str {
             "this router is suspended: if two machines have its identity, stop the other one; then an administrator makes a new registration \
              code, and router-agent enroll --replace takes it"
         }
+        Kind::TenantSuspended => {
+            "the tenant is suspended: the router goes on by itself once the operator of the service has lifted that"
+        }
+        Kind::Replaced => {
+            "this router has enrolled anew since: if that was on another machine, stop this one; if here, the new identity is taken at once"
+        }
         _ => {
-            "this router cannot recover by itself: an administrator makes a new registration code, and router-agent enroll --replace takes it"
+            "this router is let in no more: an administrator makes a new registration code, and router-agent enroll --replace takes it"
         }
     }
 }
@@ -148,17 +155,15 @@ fn slowly(kind: Kind, random: u32) -> Duration {
     wait.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
 }
 
-/// Of the identity on the disk.
-type Version = Option<(u64, i64, i64)>;
-
-fn version(config: &Config) -> Version {
-    State::open(&config.state).ok()?.version(IDENTITY)
-}
-
-/// Waits until there is another identity than this one.
-async fn another_identity(config: &Config, known: Version) {
-    while version(config) == known {
+/// Waits until there is another identity than one that was refused.
+async fn another_identity(config: &Config, refused: Option<String>) {
+    let Some(refused) = refused else { return std::future::pending().await };
+    loop {
         tokio::time::sleep(LOOK).await;
+        let identity = State::open(&config.state).and_then(|state| identity::load(&state));
+        if identity.is_ok_and(|found| found.is_some_and(|found| found.facts.fingerprint != refused)) {
+            return;
+        }
     }
 }
 

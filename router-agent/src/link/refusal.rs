@@ -5,12 +5,15 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::wire;
+use crate::identity::Facts;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Refusal {
     pub(crate) kind: Kind,
+    /// The key of the identity that was refused.
+    pub(crate) shown: String,
     message: String,
 }
 
@@ -19,8 +22,14 @@ pub(crate) struct Refusal {
 pub(crate) enum Kind {
     /// An administrator has revoked it.
     Revoked,
-    /// Two machines have its identity, or its tenant is suspended.
+    /// Two machines have its identity.
     Suspended,
+    /// Its tenant is suspended.
+    TenantSuspended,
+    /// It has enrolled anew since, here or elsewhere.
+    Replaced,
+    /// Nobody knows its certificate.
+    Unknown,
     /// Its code, or its recovery, was refused.
     Unenrolled,
     /// Its certificate has expired by the control plane's clock.
@@ -39,7 +48,10 @@ impl Refusal {
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
         let kind = match (reason.as_str(), wire::alert(status)) {
             ("ROUTER_REVOKED", _) => Kind::Revoked,
-            ("ROUTER_SUSPENDED" | "TENANT_SUSPENDED", _) => Kind::Suspended,
+            ("ROUTER_SUSPENDED", _) => Kind::Suspended,
+            ("TENANT_SUSPENDED", _) => Kind::TenantSuspended,
+            ("ROUTER_REPLACED", _) => Kind::Replaced,
+            ("ROUTER_UNKNOWN", _) => Kind::Unknown,
             ("ENROLLMENT_REFUSED", _) => Kind::Unenrolled,
             ("RATE_LIMITED", _) => Kind::TooOften,
             (_, Some(AlertDescription::CertificateExpired)) => Kind::Expired,
@@ -50,12 +62,17 @@ impl Refusal {
             Kind::Expired => "the control plane says that this router's certificate has expired".to_owned(),
             _ => status.message().to_owned(),
         };
-        Self { kind, message }
+        Self { kind, shown: String::new(), message }
+    }
+
+    /// Notes whose it is.
+    pub(crate) fn showing(self, identity: &Facts) -> Self {
+        Self { shown: identity.fingerprint.clone(), ..self }
     }
 
     /// Whether only a person can change it.
     pub(crate) fn needs_a_person(&self) -> bool {
-        matches!(self.kind, Kind::Revoked | Kind::Suspended | Kind::Unenrolled)
+        !matches!(self.kind, Kind::Expired | Kind::TooOften | Kind::Lost | Kind::Other)
     }
 }
 
@@ -73,7 +90,9 @@ mod tests {
         for (reason, kind, person) in [
             ("ROUTER_REVOKED", Kind::Revoked, true),
             ("ROUTER_SUSPENDED", Kind::Suspended, true),
-            ("TENANT_SUSPENDED", Kind::Suspended, true),
+            ("TENANT_SUSPENDED", Kind::TenantSuspended, true),
+            ("ROUTER_REPLACED", Kind::Replaced, true),
+            ("ROUTER_UNKNOWN", Kind::Unknown, true),
             ("ENROLLMENT_REFUSED", Kind::Unenrolled, true),
             ("RATE_LIMITED", Kind::TooOften, false),
             ("DATABASE_UNAVAILABLE", Kind::Other, false),

@@ -18,10 +18,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::identity::{self, Authorities, Facts, Identity, Life, State, issued, pending, settled, vouches};
 
-/// The first tenth of a life around its half in which a router renews, so that not all of them come at once.
+/// A router renews at half of a life, a tenth of it earlier or later, so that not all of them come at once.
 const FROM: f64 = 0.4;
 const SPREAD: f64 = 0.2;
-/// When people should hear of it.
+/// From when on people should hear of it.
 const LATE: f64 = 0.75;
 /// Waits between tries, as parts of a life.
 const FIRST_PAUSE: f64 = 1.0 / 200.0;
@@ -172,7 +172,7 @@ pub(super) async fn recover(config: &Config) -> Result<Facts> {
     let mut door = Door::open(&config.host, config.port, authorities.verifier()?).await?;
     let key = pending(&state, &successor(&expired.facts))?;
     let answer = door.recover(&expired, &key).await.map_err(|error| match error {
-        DoorError::Refused(refusal) => refused(&state, refusal),
+        DoorError::Refused(refusal) => refused(&state, refusal.showing(&expired.facts)),
         other => other.into(),
     })?;
     let identity = issued(key, &answer, Some(&expired.facts.name))?;
@@ -187,9 +187,9 @@ fn successor(of: &Facts) -> String {
     format!("successor of {}", of.fingerprint)
 }
 
-/// An answer is an answer: the next request is another one.
+/// Where the answer is a plain no, the next request is another one.
 fn refused(state: &State, refusal: Refusal) -> anyhow::Error {
-    if refusal.kind != Kind::Lost
+    if refusal.needs_a_person()
         && let Err(error) = settled(state)
     {
         return error;

@@ -81,7 +81,7 @@ pub(crate) async fn hello(config: &Config, check: bool) -> Result<Welcomed> {
     let (messages, first) = tokio::time::timeout(WELCOME, welcomed)
         .await
         .context("the control plane did not answer in time")?
-        .map_err(|status| anyhow::Error::from(Refusal::of(&status)))
+        .map_err(|status| anyhow::Error::from(Refusal::of(&status).showing(&facts)))
         .context("the control plane refuses this router")?;
     let Some(session_response::Message::Welcome(welcome)) = first.and_then(|first| first.message) else {
         bail!("the control plane answered something else than Welcome");
@@ -113,7 +113,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
     tracing::info!("connected to the control plane");
     let Welcomed { client, sender, mut messages, interval, facts, .. } = welcomed;
     let renewals = Arc::clone(&config);
-    let mut renewal = Box::pin(renewal::keep(&renewals, client.clone(), facts));
+    let mut renewal = Box::pin(renewal::keep(&renewals, client.clone(), facts.clone()));
     // Dropping the orders cancels whatever they started.
     let mut orders = Orders::new(config, client, sender.clone(), shutdown.child_token());
     let mut beat = tokio::time::interval(interval);
@@ -133,7 +133,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
             }
             message = messages.message() => {
                 heard = Instant::now();
-                let message = message.map_err(|status| Refusal::of(&status)).context("the session is lost")?;
+                let message = message.map_err(|status| Refusal::of(&status).showing(&facts)).context("the session is lost")?;
                 let Some(message) = message else { bail!("the control plane ended the session") };
                 match message.message {
                     None | Some(session_response::Message::Welcome(_) | session_response::Message::Heartbeat(_)) => {}

@@ -202,3 +202,51 @@ fn refused(authority: &str, error: std::io::Error) -> WireError {
         _ => WireError::Tls(authority, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(error: rustls::Error) -> String {
+        refused("cp:8443", std::io::Error::new(std::io::ErrorKind::InvalidData, error)).to_string()
+    }
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_wrong_clock_is_said_with_both_times() {
+        use CertificateError::{ExpiredContext, NotValidYetContext};
+        let early = NotValidYetContext { time: at(60), not_before: at(3_600) };
+        let early = said(rustls::Error::InvalidCertificate(early));
+        assert!(
+            early.contains("valid from 1970-01-01T01:00:00Z") && early.contains("1970-01-01T00:01:00Z"),
+            "{early}"
+        );
+        let late = ExpiredContext { time: at(7_200), not_after: at(3_600) };
+        let late = said(rustls::Error::InvalidCertificate(late));
+        assert!(
+            late.contains("valid until 1970-01-01T01:00:00Z") && late.contains("1970-01-01T02:00:00Z"),
+            "{late}"
+        );
+    }
+
+    #[test]
+    fn somebody_else_in_the_control_planes_place_is_told_from_one_that_takes_no_enrollments() {
+        let unknown = said(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert!(unknown.contains("not vouched for") && unknown.contains("--replace"), "{unknown}");
+        let closed = said(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
+        assert!(closed.contains("does not take enrollments"), "{closed}");
+    }
+
+    #[test]
+    fn an_alert_is_found_however_deep_it_is_wrapped() {
+        let tls = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
+        let wrapped = std::io::Error::other(std::io::Error::new(std::io::ErrorKind::InvalidData, tls));
+        let status = tonic::Status::from_error(Box::new(wrapped));
+        assert_eq!(alert(&status), Some(AlertDescription::CertificateExpired));
+        assert_eq!(alert(&tonic::Status::from_error(Box::new(std::io::Error::other("cut")))), None);
+        assert_eq!(alert(&tonic::Status::internal("said")), None);
+    }
+}

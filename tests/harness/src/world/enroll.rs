@@ -4,13 +4,14 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::admin::v1::{
-    CreateRegistrationCodeRequest, RegistrationCode, RevokeIdentityRouterRequest,
+    CreateRegistrationCodeRequest, GetIdentityRouterRequest, IdentityRouter, RegistrationCode,
+    RevokeIdentityRouterRequest,
 };
 
 use super::{Admin, Identity, Role, TENANT, World, files::State, router_name};
@@ -37,6 +38,13 @@ impl Admin {
             ttl: ttl.map(TryFrom::try_from).transpose()?,
         };
         Ok(self.routers.clone().create_registration_code(request).await?.into_inner())
+    }
+
+    /// One identity router of a tenant.
+    pub async fn router(&self, tenant: &str, router: &str) -> Result<IdentityRouter> {
+        let name = format!("tenants/{tenant}/identityRouters/{router}");
+        let request = GetIdentityRouterRequest { name };
+        Ok(self.routers.clone().get_identity_router(request).await?.into_inner())
     }
 
     /// Revokes a router for ever.
@@ -66,8 +74,8 @@ impl<'a> Enrollment<'a> {
         Ok(Self { program: programs::program("router-agent")?, port, state, replace: false })
     }
 
-    /// Runs it to its end, however it ends.
-    pub fn run(&self, code: &str) -> Result<Output> {
+    /// Starts it.
+    pub fn spawn(&self, code: &str) -> Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(["enroll", "--control-plane", &format!("https://localhost:{}", self.port), "--state"]);
         command.arg(self.state).args(["--code-file", "-"]);
@@ -78,7 +86,12 @@ impl<'a> Enrollment<'a> {
         let mut child = command.spawn().context("cannot run router-agent enroll")?;
         // One that refuses before it has read the code closes the pipe: its message counts, not ours.
         let _ = child.stdin.take().context("no standard input")?.write_all(code.as_bytes());
-        Ok(child.wait_with_output()?)
+        Ok(child)
+    }
+
+    /// Runs it to its end, however it ends.
+    pub fn run(&self, code: &str) -> Result<Output> {
+        Ok(self.spawn(code)?.wait_with_output()?)
     }
 
     /// Runs it; fails with its message.

@@ -165,8 +165,13 @@ impl Files {
     /// Makes the authorities, the server's certificate, and a Super Admin's, which it returns.
     pub(super) fn make_authority(&self) -> Result<Identity> {
         self.ca(&["init"])?;
-        self.ca(&["issue-server", "--host", "localhost", "--out", &self.path("server")])?;
+        self.issue_server("localhost", &self.path("server"), &[])?;
         self.issue_admin("alice", Role::SuperAdmin)
+    }
+
+    /// Makes a control plane's certificate; `out` is where, without `.pem` and `.key`, and `more` is what else to ask for.
+    pub fn issue_server(&self, host: &str, out: &str, more: &[&str]) -> Result<()> {
+        self.ca(&[&["issue-server", "--host", host, "--out", out], more].concat())
     }
 
     /// Makes an administrator's certificate for the tenant.
@@ -287,8 +292,7 @@ impl Files {
         Ok(fs::write(self.dir.join("ldap-ca.pem"), bundle)?)
     }
 
-    /// Runs `control-plane ca` in this installation's folder of authorities.
-    pub fn ca(&self, arguments: &[&str]) -> Result<()> {
+    fn ca(&self, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.control_plane);
         command.args(["ca", arguments[0], "--dir"]).arg(self.dir.join("ca")).args(&arguments[1..]);
         let output = command.output().context("cannot run control-plane")?;
