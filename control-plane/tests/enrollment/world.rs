@@ -96,6 +96,7 @@ impl World {
             listen: ([127, 0, 0, 1], self.port).into(),
             database,
             limits: config::Limits::default(),
+            tokens: Vec::new(),
             tls: Tls { certificate: at("server.pem"), key: at("server.key"), client_ca: at("ca/ca.pem") },
             authority: Some(config::Authority {
                 dir: at("ca/routers"),

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
 
-on_both_engines! {
+on_both! {
     a_source_has_one_job_at_a_time_however_many_are_started_at_once
     the_same_request_id_is_the_same_job
     a_job_is_claimed_once_and_again_when_its_lease_is_over_and_only_the_last_owner_writes
@@ -31,8 +31,6 @@ on_both_engines! {
     known_users_come_in_the_order_of_the_ids
     a_second_start_finds_everything_as_it_was
 }
-
-pub(crate) use on_both_engines;
 
 const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const OWNER: &str = "replica-1";

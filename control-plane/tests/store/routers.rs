@@ -12,10 +12,10 @@ use control_plane::store::{self, NewCertificate, StoreError};
 use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
-use crate::conformance::{OWNER, World, on_both_engines, people};
-use crate::database::{Engine, NOW, block_on};
+use crate::conformance::{OWNER, World, people};
+use crate::database::{Engine, NOW, block_on, on_both};
 
-on_both_engines! {
+on_both! {
     a_code_is_used_once_for_one_key_however_many_try_at_once
     an_answer_that_got_lost_is_given_again_to_the_same_key_alone
     a_code_ends_when_it_is_voided_when_a_newer_one_is_made_and_with_its_time
@@ -309,8 +309,7 @@ async fn a_read_that_begins_while_its_router_is_revoked_is_void(engine: Engine) 
             }
             Err(other) => panic!("{other:?}"),
         }
-        let stopped =
-            world.store.stop_job(&world.tenant, &SourceId::from("hq"), None, "admins/test", NOW).await;
+        let stopped = world.store.stop_job(&world.tenant, &SourceId::from("hq"), None, &alice(), NOW).await;
         stopped.expect("an end");
     }
 }

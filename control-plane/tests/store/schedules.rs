@@ -14,7 +14,7 @@ use control_plane::store::{NewJob, ScheduleChange, SourceChange, Store, StoreErr
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, admin, block_on, settings};
+use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -111,23 +111,6 @@ impl World {
         }
         panic!("no run came; {:?}", self.schedule().await);
     }
-}
-
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::sqlite()));
-            }
-        )*}
-        mod postgres {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::postgres()));
-            }
-        )*}
-    };
 }
 
 on_both! {
