@@ -3,6 +3,7 @@
 
 mod access;
 mod active_directory;
+mod attacks;
 mod campaign;
 mod changes;
 mod crashes;
