@@ -34,7 +34,10 @@ async fn a_server_with_nothing_newer_than_tls_1_1_is_refused_and_told_why_and_he
                 let mut sent = Vec::new();
                 if security == Security::StartTls {
                     sent.extend(next(&mut stream).await.expect("the request"));
-                    stream.write_all(&message(1, &result(0x78, 0), &[])).await.expect("a client that listens");
+                    stream
+                        .write_all(&message(1, &result(0x78, 0), &[]))
+                        .await
+                        .expect("a client that listens");
                 }
                 sent.push(stream.read_u8().await.expect("a ClientHello"));
                 stream.write_all(&answer).await.expect("a client that listens");
