@@ -229,12 +229,24 @@ async fn secured(
         TlsConnector::from(Arc::clone(tls))
             .connect(name, tcp)
             .await
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|error| failed(format!("{error}{}", too_old(&error))))
     };
     let stream = limited(server, timeouts, handshake).await?;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
     guard(stream, certificate)
+}
+
+/// What to say beside a handshake that failed because the server knows no version, or no cipher, that is safe.
+fn too_old(error: &std::io::Error) -> &'static str {
+    use rustls::{AlertDescription, Error};
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(
+            Error::PeerIncompatible(_)
+            | Error::AlertReceived(AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure),
+        ) => "; the server offers nothing that is safe: it must support TLS 1.2 or 1.3 with ECDHE",
+        _ => "",
+    }
 }
 
 fn guard<S>(server: S, certificate: Option<Vec<u8>>) -> Result<Guarded, DirectoryError>

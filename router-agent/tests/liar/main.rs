@@ -4,5 +4,6 @@
 mod bind;
 mod codes;
 mod lookup;
+mod old_tls;
 mod read;
 mod server;

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use harness::world::Identity;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
@@ -84,8 +86,6 @@ pub(crate) fn grpc(message: &[u8]) -> Vec<u8> {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -96,10 +96,10 @@ pub(crate) async fn next(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     };
-    let [a, b, c, kind, flags, id @ ..] = head;
+    let [a, b, c, kind, ..] = head;
     let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, a, b, c]))?];
     stream.read_exact(&mut payload).await?;
-    Ok(Some(Frame { kind, flags, stream: u32::from_be_bytes(id) & 0x7FFF_FFFF, payload }))
+    Ok(Some(Frame { kind, payload }))
 }
 
 /// Reads a client's preface.
@@ -110,6 +110,30 @@ pub(crate) async fn preface(stream: &mut (impl AsyncRead + Unpin)) -> Result<()>
         bail!("no preface");
     }
     Ok(())
+}
+
+/// TLS of a client with this certificate, which says that it speaks these protocols.
+pub(crate) fn client_tls(
+    authority: &Path,
+    identity: Option<&Identity>,
+    versions: &[&'static SupportedProtocolVersion],
+    protocols: &[&[u8]],
+) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority)?)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(Identity { certificate, key }) => {
+            let certificate = CertificateDer::from_pem_file(certificate)?;
+            config.with_client_auth_cert(vec![certificate], PrivateKeyDer::from_pem_file(key)?)?
+        }
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
 }
 
 /// TLS of a server with the control plane's own certificate.

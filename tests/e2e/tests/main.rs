@@ -4,6 +4,7 @@
 mod access;
 mod account_state;
 mod active_directory;
+mod attacks;
 mod audit;
 mod campaign;
 mod changes;
