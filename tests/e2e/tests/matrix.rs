@@ -109,7 +109,7 @@ async fn every_method_answers_every_caller_as_the_table_says() -> Result<()> {
     ];
     let console = open(&world.files.issue_console(CONSOLE)?)?;
     let operator = open(&world.files.issue_operator("ops-2")?)?;
-    let router = open(&world.files.issue_router("acme", "matrix", "matrix")?)?;
+    let router = open(&world.enroll("acme", "matrix").await?)?;
     add("operator", Role::Operator, Standing::Own, &operator, None);
     add("router", Role::Router, Standing::Own, &router, None);
     add("console without a token", Role::Console, Standing::Own, &console, None);
@@ -182,7 +182,7 @@ async fn a_token_counts_for_nothing_but_on_a_consoles_connection() -> Result<()>
     for identity in [
         world.files.issue_admin("ann", Person::Auditor)?,
         world.files.issue_operator("ops-2")?,
-        world.files.issue_router("acme", "spy", "spy")?,
+        world.enroll("acme", "spy").await?,
     ] {
         let channel = connect::channel(port, Some(&identity), &world.files.authority())?;
         let status = call(&channel, Some(&token), &list("acme")).await.expect_err("a refusal");

@@ -13,8 +13,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rollcall_proto::router::v1::router_service_server::{RouterService, RouterServiceServer};
 use rollcall_proto::router::v1::{
-    Applied, Opened, SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, Want,
-    Welcome, session_request, session_response, upload_request, upload_response,
+    Applied, Opened, RenewCertificateRequest, RenewCertificateResponse, SessionRequest, SessionResponse,
+    SyncOrder, UploadRequest, UploadResponse, Want, Welcome, session_request, session_response,
+    upload_request, upload_response,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -185,13 +186,20 @@ impl RouterService for Service {
     type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
     type UploadStream = ReceiverStream<Result<UploadResponse, Status>>;
 
+    async fn renew_certificate(
+        &self,
+        _: Request<RenewCertificateRequest>,
+    ) -> Result<Response<RenewCertificateResponse>, Status> {
+        Err(Status::unavailable("it has no authority"))
+    }
+
     async fn session(
         &self,
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let mut requests = request.into_inner();
         let ((orders, replies), (heard, said)) = (mpsc::channel(64), mpsc::unbounded_channel());
-        let welcome = Welcome { heartbeat_interval: Some(*locked(&self.welcome)) };
+        let welcome = Welcome { heartbeat_interval: Some(*locked(&self.welcome)), ..Welcome::default() };
         let welcome = SessionResponse { message: Some(session_response::Message::Welcome(welcome)) };
         let _ = orders.send(Ok(welcome)).await;
         let _ = self.links.send(Link { orders: orders.clone(), said });

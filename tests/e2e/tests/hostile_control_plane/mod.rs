@@ -477,7 +477,7 @@ async fn no_bytes_of_a_control_plane_stop_a_router() -> Result<()> {
     let acceptor = TlsAcceptor::from(frames::server_tls(house.world.dir())?);
     let listener = tokio::net::TcpListener::bind(house.world.address()).await?;
     let message = |message| SessionResponse { message: Some(message) }.encode_to_vec();
-    let welcome = message(session_response::Message::Welcome(Welcome { heartbeat_interval: None }));
+    let welcome = message(session_response::Message::Welcome(Welcome::default()));
     let drain = message(session_response::Message::Drain(Drain { reconnect_after: None }));
     // Sent away after each attack, the router comes back at once instead of later each time.
     let honest = [
