@@ -9,6 +9,8 @@ use crate::model::Timestamp;
 
 /// How long one event stands for all of its kind.
 const WINDOW: Duration = Duration::from_secs(60);
+/// How often to look for kinds to forget.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Most kinds at a time; beyond that a kind that is new waits for the next window.
 const MOST: usize = 4_096;
 
@@ -16,6 +18,8 @@ const MOST: usize = 4_096;
 #[derive(Debug)]
 pub struct Coalesce<K> {
     kinds: HashMap<K, Kind>,
+    /// When it was last full and looked for kinds to forget.
+    swept: Timestamp,
 }
 
 #[derive(Debug)]
@@ -26,7 +30,7 @@ struct Kind {
 
 impl<K> Default for Coalesce<K> {
     fn default() -> Self {
-        Self { kinds: HashMap::new() }
+        Self { kinds: HashMap::new(), swept: Timestamp(i64::MIN) }
     }
 }
 
@@ -42,7 +46,12 @@ impl<K: Eq + Hash> Coalesce<K> {
             return Some(std::mem::take(&mut known.unwritten));
         }
         if self.kinds.len() >= MOST {
-            self.kinds.retain(|_, known| now < known.written.plus(WINDOW) || known.unwritten > 0);
+            // Not for each kind of a flood.
+            if now < self.swept.plus(SWEEP) {
+                return None;
+            }
+            self.swept = now;
+            self.kinds.retain(|_, known| now < known.written.plus(WINDOW));
             if self.kinds.len() >= MOST {
                 return None;
             }
