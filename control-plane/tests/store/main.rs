@@ -9,6 +9,7 @@ mod drive;
 mod movers;
 mod reconciliation;
 mod strategies;
+mod tenants;
 mod trouble;
 mod trouble_at_start;
 mod trouble_of_callers;
