@@ -15,6 +15,7 @@ mod routers;
 mod schedules;
 mod strategies;
 mod tamper;
+mod tenants;
 mod tool;
 mod trouble;
 mod trouble_at_start;

@@ -25,14 +25,14 @@ const PERSONAL: &str = "quagga";
 /// Fills a tenant with two users, a source, a router and a job; everything has the marker in it.
 async fn fill(world: &World, tenant: &str, marker: &str) -> Result<(Names, Router)> {
     world.operator.set_license(tenant, 10).await?;
-    let alice = world.admin_as(&world.files.issue_admin_of(tenant, "alice", Person::SuperAdmin)?)?;
+    let filler = world.admin_as(&world.files.issue_admin_of(tenant, "filler", Person::SuperAdmin)?)?;
     let (source, router) = (format!("{marker}-hq"), format!("{marker}-router"));
     let mut names = Names::of(tenant, &source, &router, "latest");
     let mut scripted = Router::connect(world, tenant, &router).await?;
     let mut settings = world.settings();
     settings.roots = vec![format!("ou={marker},dc=example,dc=com")];
-    alice.create_and_publish(&names.source, settings).await?;
-    let job = alice.start_sync(&names.source).await?;
+    filler.create_and_publish(&names.source, settings).await?;
+    let job = filler.start_sync(&names.source).await?;
     let order = scripted.order().await?;
     let mut upload = scripted.open(&order).await?;
     let person = |number: u8| UserRecord {
@@ -47,10 +47,10 @@ async fn fill(world: &World, tenant: &str, marker: &str) -> Result<(Names, Route
     upload.say(Say::Records(records)).await?;
     assert!(matches!(upload.answer().await?, Some(Answer::Applied(_))));
     upload.say(Say::Complete(complete(&order, 2))).await?;
-    assert_eq!(succeeded(&alice.watch(&job.name, |_| {}).await?), [2, 0, 0, 0, 0]);
+    assert_eq!(succeeded(&filler.watch(&job.name, |_| {}).await?), [2, 0, 0, 0, 0]);
     names.job = job.name;
     let read = admin::GetIdentitySourceRequest { name: names.source.clone() };
-    names.etag = alice.sources.clone().get_identity_source(read).await?.into_inner().etag;
+    names.etag = filler.sources.clone().get_identity_source(read).await?.into_inner().etag;
     Ok((names, scripted))
 }
 

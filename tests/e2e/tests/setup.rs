@@ -128,6 +128,7 @@ async fn the_example_configurations_load() -> Result<()> {
     }
     std::fs::write(folder.path().join("bind.password"), "secret")?;
     std::fs::set_permissions(folder.path().join("bind.password"), PermissionsExt::from_mode(0o600))?;
+    std::fs::write(folder.path().join("jwks.json"), harness::world::Issuer::new("k1")?.jwks())?;
     for from in ["router-agent/config", "control-plane/config"] {
         for file in std::fs::read_dir(root.join(from))? {
             let file = file?;

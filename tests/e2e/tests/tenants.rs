@@ -90,7 +90,7 @@ async fn a_suspended_tenant_stands_still_and_goes_on_as_it_was(database: Databas
     assert_eq!((stopped.state(), stopped.stopped_by.as_str()), (sync_job::State::Stopped, "operators/ops"));
     let users = users(&world).await?;
     assert_eq!((users.len(), enabled(&users)), (10, 10), "nobody was disabled, nobody was added");
-    Router::connect(&world, TENANT, "scripted").await?;
+    router.reconnect().await?;
     Ok(())
 }
 
