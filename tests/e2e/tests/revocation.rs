@@ -64,13 +64,14 @@ async fn nothing_more_is_applied(mut world: World, at: usize) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_router_that_is_revoked_while_it_reads_nothing_more_is_applied() -> Result<()> {
-    nothing_more_is_applied(World::builder().these_people(flawless(PEOPLE)).cables().start().await?, 0).await
+    let world = World::builder().these_people(flawless(PEOPLE)).cables().start().await?;
+    Box::pin(nothing_more_is_applied(world, 0)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_router_that_is_revoked_at_another_replica_nothing_more_is_applied() -> Result<()> {
     let world = World::builder().database(Database::Postgres).replicas(2).these_people(flawless(PEOPLE));
-    nothing_more_is_applied(world.cables().start().await?, 1).await
+    Box::pin(nothing_more_is_applied(world.cables().start().await?, 1)).await
 }
 
 on_both_databases! {
