@@ -117,6 +117,7 @@ async fn hear(
             session.answer_test(&result.request_id, result.servers);
             Ok(())
         }
+        session_request::Message::FetchResult(_) => Ok(()),
         session_request::Message::LookupResult(result) => {
             let (request, presences) = convert::presences(result);
             session.answer_look_up(&request, presences);
