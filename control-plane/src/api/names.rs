@@ -64,6 +64,14 @@ pub(super) fn license(field: &str, name: &str) -> Result<TenantId, Status> {
     }
 }
 
+/// `tenants/{tenant}/justInTimeSettings`.
+pub(super) fn just_in_time_settings(field: &str, name: &str) -> Result<TenantId, Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "justInTimeSettings"] if is_id(tenant) => Ok(TenantId::from(tenant)),
+        _ => Err(malformed(field, "tenants/{tenant}/justInTimeSettings")),
+    }
+}
+
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
@@ -88,6 +96,10 @@ pub(super) fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> Strin
 
 pub(super) fn user_name(tenant: &TenantId, user: UserNo) -> String {
     format!("tenants/{tenant}/users/{user}")
+}
+
+pub(super) fn just_in_time_settings_name(tenant: &TenantId) -> String {
+    format!("tenants/{tenant}/justInTimeSettings")
 }
 
 pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {

@@ -1,6 +1,6 @@
 //! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
 //!
-//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
+//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
 //! `…/tenant/{tenant}/router/{name}`
 
 use std::fmt;
@@ -33,6 +33,11 @@ pub enum Caller {
     },
     /// A service that speaks for persons. Its certificate alone gives it no right but to present their tokens.
     Console {
+        /// Name.
+        name: String,
+    },
+    /// The service that authenticates users of all tenants: it may synchronize each at sign-in.
+    Authenticator {
         /// Name.
         name: String,
     },
@@ -104,6 +109,7 @@ impl Caller {
         match parts[..] {
             [_, "operator", name] => Ok(Self::Operator { name: name.to_owned() }),
             [_, "console", name] => Ok(Self::Console { name: name.to_owned() }),
+            [_, "authenticator", name] => Ok(Self::Authenticator { name: name.to_owned() }),
             [_, "tenant", tenant, "router", router] => {
                 Ok(Self::Router { tenant: tenant.into(), router: router.into(), certificate_expires, key })
             }
@@ -126,6 +132,7 @@ impl Caller {
         match self {
             Self::Operator { .. } => Role::Operator,
             Self::Console { .. } => Role::Console,
+            Self::Authenticator { .. } => Role::Authenticator,
             Self::Admin { role, .. } => *role,
             Self::Router { .. } => Role::Router,
         }
@@ -135,7 +142,7 @@ impl Caller {
     #[must_use]
     pub fn may_see(&self, tenant: &TenantId) -> bool {
         match self {
-            Self::Operator { .. } => true,
+            Self::Operator { .. } | Self::Authenticator { .. } => true,
             Self::Console { .. } => false,
             Self::Admin { tenant: own, .. } | Self::Router { tenant: own, .. } => own == tenant,
         }
@@ -145,7 +152,7 @@ impl Caller {
     #[must_use]
     pub fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Self::Operator { .. } | Self::Console { .. } => None,
+            Self::Operator { .. } | Self::Console { .. } | Self::Authenticator { .. } => None,
             Self::Admin { tenant, .. } | Self::Router { tenant, .. } => Some(tenant),
         }
     }
@@ -166,6 +173,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Operator { name } => write!(f, "operators/{name}"),
             Self::Console { name } => write!(f, "consoles/{name}"),
+            Self::Authenticator { name } => write!(f, "authenticators/{name}"),
             Self::Admin { name, .. } => write!(f, "admins/{name}"),
             Self::Router { router, .. } => write!(f, "identityRouters/{router}"),
         }
@@ -187,6 +195,11 @@ mod tests {
             "operators/ops"
         );
         assert!(parse("rollcall://rollcall/tenant/acme/router/hq-1").is_ok());
+        let signin = parse("rollcall://rollcall/authenticator/signin").expect("an authenticator");
+        assert_eq!(
+            (signin.role(), signin.to_string()),
+            (Role::Authenticator, "authenticators/signin".to_owned())
+        );
         assert_eq!(
             parse("rollcall://rollcall/tenant/acme/admin/alice/super-admin").expect("an admin").role(),
             Role::SuperAdmin
@@ -195,6 +208,7 @@ mod tests {
             "spiffe://rollcall/operator/ops",
             "rollcall://rollcall/operator/",
             "rollcall://rollcall/operator/ops/",
+            "rollcall://rollcall/tenant/acme/authenticator/signin",
             "rollcall://rollcall/tenant/acme/admin/alice/root",
             "rollcall://rollcall/tenant/../operator/ops",
             "rollcall://rollcall/tenant/ACME/router/hq",

@@ -9,6 +9,7 @@ mod reason;
 mod record;
 mod router;
 mod schedule;
+mod single;
 mod source;
 mod tenant;
 mod time;
@@ -28,6 +29,7 @@ pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{IdentityRouter, KeyFingerprint, RECOVERIES, RegistrationCode, RouterState};
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
+pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, IdFormat, IdentitySource,
     Scope, Security, SourceSettings,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
+use rollcall_proto::admin::v1::just_in_time_service_server::JustInTimeServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
 use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
@@ -22,6 +23,7 @@ use crate::api::Api;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
+use crate::api::just_in_time::JustInTime;
 use crate::api::license::Licenses;
 use crate::api::router_link::RouterLink;
 use crate::api::schedules::SyncSchedules;
@@ -81,6 +83,7 @@ pub async fn run(config: Config) -> Result<()> {
         .add_service(SyncJobServiceServer::new(SyncJobs::new(api.clone())))
         .add_service(SyncScheduleServiceServer::new(SyncSchedules::new(api.clone())))
         .add_service(UserServiceServer::new(Users::new(api.clone())))
+        .add_service(JustInTimeServiceServer::new(JustInTime::new(api.clone())))
         .add_service(LicenseServiceServer::new(Licenses::new(api.clone())))
         .add_service(IdentityRouterServiceServer::new(IdentityRouters::new(api)));
 
