@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub(super) ldap: Ldap,
     pub(super) found: mpsc::Receiver<Vec<Found>>,
     pub(super) watch: Arc<Watch>,
+    /// The server's certificate, in DER.
+    pub(super) certificate: Option<Vec<u8>>,
     driver: JoinHandle<()>,
     _relay: Relay,
 }
@@ -30,6 +32,14 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Whether it stands, as far as the operating system knows, and nothing came on it that nobody asked for.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.driver.is_finished()
+            && !self.found.is_closed()
+            && self.found.is_empty()
+            && self.watch.violation().is_none()
+    }
+
     /// Why nothing came of a bind.
     fn lost(&self, server: &Server, error: &LdapError) -> DirectoryError {
         match self.watch.violation() {
@@ -76,7 +86,7 @@ pub(super) async fn bind(
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
     check(credential)?;
-    let Guarded { stream, found, watch, certificate: _, relay } = guarded;
+    let Guarded { stream, found, watch, certificate, relay } = guarded;
     let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
     let unreachable = |why: &str| DirectoryError::Unreachable(format!("{server} ({why})"));
     let (driver, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
@@ -89,7 +99,7 @@ pub(super) async fn bind(
         .with_timeout(timeouts.operation)
         .simple_bind(&credential.bind_dn, credential.password.expose_secret())
         .await;
-    let mut connection = Connection { ldap, found, watch, driver, _relay: relay };
+    let mut connection = Connection { ldap, found, watch, certificate, driver, _relay: relay };
     match bound {
         Ok(result) if result.rc == 0 => {}
         Ok(result) => {
@@ -139,12 +149,19 @@ pub(super) async fn first(
             Err(error) => return Err(error),
         }
     }
-    if errors.len() == 1 || errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. })) {
-        return Err(errors.swap_remove(0));
+    Err(none_of(errors))
+}
+
+/// Why no server could be used, from why each could not.
+pub(super) fn none_of(mut errors: Vec<DirectoryError>) -> DirectoryError {
+    if errors.len() == 1
+        || !errors.is_empty() && errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. }))
+    {
+        return errors.swap_remove(0);
     }
     let said = errors.iter().map(|error| match error {
         DirectoryError::Unreachable(why) => why.clone(),
         other => other.to_string(),
     });
-    Err(DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; ")))
+    DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; "))
 }

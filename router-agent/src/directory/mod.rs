@@ -1,14 +1,16 @@
 //! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: `guard` checks every byte before the crate
 //! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
 //!
-//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
-//! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope.
+//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `fetch` reads one,
+//! `warm` keeps connections for that, `probe` tries a server, `root_dse` is what a server says about itself, `freshness` how recent its data
+//! is, `dn` and `references` say what belongs to the scope.
 
 mod ber;
 mod connect;
 mod dn;
 mod entry;
 mod error;
+mod fetch;
 mod freshness;
 mod guard;
 mod lookup;
@@ -19,9 +21,11 @@ mod references;
 mod root_dse;
 mod search;
 mod tls;
+mod warm;
 
 pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
+pub use fetch::{Fetched, Source, Whom, fetch};
 pub use freshness::Freshness;
 #[cfg(feature = "fuzzing")]
 pub(crate) use guard::sort_pieces;
@@ -30,3 +34,4 @@ pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;
 pub use read::{ReadComplete, RootRead, read};
 pub use tls::tls_config;
+pub use warm::{Limits, Warm};

@@ -4,6 +4,7 @@
 mod backoff;
 mod batches;
 pub(crate) mod connect;
+mod fetch;
 mod orders;
 pub(crate) mod session;
 mod upload;

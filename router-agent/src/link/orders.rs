@@ -1,19 +1,21 @@
 //! Carries out what the control plane orders, as far as the policy allows: reads, at most one a job, look-ups, and connection tests.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySourceSettings};
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult,
-    lookup_result, session_request,
+    FetchOrder, LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder,
+    TestResult, lookup_result, session_request,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
+use super::fetch::Fetches;
 use super::upload;
 use crate::config::Config;
 use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
@@ -33,6 +35,7 @@ pub(super) struct Orders {
     client: RouterServiceClient<Channel>,
     sender: mpsc::Sender<SessionRequest>,
     running: HashMap<String, (i64, DropGuard)>,
+    fetches: Fetches,
     all: CancellationToken,
     _end: DropGuard,
 }
@@ -45,7 +48,8 @@ impl Orders {
         all: CancellationToken,
     ) -> Self {
         let end = all.clone().drop_guard();
-        Self { config, client, sender, running: HashMap::new(), all, _end: end }
+        let fetches = Fetches::new(Arc::clone(&config), sender.clone(), all.clone());
+        Self { config, client, sender, running: HashMap::new(), fetches, all, _end: end }
     }
 
     /// Begins a read. A later one of the same job ends an earlier one.
@@ -102,6 +106,11 @@ impl Orders {
         });
     }
 
+    /// Fetches one person.
+    pub(super) fn fetch(&self, order: FetchOrder) {
+        self.fetches.begin(order);
+    }
+
     /// Tests the connection to every server.
     pub(super) fn test(&self, order: TestOrder) {
         let (config, sender, cancel) =
@@ -124,17 +133,36 @@ fn job_id(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
+pub(super) async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
     // If the session is lost, so is what was ordered in it.
     let _ = sender.send(SessionRequest { message: Some(message) }).await;
 }
 
-fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
+pub(super) fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
     ReadFailure { reason: reason.into(), message: message.into() }
+}
+
+/// What the policy has allowed, before anyone is trusted.
+pub(super) struct Allowed {
+    pub(super) mapping: Mapping,
+    pub(super) plan: Plan,
+    pub(super) credential: Credential,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// Checks an order against the policy and brings together what it needs.
 fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, ReadFailure> {
+    let Allowed { mapping, plan, credential, ca_file } = allow(config, settings, revision)?;
+    let tls = directory::tls_config(ca_file.as_deref()).map_err(|error| of_directory(&error))?;
+    Ok(Read { mapping, plan, credential, tls })
+}
+
+/// The same but for the authorities to trust, which are read for each connection.
+pub(super) fn allow(
+    config: &Config,
+    settings: &IdentitySourceSettings,
+    revision: i32,
+) -> Result<Allowed, ReadFailure> {
     config.policy.check(settings).map_err(|refusals| {
         let message =
             format!("The identity router's policy does not allow this source: {}.", refusals.join("; "));
@@ -142,8 +170,7 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
     })?;
     let mapping = Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision)
         .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
-    let of_directory = |error: directory::DirectoryError| failure(error.failure_reason(), error.to_string());
-    let plan = directory::plan(settings, &mapping).map_err(of_directory)?;
+    let plan = directory::plan(settings, &mapping).map_err(|error| of_directory(&error))?;
     let name = &settings.credential;
     let missing = |why: String| {
         let message =
@@ -163,8 +190,12 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
             "The directory servers of one source must have the same ca_file in the identity router's policy.";
         return Err(failure(FailureReason::RouterPolicy, message));
     }
-    let tls = directory::tls_config(ca_file.as_deref()).map_err(of_directory)?;
-    Ok(Read { mapping, plan, credential, tls })
+    Ok(Allowed { mapping, plan, credential, ca_file })
+}
+
+/// What the control plane is told when a directory could not be read.
+pub(super) fn of_directory(error: &directory::DirectoryError) -> ReadFailure {
+    failure(error.failure_reason(), error.to_string())
 }
 
 async fn look_up(config: &Config, order: &LookupOrder) -> Result<LookedUp, ReadFailure> {
@@ -174,26 +205,29 @@ async fn look_up(config: &Config, order: &LookupOrder) -> Result<LookedUp, ReadF
     tracing::info!(users = wanted.ids.len(), "looking users up");
     directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default())
         .await
-        .map_err(|error| failure(error.failure_reason(), error.to_string()))
+        .map_err(|error| of_directory(&error))
 }
 
 fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
-    use lookup_result::Presence as Proto;
     match looked_up {
         Err(failure) => {
             tracing::warn!(reason = ?failure.reason(), "users not looked up");
             LookupResult { request_id, failure: Some(failure), ..LookupResult::default() }
         }
         Ok(LookedUp { server, presences }) => {
-            let presence = |presence| match presence {
-                Presence::InScope => Proto::InScope,
-                Presence::OutOfScope => Proto::OutOfScope,
-                Presence::Deleted => Proto::Deleted,
-                Presence::NotFound => Proto::NotFound,
-            };
             let presences = presences.into_iter().map(|one| presence(one).into()).collect();
             LookupResult { request_id, presences, failure: None, server }
         }
+    }
+}
+
+pub(super) fn presence(presence: Presence) -> lookup_result::Presence {
+    use lookup_result::Presence as Proto;
+    match presence {
+        Presence::InScope => Proto::InScope,
+        Presence::OutOfScope => Proto::OutOfScope,
+        Presence::Deleted => Proto::Deleted,
+        Presence::NotFound => Proto::NotFound,
     }
 }
 
