@@ -1,5 +1,5 @@
 //! The store through its trait, with real databases: what each method promises (`conformance`, on both engines), what whole syncs
-//! come to (`reconciliation`, as properties; `movers`: those of two sources), when they start by themselves (`schedules`), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
+//! come to (`reconciliation`, as properties; `movers`: those of two sources), when they start by themselves (`schedules`), what syncs of single users promise (`single`) and how they go with syncs of all (`single_order`), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
 //! disk (`trouble_on_disk`), on the wire (`trouble_on_wire`), and when callers go away or collide (`trouble_of_callers`).
 
 mod conformance;
@@ -9,6 +9,8 @@ mod drive;
 mod movers;
 mod reconciliation;
 mod schedules;
+mod single;
+mod single_order;
 mod strategies;
 mod trouble;
 mod trouble_at_start;

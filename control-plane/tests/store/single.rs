@@ -1,0 +1,1 @@
+//! What syncs of single users promise, on both engines.
