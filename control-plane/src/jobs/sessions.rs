@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollcall_proto::admin::v1::DirectoryServerTest;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ use crate::model::{
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
 const OUTSTANDING_ORDERS: usize = 64;
+/// Fetches that a router has under way: it refuses more than these, so whoever comes then waits for a turn.
+const FETCHES: usize = 64;
 
 /// What a router is told to do.
 #[derive(Clone, Debug)]
@@ -120,6 +122,7 @@ pub struct Session {
     router: RouterId,
     orders: mpsc::Sender<Order>,
     answers: Arc<Answers>,
+    fetches: Arc<Semaphore>,
     closed: CancellationToken,
 }
 
@@ -164,9 +167,13 @@ impl Session {
         }
     }
 
-    /// Orders one person to be fetched and waits for the answer; none if the session is lost meanwhile. Many may be under way; where the
-    /// router is slow to take orders, this waits for its turn.
+    /// Orders one person to be fetched and waits for the answer; none if the session is lost meanwhile. Many are under way at a time; beyond
+    /// that, and where the router is slow to take orders, this waits for its turn.
     pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Option<Result<Found, Failure>> {
+        let _turn = tokio::select! {
+            turn = self.fetches.acquire() => turn.ok()?,
+            () = self.closed.cancelled() => return None,
+        };
         let (request, answered, _forget) = self.question(Some(tenant));
         let order = Order::Fetch { request, order: Box::new(order) };
         tokio::select! {
@@ -274,6 +281,7 @@ impl Sessions {
             router: router.clone(),
             orders,
             answers: Arc::default(),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
             closed: CancellationToken::new(),
         };
         if let Some(older) = self.lock().insert((tenant, router), session.clone()) {

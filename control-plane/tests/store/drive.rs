@@ -7,7 +7,7 @@ use std::time::Duration;
 use control_plane::model::{
     Absence, Category, Counts, Decision, Fence, Hold, HoldReason, ImmutableId, JobNo, JobState,
     NotSynchronizedReason, Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, SyncJob,
-    TenantId, UserFilter, UserNo,
+    TenantId, Timestamp, UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
@@ -125,8 +125,13 @@ impl Database {
     }
 
     /// Begins its read.
-    pub(crate) async fn begin(&self, Running(job): &Running) -> ReadStart {
-        self.store.begin_read(*job, OWNER, &RouterId::from("r1"), NOW).await.expect("a read")
+    pub(crate) async fn begin(&self, job: &Running) -> ReadStart {
+        self.begin_at(job, NOW).await
+    }
+
+    /// The same at another time.
+    pub(crate) async fn begin_at(&self, Running(job): &Running, now: Timestamp) -> ReadStart {
+        self.store.begin_read(*job, OWNER, &RouterId::from("r1"), now).await.expect("a read")
     }
 
     /// Ends it.

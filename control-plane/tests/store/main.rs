@@ -2,6 +2,7 @@
 //! come to (`reconciliation`, as properties; `movers`: those of two sources), when they start by themselves (`schedules`), what syncs of single users promise (`single`) and how they go with syncs of all (`single_order`), and what it does when the database is in trouble: at the start (`trouble_at_start`), with a full
 //! disk (`trouble_on_disk`), on the wire (`trouble_on_wire`), and when callers go away or collide (`trouble_of_callers`).
 
+#[macro_use]
 mod conformance;
 mod database;
 mod directory;

@@ -469,6 +469,33 @@ async fn play(engine: &Engine, repeats: bool, turns: &[Turn]) -> Result<(), Test
     Ok(())
 }
 
+/// The directory shows somebody gone when it is asked for the sync of all, and back when it is asked for that one alone; the disable comes
+/// last. And somebody changes to and fro: the sync of all sees no change and writes nothing, the other one has read the change before.
+#[test]
+fn the_moments_that_a_random_order_seldom_meets() {
+    let bulk = |steps| std::iter::repeat_n(Turn::Bulk, steps);
+    let single = |steps| std::iter::repeat_n(Turn::Single(0, 0), steps);
+    let change = |change| std::iter::once(Turn::Directory(0, change));
+    let looked_up: Vec<_> = change(Change::MoveOut)
+        .chain(bulk(12))
+        .chain(change(Change::Return))
+        .chain(single(5))
+        .chain(bulk(3))
+        .collect();
+    let to_and_fro: Vec<_> = change(Change::Edit)
+        .chain(bulk(1))
+        .chain(single(2))
+        .chain(change(Change::Edit))
+        .chain(bulk(2))
+        .chain(single(5))
+        .chain(bulk(12))
+        .collect();
+    for engine in [Engine::sqlite(), Engine::postgres()] {
+        block_on(play(&engine, false, &looked_up)).expect("an older look-up");
+        block_on(play(&engine, true, &to_and_fro)).expect("an older change");
+    }
+}
+
 fn play_all(engine: &Engine, cases: u32, singles: usize, repeats: bool) {
     let config =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() };

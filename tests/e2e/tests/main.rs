@@ -14,6 +14,8 @@ mod entries;
 mod expect;
 mod first_sync;
 mod holds;
+mod just_in_time;
+mod just_in_time_trouble;
 mod leavers;
 mod license;
 mod look_up_protocol;

@@ -147,6 +147,13 @@ impl Files {
         Ok(Identity::at(&out))
     }
 
+    /// The service that synchronizes users at sign-in.
+    pub fn issue_authenticator(&self, name: &str) -> Result<Identity> {
+        let out = self.path(&format!("authenticator-{name}"));
+        self.ca(&["issue-authenticator", "--name", name, "--out", &out])?;
+        Ok(Identity::at(&out))
+    }
+
     /// Makes a router's certificate; `file` is where, without `.pem` and `.key`.
     pub fn issue_router(&self, tenant: &str, name: &str, file: &str) -> Result<Identity> {
         let out = self.path(file);
