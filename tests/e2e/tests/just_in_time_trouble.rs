@@ -75,7 +75,7 @@ async fn sign_ins_beside_a_sync_of_all_come_to_what_the_directory_has(database: 
                     Some(&world.directory().archive_dn()),
                 )?;
             }
-            _ if round < 100 => {
+            4 if round < 100 => {
                 let number = round / 5;
                 join(world, &format!("joiner{number}"), &format!("joiner{number}@lab.test"))?;
             }
