@@ -39,9 +39,11 @@ async fn main() -> Result<()> {
         // Turn by turn: what else the machine does meets both.
         for _ in 0..ROUNDS {
             let ldap = connect(&slapd, &router).await?;
-            plain
-                .add(timed(&names, at_once, |name| by_ldap3(ldap.clone(), Arc::clone(&router), name)).await?);
-            ours.add(timed(&names, at_once, |name| by_fetch(Arc::clone(&router), name)).await?);
+            let with = Arc::clone(&router);
+            let by_ldap3 = move |name| by_ldap3(ldap.clone(), Arc::clone(&with), name);
+            plain.add(timed(&names, at_once, by_ldap3).await?);
+            let with = Arc::clone(&router);
+            ours.add(timed(&names, at_once, move |name| by_fetch(Arc::clone(&with), name)).await?);
         }
         let (a, b, c, d) = (ours.at(0.5), ours.at(0.99), plain.at(0.5), plain.at(0.99));
         println!(
