@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Person, Samba, ldap::Access};
+use harness::{
+    Person, Samba,
+    ldap::{Access, ldif},
+};
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,
     attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
 };
 use router_agent::directory::{
-    self, Credential, DirectoryError, Fetched, Limits, LookedUp, Plan, Presence, ReadComplete, Timeouts,
-    Wanted, Warm, Whom,
+    self, Credential, DirectoryError, Fetched, Limits, LookedUp, Password, Plan, Presence, ReadComplete,
+    Timeouts, Verdict, Wanted, Warm, Whom,
 };
+use router_agent::policy::Policy;
 use router_agent::record::{Asked, Entry, Mapped, Mapping, Name, map_entry};
 use tokio::sync::mpsc;
 
@@ -31,6 +35,7 @@ async fn a_domain_is_read_and_its_people_are_told_apart_when_they_are_gone() {
     one_person_is_fetched_by_name_and_by_id_as_a_read_has_them(&domain).await;
     no_accent_more_or_less_is_taken_for_the_same_name(&domain).await;
     without_the_right_to_see_them_the_deleted_are_not_found(&domain).await;
+    what_is_wrong_with_a_password_or_an_account_is_told_apart(&domain).await;
 }
 
 /// Where the router reads, and with what.
@@ -282,4 +287,51 @@ async fn no_accent_more_or_less_is_taken_for_the_same_name(domain: &Samba) {
             other => panic!("{mail}: {other:?}"),
         }
     }
+}
+
+/// Last, since the domain's own rules for passwords are changed for it. That a password is too old, Samba does not say to a bind as Active
+/// Directory does.
+async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let mut policy = Policy { verify_passwords: true, ..Policy::default() };
+    assert!(policy.may_verify(&IdentitySourceSettings::default()).is_ok());
+    let ask = async |number: u64, password: &str| {
+        let allowed = policy.may_verify(&IdentitySourceSettings::default()).expect("allowed");
+        let (dn, password) = (domain.person_dn(&person(number)), Password::from(password.to_owned()));
+        let patience = Duration::from_secs(60);
+        directory::verify(allowed, &source.plan.servers, &dn, &password, Some(&source.ca_file), patience)
+            .await
+            .expect("an answer")
+    };
+    for number in 20..=25 {
+        let (mut record, password) = (Vec::new(), format!("\"Secret-{number}\""));
+        let password: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let dn = domain.person_dn(&person(number));
+        ldif::line(&mut record, "dn", &dn).expect("LDIF");
+        record.extend_from_slice(b"changetype: modify\nreplace: unicodePwd\n");
+        ldif::binary(&mut record, "unicodePwd", &password).expect("LDIF");
+        domain.modify(&String::from_utf8(record).expect("text")).expect("a password");
+        domain.set_disabled(&dn, false).expect("enabled");
+    }
+    let set = |number, attribute, value: &str| {
+        domain.replace(&domain.person_dn(&person(number)), attribute, &[value]).expect("changed");
+    };
+    assert_eq!(ask(20, "Secret-20").await, Verdict::Right);
+    assert_eq!(ask(20, "Secret-21").await, Verdict::Wrong);
+    assert_eq!(ask(20, "").await, Verdict::Wrong);
+    domain.set_disabled(&domain.person_dn(&person(21)), true).expect("disabled");
+    assert_eq!(ask(21, "Secret-21").await, Verdict::Disabled);
+    set(22, "accountExpires", "130000000000000000");
+    assert_eq!(ask(22, "Secret-22").await, Verdict::Expired);
+    set(23, "pwdLastSet", "0");
+    assert_eq!(ask(23, "Secret-23").await, Verdict::MustChange);
+
+    domain.replace(domain.base_dn(), "lockoutThreshold", &["3"]).expect("changed");
+    for _ in 0..3 {
+        assert_ne!(ask(24, "wrong").await, Verdict::Right);
+    }
+    assert_eq!(ask(24, "Secret-24").await, Verdict::Locked);
+    assert_eq!(ask(25, "Secret-25").await, Verdict::Right);
+    policy.verify_passwords = false;
+    assert!(policy.may_verify(&IdentitySourceSettings::default()).is_err());
 }
