@@ -17,11 +17,17 @@ pub struct Policy {
     pub directories: Vec<Directory>,
     /// Whether a user who is gone from the roots may be searched in the rest of the naming context.
     pub look_up_moved: bool,
+    /// Whether the control plane may have passwords of people verified.
+    pub verify_passwords: bool,
 }
+
+/// The policy's word that passwords of a source's people may be verified. Only [`Policy::may_verify`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct MayVerify(());
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { directories: Vec::new(), look_up_moved: look_up_moved() }
+        Self { directories: Vec::new(), look_up_moved: look_up_moved(), verify_passwords: false }
     }
 }
 
@@ -52,6 +58,8 @@ pub struct Directory {
 struct File {
     #[serde(default = "look_up_moved")]
     look_up_moved: bool,
+    #[serde(default)]
+    verify_passwords: bool,
     directory: Vec<Directory>,
 }
 
@@ -67,7 +75,7 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let fatal = |why: String| ConfigError(vec![format!("{}: {why}", path.display())]);
         let text = std::fs::read_to_string(path).map_err(|error| fatal(error.to_string()))?;
-        let File { look_up_moved, directory: mut directories } =
+        let File { look_up_moved, verify_passwords, directory: mut directories } =
             toml::from_str(&text).map_err(|error| fatal(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut wrong = Vec::new();
@@ -88,7 +96,11 @@ impl Policy {
                 wrong.push(format!("{of}: root {root:?} is not a distinguished name"));
             }
         }
-        if wrong.is_empty() { Ok(Self { directories, look_up_moved }) } else { Err(ConfigError(wrong)) }
+        if wrong.is_empty() {
+            Ok(Self { directories, look_up_moved, verify_passwords })
+        } else {
+            Err(ConfigError(wrong))
+        }
     }
 
     /// Whether a source may be read; if not, what would have to be added.
@@ -104,7 +116,19 @@ impl Policy {
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
     }
 
-    /// The same for one server of it.
+    /// Whether passwords of a source's people may be verified; if not, what would have to be added.
+    ///
+    /// # Errors
+    /// One sentence for each thing that is not allowed.
+    pub fn may_verify(&self, settings: &IdentitySourceSettings) -> Result<MayVerify, Vec<String>> {
+        self.check(settings)?;
+        match self.verify_passwords {
+            true => Ok(MayVerify(())),
+            false => Err(vec!["passwords may not be verified: set verify_passwords".to_owned()]),
+        }
+    }
+
+    /// Whether a source may be read from one server of it; if not, what would have to be added.
     #[must_use]
     pub fn check_server(&self, server: &DirectoryServer, settings: &IdentitySourceSettings) -> Vec<String> {
         let port = port(server);
@@ -212,7 +236,7 @@ mod tests {
                 roots: vec!["ou=people,dc=lab,dc=test".to_owned()],
                 attributes: ["entryUUID", "uid", "mail", "employeeType"].map(str::to_owned).to_vec(),
             }],
-            look_up_moved: true,
+            ..Policy::default()
         }
     }
 
@@ -248,6 +272,22 @@ mod tests {
         for (line, expected) in [("", true), ("look_up_moved = false", false)] {
             std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
             assert_eq!(Policy::read(&path).expect("a policy").look_up_moved, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_verified_only_where_the_policy_says_so_and_of_sources_that_it_allows() {
+        let mut policy = policy();
+        assert!(policy.may_verify(&settings()).expect_err("a refusal").join("").contains("verify_passwords"));
+        policy.verify_passwords = true;
+        assert!(policy.may_verify(&settings()).is_ok());
+        let other = IdentitySourceSettings { credential: "root".to_owned(), ..settings() };
+        assert!(policy.may_verify(&other).is_err());
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.toml");
+        for (line, expected) in [("", false), ("verify_passwords = true", true)] {
+            std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
+            assert_eq!(Policy::read(&path).expect("a policy").verify_passwords, expected, "{line}");
         }
     }
 

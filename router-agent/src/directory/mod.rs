@@ -2,8 +2,8 @@
 //! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
 //!
 //! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `fetch` reads one,
-//! `warm` keeps connections for that, `probe` tries a server, `root_dse` is what a server says about itself, `freshness` how recent its data
-//! is, `dn` and `references` say what belongs to the scope.
+//! `warm` keeps connections for that, `verify` asks whether a password is somebody's, `probe` tries a server, `root_dse` is what a server
+//! says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope.
 
 mod ber;
 mod connect;
@@ -21,6 +21,7 @@ mod references;
 mod root_dse;
 mod search;
 mod tls;
+mod verify;
 mod warm;
 
 pub use dn::{is_named, is_within, naming_values, normalize};
@@ -34,4 +35,5 @@ pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;
 pub use read::{ReadComplete, RootRead, read};
 pub use tls::tls_config;
+pub use verify::{Password, Verdict, verify};
 pub use warm::{Limits, Warm};

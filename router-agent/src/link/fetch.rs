@@ -95,8 +95,9 @@ async fn fetch(config: &Config, warm: &Warm, order: &FetchOrder) -> Result<Found
         ca_file: ca_file.as_deref(),
         look_up_moved: config.policy.look_up_moved,
     };
-    let (server, fetched) =
-        directory::fetch(warm, source, whom, deadline(order)).await.map_err(|error| of_directory(&error))?;
+    let (server, fetched) = directory::fetch(warm, source, whom, deadline_of(order))
+        .await
+        .map_err(|error| of_directory(&error))?;
     Ok((server, found(&mapping, fetched)))
 }
 
@@ -114,7 +115,7 @@ fn who<'m>(mapping: &'m Mapping, whom: Option<&fetch_order::Whom>) -> Result<Opt
     Asked::of(mapping, name).map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))
 }
 
-fn deadline(order: &FetchOrder) -> Duration {
+fn deadline_of(order: &FetchOrder) -> Duration {
     let said = order.deadline.and_then(|deadline| Duration::try_from(deadline).ok());
     said.unwrap_or(DEADLINE).min(LONGEST)
 }
@@ -145,5 +146,199 @@ fn answer(request_id: String, found: Result<Found, ReadFailure>) -> FetchResult 
             let found = Some(fetch_result::Found::Failure(failure));
             FetchResult { request_id, found, server: String::new() }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use harness::{Certificate, Slapd};
+    use rollcall_proto::admin::v1::{
+        AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
+    };
+    use rollcall_proto::router::v1::lookup_result;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A router that may read this port, and what it says.
+    fn fetches(folder: &Path, port: u16, slapd: Option<&Slapd>) -> (Fetches, mpsc::Receiver<SessionRequest>) {
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).expect("a file");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(folder.join(name), private).expect("made private");
+        };
+        harness::ldap::certificate::write(folder, &Certificate::Valid).expect("an authority");
+        if let Some(slapd) = slapd {
+            std::fs::copy(slapd.ca_pem_path(), folder.join("ca.pem")).expect("copied");
+        }
+        let bind_dn = slapd.map_or("cn=a".to_owned(), Slapd::agent_dn);
+        write("password", slapd.map_or("b", |slapd| slapd.agent_password()));
+        write(
+            "policy.toml",
+            &format!(
+                "[[directory]]\nhost = \"localhost\"\nports = [{port}]\nca_file = \"ca.pem\"\ncredentials = [\"d\"]\n\
+                 roots = [\"dc=example,dc=com\"]\nattributes = [\"entryUUID\", \"uid\", \"mail\"]\n"
+            ),
+        );
+        write(
+            "router.toml",
+            &format!(
+                "control_plane = \"https://localhost:1\"\npolicy = \"policy.toml\"\n[tls]\ncertificate = \"server.pem\"\n\
+                 key = \"server.key\"\ncontrol_plane_ca = \"ca.pem\"\n[credentials.d]\nbind_dn = \"{bind_dn}\"\n\
+                 password_file = \"password\"\n"
+            ),
+        );
+        let config = Config::read(&folder.join("router.toml")).expect("a configuration");
+        let (sender, said) = mpsc::channel(200);
+        (Fetches::new(Arc::new(config), sender, CancellationToken::new()), said)
+    }
+
+    fn order(port: u16, whom: fetch_order::Whom) -> FetchOrder {
+        let settings = IdentitySourceSettings {
+            directory_servers: vec![DirectoryServer {
+                host: "localhost".to_owned(),
+                port: i32::from(port),
+                security: Security::Ldaps.into(),
+            }],
+            credential: "d".to_owned(),
+            roots: vec!["ou=people,dc=example,dc=com".to_owned()],
+            object_class: "inetOrgPerson".to_owned(),
+            mapping: Some(AttributeMapping {
+                immutable_id: "entryUUID".to_owned(),
+                user_name: "uid".to_owned(),
+                mail: "mail".to_owned(),
+                ..AttributeMapping::default()
+            }),
+            ..IdentitySourceSettings::default()
+        };
+        FetchOrder {
+            request_id: "r".to_owned(),
+            settings: Some(settings),
+            revision: 3,
+            whom: Some(whom),
+            deadline: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+        }
+    }
+
+    async fn next(said: &mut mpsc::Receiver<SessionRequest>) -> Option<FetchResult> {
+        let message = tokio::time::timeout(PATIENCE, said.recv()).await.expect("a word")?;
+        match message.message {
+            Some(session_request::Message::FetchResult(result)) => Some(result),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reason(result: &FetchResult) -> Option<FailureReason> {
+        match &result.found {
+            Some(fetch_result::Found::Failure(failure)) => Some(failure.reason()),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_way_to_ask_is_answered_in_the_words_of_the_contract() {
+        use fetch_order::Whom::{ImmutableId, Login, Mail, UserName};
+        let person = |name: &str, mail: &str| {
+            format!(
+                "dn: uid={name},ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\n\
+                 sn: {name}\n{mail}\n\n"
+            )
+        };
+        let ldif = person("anna", "mail: anna@example.com")
+            + &person("ben", "mail: both@example.com")
+            + &person("carl", "mail: both@example.com")
+            + &person("dora", "title: none");
+        let slapd = Slapd::builder().ldif(&ldif).start().expect("a directory");
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = slapd.ldaps_port();
+        let (fetches, mut said) = fetches(folder.path(), port, Some(&slapd));
+        let mut ask = async |whom| {
+            fetches.begin(order(port, whom));
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(result.request_id, "r");
+            (result.found.expect("something"), result.server)
+        };
+        let (found, server) = ask(UserName("ANNA".to_owned())).await;
+        let fetch_result::Found::Record(anna) = found else { panic!("{found:?}") };
+        assert_eq!((anna.user_name.as_str(), anna.mail.as_str()), ("anna", "anna@example.com"));
+        assert_eq!(server, format!("localhost:{port}"));
+        for whom in [
+            Mail("anna@example.com".to_owned()),
+            Login("anna".to_owned()),
+            ImmutableId(anna.immutable_id.clone()),
+        ] {
+            assert_eq!(ask(whom).await.0, fetch_result::Found::Record(anna.clone()));
+        }
+        let not_found = fetch_result::Found::Absent(lookup_result::Presence::NotFound.into());
+        let nobody = ImmutableId(vec![7; 16].into());
+        for whom in [UserName("a*".to_owned()), Login("a".repeat(10_000)), Login(String::new()), nobody] {
+            assert_eq!(ask(whom).await.0, not_found);
+        }
+        assert_eq!(ask(Mail("both@example.com".to_owned())).await.0, fetch_result::Found::Ambiguous(2));
+        let (found, _) = ask(UserName("dora".to_owned())).await;
+        let fetch_result::Found::Rejected(dora) = found else { panic!("{found:?}") };
+        assert_eq!((dora.user_name.as_str(), dora.immutable_id.len()), ("dora", 16));
+        let (found, server) = ask(ImmutableId(vec![7; 3].into())).await;
+        let fetch_result::Found::Failure(failure) = found else { panic!("{found:?}") };
+        assert_eq!((failure.reason(), server.as_str()), (FailureReason::SourceInvalid, ""));
+    }
+
+    #[tokio::test]
+    async fn what_the_policy_does_not_allow_is_refused_before_anyone_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (fetches, mut said) = fetches(folder.path(), port, None);
+        let changes: [fn(&mut IdentitySourceSettings); 4] = [
+            |settings| settings.roots.push("dc=com".to_owned()),
+            |settings| settings.extra_filter = "(homePhone=0*)".to_owned(),
+            |settings| settings.mapping.iter_mut().for_each(|mapping| mapping.mail = "homePhone".to_owned()),
+            |settings| settings.credential = "other".to_owned(),
+        ];
+        for change in changes {
+            let mut order = order(port, fetch_order::Whom::Login("anna".to_owned()));
+            order.settings.iter_mut().for_each(change);
+            fetches.begin(order);
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(reason(&result), Some(FailureReason::RouterPolicy), "{result:?}");
+        }
+        listener.set_nonblocking(true).expect("set");
+        assert!(listener.accept().is_err(), "the directory was asked");
+    }
+
+    #[tokio::test]
+    async fn more_at_once_than_are_sensible_are_refused_and_what_is_under_way_ends_with_the_session() {
+        // Takes connections and says nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (fetches, mut said) = fetches(folder.path(), port, None);
+        for _ in 0..AT_ONCE + 5 {
+            fetches.begin(order(port, fetch_order::Whom::Login("anna".to_owned())));
+        }
+        for _ in 0..5 {
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(reason(&result), Some(FailureReason::RouterLost), "{result:?}");
+        }
+        let turns = Arc::clone(&fetches.turns);
+        fetches.all.cancel();
+        drop(fetches);
+        assert!(next(&mut said).await.is_none(), "something was said after the session's end");
+        assert_eq!(turns.available_permits(), AT_ONCE);
+    }
+
+    #[test]
+    fn a_deadline_is_the_orders_within_reason() {
+        let within = |seconds| {
+            let deadline = Some(prost_types::Duration { seconds, nanos: 0 });
+            deadline_of(&FetchOrder { deadline, ..FetchOrder::default() })
+        };
+        assert_eq!([within(2), within(3_600), within(-1)], [Duration::from_secs(2), LONGEST, DEADLINE]);
+        assert_eq!(deadline_of(&FetchOrder::default()), DEADLINE);
     }
 }

@@ -4,6 +4,7 @@ mod certificate;
 mod fetch;
 mod lookup;
 mod read;
+mod verify;
 mod warm;
 
 use std::time::Duration;

@@ -85,6 +85,21 @@ async fn one_after_the_other_need_one_connection_and_it_is_closed_when_nobody_as
 }
 
 #[tokio::test]
+async fn a_connection_is_not_used_for_ever() {
+    let slapd = directory();
+    let cable = Cable::to(slapd.ldaps_address()).await.expect("a cable");
+    let source = through(&slapd, &[&cable]);
+    let warm = Warm::new(Limits { age: Duration::from_millis(300), ..Limits::default() });
+    let began = Instant::now();
+    while cable.connections() < 4 {
+        assert!(began.elapsed() < PATIENCE, "the same connections for ever");
+        is_found(&warm, &source, "u1").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(warm.connections(), 1);
+}
+
+#[tokio::test]
 async fn there_are_no_more_connections_in_all_than_are_allowed_whatever_the_sources() {
     let slapd = directory();
     let cable = Cable::to(slapd.ldaps_address()).await.expect("a cable");
@@ -239,4 +254,23 @@ async fn a_certificate_that_expired_meanwhile_is_not_accepted() {
     // The authority's file is another by now, and is read anew.
     slapd.change_certificate(&Certificate::Valid).expect("a certificate");
     is_found(&warm, &source, "u3").await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate_that_it_began_with() {
+    let mut slapd = directory();
+    slapd.change_certificate(&Certificate::Ending).expect("a certificate");
+    let source = source(&slapd, &[PEOPLE]);
+    let warm = Warm::new(Limits::default());
+    is_found(&warm, &source, "u1").await;
+    let began = Instant::now();
+    loop {
+        match fetch_named(&warm, &source, Name::User("u2"), PATIENCE).await {
+            Ok(_) => assert!(began.elapsed() < PATIENCE, "a connection goes on without a certificate"),
+            Err(DirectoryError::Tls { .. }) => break,
+            Err(error) => panic!("{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(warm.connections(), 0);
 }
