@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rollcall/admin/v1/audit.proto",
         "rollcall/admin/v1/identity_routers.proto",
         "rollcall/admin/v1/identity_sources.proto",
+        "rollcall/admin/v1/just_in_time.proto",
         "rollcall/admin/v1/license.proto",
         "rollcall/admin/v1/schedules.proto",
         "rollcall/admin/v1/sync_jobs.proto",

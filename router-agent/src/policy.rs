@@ -23,11 +23,17 @@ pub struct Policy {
     pub directories: Vec<Directory>,
     /// Whether a user who is gone from the roots may be searched in the rest of the naming context.
     pub look_up_moved: bool,
+    /// Whether the control plane may have passwords of people verified.
+    pub verify_passwords: bool,
 }
+
+/// The policy's word that passwords of a source's people may be verified. Only [`Policy::may_verify`] gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct MayVerify(());
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { directories: Vec::new(), look_up_moved: look_up_moved() }
+        Self { directories: Vec::new(), look_up_moved: look_up_moved(), verify_passwords: false }
     }
 }
 
@@ -87,6 +93,8 @@ fn shown(text: &str) -> String {
 struct File {
     #[serde(default = "look_up_moved")]
     look_up_moved: bool,
+    #[serde(default)]
+    verify_passwords: bool,
     directory: Vec<Directory>,
 }
 
@@ -102,7 +110,7 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let fatal = |why: String| ConfigError(vec![format!("{}: {why}", path.display())]);
         let text = std::fs::read_to_string(path).map_err(|error| fatal(error.to_string()))?;
-        let File { look_up_moved, directory: mut directories } =
+        let File { look_up_moved, verify_passwords, directory: mut directories } =
             toml::from_str(&text).map_err(|error| fatal(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut wrong = Vec::new();
@@ -128,7 +136,11 @@ impl Policy {
                 wrong.push(format!("{of}: root {root:?} is not a distinguished name"));
             }
         }
-        if wrong.is_empty() { Ok(Self { directories, look_up_moved }) } else { Err(ConfigError(wrong)) }
+        if wrong.is_empty() {
+            Ok(Self { directories, look_up_moved, verify_passwords })
+        } else {
+            Err(ConfigError(wrong))
+        }
     }
 
     /// Whether a source may be read; if not, what would have to be added.
@@ -147,6 +159,20 @@ impl Policy {
                 .collect();
         }
         if refusals.is_empty() { Ok(()) } else { Err(refusals) }
+    }
+
+    /// Whether passwords of a source's people may be verified; if not, what would have to be added.
+    ///
+    /// # Errors
+    /// One sentence for each thing that is not allowed.
+    pub fn may_verify(&self, settings: &IdentitySourceSettings) -> Result<MayVerify, Vec<Refusal>> {
+        self.check(settings)?;
+        match self.verify_passwords {
+            true => Ok(MayVerify(())),
+            false => {
+                Err(vec![refusal("verify_passwords", "passwords may not be verified: set verify_passwords")])
+            }
+        }
     }
 
     /// The same for one server of it, within the limits.
@@ -301,7 +327,7 @@ mod tests {
                 roots: vec!["ou=people,dc=lab,dc=test".to_owned()],
                 attributes: ["entryUUID", "uid", "mail", "employeeType"].map(str::to_owned).to_vec(),
             }],
-            look_up_moved: true,
+            ..Policy::default()
         }
     }
 
@@ -338,6 +364,22 @@ mod tests {
         for (line, expected) in [("", true), ("look_up_moved = false", false)] {
             std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
             assert_eq!(Policy::read(&path).expect("a policy").look_up_moved, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_verified_only_where_the_policy_says_so_and_of_sources_that_it_allows() {
+        let mut policy = policy();
+        assert_eq!(policy.may_verify(&settings()).expect_err("a refusal")[0].key, "verify_passwords");
+        policy.verify_passwords = true;
+        assert!(policy.may_verify(&settings()).is_ok());
+        let other = IdentitySourceSettings { credential: "root".to_owned(), ..settings() };
+        assert!(policy.may_verify(&other).is_err());
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.toml");
+        for (line, expected) in [("", false), ("verify_passwords = true", true)] {
+            std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
+            assert_eq!(Policy::read(&path).expect("a policy").verify_passwords, expected, "{line}");
         }
     }
 

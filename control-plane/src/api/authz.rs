@@ -5,7 +5,7 @@
 pub enum Role {
     /// Everything in its tenant.
     SuperAdmin,
-    /// Looks; later: single users.
+    /// Looks, and synchronizes single users.
     HelpDesk,
     /// Looks.
     Auditor,
@@ -13,6 +13,8 @@ pub enum Role {
     Operator,
     /// A service that presents persons' tokens, without one.
     Console,
+    /// Synchronizes users of all tenants at sign-in, and nothing else.
+    Authenticator,
     /// An identity router.
     Router,
 }
@@ -27,17 +29,19 @@ impl Role {
             Auditor => "AUDITOR",
             Operator => "OPERATOR",
             Console => "CONSOLE",
+            Authenticator => "AUTHENTICATOR",
             Router => "ROUTER",
         }
     }
 }
 
-use Role::{Auditor, Console, HelpDesk, Operator, Router, SuperAdmin};
+use Role::{Auditor, Authenticator, Console, HelpDesk, Operator, Router, SuperAdmin};
 
 const LOOK: &[Role] = &[SuperAdmin, HelpDesk, Auditor];
 const PEOPLE: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator];
-const TOOLS: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console];
-const ALL: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console, Router];
+const HELPERS: &[Role] = &[SuperAdmin, HelpDesk];
+const TOOLS: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console, Authenticator];
+const ALL: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator, Console, Authenticator, Router];
 
 /// Full method path and the roles that may call it.
 pub const TABLE: &[(&str, &[Role])] = &[
@@ -61,6 +65,10 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/rollcall.admin.v1.SyncScheduleService/UpdateSyncSchedule", &[SuperAdmin]),
     ("/rollcall.admin.v1.UserService/GetUser", LOOK),
     ("/rollcall.admin.v1.UserService/ListUsers", LOOK),
+    ("/rollcall.admin.v1.JustInTimeService/SyncUser", HELPERS),
+    ("/rollcall.admin.v1.JustInTimeService/SyncAtSignIn", &[Authenticator]),
+    ("/rollcall.admin.v1.JustInTimeService/GetJustInTimeSettings", LOOK),
+    ("/rollcall.admin.v1.JustInTimeService/UpdateJustInTimeSettings", &[SuperAdmin]),
     ("/rollcall.admin.v1.LicenseService/GetLicense", PEOPLE),
     ("/rollcall.admin.v1.LicenseService/UpdateLicense", &[Operator]),
     ("/rollcall.admin.v1.IdentityRouterService/GetIdentityRouter", LOOK),

@@ -15,6 +15,7 @@ pub mod enrollment;
 pub mod gate;
 pub mod identity_routers;
 pub mod identity_sources;
+pub mod just_in_time;
 pub mod license;
 mod names;
 mod page;

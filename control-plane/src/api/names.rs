@@ -91,6 +91,14 @@ pub(super) fn code(field: &str, name: &str) -> Result<(TenantId, String), Status
     }
 }
 
+/// `tenants/{tenant}/justInTimeSettings`.
+pub(super) fn just_in_time_settings(field: &str, name: &str) -> Result<TenantId, Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "justInTimeSettings"] if is_id(tenant) => Ok(TenantId::from(tenant)),
+        _ => Err(malformed(field, "tenants/{tenant}/justInTimeSettings")),
+    }
+}
+
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
@@ -105,6 +113,10 @@ pub(super) use crate::model::names::{job_of as job_name, source as source_name, 
 
 pub(super) fn schedule_name(tenant: &TenantId, source: &SourceId) -> String {
     format!("{}/syncSchedule", source_name(tenant, source))
+}
+
+pub(super) fn just_in_time_settings_name(tenant: &TenantId) -> String {
+    format!("tenants/{tenant}/justInTimeSettings")
 }
 
 pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {

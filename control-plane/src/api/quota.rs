@@ -64,6 +64,8 @@ impl Quotas {
         match role {
             Role::Router if path.ends_with("/Upload") => None,
             Role::Router => Some(ROUTER),
+            // Everyone's sign-ins come from there; how many wait at a time is bounded all the same.
+            Role::Authenticator => None,
             _ => Some((self.limits.calls_per_second, self.limits.calls_at_once)),
         }
     }
@@ -136,7 +138,7 @@ fn refusal(spent: Spent, limits: &Limits) -> Status {
 pub(crate) fn account(caller: &Caller) -> String {
     match caller {
         Caller::Admin { tenant, .. } | Caller::Router { tenant, .. } => format!("{tenant}/{caller}"),
-        Caller::Operator { .. } | Caller::Console { .. } => caller.to_string(),
+        Caller::Operator { .. } | Caller::Console { .. } | Caller::Authenticator { .. } => caller.to_string(),
     }
 }
 

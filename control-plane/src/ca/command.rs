@@ -54,6 +54,14 @@ pub enum CaCommand {
         #[arg(long)]
         name: String,
     },
+    /// Issues the certificate of the service that synchronizes users at sign-in.
+    IssueAuthenticator {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the service.
+        #[arg(long)]
+        name: String,
+    },
     /// Issues a console's certificate: a service that presents the tokens of persons, and has no right of its own.
     IssueConsole {
         #[command(flatten)]
@@ -73,7 +81,7 @@ pub struct Common {
     /// Where to write: OUT.pem and OUT.key, which must not exist.
     #[arg(long)]
     out: PathBuf,
-    /// Days that the certificate is valid. Default: 30 for servers and consoles, 7 for people.
+    /// Days that the certificate is valid. Default: 30 for servers and services, 7 for people.
     #[arg(long)]
     days: Option<i64>,
     /// Instead of --days: the end, such as 2030-01-01T00:00:00Z.
@@ -86,7 +94,7 @@ pub struct Common {
 pub enum AdminRole {
     /// Everything.
     SuperAdmin,
-    /// Looks.
+    /// Looks, and synchronizes single users.
     HelpDesk,
     /// Looks.
     Auditor,
@@ -112,6 +120,7 @@ pub fn run(command: CaCommand) -> Result<()> {
         CaCommand::IssueServer { common, host } => (common, Subject::Server(host), 30),
         CaCommand::IssueOperator { common, name } => (common, texts(&["operator", &name]), 7),
         CaCommand::IssueConsole { common, name } => (common, texts(&["console", &name]), 30),
+        CaCommand::IssueAuthenticator { common, name } => (common, texts(&["authenticator", &name]), 30),
         CaCommand::IssueAdmin { common, tenant, name, role } => {
             let role = match role {
                 AdminRole::SuperAdmin => "super-admin",

@@ -1,6 +1,6 @@
 //! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
 //!
-//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
+//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
 //! `…/tenant/{tenant}/router/{name}`
 
 use std::fmt;
@@ -102,6 +102,11 @@ pub enum Caller {
         /// Name.
         name: String,
     },
+    /// The service that authenticates users of all tenants: it may synchronize each at sign-in.
+    Authenticator {
+        /// Name.
+        name: String,
+    },
     /// An administrator of one tenant.
     Admin {
         /// The tenant.
@@ -169,6 +174,7 @@ impl Caller {
         match parts[..] {
             [_, "operator", name] => Ok(Self::Operator { name: name.to_owned() }),
             [_, "console", name] => Ok(Self::Console { name: name.to_owned() }),
+            [_, "authenticator", name] => Ok(Self::Authenticator { name: name.to_owned() }),
             [_, "tenant", tenant, "router", router] => {
                 Ok(Self::Router { tenant: tenant.into(), router: router.into(), certificate_expires, key })
             }
@@ -191,6 +197,7 @@ impl Caller {
         match self {
             Self::Operator { .. } => Role::Operator,
             Self::Console { .. } => Role::Console,
+            Self::Authenticator { .. } => Role::Authenticator,
             Self::Admin { role, .. } => *role,
             Self::Router { .. } => Role::Router,
         }
@@ -200,7 +207,7 @@ impl Caller {
     #[must_use]
     pub fn may_see(&self, tenant: &TenantId) -> bool {
         match self {
-            Self::Operator { .. } => true,
+            Self::Operator { .. } | Self::Authenticator { .. } => true,
             Self::Console { .. } => false,
             Self::Admin { tenant: own, .. } | Self::Router { tenant: own, .. } => own == tenant,
         }
@@ -210,7 +217,7 @@ impl Caller {
     #[must_use]
     pub fn tenant(&self) -> Option<&TenantId> {
         match self {
-            Self::Operator { .. } | Self::Console { .. } => None,
+            Self::Operator { .. } | Self::Console { .. } | Self::Authenticator { .. } => None,
             Self::Admin { tenant, .. } | Self::Router { tenant, .. } => Some(tenant),
         }
     }
@@ -240,6 +247,7 @@ impl fmt::Display for Caller {
         match self {
             Self::Operator { name } => write!(f, "operators/{name}"),
             Self::Console { name } => write!(f, "consoles/{name}"),
+            Self::Authenticator { name } => write!(f, "authenticators/{name}"),
             Self::Admin { name, .. } => write!(f, "admins/{name}"),
             Self::Router { router, .. } => write!(f, "identityRouters/{router}"),
         }
@@ -261,6 +269,11 @@ mod tests {
             "operators/ops"
         );
         assert!(parse("rollcall://rollcall/tenant/acme/router/hq-1").is_ok());
+        let signin = parse("rollcall://rollcall/authenticator/signin").expect("an authenticator");
+        assert_eq!(
+            (signin.role(), signin.to_string()),
+            (Role::Authenticator, "authenticators/signin".to_owned())
+        );
         assert_eq!(
             parse("rollcall://rollcall/tenant/acme/admin/alice/super-admin").expect("an admin").role(),
             Role::SuperAdmin
@@ -269,6 +282,7 @@ mod tests {
             "spiffe://rollcall/operator/ops",
             "rollcall://rollcall/operator/",
             "rollcall://rollcall/operator/ops/",
+            "rollcall://rollcall/tenant/acme/authenticator/signin",
             "rollcall://rollcall/tenant/acme/admin/alice/root",
             "rollcall://rollcall/tenant/../operator/ops",
             "rollcall://rollcall/tenant/ACME/router/hq",

@@ -3,13 +3,14 @@
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
 //! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `barred` ends those that must not be there, `watch` shows it live,
-//! `scheduler` starts jobs by themselves.
+//! `scheduler` starts jobs by themselves. `just_in_time` synchronizes single users, outside of any job.
 
 mod absent;
 mod barred;
 mod clock;
 mod dispatch;
 mod intake;
+mod just_in_time;
 mod lease;
 mod leavers;
 mod run;
@@ -26,14 +27,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Admitted, IdentityRouter, JobNo, RouterId, SourceId, SourceSettings, SyncJob, TenantId,
+    Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob,
+    TenantId, Whom,
 };
 use crate::store::{JobName, NewJob, Store, StoreError};
 
 pub use clock::Clock;
 pub use intake::{Completed, Intake, IntakeError, WINDOW};
 pub use run::ReadEnd;
-pub use sessions::{ConnectionTest, Order, Session, SyncOrder};
+pub use sessions::{ConnectionTest, FetchOrder, Order, Session, SyncOrder};
 
 /// A router that was last heard of longer ago than this is not connected, whatever the store says.
 pub const ROUTER_SILENCE: Duration = Duration::from_secs(45);
@@ -102,6 +104,7 @@ struct Inner {
     settings: JobSettings,
     clock: Clock,
     sessions: sessions::Sessions,
+    flights: just_in_time::Flights,
     runs: Mutex<HashMap<JobNo, run::Slot>>,
     /// Something happened that the dispatcher may care about.
     wake: Notify,
@@ -124,6 +127,7 @@ impl Jobs {
             settings,
             clock,
             sessions: sessions::Sessions::default(),
+            flights: just_in_time::Flights::default(),
             runs: Mutex::new(HashMap::new()),
             wake: Notify::new(),
             changed: Notify::new(),
@@ -267,6 +271,28 @@ impl Jobs {
             Ok(None) => Err(JobsError::NoRouterConnected),
             Ok(Some(servers)) => Ok(ConnectionTest { router: session.router().clone(), servers }),
         }
+    }
+
+    /// Synchronizes one user. Calls for the same one at the same time are one search.
+    pub async fn sync_user(
+        &self,
+        tenant: &TenantId,
+        whom: Whom,
+        settings: JitSettings,
+        by: Actor,
+    ) -> Arc<Single> {
+        just_in_time::sync_user(&self.inner, tenant, whom, settings, by).await
+    }
+
+    /// The same at a sign-in: where neither router nor directory answer, the settings may let in who was last known.
+    pub async fn sync_at_sign_in(
+        &self,
+        tenant: &TenantId,
+        whom: Whom,
+        settings: JitSettings,
+        by: Actor,
+    ) -> Arc<Single> {
+        just_in_time::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await
     }
 
     /// How long an upload may be silent.

@@ -328,7 +328,7 @@ async fn fail(inner: &Inner, lease: &Lease, failure: Failure) -> Result<SyncJob,
 }
 
 /// Whether another router may succeed where this one cannot.
-fn of_the_router(reason: FailureReason) -> bool {
+pub(super) fn of_the_router(reason: FailureReason) -> bool {
     matches!(reason, FailureReason::RouterPolicy | FailureReason::CredentialMissing)
 }
 

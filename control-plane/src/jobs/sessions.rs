@@ -4,16 +4,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rollcall_proto::admin::v1::DirectoryServerTest;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::model::{Admitted, Failure, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId};
+use crate::model::{
+    Admitted, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId,
+    TenantNo,
+};
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
 const OUTSTANDING_ORDERS: usize = 64;
+/// Fetches that a router has under way: it refuses more than these, so whoever comes then waits for a turn.
+const FETCHES: usize = 64;
 
 /// What a router is told to do.
 #[derive(Clone, Debug)]
@@ -45,6 +51,26 @@ pub enum Order {
         /// Whom.
         ids: Vec<ImmutableId>,
     },
+    /// Fetch one person.
+    Fetch {
+        /// Comes back in the answer.
+        request: String,
+        /// Whom, and from where.
+        order: Box<FetchOrder>,
+    },
+}
+
+/// One person that is to be fetched.
+#[derive(Clone, Debug)]
+pub struct FetchOrder {
+    /// From where.
+    pub settings: SourceSettings,
+    /// Revision of the settings.
+    pub revision: i32,
+    /// Whom.
+    pub by: FetchBy,
+    /// How long the directory may take.
+    pub deadline: Duration,
 }
 
 /// A read that is ordered.
@@ -77,9 +103,17 @@ pub struct ConnectionTest {
 enum Answer {
     Test(Vec<DirectoryServerTest>),
     LookUp(Result<Vec<Presence>, Failure>),
+    Fetch(Result<Found, Failure>),
 }
 
-type Answers = Mutex<HashMap<String, oneshot::Sender<Answer>>>;
+/// A question that waits for its answer.
+struct Question {
+    answer: oneshot::Sender<Answer>,
+    /// By which number names in the answer are keyed; only of a fetch.
+    tenant: Option<TenantNo>,
+}
+
+type Answers = Mutex<HashMap<String, Question>>;
 
 /// A connected router.
 #[derive(Clone)]
@@ -90,6 +124,7 @@ pub struct Session {
     admitted: Admitted,
     orders: mpsc::Sender<Order>,
     answers: Arc<Answers>,
+    fetches: Arc<Semaphore>,
     closed: CancellationToken,
 }
 
@@ -121,7 +156,7 @@ impl Session {
         let settings = Box::new(settings);
         match self.ask(|request| Order::Test { request, settings }).await? {
             Answer::Test(servers) => Some(servers),
-            Answer::LookUp(_) => None,
+            Answer::LookUp(_) | Answer::Fetch(_) => None,
         }
     }
 
@@ -135,18 +170,47 @@ impl Session {
         match self.ask(|request| Order::LookUp { request, settings, ids }).await? {
             Answer::LookUp(Ok(presences)) if presences.len() != asked => None,
             Answer::LookUp(answer) => Some(answer),
-            Answer::Test(_) => None,
+            Answer::Test(_) | Answer::Fetch(_) => None,
+        }
+    }
+
+    /// Orders one person to be fetched and waits for the answer; none if the session is lost meanwhile. Many are under way at a time; beyond
+    /// that, and where the router is slow to take orders, this waits for its turn.
+    pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Option<Result<Found, Failure>> {
+        let _turn = tokio::select! {
+            turn = self.fetches.acquire() => turn.ok()?,
+            () = self.closed.cancelled() => return None,
+        };
+        let (request, answered, _forget) = self.question(Some(tenant));
+        let order = Order::Fetch { request, order: Box::new(order) };
+        tokio::select! {
+            sent = self.orders.send(order) => sent.ok()?,
+            () = self.closed.cancelled() => return None,
+        }
+        match self.answered(answered).await? {
+            Answer::Fetch(answer) => Some(answer),
+            Answer::Test(_) | Answer::LookUp(_) => None,
         }
     }
 
     async fn ask(&self, order: impl FnOnce(String) -> Order) -> Option<Answer> {
-        let request = Uuid::now_v7().to_string();
-        let (answer, answered) = oneshot::channel();
-        self.answers().insert(request.clone(), answer);
-        let _forget = Forget { answers: &self.answers, request: request.clone() };
+        let (request, answered, _forget) = self.question(None);
         if !self.order(order(request)) {
             return None;
         }
+        self.answered(answered).await
+    }
+
+    /// A new question: its id, where its answer comes, and what forgets it.
+    fn question(&self, tenant: Option<TenantNo>) -> (String, oneshot::Receiver<Answer>, Forget<'_>) {
+        let request = Uuid::now_v7().to_string();
+        let (answer, answered) = oneshot::channel();
+        self.answers().insert(request.clone(), Question { answer, tenant });
+        let forget = Forget { answers: &self.answers, request: request.clone() };
+        (request, answered, forget)
+    }
+
+    async fn answered(&self, answered: oneshot::Receiver<Answer>) -> Option<Answer> {
         tokio::select! {
             answer = answered => answer.ok(),
             () = self.closed.cancelled() => None,
@@ -163,13 +227,24 @@ impl Session {
         self.answer(request, Answer::LookUp(presences));
     }
 
+    /// The number of the tenant for which a fetch was asked; none if nobody waits for it any more.
+    #[must_use]
+    pub fn asked_for(&self, request: &str) -> Option<TenantNo> {
+        self.answers().get(request).and_then(|question| question.tenant)
+    }
+
+    /// Hands on what was fetched.
+    pub fn answer_fetch(&self, request: &str, found: Result<Found, Failure>) {
+        self.answer(request, Answer::Fetch(found));
+    }
+
     fn answer(&self, request: &str, answer: Answer) {
         if let Some(asker) = self.answers().remove(request) {
-            let _ = asker.send(answer);
+            let _ = asker.answer.send(answer);
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Answer>>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<String, Question>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -221,6 +296,7 @@ impl Sessions {
             admitted,
             orders,
             answers: Arc::default(),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
             closed: CancellationToken::new(),
         };
         if let Some(older) = self.lock().insert((tenant, router), session.clone()) {

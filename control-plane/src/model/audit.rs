@@ -59,6 +59,7 @@ numbered! {
         CodeCreated = 400, CodeVoided = 401, RouterEnrolled = 402, RouterRenewed = 403, RouterRecovered = 404,
         EnrollmentRefused = 405, RouterRevoked = 406, RouterCloned = 407, RouterRefused = 408, RouterRefusedOrder = 409,
         CallRefused = 500, TokenRefused = 501, AuditForked = 600,
+        UserSynced = 700,
     }
 }
 

@@ -11,6 +11,7 @@ mod reason;
 mod record;
 mod router;
 mod schedule;
+mod single;
 mod source;
 mod tenant;
 mod time;
@@ -34,6 +35,7 @@ pub use router::{
     Refused, RegistrationCode, RouterState, Shown,
 };
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
+pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
     IdFormat, IdentitySource, Scope, Security, SourceSettings,

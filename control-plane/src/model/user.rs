@@ -49,6 +49,9 @@ pub struct KnownUser {
     pub added_job: JobNo,
     /// Job that last changed the user.
     pub changed_job: JobNo,
+    /// The job that was under way or held when the user was last fetched alone, and its stage: twice the number of its reads, and one
+    /// more once it reconciles.
+    pub fetched: (JobNo, i64),
 }
 
 impl KnownUser {
@@ -63,6 +66,12 @@ impl KnownUser {
     #[must_use]
     pub fn counted_by(&self, job: JobNo) -> bool {
         self.added_job == job || self.changed_job == job
+    }
+
+    /// Whether the user was fetched alone after this read of the job began: what the read has of it may be older.
+    #[must_use]
+    pub fn fetched_during(&self, job: JobNo, read: i64) -> bool {
+        self.fetched.0 == job && self.fetched.1 >= 2 * read
     }
 }
 

@@ -33,6 +33,8 @@ pub struct View {
     pub quota: i64,
     /// Users numbered from here on are beyond the sync limit.
     pub beyond_limit: Option<UserNo>,
+    /// Number of the read that the records are from; none for a record that was fetched alone.
+    pub read: Option<i64>,
     /// Records of known users whose change may come from a lost right to read: see [`super::doubt`].
     pub doubtful: HashSet<ImmutableId>,
 }
@@ -146,6 +148,13 @@ impl Planner<'_> {
         self.plan.seen.push(user.number);
         if self.view.beyond_limit.is_some_and(|first| user.number >= first) {
             return self.refuse_known(position, user, NotSynchronizedReason::SyncLimit, None);
+        }
+        if self.view.read.is_some_and(|read| user.fetched_during(self.job, read)) {
+            // The directory was asked for this user alone since the read began: what the read has may be older. The next sync sees.
+            if !user.counted_by(self.job) {
+                self.plan.counts.unchanged += 1;
+            }
+            return;
         }
         let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
         if user.digest == record.digest && user.status == status {
@@ -322,6 +331,7 @@ mod tests {
             mail_key: in_scope.then(|| mail(name)),
             added_job: JobNo(1),
             changed_job: JobNo(0),
+            fetched: (JobNo(0), 0),
         };
         (id(n), user)
     }
@@ -385,6 +395,21 @@ mod tests {
         };
         let plan = plan(JOB, Mode::Reading, &[record(9, "y"), record(1, "z")], &view);
         assert_eq!((plan.updates.len(), plan.adds.len(), plan.waits.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn whoever_was_fetched_alone_since_the_read_began_stays_as_it_is_and_counts_as_unchanged() {
+        let fetched = |job, stage| {
+            let (id, user) = known(9, "z", Status::Enabled);
+            let known = HashMap::from([(id, KnownUser { fetched: (job, stage), ..user })]);
+            plan(JOB, Mode::Reading, &[record(9, "y")], &View { known, read: Some(3), ..view(10) })
+        };
+        for stage in [6, 7] {
+            let left = fetched(JOB, stage);
+            assert_eq!((left.updates.len(), left.counts.unchanged, left.seen.len()), (0, 1, 1), "{stage}");
+        }
+        assert_eq!(fetched(JOB, 5).updates.len(), 1, "before this read");
+        assert_eq!(fetched(JobNo(8), 6).updates.len(), 1, "during another job");
     }
 
     #[test]

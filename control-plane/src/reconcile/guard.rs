@@ -191,6 +191,21 @@ fn too_many(evidence: &Evidence<'_>) -> Verdict {
     Verdict::Disable
 }
 
+/// Whether one more user may be disabled for absence, outside of a job. `recent` as in [`Evidence`].
+#[must_use]
+pub fn one_more(
+    guard: DisableGuard,
+    enabled: i64,
+    (recent, recent_unexplained): (i64, i64),
+    unexplained: bool,
+) -> bool {
+    let enabled = enabled + recent;
+    let all = limit(enabled, guard.max_users, i64::from(guard.max_percent) * 10, FLOOR);
+    let of_those =
+        limit(enabled, guard.max_unexplained, i64::from(guard.max_unexplained_permille), FLOOR_UNEXPLAINED);
+    recent < all && (!unexplained || recent_unexplained < of_those)
+}
+
 fn limit(enabled: i64, most: u32, permille: i64, floor: i64) -> i64 {
     (enabled.saturating_mul(permille) / 1_000).min(i64::from(most)).max(floor)
 }
@@ -302,6 +317,16 @@ mod tests {
         assert_eq!(held(&drip), Some(HoldReason::UnexplainedAbsences));
         let nobody = Evidence { recent: 500, recent_unexplained: 25, ..evidence(None, &read, 1_000, 0) };
         assert_eq!(held(&nobody), None, "whoever disables nobody is not held for what came before");
+    }
+
+    #[test]
+    fn single_disables_add_up_to_what_the_guard_allows_a_day() {
+        let guard = DisableGuard::default();
+        assert!(one_more(guard, 1_000, (49, 4), true));
+        assert!(!one_more(guard, 950, (50, 0), false));
+        assert!(!one_more(guard, 1_000, (10, 5), true), "the smaller guard");
+        assert!(one_more(guard, 1_000, (10, 5), false), "is for unexplained ones only");
+        assert!(one_more(guard, 1, (1, 1), true) && !one_more(guard, 1, (2, 2), true), "the floor");
     }
 
     #[test]

@@ -13,3 +13,4 @@ pub mod guard;
 pub mod names;
 pub mod offer;
 pub mod settle;
+pub mod single;

@@ -108,6 +108,7 @@ mod tests {
             mail_key: None,
             added_job: JobNo(1),
             changed_job: JobNo(0),
+            fetched: (JobNo(0), 0),
         })
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rollcall_proto::admin::v1::audit_service_server::AuditServiceServer;
 use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
 use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
+use rollcall_proto::admin::v1::just_in_time_service_server::JustInTimeServiceServer;
 use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
 use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
@@ -28,6 +29,7 @@ use crate::api::enrollment::Enrollment;
 use crate::api::gate::GateLayer;
 use crate::api::identity_routers::IdentityRouters;
 use crate::api::identity_sources::IdentitySources;
+use crate::api::just_in_time::JustInTime;
 use crate::api::license::Licenses;
 use crate::api::quota::{QuotaLayer, Quotas};
 use crate::api::refusals::Refusals;
@@ -142,6 +144,10 @@ pub async fn run(config: Config) -> Result<()> {
         )
         .add_service(
             UserServiceServer::new(Users::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            JustInTimeServiceServer::new(JustInTime::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
             LicenseServiceServer::new(Licenses::new(api.clone()))

@@ -7,6 +7,7 @@
 
 mod audit_store;
 mod error;
+mod jit_store;
 mod open;
 mod postgres;
 mod router_store;
@@ -29,6 +30,7 @@ use crate::model::{
 
 pub use audit_store::{AuditStore, StoredTrail};
 pub use error::StoreError;
+pub use jit_store::{JitStore, Observation, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
@@ -113,7 +115,9 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 
 /// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
-pub trait Store: TenantStore + RouterStore + ScheduleStore + AuditStore + Send + Sync + 'static {
+pub trait Store:
+    TenantStore + RouterStore + ScheduleStore + JitStore + AuditStore + Send + Sync + 'static
+{
     // --- identity sources ---
 
     /// Creates a source, at most `most` a tenant.

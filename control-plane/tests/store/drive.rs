@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use control_plane::model::{
     Absence, Category, Counts, Decision, Fence, Hold, HoldReason, ImmutableId, JobNo, JobState,
-    NotSynchronizedReason, Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, TenantId,
-    UserFilter, UserNo,
+    NotSynchronizedReason, Offered, ReadFacts, ReadStart, Rejected, RouterId, SourceId, Status, SyncJob,
+    TenantId, Timestamp, UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{self, NewJob, SourceChange, Store};
@@ -71,6 +71,10 @@ pub(crate) struct Database {
 
 const OWNER: &str = "this test";
 const LEASE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// A job that somebody drives step by step.
+pub(crate) struct Running(JobNo);
 
 /// Transactions that are left until everything is lost.
 struct Steps(usize);
@@ -91,6 +95,7 @@ impl Database {
         for source in SOURCES.map(SourceId::from) {
             let mut draft = settings();
             draft.sync_limit = sync_limit;
+            draft.roots = vec![format!("ou={source},dc=lab,dc=test")];
             let change = SourceChange { display_name: "People".to_owned(), draft };
             store.create_source(&tenant, &source, change, 30, &admin(), NOW).await.expect("a source");
             store.publish_source(&tenant, &source, None, &admin(), NOW).await.expect("a published source");
@@ -102,14 +107,42 @@ impl Database {
         self.store.set_license_limit(&self.tenant, limit, false, &admin(), NOW).await.expect("a license");
     }
 
-    /// Synchronizes the first source.
-    pub(crate) async fn sync(&self, directory: &Directory, reading: Reading) -> Outcome {
-        self.sync_source(SOURCES[0], directory, reading).await
+    /// The store itself.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
-    pub(crate) async fn sync_source(&self, source: &str, directory: &Directory, reading: Reading) -> Outcome {
-        let used_before = self.store.license(&self.tenant).await.expect("a license").used;
-        let job = NewJob {
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.tenant.clone()
+    }
+
+    /// A job of the first source that is claimed and has not begun.
+    pub(crate) async fn claimed(&self) -> Running {
+        let job = self.new_job(SOURCES[0]);
+        let job = self.store.create_job(job).await.expect("a job").number;
+        assert!(self.store.claim_job(job, OWNER, DAY, NOW).await.expect("a claim"));
+        Running(job)
+    }
+
+    /// Begins its read.
+    pub(crate) async fn begin(&self, job: &Running) -> ReadStart {
+        self.begin_at(job, NOW).await
+    }
+
+    /// The same at another time.
+    pub(crate) async fn begin_at(&self, Running(job): &Running, now: Timestamp) -> ReadStart {
+        self.store.begin_read(*job, OWNER, &RouterId::from("r1"), now).await.expect("a read")
+    }
+
+    /// Ends it.
+    pub(crate) async fn finish(&self, fence: Fence) -> SyncJob {
+        let facts = ReadFacts { server: "lab".to_owned(), ..ReadFacts::default() };
+        let outcome = store::Outcome::Succeeded { withheld: None, facts: Some(facts) };
+        self.store.finish_job(fence, outcome, NOW).await.expect("an end")
+    }
+
+    fn new_job(&self, source: &str) -> NewJob {
+        NewJob {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
             source: SourceId::from(source),
@@ -117,8 +150,17 @@ impl Database {
             request_id: None,
             full_lists_kept: 5,
             now: NOW,
-        };
-        let job = self.store.create_job(job).await.expect("a job").number;
+        }
+    }
+
+    /// Synchronizes the first source.
+    pub(crate) async fn sync(&self, directory: &Directory, reading: Reading) -> Outcome {
+        self.sync_source(SOURCES[0], directory, reading).await
+    }
+
+    pub(crate) async fn sync_source(&self, source: &str, directory: &Directory, reading: Reading) -> Outcome {
+        let used_before = self.store.license(&self.tenant).await.expect("a license").used;
+        let job = self.store.create_job(self.new_job(source)).await.expect("a job").number;
         assert!(self.store.claim_job(job, OWNER, LEASE, NOW).await.expect("a claim"));
         let (batches, mut steps) = match reading.crash {
             Some(Crash::Reading(batches)) => (Some(batches), Steps(usize::MAX)),
@@ -138,9 +180,7 @@ impl Database {
                 again.expect("the second time nothing interrupts it")
             }
         };
-        let facts = ReadFacts { server: "lab".to_owned(), ..ReadFacts::default() };
-        let outcome = store::Outcome::Succeeded { withheld: None, facts: Some(facts) };
-        let job = self.store.finish_job(fence, outcome, NOW).await.expect("an end");
+        let job = self.finish(fence).await;
         assert_eq!(job.state, JobState::Succeeded);
         assert_eq!(job.counts.waiting, 0, "nothing waits after the end");
         let read = i64::try_from(directory.len()).expect("a small number");

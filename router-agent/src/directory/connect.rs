@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ldap3::exop::WhoAmI;
 use ldap3::result::ExopResult;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, StdStream};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub(super) ldap: Ldap,
     pub(super) found: mpsc::Receiver<Vec<Found>>,
     pub(super) watch: Arc<Watch>,
+    /// The server's certificate, in DER.
+    pub(super) certificate: Option<Vec<u8>>,
     driver: JoinHandle<()>,
     _relay: Relay,
 }
@@ -30,6 +32,14 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// Whether it stands, as far as the operating system knows, and nothing came on it that nobody asked for.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.driver.is_finished()
+            && !self.found.is_closed()
+            && self.found.is_empty()
+            && self.watch.violation().is_none()
+    }
+
     /// Why nothing came of a bind.
     fn lost(&self, server: &Server, error: &LdapError) -> DirectoryError {
         match self.watch.violation() {
@@ -76,38 +86,48 @@ pub(super) async fn bind(
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
     check(credential)?;
-    let Guarded { stream, found, watch, certificate: _, relay } = guarded;
-    let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
-    let unreachable = |why: &str| DirectoryError::Unreachable(format!("{server} ({why})"));
-    let (driver, mut ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
-        .await
-        .map_err(|_| unreachable("no connection"))?;
-    let driver = tokio::spawn(async move {
-        let _ = driver.drive().await;
-    });
-    let bound = ldap
-        .with_timeout(timeouts.operation)
-        .simple_bind(&credential.bind_dn, credential.password.expose_secret())
-        .await;
-    let mut connection = Connection { ldap, found, watch, driver, _relay: relay };
-    match bound {
-        Ok(result) if result.rc == 0 => {}
-        Ok(result) => {
-            return Err(DirectoryError::BindRejected {
-                server: server.to_string(),
-                code: result.rc,
-                hint: bind_hint(result.rc),
-            });
-        }
-        Err(error) => return Err(connection.lost(server, &error)),
+    let mut connection = opened(server, guarded).await?;
+    let password = credential.password.expose_secret();
+    let result = bound(server, &mut connection, &credential.bind_dn, password, timeouts).await?;
+    if result.rc != 0 {
+        return Err(DirectoryError::BindRejected {
+            server: server.to_string(),
+            code: result.rc,
+            hint: bind_hint(result.rc),
+        });
     }
     not_anonymous(server, &mut connection, timeouts).await?;
     Ok(connection)
 }
 
+/// Lets the crate speak on a connection that stands.
+pub(super) async fn opened(server: &Server, guarded: Guarded) -> Result<Connection, DirectoryError> {
+    let Guarded { stream, found, watch, certificate, relay } = guarded;
+    let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
+    let (driver, ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
+        .await
+        .map_err(|_| DirectoryError::Unreachable(format!("{server} (no connection)")))?;
+    let driver = tokio::spawn(async move {
+        let _ = driver.drive().await;
+    });
+    Ok(Connection { ldap, found, watch, certificate, driver, _relay: relay })
+}
+
+/// The answer to a bind, whatever it is.
+pub(super) async fn bound(
+    server: &Server,
+    connection: &mut Connection,
+    name: &str,
+    password: &str,
+    timeouts: &Timeouts,
+) -> Result<LdapResult, DirectoryError> {
+    let answer = connection.ldap.with_timeout(timeouts.operation).simple_bind(name, password).await;
+    answer.map_err(|error| connection.lost(server, &error))
+}
+
 /// Asks whom the server takes us for (RFC 4532): one that answers the bind with success and goes on as with a stranger shows a stranger's
 /// view, in which people are missing. A server that does not know the question is believed.
-async fn not_anonymous(
+pub(super) async fn not_anonymous(
     server: &Server,
     connection: &mut Connection,
     timeouts: &Timeouts,
@@ -139,12 +159,19 @@ pub(super) async fn first(
             Err(error) => return Err(error),
         }
     }
-    if errors.len() == 1 || errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. })) {
-        return Err(errors.swap_remove(0));
+    Err(none_of(errors))
+}
+
+/// Why no server could be used, from why each could not.
+pub(super) fn none_of(mut errors: Vec<DirectoryError>) -> DirectoryError {
+    if errors.len() == 1
+        || !errors.is_empty() && errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. }))
+    {
+        return errors.swap_remove(0);
     }
     let said = errors.iter().map(|error| match error {
         DirectoryError::Unreachable(why) => why.clone(),
         other => other.to_string(),
     });
-    Err(DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; ")))
+    DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; "))
 }

@@ -96,6 +96,19 @@ pub enum DirectoryError {
         /// What happened.
         why: String,
     },
+    /// One person could not be read.
+    #[error("{server}: the person could not be read ({why})")]
+    FetchFailed {
+        /// `host:port`.
+        server: String,
+        /// What happened.
+        why: String,
+    },
+    /// Servers were there, and none of them was done in time.
+    #[error(
+        "no directory server answered in time{0}. Check the servers' load and the network between them and the identity router"
+    )]
+    Overdue(String),
     /// A part of the scope is elsewhere.
     #[error(
         "{server} refers to {target} for a part of {root}, which was not followed. Read that server as a source of its own, or narrow the root"
@@ -132,7 +145,7 @@ impl DirectoryError {
     #[must_use]
     pub fn failure_reason(&self) -> FailureReason {
         match self {
-            Self::Unreachable(_) => FailureReason::DirectoryUnreachable,
+            Self::Unreachable(_) | Self::Overdue(_) => FailureReason::DirectoryUnreachable,
             Self::Tls { .. } | Self::Trust(_) => FailureReason::DirectoryTls,
             Self::BindRejected { .. } | Self::BindAnonymous { .. } => FailureReason::BindRejected,
             Self::EmptyCredential => FailureReason::CredentialMissing,
@@ -141,6 +154,7 @@ impl DirectoryError {
             Self::ReadIncomplete { .. }
             | Self::Broken { .. }
             | Self::LookupFailed { .. }
+            | Self::FetchFailed { .. }
             | Self::Canceled => FailureReason::ReadIncomplete,
             Self::Referral { .. } => FailureReason::DirectoryReferral,
             Self::Protocol { .. } => FailureReason::DirectoryProtocol,

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use rustls::ClientConfig;
@@ -163,10 +164,15 @@ async fn tcp(
                 return Ok(tcp);
             }
             Ok(Err(error)) => last = error.to_string(),
-            Err(_) => last = format!("no answer within {} s", timeouts.connect.as_secs()),
+            Err(_) => last = format!("no answer within {} s", seconds(timeouts.connect)),
         }
     }
     Err(DirectoryError::Unreachable(format!("{server} ({last})")))
+}
+
+/// Seconds for people: 5, or 0.4.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 async fn limited<T>(
@@ -177,7 +183,7 @@ async fn limited<T>(
     tokio::time::timeout(timeouts.connect, step).await.unwrap_or_else(|_| {
         Err(DirectoryError::Unreachable(format!(
             "{server} (connected, then silent for {} s)",
-            timeouts.connect.as_secs()
+            seconds(timeouts.connect)
         )))
     })
 }

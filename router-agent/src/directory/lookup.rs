@@ -81,11 +81,23 @@ pub async fn lookup(
     // Before anyone is asked: one id that cannot be looked up fails all.
     any_of(wanted.mapping, wanted.ids)?;
     let (server, mut connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
+    let presences = look_up_on(&server, &mut connection, plan, wanted, timeouts).await?;
+    Ok(LookedUp { server: server.to_string(), presences })
+}
+
+/// Looks these people up on a connection that stands.
+pub(super) async fn look_up_on(
+    server: &Server,
+    connection: &mut Connection,
+    plan: &Plan,
+    wanted: Wanted<'_>,
+    timeouts: &Timeouts,
+) -> Result<Vec<Presence>, DirectoryError> {
     let root_dse = match wanted.moved {
         true => connection
             .root_dse(timeouts.operation)
             .await
-            .map_err(|why| interrupted(&server, "the root DSE", why))?,
+            .map_err(|why| interrupted(server, "the root DSE", why))?,
         false => RootDse::default(),
     };
     let mut lookup = Lookup { plan, wanted, timeouts, server, connection, root_dse };
@@ -93,7 +105,7 @@ pub async fn lookup(
     for ids in wanted.ids.chunks(PORTION) {
         presences.extend(lookup.portion(ids).await?);
     }
-    Ok(LookedUp { server: lookup.server.to_string(), presences })
+    Ok(presences)
 }
 
 /// A filter for these ids.
@@ -113,8 +125,8 @@ struct Lookup<'a> {
     plan: &'a Plan,
     wanted: Wanted<'a>,
     timeouts: &'a Timeouts,
-    server: Server,
-    connection: Connection,
+    server: &'a Server,
+    connection: &'a mut Connection,
     root_dse: RootDse,
 }
 
@@ -167,7 +179,7 @@ impl Lookup<'_> {
             }
             self.code(root, &answer.result)?;
             for (id, entry) in self.asked_for(&answer.entries, ids) {
-                if !self.covers(root, entry) {
+                if !plan.covers(root, entry) {
                     return Err(self.protocol(format!("it found an entry outside of {root} there")));
                 }
                 found.insert(id);
@@ -208,7 +220,7 @@ impl Lookup<'_> {
                 }
                 let seen = Seen {
                     deleted: entry.values(IS_DELETED).any(|value| value.eq_ignore_ascii_case(b"TRUE")),
-                    below_a_root: plan.roots.iter().any(|root| self.covers(root, entry)),
+                    below_a_root: plan.roots.iter().any(|root| plan.covers(root, entry)),
                 };
                 // Found twice: the one that is not deleted counts.
                 if found.get(&id).is_none_or(|before| before.deleted || seen.below_a_root && !seen.deleted) {
@@ -234,13 +246,14 @@ impl Lookup<'_> {
             filter,
             attributes: &attributes,
             control,
+            limit: 0,
             most: MOST_ENTRIES,
             large: false,
             covering,
             timeout: self.timeouts.page,
         };
         let answer =
-            self.connection.search(search).await.map_err(|why| interrupted(&self.server, base, why))?;
+            self.connection.search(search).await.map_err(|why| interrupted(self.server, base, why))?;
         match answer.elsewhere {
             Some(target) => Err(DirectoryError::Referral {
                 server: self.server.to_string(),
@@ -256,16 +269,6 @@ impl Lookup<'_> {
         let with_id =
             entries.iter().filter_map(|entry| Some((self.wanted.mapping.immutable_id(entry)?, entry)));
         with_id.filter(|(id, _)| ids.contains(id)).collect()
-    }
-
-    /// Whether an entry's name is where a read of this root looks.
-    fn covers(&self, root: &str, entry: &Entry) -> bool {
-        let Ok(name) = std::str::from_utf8(entry.dn()) else { return false };
-        let depth = |name| dn::normalize(name).map_or(0, |names| names.len());
-        match self.plan.scope {
-            Scope::Subtree => dn::is_within(name, root),
-            Scope::OneLevel => dn::is_within(name, root) && depth(name) == depth(root) + 1,
-        }
     }
 
     fn code(&self, base: &str, result: &LdapResult) -> Result<(), DirectoryError> {

@@ -4,12 +4,14 @@
 //! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
 //! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope,
 //! `filter` what a filter asks about.
+//! `fetch` reads one person, `warm` keeps connections for that, `verify` asks whether a password is somebody's.
 
 mod ber;
 mod connect;
 mod dn;
 mod entry;
 mod error;
+mod fetch;
 mod filter;
 mod freshness;
 mod guard;
@@ -21,9 +23,12 @@ mod references;
 mod root_dse;
 mod search;
 mod tls;
+mod verify;
+mod warm;
 
 pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
+pub use fetch::{Fetched, Source, Whom, fetch};
 pub use filter::{FilterError, attributes_in};
 pub use freshness::Freshness;
 #[cfg(feature = "fuzzing")]
@@ -33,3 +38,5 @@ pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
 pub use probe::probe;
 pub use read::{ReadComplete, RootRead, read};
 pub use tls::tls_config;
+pub use verify::{Password, Verdict, verify};
+pub use warm::{Limits, Warm};

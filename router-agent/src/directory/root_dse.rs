@@ -60,6 +60,7 @@ impl Connection {
             filter: "(objectClass=*)",
             attributes,
             control: None,
+            limit: 0,
             most: 1,
             large: false,
             covering: &[],

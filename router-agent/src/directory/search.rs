@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
-use ldap3::{LdapError, LdapResult, Scope};
+use ldap3::{LdapError, LdapResult, Scope, SearchOptions};
 
 use super::connect::Connection;
 use super::guard::Found;
@@ -17,6 +17,8 @@ pub(super) struct Search<'a, A> {
     pub(super) filter: &'a str,
     pub(super) attributes: &'a [A],
     pub(super) control: Option<RawControl>,
+    /// How many entries the server is asked to leave it at; 0 for all.
+    pub(super) limit: i32,
     /// More entries than this break the protocol.
     pub(super) most: u32,
     /// Whether entries may be too large to be read. Where an entry's absence says something, they may not.
@@ -51,11 +53,13 @@ impl Connection {
     where
         A: AsRef<str> + Send + Sync,
     {
-        let Search { base, scope, filter, attributes, control, most, large, covering, timeout } = search;
+        let Search { base, scope, filter, attributes, control, limit, most, large, covering, timeout } =
+            search;
         self.watch.expect(most, large);
         let ldap = &mut self.ldap;
         let result = tokio::time::timeout(timeout, async {
             ldap.with_timeout(timeout);
+            ldap.with_search_options(SearchOptions::new().sizelimit(limit));
             if let Some(control) = control {
                 ldap.with_controls(control);
             }

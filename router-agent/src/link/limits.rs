@@ -85,7 +85,8 @@ pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME && !name.chars().any(char::is_control)
 }
 
-fn fits(name: &str, settings: Option<&IdentitySourceSettings>) -> Result<(), Beyond> {
+/// Whether an order is no larger than any that an honest control plane sends.
+pub(super) fn fits(name: &str, settings: Option<&IdentitySourceSettings>) -> Result<(), Beyond> {
     match is_name(name) && settings.is_none_or(|settings| settings.encoded_len() <= SETTINGS) {
         true => Ok(()),
         false => Err(Beyond::Size),

@@ -8,6 +8,7 @@ mod backoff;
 mod batches;
 pub(crate) mod connect;
 pub(crate) mod door;
+mod fetch;
 mod limits;
 mod orders;
 pub(crate) mod refusal;

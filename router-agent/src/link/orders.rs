@@ -2,6 +2,7 @@
 //! What is refused is answered with the reason, and leaves a trail in the router's own log.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -9,8 +10,8 @@ use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySour
 use rollcall_proto::limits::DIRECTORY_SERVERS;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder, TestResult,
-    lookup_result, session_request,
+    FetchOrder, LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder,
+    TestResult, lookup_result, session_request,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -18,7 +19,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
-use super::limits::{Beyond, Limits, is_name};
+use super::fetch::{self, Fetches};
+use super::limits::{Beyond, Limits, fits, is_name};
 use super::trail::Trail;
 use super::upload;
 use crate::clock;
@@ -45,6 +47,7 @@ pub(super) struct Orders {
     running: HashMap<String, Running>,
     limits: Limits,
     trail: Arc<Mutex<Trail>>,
+    fetches: Fetches,
     all: CancellationToken,
     _end: DropGuard,
 }
@@ -64,13 +67,16 @@ impl Orders {
         all: CancellationToken,
     ) -> Self {
         let end = all.clone().drop_guard();
+        let trail = Arc::default();
+        let fetches = Fetches::new(Arc::clone(&config), sender.clone(), all.clone(), Arc::clone(&trail));
         Self {
             config,
             client,
             sender,
             running: HashMap::new(),
             limits: Limits::default(),
-            trail: Arc::default(),
+            trail,
+            fetches,
             all,
             _end: end,
         }
@@ -157,6 +163,15 @@ impl Orders {
         });
     }
 
+    /// Fetches one person.
+    pub(super) fn fetch(&self, order: FetchOrder) {
+        if let Err(beyond) = fits(&order.request_id, order.settings.as_ref()) {
+            let result = fetch::failed(order.request_id, failure_of(beyond));
+            return self.refuse("FetchOrder", session_request::Message::FetchResult(result));
+        }
+        self.fetches.begin(order);
+    }
+
     /// Tests the connection to every server.
     pub(super) fn test(&self, order: TestOrder) {
         let place = match self.limits.question(&order.request_id, order.settings.as_ref()) {
@@ -193,6 +208,7 @@ impl Orders {
             session_request::Message::SyncRefused(refused) => &refused.sync_job,
             session_request::Message::LookupResult(result) => &result.request_id,
             session_request::Message::TestResult(result) => &result.request_id,
+            session_request::Message::FetchResult(result) => &result.request_id,
             _ => return,
         };
         if is_name(name) {
@@ -204,7 +220,7 @@ impl Orders {
 /// Of what no policy allows, in the place of its key.
 const LIMITS: &str = "limits";
 
-fn refused(trail: &Mutex<Trail>, order: &'static str, keys: &str) {
+pub(super) fn refused(trail: &Mutex<Trail>, order: &'static str, keys: &str) {
     trail.lock().unwrap_or_else(PoisonError::into_inner).refused(Instant::now(), order, keys);
 }
 
@@ -213,10 +229,10 @@ fn failure_of(beyond: Beyond) -> ReadFailure {
 }
 
 /// Why an order is not carried out.
-struct Unprepared {
-    failure: ReadFailure,
+pub(super) struct Unprepared {
+    pub(super) failure: ReadFailure,
     /// Keys of the policy that forbid it, separated by commas; or what else does.
-    keys: String,
+    pub(super) keys: String,
 }
 
 impl From<ReadFailure> for Unprepared {
@@ -231,17 +247,36 @@ fn job_id(name: &str) -> &str {
     id.get(..64).unwrap_or(id)
 }
 
-async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
+pub(super) async fn say(sender: &mpsc::Sender<SessionRequest>, message: session_request::Message) {
     // If the session is lost, so is what was ordered in it.
     let _ = sender.send(SessionRequest { message: Some(message) }).await;
 }
 
-fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
+pub(super) fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
     ReadFailure { reason: reason.into(), message: message.into() }
+}
+
+/// What the policy has allowed, before anyone is trusted.
+pub(super) struct Allowed {
+    pub(super) mapping: Mapping,
+    pub(super) plan: Plan,
+    pub(super) credential: Credential,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// Checks an order against the policy and brings together what it needs.
 fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, Unprepared> {
+    let Allowed { mapping, plan, credential, ca_file } = allow(config, settings, revision)?;
+    let tls = directory::tls_config(ca_file.as_deref()).map_err(|error| of_directory(&error))?;
+    Ok(Read { mapping, plan, credential, tls })
+}
+
+/// The same but for the authorities to trust, which are read for each connection.
+pub(super) fn allow(
+    config: &Config,
+    settings: &IdentitySourceSettings,
+    revision: i32,
+) -> Result<Allowed, Unprepared> {
     config.policy.check(settings).map_err(|refusals| {
         let said: Vec<_> = refusals.iter().map(ToString::to_string).collect();
         let message =
@@ -253,8 +288,7 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
     let mapping =
         Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp())
             .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
-    let of_directory = |error: directory::DirectoryError| failure(error.failure_reason(), error.to_string());
-    let plan = directory::plan(settings, &mapping).map_err(of_directory)?;
+    let plan = directory::plan(settings, &mapping).map_err(|error| of_directory(&error))?;
     let name = &settings.credential;
     let missing = |why: String| {
         let message =
@@ -274,8 +308,12 @@ fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) ->
             "The directory servers of one source must have the same ca_file in the identity router's policy.";
         return Err(failure(FailureReason::RouterPolicy, message).into());
     }
-    let tls = directory::tls_config(ca_file.as_deref()).map_err(of_directory)?;
-    Ok(Read { mapping, plan, credential, tls })
+    Ok(Allowed { mapping, plan, credential, ca_file })
+}
+
+/// What the control plane is told when a directory could not be read.
+pub(super) fn of_directory(error: &directory::DirectoryError) -> ReadFailure {
+    failure(error.failure_reason(), error.to_string())
 }
 
 async fn look_up(
@@ -292,26 +330,28 @@ async fn look_up(
     let wanted = Wanted { ids: &order.immutable_ids, mapping: &mapping, moved: config.policy.look_up_moved };
     tracing::info!(users = wanted.ids.len(), "looking users up");
     directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default()).await.map_err(|error| {
-        let reason = error.failure_reason();
-        tracing::warn!(?reason, "users not looked up");
-        failure(reason, error.to_string())
+        tracing::warn!(reason = ?error.failure_reason(), "users not looked up");
+        of_directory(&error)
     })
 }
 
 fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
-    use lookup_result::Presence as Proto;
     match looked_up {
         Err(failure) => LookupResult { request_id, failure: Some(failure), ..LookupResult::default() },
         Ok(LookedUp { server, presences }) => {
-            let presence = |presence| match presence {
-                Presence::InScope => Proto::InScope,
-                Presence::OutOfScope => Proto::OutOfScope,
-                Presence::Deleted => Proto::Deleted,
-                Presence::NotFound => Proto::NotFound,
-            };
             let presences = presences.into_iter().map(|one| presence(one).into()).collect();
             LookupResult { request_id, presences, failure: None, server }
         }
+    }
+}
+
+pub(super) fn presence(presence: Presence) -> lookup_result::Presence {
+    use lookup_result::Presence as Proto;
+    match presence {
+        Presence::InScope => Proto::InScope,
+        Presence::OutOfScope => Proto::OutOfScope,
+        Presence::Deleted => Proto::Deleted,
+        Presence::NotFound => Proto::NotFound,
     }
 }
 

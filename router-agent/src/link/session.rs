@@ -141,6 +141,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
                     Some(session_response::Message::SyncCancel(cancel)) => orders.cancel(&cancel.sync_job, cancel.epoch),
                     Some(session_response::Message::TestOrder(order)) => orders.test(order),
                     Some(session_response::Message::LookupOrder(order)) => orders.look_up(order),
+                    Some(session_response::Message::FetchOrder(order)) => orders.fetch(order),
                     Some(session_response::Message::Drain(drain)) => {
                         let after = drain.reconnect_after.and_then(duration);
                         return Ok(Ended::Drained(after.unwrap_or_default().min(LONGEST_DRAIN)));

@@ -6,10 +6,12 @@ mod entry;
 mod expiry;
 mod immutable_id;
 mod mapping;
+mod names;
 mod occurrences;
 mod text;
 
 pub use entry::Entry;
 pub use mapping::{Mapped, Mapping, MappingError, map_entry};
+pub use names::{Asked, Name};
 pub use occurrences::Occurrences;
 pub use rollcall_proto::secrets::is_password_attribute;

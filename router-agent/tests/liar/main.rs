@@ -3,6 +3,7 @@
 
 mod bind;
 mod codes;
+mod fetch;
 mod lookup;
 mod old_tls;
 mod read;

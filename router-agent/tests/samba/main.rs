@@ -1,17 +1,23 @@
 //! What the router does with a real Active Directory. A domain takes ten seconds to make, so all is proved step by step on one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{Person, Samba, ldap::Access};
+use harness::{
+    Person, Samba,
+    ldap::{Access, ldif},
+};
 use rollcall_proto::admin::v1::{
-    AttributeMapping, DirectoryServer, IdentitySourceSettings, attribute_mapping::ImmutableIdFormat,
-    directory_server::Security,
+    AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,
+    attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
 };
 use router_agent::directory::{
-    self, Credential, DirectoryError, LookedUp, Plan, Presence, ReadComplete, Timeouts, Wanted,
+    self, Credential, DirectoryError, Fetched, Limits, LookedUp, Password, Plan, Presence, ReadComplete,
+    Timeouts, Verdict, Wanted, Warm, Whom,
 };
-use router_agent::record::Mapping;
+use router_agent::policy::Policy;
+use router_agent::record::{Asked, Entry, Mapped, Mapping, Name, map_entry};
 use tokio::sync::mpsc;
 
 const PEOPLE: u64 = 40;
@@ -26,7 +32,10 @@ async fn a_domain_is_read_and_its_people_are_told_apart_when_they_are_gone() {
     it_says_how_recent_it_is_and_of_which_copy(&mut domain).await;
     starttls_is_as_good_as_ldaps_and_without_either_it_takes_no_password(&domain).await;
     who_moved_was_disabled_deleted_or_stayed_is_told_apart(&domain).await;
+    one_person_is_fetched_by_name_and_by_id_as_a_read_has_them(&domain).await;
+    no_accent_more_or_less_is_taken_for_the_same_name(&domain).await;
     without_the_right_to_see_them_the_deleted_are_not_found(&domain).await;
+    what_is_wrong_with_a_password_or_an_account_is_told_apart(&domain).await;
 }
 
 /// Where the router reads, and with what.
@@ -35,6 +44,7 @@ struct Source {
     mapping: Mapping,
     credential: Credential,
     tls: std::sync::Arc<rustls::ClientConfig>,
+    ca_file: std::path::PathBuf,
 }
 
 /// All people below a root, over this protection.
@@ -44,7 +54,12 @@ fn source(domain: &Samba, root: &str, security: Security) -> Source {
         immutable_id: "objectGUID".to_owned(),
         immutable_id_format: ImmutableIdFormat::Guid.into(),
         user_name: "sAMAccountName".to_owned(),
+        mail: "mail".to_owned(),
         mail_optional: true,
+        disabled: Some(DisabledRule {
+            attribute: "userAccountControl".to_owned(),
+            test: Some(disabled_rule::Test::BitsSet(2)),
+        }),
         ..AttributeMapping::default()
     };
     let port = if security == Security::Ldaps { ldaps_port } else { ldap_port };
@@ -63,6 +78,7 @@ fn source(domain: &Samba, root: &str, security: Security) -> Source {
         mapping,
         credential: Credential { bind_dn, password: password.into() },
         tls: directory::tls_config(Some(&ca_pem)).expect("an authority"),
+        ca_file: ca_pem,
     }
 }
 
@@ -176,4 +192,146 @@ async fn without_the_right_to_see_them_the_deleted_are_not_found(domain: &Samba)
     domain.let_agent_see_deleted(true).expect("given");
     let found = look_up(&source, &[id]).await.expect("a whole look-up");
     assert_eq!(found.presences, [Presence::Deleted]);
+}
+
+async fn fetch(source: &Source, warm: &Warm, whom: Whom<'_>) -> Fetched {
+    let from = directory::Source {
+        plan: &source.plan,
+        mapping: &source.mapping,
+        credential: &source.credential,
+        ca_file: Some(&source.ca_file),
+        look_up_moved: true,
+    };
+    directory::fetch(warm, from, whom, Duration::from_secs(60)).await.expect("an answer").1
+}
+
+async fn named(source: &Source, warm: &Warm, name: Name<'_>) -> Fetched {
+    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
+    fetch(source, warm, Whom::Named(&asked)).await
+}
+
+/// Whoever was moved, deleted and disabled before. The root is the whole domain, whose searches carry references to its own partitions.
+async fn one_person_is_fetched_by_name_and_by_id_as_a_read_has_them(domain: &Samba) {
+    let source = source(domain, domain.base_dn(), Security::Ldaps);
+    let warm = Warm::new(Limits::default());
+    let mapped = |entry: &Entry| match map_entry(&source.mapping, entry) {
+        Mapped::Record(record) => record,
+        Mapped::Rejected(rejected) => panic!("{rejected:?}"),
+    };
+    let (sink, mut pages) = mpsc::channel(1_000);
+    let timeouts = Timeouts::default();
+    directory::read(&source.plan, &source.credential, source.tls.clone(), &timeouts, sink)
+        .await
+        .expect("a whole read");
+    let (mut read, mut disabled) = (Vec::new(), 0);
+    while let Some(page) = pages.recv().await {
+        read.extend(page.iter().map(mapped));
+    }
+    assert!(read.len() >= 30, "{}", read.len());
+    for record in &read {
+        disabled += u32::from(record.disabled);
+        let upper = record.user_name.to_uppercase();
+        for found in [
+            fetch(&source, &warm, Whom::Id(&record.immutable_id)).await,
+            named(&source, &warm, Name::User(&record.user_name)).await,
+            named(&source, &warm, Name::Login(&upper)).await,
+        ] {
+            let Fetched::Entry(entry) = found else { panic!("{}: {found:?}", record.user_name) };
+            assert_eq!(&mapped(&entry), record);
+        }
+        let sharing = read.iter().filter(|other| other.mail.eq_ignore_ascii_case(&record.mail)).count();
+        if !record.mail.is_empty() && sharing == 1 {
+            let found = named(&source, &warm, Name::Mail(&record.mail)).await;
+            let Fetched::Entry(entry) = found else { panic!("{}: {found:?}", record.mail) };
+            assert_eq!(&mapped(&entry), record);
+        }
+    }
+    assert!(disabled > 0, "nobody is disabled");
+    assert_eq!(warm.connections(), 1, "one after the other need one connection");
+    for nobody in ["*", "*)(sAMAccountName=*", "\\2a", "krbtgt"] {
+        let found = named(&source, &warm, Name::Login(nobody)).await;
+        assert!(matches!(found, Fetched::Absent(Presence::NotFound)), "{nobody}: {found:?}");
+    }
+
+    // Deleted: its tombstone is shown by id, and no name finds it.
+    let gone = &read[read.len() - 1];
+    domain.delete(&gone.distinguished_name).expect("deleted");
+    let found = fetch(&source, &warm, Whom::Id(&gone.immutable_id)).await;
+    assert!(matches!(found, Fetched::Absent(Presence::Deleted)), "{found:?}");
+    let found = named(&source, &warm, Name::User(&gone.user_name)).await;
+    assert!(matches!(found, Fetched::Absent(Presence::NotFound)), "{found:?}");
+    // Moved out of the root, which is now the people alone.
+    let people = self::source(domain, &domain.people_dn(), Security::Ldaps);
+    let moved = read.iter().find(|one| one.distinguished_name.ends_with(&domain.archive_dn()));
+    let moved = moved.expect("who was moved before");
+    let found = fetch(&people, &warm, Whom::Id(&moved.immutable_id)).await;
+    assert!(matches!(found, Fetched::Absent(Presence::OutOfScope)), "{found:?}");
+}
+
+/// Active Directory compares some letters with and without accents as equal; who signs in is only who has the very name.
+async fn no_accent_more_or_less_is_taken_for_the_same_name(domain: &Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let warm = Warm::new(Limits::default());
+    let dn = domain.person_dn(&person(5));
+    domain.replace(&dn, "mail", &["m\u{fc}ller@example.com"]).expect("changed");
+    for (mail, is) in [
+        ("m\u{fc}ller@example.com", true),
+        ("MU\u{308}LLER@EXAMPLE.COM", true),
+        ("muller@example.com", false),
+    ] {
+        let found = named(&source, &warm, Name::Mail(mail)).await;
+        match found {
+            Fetched::Entry(_) if is => {}
+            // Where the directory takes the decomposed letter for another one, it finds nobody: that denies, and lets nobody in.
+            Fetched::Absent(Presence::NotFound) if !is || mail.contains('\u{308}') => {}
+            other => panic!("{mail}: {other:?}"),
+        }
+    }
+}
+
+/// Last, since the domain's own rules for passwords are changed for it. That a password is too old, Samba does not say to a bind as Active
+/// Directory does.
+async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samba) {
+    let source = source(domain, &domain.people_dn(), Security::Ldaps);
+    let mut policy = Policy { verify_passwords: true, ..Policy::default() };
+    assert!(policy.may_verify(&IdentitySourceSettings::default()).is_ok());
+    let ask = async |number: u64, password: &str| {
+        let allowed = policy.may_verify(&IdentitySourceSettings::default()).expect("allowed");
+        let (dn, password) = (domain.person_dn(&person(number)), Password::from(password.to_owned()));
+        let patience = Duration::from_secs(60);
+        directory::verify(allowed, &source.plan.servers, &dn, &password, Some(&source.ca_file), patience)
+            .await
+            .expect("an answer")
+    };
+    for number in 20..=25 {
+        let (mut record, password) = (Vec::new(), format!("\"Secret-{number}\""));
+        let password: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let dn = domain.person_dn(&person(number));
+        ldif::line(&mut record, "dn", &dn).expect("LDIF");
+        record.extend_from_slice(b"changetype: modify\nreplace: unicodePwd\n");
+        ldif::binary(&mut record, "unicodePwd", &password).expect("LDIF");
+        domain.modify(&String::from_utf8(record).expect("text")).expect("a password");
+        domain.set_disabled(&dn, false).expect("enabled");
+    }
+    let set = |number, attribute, value: &str| {
+        domain.replace(&domain.person_dn(&person(number)), attribute, &[value]).expect("changed");
+    };
+    assert_eq!(ask(20, "Secret-20").await, Verdict::Right);
+    assert_eq!(ask(20, "Secret-21").await, Verdict::Wrong);
+    assert_eq!(ask(20, "").await, Verdict::Wrong);
+    domain.set_disabled(&domain.person_dn(&person(21)), true).expect("disabled");
+    assert_eq!(ask(21, "Secret-21").await, Verdict::Disabled);
+    set(22, "accountExpires", "130000000000000000");
+    assert_eq!(ask(22, "Secret-22").await, Verdict::Expired);
+    set(23, "pwdLastSet", "0");
+    assert_eq!(ask(23, "Secret-23").await, Verdict::MustChange);
+
+    domain.replace(domain.base_dn(), "lockoutThreshold", &["3"]).expect("changed");
+    for _ in 0..3 {
+        assert_ne!(ask(24, "wrong").await, Verdict::Right);
+    }
+    assert_eq!(ask(24, "Secret-24").await, Verdict::Locked);
+    assert_eq!(ask(25, "Secret-25").await, Verdict::Right);
+    policy.verify_passwords = false;
+    assert!(policy.may_verify(&IdentitySourceSettings::default()).is_err());
 }

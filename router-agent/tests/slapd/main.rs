@@ -1,15 +1,20 @@
 //! What the router does with a real directory: an OpenLDAP of its own for each test.
 
 mod certificate;
+mod fetch;
 mod lookup;
 mod read;
+mod verify;
+mod warm;
+
+use std::time::Duration;
 
 use harness::ldap::Slapd;
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
 };
-use router_agent::directory::{self, Credential, Plan, Timeouts};
-use router_agent::record::Mapping;
+use router_agent::directory::{self, Credential, DirectoryError, Fetched, Plan, Timeouts, Warm, Whom};
+use router_agent::record::{Asked, Mapping, Name};
 use uuid::Uuid;
 
 /// Where the router reads, and with what.
@@ -18,18 +23,23 @@ struct Source {
     mapping: Mapping,
     credential: Credential,
     tls: std::sync::Arc<rustls::ClientConfig>,
+    ca_file: std::path::PathBuf,
     timeouts: Timeouts,
 }
 
 /// People below these roots, but for those without the filter's mark.
 fn source(slapd: &Slapd, roots: &[&str]) -> Source {
+    of(slapd, &settings(slapd, roots))
+}
+
+fn settings(slapd: &Slapd, roots: &[&str]) -> IdentitySourceSettings {
     let mapping = AttributeMapping {
         immutable_id: "entryUUID".to_owned(),
         user_name: "uid".to_owned(),
         mail: "mail".to_owned(),
         ..AttributeMapping::default()
     };
-    let settings = IdentitySourceSettings {
+    IdentitySourceSettings {
         directory_servers: vec![DirectoryServer {
             host: slapd.host().to_owned(),
             port: i32::from(slapd.ldaps_port()),
@@ -39,15 +49,21 @@ fn source(slapd: &Slapd, roots: &[&str]) -> Source {
         object_class: "inetOrgPerson".to_owned(),
         extra_filter: "(employeeType=staff)".to_owned(),
         page_size: 10,
-        mapping: Some(mapping.clone()),
+        mapping: Some(mapping),
         ..IdentitySourceSettings::default()
-    };
+    }
+}
+
+/// The source with these settings.
+fn of(slapd: &Slapd, settings: &IdentitySourceSettings) -> Source {
+    let mapping = settings.mapping.clone().expect("a mapping");
     let mapping = Mapping::new(&mapping, 1, 0).expect("a mapping");
     Source {
-        plan: directory::plan(&settings, &mapping).expect("a plan"),
+        plan: directory::plan(settings, &mapping).expect("a plan"),
         mapping,
         credential: Credential { bind_dn: slapd.agent_dn(), password: slapd.agent_password().into() },
         tls: directory::tls_config(Some(&slapd.ca_pem_path())).expect("an authority"),
+        ca_file: slapd.ca_pem_path(),
         timeouts: Timeouts::default(),
     }
 }
@@ -63,4 +79,27 @@ fn person(name: &str, parent: &str, number: u128) -> String {
 
 fn unit(name: &str, parent: &str) -> String {
     format!("dn: ou={name},{parent}\nobjectClass: organizationalUnit\nou: {name}\n\n")
+}
+
+/// Fetches one person who has a name.
+async fn fetch_named(
+    warm: &Warm,
+    source: &Source,
+    name: Name<'_>,
+    within: Duration,
+) -> Result<(String, Fetched), DirectoryError> {
+    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
+    directory::fetch(warm, source.to_fetch(true), Whom::Named(&asked), within).await
+}
+
+impl Source {
+    fn to_fetch(&self, look_up_moved: bool) -> directory::Source<'_> {
+        directory::Source {
+            plan: &self.plan,
+            mapping: &self.mapping,
+            credential: &self.credential,
+            ca_file: Some(&self.ca_file),
+            look_up_moved,
+        }
+    }
 }

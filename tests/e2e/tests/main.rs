@@ -21,6 +21,8 @@ mod frames;
 mod holds;
 mod hostile_control_plane;
 mod isolation;
+mod just_in_time;
+mod just_in_time_trouble;
 mod leavers;
 mod license;
 mod look_up_protocol;

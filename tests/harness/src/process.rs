@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 const POLL: Duration = Duration::from_millis(20);
+/// Until a process that was told to stop has done so.
+const FREEZING: Duration = Duration::from_secs(30);
 
 /// A signal, by the name that `kill` knows it under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,9 +158,17 @@ impl Running {
         Ok(())
     }
 
-    /// Holds the process (SIGSTOP): its sockets stay open and nobody answers.
+    /// Holds the process (SIGSTOP): its sockets stay open and nobody answers. When it returns, no thread of it runs any more.
     pub fn freeze(&mut self) -> Result<()> {
-        self.signal(Signal::Stop)
+        self.signal(Signal::Stop)?;
+        let began = Instant::now();
+        while !is_stopped(self.pid())? {
+            if began.elapsed() > FREEZING {
+                bail!("{} was told to stop and runs on", self.name);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     pub fn thaw(&mut self) -> Result<()> {
@@ -203,4 +213,18 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether every thread of a process is stopped: a signal is sent in no time, and takes some to arrive.
+fn is_stopped(pid: u32) -> Result<bool> {
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
+        // The state stands behind the name, which is in parentheses and may have some itself.
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        if state != Some('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

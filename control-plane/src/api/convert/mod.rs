@@ -6,6 +6,7 @@ mod job;
 pub(super) mod router;
 mod schedule;
 mod settings;
+mod single;
 mod source;
 mod user;
 
@@ -21,6 +22,7 @@ pub(super) use job::{detail, job};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;
+pub(super) use single::{single, single_settings, single_settings_to_proto};
 pub(super) use source::{merge, source};
 pub(super) use user::user;
 

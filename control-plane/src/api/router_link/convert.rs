@@ -10,10 +10,10 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::convert;
-use crate::jobs::{Completed, Order, WINDOW};
+use crate::jobs::{Completed, FetchOrder, Order, WINDOW};
 use crate::model::{
-    Failure, FailureReason, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered, Presence,
-    ReadFacts, Record, Rejected, RootFacts, SourceId, TenantId, TenantNo, UserValues,
+    Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered,
+    Presence, ReadFacts, Record, Rejected, RootFacts, SourceId, TenantId, TenantNo, UserValues,
 };
 use crate::reconcile::names;
 
@@ -54,23 +54,65 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
                 immutable_ids: ids.into_iter().map(|id| id.0).collect(),
             })
         }
+        Order::Fetch { request, order } => {
+            let FetchOrder { settings, revision, by, deadline } = *order;
+            proto::session_response::Message::FetchOrder(proto::FetchOrder {
+                request_id: request,
+                settings: Some(convert::settings_to_proto(tenant, &settings)),
+                revision,
+                whom: Some(match by {
+                    FetchBy::Mail(mail) => proto::fetch_order::Whom::Mail(mail),
+                    FetchBy::UserName(name) => proto::fetch_order::Whom::UserName(name),
+                    FetchBy::Login(login) => proto::fetch_order::Whom::Login(login),
+                    FetchBy::Id(id) => proto::fetch_order::Whom::ImmutableId(id.0),
+                }),
+                deadline: duration(deadline),
+            })
+        }
     }
 }
 
-/// What was looked up, or why not.
-pub(super) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
+/// What was fetched, or why nothing was.
+pub(super) fn found(
+    tenant: TenantNo,
+    result: proto::FetchResult,
+) -> Result<(String, Result<Found, Failure>), Status> {
+    use proto::fetch_result::Found as Said;
+    let proto::FetchResult { request_id, found, server: _ } = result;
+    let found = match found {
+        Some(Said::Record(message)) => Ok(match record(tenant, message)? {
+            Ok(record) => Found::Record(Box::new(record)),
+            Err(rejected) => Found::Rejected(rejected),
+        }),
+        Some(Said::Rejected(entry)) => {
+            let mut entries = rejections(vec![entry])?;
+            entries.pop().map(Found::Rejected).ok_or_else(|| Failure::of(FailureReason::Internal))
+        }
+        Some(Said::Absent(presence)) => Ok(Found::Absent(self::presence(presence))),
+        Some(Said::Ambiguous(entries)) => Ok(Found::Ambiguous(entries)),
+        Some(Said::Failure(failed)) => Err(failure(failed)),
+        None => Err(Failure::of(FailureReason::Internal)),
+    };
+    Ok((request_id, found))
+}
+
+fn presence(said: i32) -> Presence {
     use proto::lookup_result::Presence as Said;
-    let proto::LookupResult { request_id, presences, failure: failed, server: _ } = result;
-    if let Some(failed) = failed {
-        return (request_id, Err(failure(failed)));
-    }
-    let presence = |said: i32| match Said::try_from(said) {
+    match Said::try_from(said) {
         Ok(Said::InScope) => Presence::InScope,
         Ok(Said::OutOfScope) => Presence::OutOfScope,
         Ok(Said::Deleted) => Presence::Deleted,
         // What nobody understands explains nothing.
         Ok(Said::NotFound | Said::Unspecified) | Err(_) => Presence::NotFound,
-    };
+    }
+}
+
+/// What was looked up, or why not.
+pub(super) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
+    let proto::LookupResult { request_id, presences, failure: failed, server: _ } = result;
+    if let Some(failed) = failed {
+        return (request_id, Err(failure(failed)));
+    }
     (request_id, Ok(presences.into_iter().map(presence).collect()))
 }
 

@@ -131,6 +131,14 @@ async fn hear(
             session.answer_test(&result.request_id, result.servers);
             Ok(())
         }
+        session_request::Message::FetchResult(result) => {
+            // An answer that nobody waits for any more is not even taken apart.
+            if let Some(tenant) = session.asked_for(&result.request_id) {
+                let (request, found) = convert::found(tenant, result)?;
+                session.answer_fetch(&request, found);
+            }
+            Ok(())
+        }
         session_request::Message::LookupResult(result) => {
             let (request, presences) = convert::presences(result);
             session.answer_look_up(&request, presences);

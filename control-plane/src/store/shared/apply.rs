@@ -30,6 +30,7 @@ pub(super) async fn apply(
     if !records.is_empty() || !rejected.is_empty() {
         let mut view = view(connection, fence, records, rejected).await?;
         (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
+        view.read = Some(job.reads);
         if job.doubts != 0 {
             view.doubtful = doubtful(connection, fence, records, &view).await?;
         }

@@ -143,22 +143,27 @@ pub(super) async fn list(
     rows.into_iter().map(detail).collect()
 }
 
-/// What syncs disabled for absence since then without having been approved, and this job whenever it did.
+/// What syncs disabled for absence since then without having been approved, those of single users, too, and this job whenever it did.
 pub(super) async fn recent(
     connection: &mut Connection,
-    fence: Fence,
+    source: SourceNo,
+    job: JobNo,
     since: Timestamp,
 ) -> Result<RecentDisables> {
     let (all, unexplained): (i64, i64) = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
          WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND COALESCE(ended_at, progress_at) > $3))",
     )
-    .bind(fence.source.0)
-    .bind(fence.job.0)
+    .bind(source.0)
+    .bind(job.0)
     .bind(since.0)
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
-    Ok(RecentDisables { all, unexplained })
+    let single = sqlx::query_as(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE source_no = $1 AND disabled_at > $2",
+    );
+    let single: (i64, i64) = single.bind(source.0).bind(since.0).fetch_one(connection).await?;
+    Ok(RecentDisables { all: all + single.0, unexplained: unexplained + single.1 })
 }
 
 /// Holds a job: what it has applied stays, nobody owns it any more, and its list waits.

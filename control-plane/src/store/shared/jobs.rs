@@ -445,7 +445,7 @@ pub(super) async fn begin_read(
     let before = before.as_deref().map(catalog::facts).transpose()?;
     sqlx::query(
         "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
+         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
          WHERE job_no = $1",
     )
     .bind(job.0)

@@ -52,7 +52,8 @@ pub(super) async fn distinguished_names(
     Ok(rows.into_iter().map(|(user, name)| (UserNo(user), name)).collect())
 }
 
-/// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then.
+/// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then. Whoever was fetched alone since the
+/// job began to reconcile is left alone: that may have been after the look-up.
 pub(super) async fn disable(
     connection: &mut Connection,
     fence: Fence,
@@ -60,20 +61,22 @@ pub(super) async fn disable(
     unchanged_since: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Counts> {
-    seats::lock_job(connection, fence).await?;
+    let job = seats::lock_job(connection, fence).await?;
     jobs::same_revision(connection, fence).await?;
     seats::lock(connection, fence.tenant).await?;
     let absences: HashMap<i64, Absence> = users.iter().map(|(user, absence)| (user.0, *absence)).collect();
     let numbers: Vec<i64> = users.iter().map(|(user, _)| user.0).collect();
     let text = format!(
         "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> 3 \
-         AND updated_at <= $3 AND user_no {} ORDER BY user_no",
-        engine::in_ints(4)
+         AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {} ORDER BY user_no",
+        engine::in_ints(6)
     );
     let query = sqlx::query(AssertSqlSafe(text))
         .bind(fence.tenant.0)
         .bind(fence.source.0)
-        .bind(unchanged_since.map_or(i64::MAX, |since| since.0));
+        .bind(unchanged_since.map_or(i64::MAX, |since| since.0))
+        .bind(fence.job.0)
+        .bind(2 * job.reads);
     let rows = engine::ints(query, &numbers).fetch_all(&mut *connection).await?;
     let (mut lines, mut leaving, mut unexplained) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
     for row in &rows {

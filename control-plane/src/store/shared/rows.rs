@@ -159,10 +159,12 @@ pub(super) struct KnownRow {
     mail_key: Option<Vec<u8>>,
     added_job: i64,
     changed_job: i64,
+    fetched_job: i64,
+    fetched_stage: i64,
 }
 
 const KNOWN: &str = "SELECT users.user_no, users.immutable_id, users.digest, users.status, users.user_name_key, users.mail_key, \
-     users.added_job, users.changed_job";
+     users.added_job, users.changed_job, users.fetched_job, users.fetched_stage";
 
 /// Known users by keys, which are bound by [`engine::blobs`] as $2: one look-up in an index a key. Left to themselves, planners that
 /// have not yet heard how many users there are read all of them instead.
@@ -183,6 +185,7 @@ impl TryFrom<KnownRow> for KnownUser {
             mail_key: row.mail_key.map(sixteen).transpose()?.map(NameKey),
             added_job: JobNo(row.added_job),
             changed_job: JobNo(row.changed_job),
+            fetched: (JobNo(row.fetched_job), row.fetched_stage),
         })
     }
 }

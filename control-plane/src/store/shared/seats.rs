@@ -11,6 +11,7 @@ use crate::store::{Result, StoreError};
 pub(super) struct LockedJob {
     epoch: i64,
     state: i64,
+    pub(super) reads: i64,
     pub(super) reserve: i64,
     pub(super) quota: i64,
     pub(super) sync_limit: i64,
@@ -47,7 +48,7 @@ impl LockedJob {
     }
 }
 
-const JOB: &str = "SELECT epoch, state, reserve, quota, sync_limit, doubts, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
+const JOB: &str = "SELECT epoch, state, reads, reserve, quota, sync_limit, doubts, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
      reenabled, disabled_in_directory, waiting, still_in_scope FROM sync_jobs WHERE job_no = $1";
 
 /// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has begun.

@@ -88,6 +88,7 @@ pub(super) async fn seats(
     let view = View {
         quota: quota.max(0),
         beyond_limit: job.beyond_limit(),
+        read: Some(job.reads),
         ..view(connection, fence, &records, &[]).await?
     };
     let plan = batch::plan(fence.job, Mode::Final, &records, &view);
@@ -172,7 +173,7 @@ pub(super) async fn names(
     held: bool,
     now: Timestamp,
 ) -> Result<Counts> {
-    seats::lock_job(connection, fence).await?;
+    let job = seats::lock_job(connection, fence).await?;
     let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
     let waiting: Vec<DeferredRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).fetch_all(&mut *connection).await?;
@@ -181,11 +182,11 @@ pub(super) async fn names(
     }
     let free = seats::lock(connection, fence.tenant).await?;
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
+    let (records, mut counts) = without_fetched(connection, fence, job.reads, records).await?;
     let mut contest = contest(connection, fence, records).await?;
     let needing = contest.give_seats(free);
     let verdicts = resolve(&contest.players, &contest.held);
 
-    let mut counts = Counts::default();
     let (mut revert, mut apply, mut refused, mut moves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (position, verdict) in verdicts.iter().enumerate() {
         let user = contest.users[position].as_ref();
@@ -290,6 +291,28 @@ pub(super) async fn names(
     Ok(counts)
 }
 
+/// Records but those of users who were fetched alone since the read began: those stay as they are.
+async fn without_fetched(
+    connection: &mut Connection,
+    fence: Fence,
+    read: i64,
+    mut records: Vec<Record>,
+) -> Result<(Vec<Record>, Counts)> {
+    let known = rows::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
+    let fetched = known.into_iter().filter(|user| user.fetched_during(fence.job, read));
+    let fetched: HashMap<ImmutableId, bool> =
+        fetched.map(|user| (user.id.clone(), user.counted_by(fence.job))).collect();
+    records.retain(|record| !fetched.contains_key(&record.id));
+    forget(connection, fence, &fetched.keys().cloned().collect::<Vec<_>>()).await?;
+    let uncounted = fetched.values().filter(|counted| !**counted).count();
+    let counts = Counts {
+        unchanged: i64::try_from(uncounted).unwrap_or_default(),
+        waiting: -i64::try_from(fetched.len()).unwrap_or_default(),
+        ..Counts::default()
+    };
+    Ok((records, counts))
+}
+
 /// What is left to show of a user whose change is taken back.
 fn bare(user: &KnownUser, shown: &HashMap<i64, UserValues>) -> Record {
     Record {
@@ -353,13 +376,18 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                 continue;
             }
             let was = before.get(&user.number.0);
+            // Whoever was fetched alone meanwhile keeps what it has.
+            let fetched = user.fetched.0 == fence.job;
             let got = |name: &Name| match was {
                 Some(was) => !was.names.contains(name),
                 None => user.added_job == fence.job,
             };
             let gave_seat =
                 was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled;
-            if !gave_seat && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name)) {
+            if !gave_seat
+                && !fetched
+                && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name))
+            {
                 numbers.insert(user.number);
                 // It may have been met before, by a name that it only kept.
                 contest.held.retain(|_, holder| *holder != user.number);

@@ -396,7 +396,8 @@ impl Store for Engine {
     }
 
     async fn recent_disables(&self, fence: Fence, since: Timestamp) -> Result<RecentDisables> {
-        self.read(move |c| Box::pin(async move { holds::recent(c, fence, since).await })).await
+        self.read(move |c| Box::pin(async move { holds::recent(c, fence.source, fence.job, since).await }))
+            .await
     }
 
     async fn disable_absent(

@@ -9,12 +9,15 @@ use super::tenants;
 use crate::model::{ImmutableId, SourceId, TenantId, Timestamp, User, UserFilter, UserNo, UserValues};
 use crate::store::{Result, StoreError};
 
-const USER: &str = "SELECT u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, \
-     u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at FROM users u \
-     JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1";
+/// Columns of a [`UserRow`].
+pub(super) const COLUMNS: &str = "u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, \
+     u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at";
+/// Where they are.
+pub(super) const FROM: &str =
+    "FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1";
 
 #[derive(sqlx::FromRow)]
-struct UserRow {
+pub(super) struct UserRow {
     user_no: i64,
     source: String,
     immutable_id: Vec<u8>,
@@ -60,8 +63,9 @@ impl TryFrom<UserRow> for User {
 
 pub(super) async fn user(connection: &mut Connection, tenant: &TenantId, user: UserNo) -> Result<User> {
     let tenant = tenants::number(connection, tenant).await?;
-    let query =
-        sqlx::query_as(AssertSqlSafe(format!("{USER} AND u.user_no = $2"))).bind(tenant.0).bind(user.0);
+    let query = sqlx::query_as(AssertSqlSafe(format!("SELECT {COLUMNS} {FROM} AND u.user_no = $2")))
+        .bind(tenant.0)
+        .bind(user.0);
     let row: Option<UserRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("user"))?.try_into()
 }
@@ -76,7 +80,7 @@ pub(super) async fn list(
     let tenant = tenants::number(connection, tenant).await?;
     // One statement for every filter: a condition that is not asked for is always true.
     let text = format!(
-        "{USER} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = 1) = ($4 = 1)) AND ($5 = '' OR \
+        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = 1) = ($4 = 1)) AND ($5 = '' OR \
          u.user_name {LIKE} $5 ESCAPE '!' OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') \
          ORDER BY u.user_no LIMIT $6"
     );

@@ -15,6 +15,8 @@ use time::{Duration, OffsetDateTime};
 pub enum Certificate {
     /// Valid now, for `localhost` and 127.0.0.1.
     Valid,
+    /// For the right names, and for ten more seconds.
+    Ending,
     /// For the right names, and expired an hour ago.
     Expired,
     /// For the right names, from tomorrow on.
@@ -57,6 +59,7 @@ pub fn write(dir: &Path, kind: &Certificate) -> Result<()> {
     server.use_authority_key_identifier_extension = true;
     (server.not_before, server.not_after) = match kind {
         Certificate::Expired => (now - Duration::days(20), now - Duration::hours(1)),
+        Certificate::Ending => (now - Duration::days(20), now + Duration::seconds(10)),
         Certificate::NotYetValid => (now + Duration::days(1), now + Duration::days(90)),
         _ => (now - Duration::days(20), now + Duration::days(90)),
     };

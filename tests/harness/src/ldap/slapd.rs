@@ -454,6 +454,16 @@ impl Slapd {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// How many searches the server has answered since its start, this one not among them.
+    pub fn searches(&self) -> Result<u64> {
+        let mut command = self.tool("ldapsearch");
+        command.args(["-LLL", "-D", &self.agent_dn(), "-w", AGENT_PASSWORD, "-s", "base"]);
+        command.args(["-b", "cn=Search,cn=Operations,cn=Monitor", "monitorOpCompleted"]);
+        let output = String::from_utf8(command.output()?.stdout)?;
+        let count = output.lines().find_map(|line| line.strip_prefix("monitorOpCompleted: "));
+        Ok(count.context("the monitor says nothing")?.parse()?)
+    }
+
     fn tool(&self, program: &str) -> Command {
         let mut command = Command::new(Path::new("/usr/bin").join(program));
         // LDAPNOINIT: the machine's and the user's own settings are none of ours.

@@ -12,9 +12,10 @@ use rollcall_proto::admin::v1::{
     UpdateIdentitySourceRequest, UpdateLicenseRequest, User, WatchSyncJobRequest,
     audit_service_client::AuditServiceClient, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
-    license_service_client::LicenseServiceClient, sync_job, sync_job_detail::Category,
-    sync_job_service_client::SyncJobServiceClient, sync_schedule_service_client::SyncScheduleServiceClient,
-    tenant_service_client::TenantServiceClient, user_service_client::UserServiceClient,
+    just_in_time_service_client::JustInTimeServiceClient, license_service_client::LicenseServiceClient,
+    sync_job, sync_job_detail::Category, sync_job_service_client::SyncJobServiceClient,
+    sync_schedule_service_client::SyncScheduleServiceClient, tenant_service_client::TenantServiceClient,
+    user_service_client::UserServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -33,6 +34,7 @@ pub struct Admin {
     pub jobs: SyncJobServiceClient<Channel>,
     pub schedules: SyncScheduleServiceClient<Channel>,
     pub users: UserServiceClient<Channel>,
+    pub just_in_time: JustInTimeServiceClient<Channel>,
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
     pub tenants: TenantServiceClient<Channel>,
@@ -52,6 +54,7 @@ impl Admin {
             jobs: SyncJobServiceClient::new(channel.clone()),
             schedules: SyncScheduleServiceClient::new(channel.clone()),
             users: UserServiceClient::new(channel.clone()),
+            just_in_time: JustInTimeServiceClient::new(channel.clone()),
             license: LicenseServiceClient::new(channel.clone()),
             routers: IdentityRouterServiceClient::new(channel.clone()),
             tenants: TenantServiceClient::new(channel.clone()),

@@ -194,6 +194,13 @@ impl Files {
         Ok(Identity::at(&out))
     }
 
+    /// The service that synchronizes users at sign-in.
+    pub fn issue_authenticator(&self, name: &str) -> Result<Identity> {
+        let out = self.path(&format!("authenticator-{name}"));
+        self.ca(&["issue-authenticator", "--name", name, "--out", &out])?;
+        Ok(Identity::at(&out))
+    }
+
     pub fn issue_console(&self, name: &str) -> Result<Identity> {
         let out = self.path(&format!("console-{name}"));
         self.ca(&["issue-console", "--name", name, "--out", &out])?;

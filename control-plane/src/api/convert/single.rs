@@ -1,0 +1,148 @@
+//! Syncs of one user, and the settings of those at sign-in.
+
+use std::time::Duration;
+
+use rollcall_proto::admin::v1 as proto;
+use tonic::Status;
+
+use super::{duration, timestamp, user};
+use crate::api::{names, status};
+use crate::model::{JitSettings, Single, TenantId};
+
+/// What a sign-in may wait.
+const DEADLINES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+/// The oldest observation that may let anyone in.
+const OLDEST: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+pub(in crate::api) fn single(tenant: &TenantId, single: &Single) -> proto::SingleSync {
+    let Single { outcome, user: known, allowed, observed_at, message, source } = single.clone();
+    proto::SingleSync {
+        outcome: outcome.number().into(),
+        user: known.map(|known| user(tenant, known)),
+        allowed,
+        observe_time: observed_at.map(timestamp),
+        message,
+        identity_source: source.map(|source| names::source_name(tenant, &source)).unwrap_or_default(),
+    }
+}
+
+pub(in crate::api) fn single_settings_to_proto(
+    tenant: &TenantId,
+    settings: JitSettings,
+) -> proto::JustInTimeSettings {
+    let JitSettings { enabled, deadline, last_known_max_age } = settings;
+    proto::JustInTimeSettings {
+        name: names::just_in_time_settings_name(tenant),
+        enabled,
+        deadline: duration(deadline),
+        last_known_max_age: duration(last_known_max_age),
+    }
+}
+
+/// The settings, with defaults where nothing is said.
+pub(in crate::api) fn single_settings(message: proto::JustInTimeSettings) -> Result<JitSettings, Status> {
+    let proto::JustInTimeSettings { name: _, enabled, deadline, last_known_max_age } = message;
+    let mut violations = Vec::new();
+    let mut read = |field: &str,
+                    value: Option<prost_types::Duration>,
+                    default,
+                    right: &dyn Fn(Duration) -> bool,
+                    must: &str| {
+        let Some(value) = value else { return default };
+        match Duration::try_from(value).ok().filter(|value| right(*value)) {
+            Some(value) => value,
+            None => {
+                violations.push((format!("just_in_time_settings.{field}"), must.to_owned()));
+                default
+            }
+        }
+    };
+    let deadline = read(
+        "deadline",
+        deadline,
+        JitSettings::DEADLINE,
+        &|value| DEADLINES.contains(&value),
+        "must be from 1s to 30s",
+    );
+    let last_known_max_age = read(
+        "last_known_max_age",
+        last_known_max_age,
+        Duration::ZERO,
+        &|value| value <= OLDEST,
+        "must be from 0s to 604800s (7 days)",
+    );
+    if violations.is_empty() {
+        Ok(JitSettings { enabled, deadline, last_known_max_age })
+    } else {
+        Err(status::invalid(violations))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SingleOutcome;
+
+    fn seconds(seconds: i64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration { seconds, nanos: 0 })
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_default_and_what_cannot_be_is_refused() {
+        let message = |deadline, age| proto::JustInTimeSettings {
+            deadline,
+            last_known_max_age: age,
+            ..proto::JustInTimeSettings::default()
+        };
+        assert_eq!(single_settings(message(None, None)).expect("settings"), JitSettings::default());
+        assert!(single_settings(message(seconds(1), seconds(604_800))).is_ok());
+        assert!(single_settings(message(seconds(30), seconds(0))).is_ok());
+        for (deadline, age) in [
+            (seconds(0), None),
+            (seconds(31), None),
+            (seconds(-5), None),
+            (None, seconds(-1)),
+            (None, seconds(604_801)),
+        ] {
+            assert!(single_settings(message(deadline, age)).is_err(), "{deadline:?} {age:?}");
+        }
+    }
+
+    #[test]
+    fn every_outcome_is_one_of_the_api_under_the_same_name() {
+        for number in 1..=22 {
+            let named = proto::single_sync::Outcome::try_from(number).expect("an outcome");
+            let ours = ALL.iter().find(|outcome| i32::from(outcome.number()) == number).expect("one of ours");
+            assert_eq!(ours.name(), named.as_str_name());
+        }
+        assert!(proto::single_sync::Outcome::try_from(23).is_err(), "an outcome that is not listed here");
+    }
+
+    const ALL: [SingleOutcome; 22] = {
+        use SingleOutcome::*;
+        [
+            Added,
+            Updated,
+            Unchanged,
+            Reenabled,
+            DisabledInDirectory,
+            DisabledOutOfScope,
+            Held,
+            NotFound,
+            Ambiguous,
+            InvalidEmail,
+            DuplicateEmail,
+            DuplicateUserName,
+            DisabledNotAdded,
+            MissingUniqueId,
+            MissingEmail,
+            NoRouter,
+            DirectoryUnreachable,
+            NotAllowed,
+            LicenseLimit,
+            InvalidAttribute,
+            LastKnown,
+            Internal,
+        ]
+    };
+}

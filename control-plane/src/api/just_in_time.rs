@@ -1,0 +1,130 @@
+//! JustInTimeService: single users, at sign-in and on demand. What becomes of a user is an answer, not an error.
+
+use rollcall_proto::admin::v1::just_in_time_service_server::JustInTimeService;
+use rollcall_proto::admin::v1::sync_user_request::Whom as Asked;
+use rollcall_proto::admin::v1::{
+    GetJustInTimeSettingsRequest, JustInTimeSettings, SyncAtSignInRequest, SyncAtSignInResponse,
+    SyncUserRequest, SyncUserResponse, UpdateJustInTimeSettingsRequest,
+};
+use rollcall_proto::limits;
+use tonic::{Code, Request, Response, Status};
+
+use super::{Api, caller, convert, names, status};
+use crate::ca::identity::Peer;
+use crate::model::{Actor, SingleOutcome, TenantId, Whom};
+use crate::reconcile::single;
+
+/// Serves JustInTimeService.
+pub struct JustInTime(Api);
+
+impl JustInTime {
+    /// A service over these parts.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self(api)
+    }
+}
+
+/// A name as it was typed, without white space around it.
+fn typed(field: &str, text: &str) -> Result<String, Status> {
+    let text = text.trim();
+    if text.is_empty() || limits::is_longer(text, limits::USER_NAME) || text.contains(char::is_control) {
+        let must =
+            format!("must be a name of 1 to {} characters without control characters", limits::USER_NAME);
+        return Err(status::invalid(vec![(field.to_owned(), must)]));
+    }
+    Ok(text.to_owned())
+}
+
+fn whom(tenant: &TenantId, asked: Option<Asked>) -> Result<Whom, Status> {
+    match asked {
+        Some(Asked::User(name)) => match names::user("user", &name)? {
+            (of, user) if of == *tenant => Ok(Whom::User(user)),
+            _ => Err(status::not_found("user")),
+        },
+        Some(Asked::Mail(mail)) => Ok(Whom::Mail(typed("mail", &mail)?)),
+        Some(Asked::UserName(name)) => Ok(Whom::UserName(typed("user_name", &name)?)),
+        None => Err(status::invalid(vec![(
+            "whom".to_owned(),
+            "must be a user, a mail or a user_name".to_owned(),
+        )])),
+    }
+}
+
+fn actor<T>(request: &Request<T>) -> Actor {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or_else(Actor::system, |peer| peer.caller.actor(peer.address))
+}
+
+#[tonic::async_trait]
+impl JustInTimeService for JustInTime {
+    async fn sync_user(
+        &self,
+        request: Request<SyncUserRequest>,
+    ) -> Result<Response<SyncUserResponse>, Status> {
+        let tenant = names::tenant("parent", &request.get_ref().parent)?;
+        caller(&request, &tenant)?;
+        let whom = whom(&tenant, request.get_ref().whom.clone())?;
+        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        let outcome = match &whom {
+            Whom::Mail(mail) if !single::is_address(mail) => no_address(),
+            _ => {
+                let done = self.0.jobs.sync_user(&tenant, whom, settings, actor(&request)).await;
+                convert::single(&tenant, &done)
+            }
+        };
+        Ok(Response::new(SyncUserResponse { sync: Some(outcome) }))
+    }
+
+    async fn sync_at_sign_in(
+        &self,
+        request: Request<SyncAtSignInRequest>,
+    ) -> Result<Response<SyncAtSignInResponse>, Status> {
+        let tenant = names::tenant("parent", &request.get_ref().parent)?;
+        caller(&request, &tenant)?;
+        let whom = Whom::Login(typed("login", &request.get_ref().login)?);
+        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        if !settings.enabled {
+            return Err(status::error(
+                Code::FailedPrecondition,
+                "JUST_IN_TIME_OFF",
+                "Just-in-time sync is off for this tenant. A Super Admin turns it on with UpdateJustInTimeSettings.",
+                &[],
+            ));
+        }
+        let done = self.0.jobs.sync_at_sign_in(&tenant, whom, settings, actor(&request)).await;
+        Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single(&tenant, &done)) }))
+    }
+
+    async fn get_just_in_time_settings(
+        &self,
+        request: Request<GetJustInTimeSettingsRequest>,
+    ) -> Result<Response<JustInTimeSettings>, Status> {
+        let tenant = names::just_in_time_settings("name", &request.get_ref().name)?;
+        caller(&request, &tenant)?;
+        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        Ok(Response::new(convert::single_settings_to_proto(&tenant, settings)))
+    }
+
+    async fn update_just_in_time_settings(
+        &self,
+        request: Request<UpdateJustInTimeSettingsRequest>,
+    ) -> Result<Response<JustInTimeSettings>, Status> {
+        let message = request.get_ref().just_in_time_settings.clone().unwrap_or_default();
+        let tenant = names::just_in_time_settings("just_in_time_settings.name", &message.name)?;
+        caller(&request, &tenant)?;
+        let settings = convert::single_settings(message)?;
+        self.0.store.set_jit_settings(&tenant, settings).await.map_err(status::store)?;
+        tracing::info!(%tenant, enabled = settings.enabled, "just-in-time sync set");
+        Ok(Response::new(convert::single_settings_to_proto(&tenant, settings)))
+    }
+}
+
+fn no_address() -> rollcall_proto::admin::v1::SingleSync {
+    let outcome = SingleOutcome::InvalidEmail;
+    rollcall_proto::admin::v1::SingleSync {
+        outcome: outcome.number().into(),
+        message: single::text(outcome).to_owned(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,255 @@
+//! From a name to what became of its user: whoever is known by it is fetched by immutable id, in the user's own source; who is not, or no
+//! longer has the name, is searched by it in each published source, in the order of their ids.
+//!
+//! Usually that is one search. It takes a second one where a user is found by another name than it is known by, where someone else wrote
+//! the user meanwhile, where a change is confirmed while a job of the source runs, and where a user is gone.
+
+use tokio::time::Instant;
+
+use super::came_to;
+use super::fetch::{Asker, Source, fetch, look_up};
+use crate::jobs::Inner;
+use crate::model::{
+    Actor, FetchBy, Found, IdentitySource, JitSettings, Rejected, Sighting, Single, SingleOutcome, TenantId,
+    Timestamp, Whom,
+};
+use crate::reconcile::single;
+use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
+
+/// How often one user is asked for.
+const TRIES: u32 = 3;
+/// More sources than a tenant can have.
+const SOURCES: i64 = 1_000;
+
+/// What a call is for.
+struct Call<'a> {
+    asker: Asker<'a>,
+    whom: &'a Whom,
+    settings: JitSettings,
+    by: &'a Actor,
+}
+
+/// Synchronizes one user.
+pub(super) async fn sync(
+    inner: &Inner,
+    tenant: &TenantId,
+    whom: &Whom,
+    settings: JitSettings,
+    by: &Actor,
+) -> Result<Single> {
+    let number = inner.store.tenant_number(tenant).await?;
+    let deadline = Instant::now() + settings.deadline;
+    let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by };
+    let Some(known) = inner.store.sight_user(number, whom).await? else {
+        return call.by_name().await;
+    };
+    let single = call.by_id(known).await?;
+    let gone = match single.outcome {
+        // Its names are free: perhaps somebody else has them, or the same person has a new entry.
+        SingleOutcome::DisabledOutOfScope => true,
+        // Renamed: whoever asked for the old name did not ask for this user.
+        outcome => {
+            outcome != SingleOutcome::Held
+                && single.user.as_ref().is_some_and(|user| !single::is_held_by(number, whom, user))
+        }
+    };
+    if !gone || matches!(whom, Whom::User(_)) {
+        return Ok(single);
+    }
+    let other = call.by_name().await?;
+    let nobody = other.user.is_none() && single.outcome == SingleOutcome::DisabledOutOfScope;
+    Ok(if nobody { single } else { other })
+}
+
+impl Call<'_> {
+    /// Fetches a known user by immutable id.
+    async fn by_id(&self, mut known: Sighting) -> Result<Single> {
+        let store = &self.asker.inner.store;
+        let mut first_change: Option<Written> = None;
+        for attempt in 1..=TRIES {
+            let source = store.source(self.asker.tenant, &known.user.source).await?;
+            let Some(source) = published(source) else { return Err(StoreError::SourceNotPublished) };
+            let asked_at = self.asker.inner.clock.now();
+            let observation = self.observation(&source, &known, asked_at);
+            let found = match fetch(self.asker, &source, FetchBy::Id(known.user.id.clone())).await {
+                Ok(found) => found,
+                Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
+            };
+            let written = match &found {
+                Found::Record(record) if record.id == known.user.id => {
+                    store.apply_single(observation, (**record).clone()).await?
+                }
+                Found::Record(_) => return Ok(self.nothing(&source, SingleOutcome::Internal)),
+                Found::Rejected(rejected) => return Ok(refused(&source, rejected, Some(known), asked_at)),
+                Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
+                Found::Absent(_) => match look_up(self.asker, &source, &known.user.id).await {
+                    Ok(presence) => match presence.absence() {
+                        // It is there after all: it came back, or another server was asked.
+                        None => continue,
+                        Some(absence) => {
+                            store.disable_single(observation, known.user.number, absence).await?
+                        }
+                    },
+                    Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
+                },
+            };
+            match written {
+                SingleWrite::Done(written) => {
+                    let written = *written;
+                    let again = written.user.clone().filter(|_| written.confirm && attempt < TRIES);
+                    // What a call did is its first change, whatever confirming it comes to.
+                    let done = match first_change.take() {
+                        Some(first) if !written.outcome.changed() => Written {
+                            outcome: first.outcome,
+                            message: first.message,
+                            user: written.user,
+                            confirm: false,
+                        },
+                        _ => written,
+                    };
+                    match again {
+                        Some(sighting) => {
+                            known = sighting;
+                            first_change = Some(done);
+                        }
+                        None => return Ok(self.single(&source, done, &found, asked_at)),
+                    }
+                }
+                SingleWrite::AskAgain(_) => {
+                    let again = store.sight_user(self.asker.number, &Whom::User(known.user.number)).await?;
+                    let Some(again) = again else {
+                        return Ok(self.nothing(&source, SingleOutcome::NotFound));
+                    };
+                    known = again;
+                }
+            }
+        }
+        let mut contested = came_to(SingleOutcome::Internal);
+        contested.message = "The user is being changed by others at the same time. Try again.".to_owned();
+        Ok(Single { user: Some(known.user), ..contested })
+    }
+
+    /// Searches whoever is not known by the name in all sources.
+    async fn by_name(&self) -> Result<Single> {
+        let Some(by) = single::fetch_by(self.whom) else { return Ok(came_to(SingleOutcome::NotFound)) };
+        let store = &self.asker.inner.store;
+        let mut failed = None;
+        for source in store.list_sources(self.asker.tenant, None, SOURCES).await? {
+            let Some(source) = published(source) else { continue };
+            let asked_at = self.asker.inner.clock.now();
+            let found = match fetch(self.asker, &source, by.clone()).await {
+                Ok(found) => found,
+                Err(nothing) => {
+                    failed.get_or_insert(nothing);
+                    continue;
+                }
+            };
+            match &found {
+                Found::Absent(_) => {}
+                Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
+                Found::Rejected(rejected) => return Ok(refused(&source, rejected, None, asked_at)),
+                // Found by a name that is another one by our rule.
+                Found::Record(record) if !single::is_of(self.asker.number, self.whom, record) => {}
+                Found::Record(record) => {
+                    let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
+                    return match store.apply_single(observation, (**record).clone()).await? {
+                        SingleWrite::Done(written) => {
+                            self.confirmed(&source, *written, &found, asked_at).await
+                        }
+                        SingleWrite::AskAgain(None) => Ok(self.nothing(&source, SingleOutcome::Internal)),
+                        // Known by another name so far, or out of scope.
+                        SingleWrite::AskAgain(Some(user)) => {
+                            match store.sight_user(self.asker.number, &Whom::User(user)).await? {
+                                Some(known) => self.by_id(known).await,
+                                None => Ok(self.nothing(&source, SingleOutcome::Internal)),
+                            }
+                        }
+                    };
+                }
+            }
+        }
+        Ok(failed.unwrap_or_else(|| came_to(SingleOutcome::NotFound)))
+    }
+
+    /// A new user that was added while a job of the source runs is asked for once more.
+    async fn confirmed(
+        &self,
+        source: &Source,
+        written: Written,
+        found: &Found,
+        asked_at: Timestamp,
+    ) -> Result<Single> {
+        let Some(known) = written.user.clone().filter(|_| written.confirm) else {
+            return Ok(self.single(source, written, found, asked_at));
+        };
+        let single = self.by_id(known).await?;
+        Ok(match single.outcome {
+            SingleOutcome::Unchanged => Single {
+                outcome: written.outcome,
+                message: single::text(written.outcome).to_owned(),
+                ..single
+            },
+            _ => single,
+        })
+    }
+
+    fn observation(&self, source: &Source, known: &Sighting, asked_at: Timestamp) -> Observation {
+        Observation { version: Some(known.version), ..self.unversioned(source, asked_at) }
+    }
+
+    fn unversioned(&self, source: &Source, asked_at: Timestamp) -> Observation {
+        Observation {
+            tenant: self.asker.tenant.clone(),
+            source: source.id.clone(),
+            revision: source.revision,
+            version: None,
+            asked_at,
+            keep_fresh: !self.settings.last_known_max_age.is_zero(),
+            by: self.by.clone(),
+            now: self.asker.inner.clock.now(),
+        }
+    }
+
+    /// What is said of an answer that was written down.
+    fn single(&self, source: &Source, written: Written, found: &Found, asked_at: Timestamp) -> Single {
+        let Written { outcome, message, user, confirm: _ } = written;
+        let user = user.map(|sighting| sighting.user);
+        let allowed = match (found, &user) {
+            (Found::Record(record), Some(user)) => {
+                single::may_enter(outcome, record, user)
+                    && single::is_of(self.asker.number, self.whom, record)
+                    && single::is_held_by(self.asker.number, self.whom, user)
+            }
+            _ => false,
+        };
+        Single {
+            outcome,
+            user,
+            allowed,
+            observed_at: Some(asked_at),
+            message: message.unwrap_or_else(|| single::text(outcome).to_owned()),
+            source: Some(source.id.clone()),
+        }
+    }
+
+    fn nothing(&self, source: &Source, outcome: SingleOutcome) -> Single {
+        Single { source: Some(source.id.clone()), ..came_to(outcome) }
+    }
+}
+
+/// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is not let in.
+fn refused(source: &Source, rejected: &Rejected, known: Option<Sighting>, asked_at: Timestamp) -> Single {
+    Single {
+        outcome: SingleOutcome::refused(rejected.reason),
+        user: known.map(|sighting| sighting.user),
+        allowed: false,
+        observed_at: Some(asked_at),
+        message: rejected.message.clone(),
+        source: Some(source.id.clone()),
+    }
+}
+
+fn published(source: IdentitySource) -> Option<Source> {
+    let IdentitySource { id, published, published_revision, .. } = source;
+    published.map(|settings| Source { id, settings, revision: published_revision })
+}

@@ -1,0 +1,114 @@
+//! Syncs of single users, outside of any job: at each sign-in, and on demand.
+//!
+//! `flight` makes one search of calls for the same user at the same time, `find` goes from the name to the answer, `fetch` asks a router.
+//! What is found is applied by the store, by the rules of a sync.
+
+mod fetch;
+mod find;
+mod flight;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, Whom};
+use crate::reconcile::single;
+use crate::store::StoreError;
+
+pub(super) use flight::Flights;
+
+/// Synchronizes one user, and says what came of it.
+pub(super) async fn sync_user(
+    inner: &Arc<Inner>,
+    tenant: &TenantId,
+    whom: Whom,
+    settings: JitSettings,
+    by: Actor,
+) -> Arc<Single> {
+    let key = (tenant.clone(), whom.clone());
+    let (tenant, work) = (tenant.clone(), Arc::clone(inner));
+    inner
+        .flights
+        .join(key, Instant::now(), async move {
+            let answered = find::sync(&work, &tenant, &whom, settings, &by);
+            let single = match tokio::time::timeout(settings.deadline, answered).await {
+                Ok(Ok(single)) => single,
+                Ok(Err(error)) => fault(&error),
+                Err(_) => Single {
+                    message: format!(
+                        "The directory or its identity router did not answer within {} s. Check its servers, and that the identity router can reach them.",
+                        settings.deadline.as_secs_f64()
+                    ),
+                    ..came_to(SingleOutcome::DirectoryUnreachable)
+                },
+            };
+            let (outcome, allowed) = (single.outcome.name(), single.allowed);
+            tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
+            single
+        })
+        .await
+}
+
+/// The same, but lets in who was last known, if nobody answers and the settings allow it.
+pub(super) async fn sync_at_sign_in(
+    inner: &Arc<Inner>,
+    tenant: &TenantId,
+    whom: Whom,
+    settings: JitSettings,
+    by: Actor,
+) -> Arc<Single> {
+    let single = sync_user(inner, tenant, whom.clone(), settings, by).await;
+    let nobody_answered =
+        matches!(single.outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
+    if !nobody_answered || settings.last_known_max_age.is_zero() {
+        return single;
+    }
+    match last_known(inner, tenant, &whom, &settings, single.outcome).await {
+        Ok(None) => single,
+        Ok(Some(known)) => {
+            tracing::warn!(%tenant, why = single.outcome.name(), "a user was let in as last known");
+            Arc::new(known)
+        }
+        Err(error) => Arc::new(fault(&error)),
+    }
+}
+
+async fn last_known(
+    inner: &Inner,
+    tenant: &TenantId,
+    whom: &Whom,
+    settings: &JitSettings,
+    outcome: SingleOutcome,
+) -> Result<Option<Single>, StoreError> {
+    let number = inner.store.tenant_number(tenant).await?;
+    let known = inner.store.last_observed(number, whom).await?;
+    let now = inner.clock.now();
+    let known = known.filter(|(user, observed_at)| {
+        single::may_enter_as_known(settings, outcome, user, *observed_at, now)
+            && single::is_held_by(number, whom, user)
+    });
+    Ok(known.map(|(user, observed_at)| Single {
+        allowed: true,
+        observed_at: Some(observed_at),
+        user: Some(user),
+        ..came_to(SingleOutcome::LastKnown)
+    }))
+}
+
+/// An outcome alone, with nobody let in.
+fn came_to(outcome: SingleOutcome) -> Single {
+    Single {
+        outcome,
+        user: None,
+        allowed: false,
+        observed_at: None,
+        message: single::text(outcome).to_owned(),
+        source: None,
+    }
+}
+
+fn fault(error: &StoreError) -> Single {
+    tracing::error!(error = error as &dyn std::error::Error, "the sync of a single user failed");
+    came_to(SingleOutcome::Internal)
+}

@@ -1,0 +1,315 @@
+//! The sync of one user: whose name was asked for, what an answer comes to, and who may be let in. What a record does to the users is
+//! decided by [`super::batch`], as in a sync of all.
+
+use super::names;
+use crate::model::{
+    FailureReason, FetchBy, JitSettings, NameKey, NameKind, Record, SingleOutcome, Status, TenantNo,
+    Timestamp, User, Whom,
+};
+
+/// Keys of the names that are asked for; none where a user is asked for by number.
+#[must_use]
+pub fn keys(tenant: TenantNo, whom: &Whom) -> Vec<(NameKind, NameKey)> {
+    let key = |kind, name: &str| (kind, names::key(tenant, kind, name));
+    match whom {
+        Whom::User(_) => Vec::new(),
+        Whom::Mail(mail) => vec![key(NameKind::Mail, mail)],
+        Whom::UserName(name) => vec![key(NameKind::UserName, name)],
+        Whom::Login(login) => vec![key(NameKind::UserName, login), key(NameKind::Mail, login)],
+    }
+}
+
+/// How to search for whoever is not known by that name; none for a user by number, which is known or is not.
+#[must_use]
+pub fn fetch_by(whom: &Whom) -> Option<FetchBy> {
+    match whom {
+        Whom::User(_) => None,
+        Whom::Mail(mail) => Some(FetchBy::Mail(mail.clone())),
+        Whom::UserName(name) => Some(FetchBy::UserName(name.clone())),
+        Whom::Login(login) => Some(FetchBy::Login(login.clone())),
+    }
+}
+
+/// Whether a record is of whoever was asked for. Directories compare names in ways of their own, and an attribute may have more values than
+/// the one that is mapped: only a name that is equal by our rule lets in.
+#[must_use]
+pub fn is_of(tenant: TenantNo, whom: &Whom, record: &Record) -> bool {
+    let keys = keys(tenant, whom);
+    keys.is_empty() || record.names().any(|name| keys.contains(&name))
+}
+
+/// Whether a user is who was asked for, by the names that it holds.
+#[must_use]
+pub fn is_held_by(tenant: TenantNo, whom: &Whom, user: &User) -> bool {
+    if let Whom::User(number) = whom {
+        return user.number == *number;
+    }
+    let held = [(NameKind::UserName, &user.values.user_name), (NameKind::Mail, &user.values.mail)];
+    let keys = keys(tenant, whom);
+    user.status != Status::OutOfScope
+        && held
+            .into_iter()
+            .any(|(kind, name)| !name.is_empty() && keys.contains(&(kind, names::key(tenant, kind, name))))
+}
+
+/// What became of a user whom a record changed.
+#[must_use]
+pub fn changed(before: Status, after: Status) -> SingleOutcome {
+    match (before, after) {
+        (Status::Enabled, Status::Enabled) => SingleOutcome::Updated,
+        (_, Status::Enabled) => SingleOutcome::Reenabled,
+        (Status::Enabled, _) => SingleOutcome::DisabledInDirectory,
+        (_, _) => SingleOutcome::Updated,
+    }
+}
+
+/// What it comes to that a router could not fetch.
+#[must_use]
+pub fn failed(reason: FailureReason) -> SingleOutcome {
+    use FailureReason as Reason;
+    match reason {
+        Reason::RouterLost => SingleOutcome::NoRouter,
+        Reason::RouterPolicy
+        | Reason::CredentialMissing
+        | Reason::BindRejected
+        | Reason::RootNotFound
+        | Reason::SourceInvalid => SingleOutcome::NotAllowed,
+        Reason::DirectoryUnreachable
+        | Reason::DirectoryTls
+        | Reason::RootChanged
+        | Reason::ReadIncomplete
+        | Reason::DirectoryReferral
+        | Reason::DirectoryProtocol => SingleOutcome::DirectoryUnreachable,
+        Reason::Internal | Reason::ConfigChanged | Reason::CountMismatch | Reason::Stuck => {
+            SingleOutcome::Internal
+        }
+    }
+}
+
+/// Whether a user may be let in whose record was fetched just now and came to this. A record that another user's name keeps from being
+/// applied locks nobody out: the directory has just said that the person is there and enabled.
+#[must_use]
+pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
+    use SingleOutcome as Outcome;
+    let seen = matches!(
+        outcome,
+        Outcome::Added
+            | Outcome::Updated
+            | Outcome::Unchanged
+            | Outcome::Reenabled
+            | Outcome::DuplicateEmail
+            | Outcome::DuplicateUserName
+    );
+    seen && !record.disabled && user.status == Status::Enabled
+}
+
+/// Whether a user may be let in as last known, when neither router nor directory answer.
+#[must_use]
+pub fn may_enter_as_known(
+    settings: &JitSettings,
+    outcome: SingleOutcome,
+    user: &User,
+    observed_at: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let away = matches!(outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
+    away && user.status == Status::Enabled
+        && !settings.last_known_max_age.is_zero()
+        && observed_at >= now.minus(settings.last_known_max_age)
+}
+
+/// Whether a text can be a mail address: something on both sides of its last at sign, and nothing that no address has.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    let sides = text.rsplit_once('@');
+    sides.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
+        && !text.chars().any(|character| character.is_whitespace() || character.is_control())
+}
+
+/// What happened and what to do next, for people.
+#[must_use]
+pub fn text(outcome: SingleOutcome) -> &'static str {
+    use SingleOutcome as Outcome;
+    match outcome {
+        Outcome::Added => "The user is new and was added.",
+        Outcome::Updated => "The user was updated.",
+        Outcome::Unchanged => "The user is as the directory has it.",
+        Outcome::Reenabled => "The user was enabled again: the directory has it in scope and not disabled.",
+        Outcome::DisabledInDirectory => {
+            "The user was disabled, since the directory says so. Enable the account there."
+        }
+        Outcome::DisabledOutOfScope => {
+            "The user was disabled, since the directory no longer has it in the source's scope."
+        }
+        Outcome::Held => {
+            "The user is gone from scope, and was not disabled: more users were in the last 24 hours than the source's disable guard allows. Start a sync; it shows the list and waits for an approval."
+        }
+        Outcome::NotFound => {
+            "No identity source has such a user. Check the name, and the roots and filters of the sources."
+        }
+        Outcome::Ambiguous => {
+            "Several entries of the directory have this name or this id. Correct all but one in the directory."
+        }
+        Outcome::InvalidEmail => "This is no mail address. Correct it.",
+        Outcome::DuplicateEmail => {
+            "Another user has the same mail address. Correct one of the two in the directory."
+        }
+        Outcome::DuplicateUserName => {
+            "Another user has the same user name. Correct one of the two in the directory."
+        }
+        Outcome::DisabledNotAdded => {
+            "The person is no user yet and was not added, since the account is disabled in the directory. Enable it there."
+        }
+        Outcome::MissingUniqueId => {
+            "The entry has no readable value of the immutable id attribute. Check the source's mapping, and that the bind account may read the attribute."
+        }
+        Outcome::MissingEmail => {
+            "The entry has no mail address. Fill the mapped attribute in the directory, or set mail_optional in the source's mapping."
+        }
+        Outcome::NoRouter => {
+            "No identity router that may read the source is connected to this replica, or it was lost meanwhile. Check router-agent on the premises."
+        }
+        Outcome::DirectoryUnreachable => {
+            "The directory did not answer in time. Check its servers, and that the identity router can reach them."
+        }
+        Outcome::NotAllowed => {
+            "The identity router's policy, its credential, or the source's settings do not allow it."
+        }
+        Outcome::LicenseLimit => "All seats of the license are taken. Free seats or raise the license limit.",
+        Outcome::InvalidAttribute => {
+            "The entry cannot be used: a value is missing, too long or not text. Correct it in the directory."
+        }
+        Outcome::LastKnown => {
+            "The directory did not answer; the user is let in as last known, as the tenant's settings say."
+        }
+        Outcome::Internal => "A fault of the control plane or of its database. Its log has the cause.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{ImmutableId, SourceId, UserNo, UserValues};
+
+    const TENANT: TenantNo = TenantNo(1);
+
+    fn record(user_name: &str, mail: &str, disabled: bool) -> Record {
+        Record {
+            id: ImmutableId(Bytes::from(vec![1; 16])),
+            digest: [1; 16],
+            values: UserValues {
+                user_name: user_name.to_owned(),
+                mail: mail.to_owned(),
+                ..UserValues::default()
+            },
+            disabled,
+            user_name_key: names::key(TENANT, NameKind::UserName, user_name),
+            mail_key: (!mail.is_empty()).then(|| names::key(TENANT, NameKind::Mail, mail)),
+        }
+    }
+
+    fn user(user_name: &str, mail: &str, status: Status) -> User {
+        User {
+            number: UserNo(7),
+            source: SourceId::from("hq"),
+            id: ImmutableId(Bytes::from(vec![1; 16])),
+            values: record(user_name, mail, false).values,
+            status,
+            disabled_at: None,
+            created_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        }
+    }
+
+    fn login(text: &str) -> Whom {
+        Whom::Login(text.to_owned())
+    }
+
+    #[test]
+    fn only_whoever_has_the_name_that_was_typed_is_let_in() {
+        let anna = record("anna", "anna@example.com", false);
+        for typed in ["ANNA", "Anna@Example.com"] {
+            assert!(is_of(TENANT, &login(typed), &anna), "{typed}");
+        }
+        for typed in ["änna", "anna ", "anna@example.org", "admin"] {
+            assert!(!is_of(TENANT, &login(typed), &anna), "{typed}");
+        }
+        assert!(!is_of(TENANT, &Whom::Mail("anna".to_owned()), &anna), "a user name is no mail address");
+        let without = record("anna", "", false);
+        assert!(!is_of(TENANT, &login(""), &without), "nobody has the empty name");
+    }
+
+    #[test]
+    fn a_user_out_of_scope_holds_no_name_and_is_found_by_number_alone() {
+        let gone = user("anna", "anna@example.com", Status::OutOfScope);
+        assert!(!is_held_by(TENANT, &login("anna"), &gone));
+        assert!(is_held_by(TENANT, &Whom::User(UserNo(7)), &gone));
+        assert!(is_held_by(TENANT, &login("anna"), &user("anna", "", Status::DisabledInDirectory)));
+        assert!(!is_held_by(TENANT, &login(""), &user("anna", "", Status::Enabled)));
+    }
+
+    #[test]
+    fn a_name_that_another_user_has_locks_nobody_out_but_a_disabled_account_is() {
+        let anna = user("anna", "anna@example.com", Status::Enabled);
+        let enabled = record("anna", "new@example.com", false);
+        assert!(may_enter(SingleOutcome::DuplicateEmail, &enabled, &anna));
+        let disabled = record("anna", "new@example.com", true);
+        assert!(!may_enter(SingleOutcome::DuplicateEmail, &disabled, &anna));
+        assert!(!may_enter(SingleOutcome::LicenseLimit, &enabled, &anna));
+        let out = user("anna", "anna@example.com", Status::OutOfScope);
+        assert!(!may_enter(SingleOutcome::DuplicateEmail, &enabled, &out));
+    }
+
+    #[test]
+    fn the_last_known_state_lets_in_only_if_nobody_answers_and_it_is_young_enough() {
+        let hour = Duration::from_secs(3_600);
+        let settings = JitSettings { last_known_max_age: hour, ..JitSettings::default() };
+        let now = Timestamp(0).plus(10 * hour);
+        let enter = |settings: &JitSettings, outcome, status, age| {
+            may_enter_as_known(settings, outcome, &user("anna", "", status), now.minus(age), now)
+        };
+        assert!(enter(&settings, SingleOutcome::NoRouter, Status::Enabled, hour));
+        assert!(enter(&settings, SingleOutcome::DirectoryUnreachable, Status::Enabled, hour));
+        assert!(!enter(&settings, SingleOutcome::NoRouter, Status::Enabled, hour + Duration::from_micros(1)));
+        assert!(!enter(&settings, SingleOutcome::NoRouter, Status::DisabledInDirectory, hour));
+        assert!(!enter(&settings, SingleOutcome::NotFound, Status::Enabled, hour));
+        assert!(!enter(&settings, SingleOutcome::NotAllowed, Status::Enabled, hour));
+        assert!(!enter(&JitSettings::default(), SingleOutcome::NoRouter, Status::Enabled, Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_searched_for() {
+        for address in ["a@b", "anna.ü@example.com", "\"a@b\"@c"] {
+            assert!(is_address(address), "{address}");
+        }
+        for text in ["", "@", "a@", "@b", "anna", "a b@c", "a@b\n"] {
+            assert!(!is_address(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_failure_of_a_fetch_and_every_outcome_says_something() {
+        for reason in FailureReason::ALL {
+            assert!(!failed(*reason).changed());
+            assert!(text(failed(*reason)).ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn a_change_is_called_by_what_it_does_to_the_user() {
+        let cases = [
+            (Status::Enabled, Status::Enabled, SingleOutcome::Updated),
+            (Status::OutOfScope, Status::Enabled, SingleOutcome::Reenabled),
+            (Status::DisabledInDirectory, Status::Enabled, SingleOutcome::Reenabled),
+            (Status::Enabled, Status::DisabledInDirectory, SingleOutcome::DisabledInDirectory),
+            (Status::OutOfScope, Status::DisabledInDirectory, SingleOutcome::Updated),
+        ];
+        for (before, after, outcome) in cases {
+            assert_eq!(changed(before, after), outcome);
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Writes down what the directory has of a single user. No clocks are compared: an observation is written only over the very version of the
+//! user that was there before the directory was asked, and it notes during which stage of which job that was, so that the job leaves
+//! the user alone. The tenant's row, which every write of users locks, comes first.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::engine::Connection;
+use super::rows::{self, Row, sixteen};
+use super::users::{COLUMNS, FROM, UserRow};
+use super::{apply, audit, catalog, holds, seats, tenants};
+use crate::model::{
+    Absence, Event, EventType, Fence, JobNo, NameKind, Record, Sighting, SingleOutcome, SourceNo, Status,
+    TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom,
+};
+use crate::reconcile::batch::{self, Mode, View};
+use crate::reconcile::{guard, single};
+use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
+
+/// The job of what no job does: none has counted a user for it.
+const NO_JOB: JobNo = JobNo(-1);
+/// How far back disables count for the guard.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// Disables that no guard asks for any more.
+const FORGOTTEN: Duration = Duration::from_secs(25 * 3_600);
+/// Where the age of an observation matters, one that is younger than this is young enough not to be written down again.
+const YOUNG: Duration = Duration::from_secs(60);
+
+#[derive(FromRow)]
+struct SightingRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    digest: Vec<u8>,
+    observed_at: i64,
+    fetched_job: i64,
+    fetched_stage: i64,
+}
+
+impl TryFrom<SightingRow> for Sighting {
+    type Error = StoreError;
+
+    fn try_from(row: SightingRow) -> Result<Self> {
+        let user = User::try_from(row.user)?;
+        let version = UserVersion {
+            user: user.number,
+            digest: sixteen(row.digest)?,
+            status: user.status,
+            updated_at: user.updated_at,
+            observed_at: Timestamp(row.observed_at),
+            fetched: (JobNo(row.fetched_job), row.fetched_stage),
+        };
+        Ok(Self { user, version })
+    }
+}
+
+async fn sighting(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<Option<Sighting>> {
+    let text = format!(
+        "SELECT {COLUMNS}, u.digest, u.observed_at, u.fetched_job, u.fetched_stage {FROM} AND u.user_no = $2"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// The user of this number, or the one that holds the name; a user name comes before a mail address.
+pub(super) async fn sight(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    whom: &Whom,
+) -> Result<Option<Sighting>> {
+    if let Whom::User(user) = whom {
+        return sighting(connection, tenant, *user).await;
+    }
+    for (kind, key) in single::keys(tenant, whom) {
+        let text = match kind {
+            NameKind::UserName => "SELECT user_no FROM users WHERE user_name_key = $1",
+            NameKind::Mail => "SELECT user_no FROM users WHERE mail_key = $1",
+        };
+        let holder: Option<i64> =
+            sqlx::query_scalar(text).bind(key.0.to_vec()).fetch_optional(&mut *connection).await?;
+        if let Some(holder) = holder {
+            return sighting(connection, tenant, UserNo(holder)).await;
+        }
+    }
+    Ok(None)
+}
+
+/// The job of a source that is under way or held, as users are marked with it: its number and its stage, and whether it runs.
+async fn pending(connection: &mut Connection, source: SourceNo) -> Result<Option<((JobNo, i64), bool)>> {
+    // Only the newest job can be.
+    let query = sqlx::query_as(
+        "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 ORDER BY job_no DESC LIMIT 1",
+    );
+    let newest: Option<(i64, i64, Option<i64>, i64)> =
+        query.bind(source.0).fetch_optional(connection).await?;
+    Ok(newest.and_then(|(job, state, phase, reads)| {
+        let runs = state == 2;
+        let reading = runs && phase == Some(1);
+        (runs || state == 6).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
+    }))
+}
+
+/// Whether an observation that changes nothing must be written down: a job that is under way must know of it, or its age matters.
+fn must_stamp(
+    observation: &Observation,
+    version: &UserVersion,
+    pending: Option<((JobNo, i64), bool)>,
+) -> bool {
+    pending.is_some_and(|(stage, _)| version.fetched != stage)
+        || observation.keep_fresh && version.observed_at < observation.asked_at.minus(YOUNG)
+}
+
+fn status_of(record: &Record) -> Status {
+    if record.disabled { Status::DisabledInDirectory } else { Status::Enabled }
+}
+
+/// What an observation comes to that shows nothing new and need not be written down; none if it must.
+pub(super) async fn nothing_new(
+    connection: &mut Connection,
+    observation: &Observation,
+    record: &Record,
+) -> Result<Option<SingleWrite>> {
+    let Some(version) = observation.version else { return Ok(None) };
+    if version.digest != record.digest || version.status != status_of(record) {
+        return Ok(None);
+    }
+    let source = catalog::row(connection, &observation.tenant, &observation.source, false).await?;
+    let pending = pending(connection, SourceNo(source.source_no)).await?;
+    let tenant = tenants::number(connection, &observation.tenant).await?;
+    let user = sighting(connection, tenant, version.user).await?.filter(|now| now.version == version);
+    let same_revision = source.published_revision == i64::from(observation.revision);
+    Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {
+        done(Written { outcome: SingleOutcome::Unchanged, message: None, user: Some(user), confirm: false })
+    }))
+}
+
+fn done(written: Written) -> SingleWrite {
+    SingleWrite::Done(Box::new(written))
+}
+
+/// What a write of one user begins with.
+struct Begun {
+    fence: Fence,
+    source: catalog::SourceRow,
+    pending: Option<((JobNo, i64), bool)>,
+}
+
+/// Locks the tenant's row. None if the source is no longer published as it was asked.
+async fn begin(connection: &mut Connection, observation: &Observation) -> Result<Option<Begun>> {
+    let tenant = catalog::lock_tenant(connection, &observation.tenant).await?;
+    let source = catalog::row(connection, &observation.tenant, &observation.source, false).await?;
+    if source.published_revision != i64::from(observation.revision) {
+        return Ok(None);
+    }
+    let number = SourceNo(source.source_no);
+    let pending = pending(connection, number).await?;
+    let fence = Fence { job: NO_JOB, epoch: 0, tenant, source: number };
+    Ok(Some(Begun { fence, source, pending }))
+}
+
+/// Applies the record.
+pub(super) async fn apply(
+    connection: &mut Connection,
+    observation: &Observation,
+    record: &Record,
+) -> Result<SingleWrite> {
+    let Some(Begun { fence, pending, .. }) = begin(connection, observation).await? else {
+        return Ok(SingleWrite::AskAgain(observation.version.map(|version| version.user)));
+    };
+    let records = std::slice::from_ref(record);
+    let view = View { quota: i64::MAX, ..apply::view(connection, fence, records, &[]).await? };
+    let known = view.known.get(&record.id).map(|user| user.number);
+    let before = match known {
+        Some(user) => sighting(connection, fence.tenant, user).await?,
+        None => None,
+    };
+    if before.as_ref().map(|user| user.version) != observation.version {
+        return Ok(SingleWrite::AskAgain(known));
+    }
+    let unchanged = |outcome, message| {
+        let user = before.clone();
+        Ok(done(Written { outcome, message, user, confirm: false }))
+    };
+    if before.is_none() && record.disabled {
+        return unchanged(SingleOutcome::DisabledNotAdded, None);
+    }
+    let plan = batch::plan(fence.job, Mode::Final, records, &view);
+    let refused = apply::refusals(connection, fence, records, &plan.refusals).await?;
+    if let Some((refusal, detail)) = plan.refusals.first().zip(refused.into_iter().next()) {
+        return unchanged(SingleOutcome::refused(refusal.reason), Some(detail.message));
+    }
+    let (user, outcome) = if let Some((_, status)) = plan.adds.first() {
+        let number = seats::take_numbers(connection, fence.tenant, 1).await?;
+        let row = Row::of(record, number, *status, 0);
+        let by_no_job = Fence { job: JobNo(0), ..fence };
+        rows::insert_users(connection, by_no_job, observation.now, &[row]).await?;
+        (UserNo(number), SingleOutcome::Added)
+    } else if let Some(update) = plan.updates.first() {
+        let user = &update.before;
+        if !user.names().eq(record.names()) {
+            rows::release_names(connection, fence.tenant, &[user.number.0]).await?;
+        }
+        // As if by the job that changed the user last, so that a job under way neither forgets whom it counted nor counts twice.
+        let by_its_job = Fence { job: user.changed_job, ..fence };
+        let status_job = status_job(connection, fence.tenant, user.number).await?;
+        let row = Row::of(record, user.number.0, update.status, 0);
+        rows::update_users(connection, by_its_job, observation.now, &[row]).await?;
+        restore_status_job(connection, fence.tenant, user.number, status_job).await?;
+        (user.number, single::changed(user.status, update.status))
+    } else {
+        let Some(before) = &before else {
+            return Err(StoreError::Broken("a record of one user that came to nothing".into()));
+        };
+        if must_stamp(observation, &before.version, pending) {
+            stamp(connection, fence.tenant, before.user.number, observation.asked_at, pending).await?;
+        }
+        (before.user.number, SingleOutcome::Unchanged)
+    };
+    seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    if outcome.changed() {
+        stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+        write_trail(connection, observation, user, outcome).await?;
+    }
+    let user = sighting(connection, fence.tenant, user).await?;
+    let confirm = outcome.changed() && pending.is_some_and(|(_, runs)| runs);
+    Ok(done(Written { outcome, message: None, user, confirm }))
+}
+
+async fn status_job(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<i64> {
+    let query = sqlx::query_scalar("SELECT status_job FROM users WHERE tenant_no = $1 AND user_no = $2");
+    Ok(query.bind(tenant.0).bind(user.0).fetch_one(connection).await?)
+}
+
+async fn restore_status_job(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+    job: i64,
+) -> Result<()> {
+    sqlx::query("UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2")
+        .bind(tenant.0)
+        .bind(user.0)
+        .bind(job)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes when the directory was asked for a user alone, and which job was under way or held then.
+async fn stamp(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+    asked_at: Timestamp,
+    pending: Option<((JobNo, i64), bool)>,
+) -> Result<()> {
+    let (job, stage) = pending.map_or((JobNo(0), 0), |(stage, _)| stage);
+    sqlx::query(
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 WHERE tenant_no = $1 AND user_no = $2",
+    )
+    .bind(tenant.0)
+    .bind(user.0)
+    .bind(asked_at.0)
+    .bind(job.0)
+    .bind(stage)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Number and outcome only: the trail has no personal data.
+async fn write_trail(
+    connection: &mut Connection,
+    observation: &Observation,
+    user: UserNo,
+    outcome: SingleOutcome,
+) -> Result<()> {
+    let Observation { tenant, by, now, .. } = observation;
+    let event = Event::done(EventType::UserSynced, format!("tenants/{tenant}/users/{user}"));
+    let event = event.with("outcome", outcome.name());
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, *now).await
+}
+
+/// Takes the user out of scope, if the guard allows it.
+pub(super) async fn disable(
+    connection: &mut Connection,
+    observation: &Observation,
+    user: UserNo,
+    absence: Absence,
+) -> Result<SingleWrite> {
+    let Some(Begun { fence, source, pending }) = begin(connection, observation).await? else {
+        return Ok(SingleWrite::AskAgain(Some(user)));
+    };
+    let before = sighting(connection, fence.tenant, user).await?;
+    let Some(before) = before.filter(|now| Some(now.version) == observation.version) else {
+        return Ok(SingleWrite::AskAgain(Some(user)));
+    };
+    let enabled = before.user.status == Status::Enabled;
+    if before.user.status == Status::OutOfScope
+        || enabled && !allowed(connection, observation, fence, &source, absence).await?
+    {
+        let held = before.user.status != Status::OutOfScope;
+        let outcome = if held { SingleOutcome::Held } else { SingleOutcome::Unchanged };
+        return Ok(done(Written { outcome, message: None, user: Some(before), confirm: false }));
+    }
+    sqlx::query(
+        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
+         WHERE tenant_no = $1 AND user_no = $2",
+    )
+    .bind(fence.tenant.0)
+    .bind(user.0)
+    .bind(observation.now.0)
+    .execute(&mut *connection)
+    .await?;
+    stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+    if enabled {
+        seats::take(connection, fence.tenant, Some(fence.source), -1).await?;
+        remember(connection, fence.source, user, absence, observation.now).await?;
+    }
+    let outcome = SingleOutcome::DisabledOutOfScope;
+    write_trail(connection, observation, user, outcome).await?;
+    let user = sighting(connection, fence.tenant, user).await?;
+    let confirm = pending.is_some_and(|(_, runs)| runs);
+    let message = Some(format!("The user was disabled: {}.", absence.text()));
+    Ok(done(Written { outcome, message, user, confirm }))
+}
+
+/// Whether the source's guard lets one more enabled user go.
+async fn allowed(
+    connection: &mut Connection,
+    observation: &Observation,
+    fence: Fence,
+    source: &catalog::SourceRow,
+    absence: Absence,
+) -> Result<bool> {
+    let published = source.published.as_deref().ok_or(StoreError::SourceNotPublished)?;
+    let guard = catalog::settings(published)?.disable_guard;
+    let enabled = sqlx::query_scalar("SELECT enabled_users FROM identity_sources WHERE source_no = $1");
+    let enabled: i64 = enabled.bind(fence.source.0).fetch_one(&mut *connection).await?;
+    let recent = holds::recent(connection, fence.source, fence.job, observation.now.minus(DAY)).await?;
+    let unexplained = absence == Absence::Unexplained;
+    Ok(guard::one_more(guard, enabled, (recent.all, recent.unexplained), unexplained))
+}
+
+/// Adds a disable to those of the day.
+async fn remember(
+    connection: &mut Connection,
+    source: SourceNo,
+    user: UserNo,
+    absence: Absence,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("DELETE FROM single_disables WHERE source_no = $1 AND disabled_at < $2")
+        .bind(source.0)
+        .bind(now.minus(FORGOTTEN).0)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "INSERT INTO single_disables (source_no, disabled_at, user_no, unexplained) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (source_no, disabled_at, user_no) DO NOTHING",
+    )
+    .bind(source.0)
+    .bind(now.0)
+    .bind(user.0)
+    .bind(i64::from(absence == Absence::Unexplained))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The user, and when the directory was last seen to have it as it is: when it was asked for it alone, or when the newest complete sync
+/// of its source began to read, which found it so or made it so.
+pub(super) async fn last_observed(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    whom: &Whom,
+) -> Result<Option<(User, Timestamp)>> {
+    let Some(Sighting { user, version }) = sight(connection, tenant, whom).await? else { return Ok(None) };
+    // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing.
+    let synced = sqlx::query_scalar(
+        "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
+         AND j.state = 3 AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND u.added_job <= j.job_no AND NOT EXISTS \
+         (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) \
+         ORDER BY j.job_no DESC LIMIT 1",
+    );
+    let synced: Option<i64> = synced.bind(tenant.0).bind(user.number.0).fetch_optional(connection).await?;
+    let observed_at = version.observed_at.max(Timestamp(synced.unwrap_or_default()));
+    Ok(Some((user, observed_at)))
+}

@@ -1,0 +1,35 @@
+//! The settings of just-in-time sync: columns of the tenant's row.
+
+use std::time::Duration;
+
+use super::engine::Connection;
+use crate::model::{JitSettings, TenantId};
+use crate::store::{Result, StoreError};
+
+pub(super) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<JitSettings> {
+    let query =
+        sqlx::query_as("SELECT jit_enabled, jit_deadline, jit_last_known_max_age FROM tenants WHERE id = $1");
+    let row: Option<(i64, i64, i64)> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
+    let (enabled, deadline, age) = row.ok_or(StoreError::NotFound("tenant"))?;
+    let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
+    Ok(JitSettings { enabled: enabled != 0, deadline: micros(deadline), last_known_max_age: micros(age) })
+}
+
+pub(super) async fn set(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    settings: &JitSettings,
+) -> Result<()> {
+    let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    let query = sqlx::query(
+        "UPDATE tenants SET jit_enabled = $2, jit_deadline = $3, jit_last_known_max_age = $4 WHERE id = $1",
+    );
+    let set = query
+        .bind(tenant.0.clone())
+        .bind(i64::from(settings.enabled))
+        .bind(micros(settings.deadline))
+        .bind(micros(settings.last_known_max_age))
+        .execute(connection)
+        .await?;
+    if set.rows_affected() == 0 { Err(StoreError::NotFound("tenant")) } else { Ok(()) }
+}

@@ -1,0 +1,69 @@
+//! [`JitStore`] over the statements of `jit` and `jit_settings`.
+
+use async_trait::async_trait;
+
+use super::{Engine, jit, jit_settings, tenants};
+use crate::model::{
+    Absence, JitSettings, Record, Sighting, TenantId, TenantNo, Timestamp, User, UserNo, Whom,
+};
+use crate::store::{JitStore, Observation, Result, SingleWrite};
+
+#[async_trait]
+impl JitStore for Engine {
+    async fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNo> {
+        let tenant = tenant.clone();
+        self.read(move |c| Box::pin(async move { tenants::number(c, &tenant).await })).await
+    }
+
+    async fn jit_settings(&self, tenant: &TenantId) -> Result<JitSettings> {
+        let tenant = tenant.clone();
+        self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await
+    }
+
+    async fn set_jit_settings(&self, tenant: &TenantId, settings: JitSettings) -> Result<()> {
+        let tenant = tenant.clone();
+        self.write(move |c| {
+            let tenant = tenant.clone();
+            Box::pin(async move { jit_settings::set(c, &tenant, &settings).await })
+        })
+        .await
+    }
+
+    async fn sight_user(&self, tenant: TenantNo, whom: &Whom) -> Result<Option<Sighting>> {
+        let whom = whom.clone();
+        self.read(move |c| Box::pin(async move { jit::sight(c, tenant, &whom).await })).await
+    }
+
+    async fn apply_single(&self, observation: Observation, record: Record) -> Result<SingleWrite> {
+        // Mostly nothing has changed. Then nothing is locked, nor written.
+        let (seen, same) = (observation.clone(), record.clone());
+        let nothing =
+            self.read(move |c| Box::pin(async move { jit::nothing_new(c, &seen, &same).await })).await?;
+        if let Some(done) = nothing {
+            return Ok(done);
+        }
+        self.write(move |c| {
+            let (observation, record) = (observation.clone(), record.clone());
+            Box::pin(async move { jit::apply(c, &observation, &record).await })
+        })
+        .await
+    }
+
+    async fn disable_single(
+        &self,
+        observation: Observation,
+        user: UserNo,
+        absence: Absence,
+    ) -> Result<SingleWrite> {
+        self.write(move |c| {
+            let observation = observation.clone();
+            Box::pin(async move { jit::disable(c, &observation, user, absence).await })
+        })
+        .await
+    }
+
+    async fn last_observed(&self, tenant: TenantNo, whom: &Whom) -> Result<Option<(User, Timestamp)>> {
+        let whom = whom.clone();
+        self.read(move |c| Box::pin(async move { jit::last_observed(c, tenant, &whom).await })).await
+    }
+}

@@ -1,0 +1,352 @@
+//! What syncs of single users promise, on both engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control_plane::model::{
+    Absence, Actor, Fence, JitSettings, Record, SingleOutcome, SourceId, Status, TenantNo, UserVersion, Whom,
+    Withheld,
+};
+use control_plane::store::{self, Observation, SingleWrite, Store, Written};
+use tokio::task::JoinSet;
+
+use crate::database::{Engine, NOW, block_on};
+use crate::directory::{Directory, Person, Reading};
+use crate::drive::Database;
+
+on_both! {
+    settings_are_off_until_they_are_set
+    a_user_is_found_by_number_and_while_in_scope_by_either_name
+    a_record_is_written_only_over_what_was_there_before_the_directory_was_asked
+    an_unchanged_user_is_written_only_if_a_job_must_know_or_its_age_matters
+    a_new_user_who_is_disabled_in_the_directory_is_not_added
+    names_and_seats_are_refused_as_after_a_read_and_the_holder_is_named
+    whom_single_syncs_disable_adds_up_to_what_the_guard_allows_a_day
+    a_job_neither_forgets_whom_it_counted_nor_counts_twice
+    whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another
+    the_license_holds_for_hundreds_of_single_syncs_beside_a_job
+    the_last_observation_is_the_newest_complete_sync_that_used_the_record
+}
+
+const PLENTY: i64 = 1_000;
+
+fn person(id: u8) -> Person {
+    Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0 }
+}
+
+fn people(ids: std::ops::Range<u8>) -> Directory {
+    ids.map(person).collect()
+}
+
+/// A database, and what single syncs do in it.
+struct World {
+    database: Database,
+    store: Arc<dyn Store>,
+    tenant: TenantNo,
+}
+
+impl World {
+    async fn new(engine: &Engine, license: i64) -> Self {
+        let database = Database::create(engine, 1_000).await;
+        database.license(license).await;
+        let store = database.store();
+        let tenant = store.tenant_number(&database.tenant()).await.expect("a tenant");
+        Self { database, store, tenant }
+    }
+
+    fn record(&self, person: &Person) -> Record {
+        person.record(self.tenant)
+    }
+
+    async fn version(&self, person: &Person) -> Option<UserVersion> {
+        let whom = Whom::UserName(self.record(person).values.user_name);
+        self.store.sight_user(self.tenant, &whom).await.expect("an answer").map(|sighting| sighting.version)
+    }
+
+    fn observation(&self, version: Option<UserVersion>) -> Observation {
+        Observation {
+            tenant: self.database.tenant(),
+            source: SourceId::from("hq"),
+            revision: 1,
+            version,
+            asked_at: NOW.plus(Duration::from_secs(10)),
+            keep_fresh: false,
+            by: Actor::system(),
+            now: NOW.plus(Duration::from_secs(11)),
+        }
+    }
+
+    async fn apply(&self, observation: Observation, person: &Person) -> SingleWrite {
+        self.store.apply_single(observation, self.record(person)).await.expect("written")
+    }
+
+    /// The same over the present version, which must do.
+    async fn written(&self, person: &Person) -> Written {
+        match self.apply(self.observation(self.version(person).await), person).await {
+            SingleWrite::Done(written) => *written,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn disable(&self, person: &Person, absence: Absence) -> SingleOutcome {
+        let version = self.version(person).await.expect("a user");
+        let disabled =
+            self.store.disable_single(self.observation(Some(version)), version.user, absence).await;
+        match disabled.expect("written") {
+            SingleWrite::Done(written) => written.outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Reads people as a job does, without an end.
+    async fn read(&self, fence: Fence, people: &[Person]) {
+        let records = people.iter().map(|person| self.record(person)).collect();
+        self.store.apply(fence, Arc::new(records), Vec::new(), 0, NOW).await.expect("a batch");
+    }
+}
+
+async fn settings_are_off_until_they_are_set(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    let tenant = world.database.tenant();
+    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings"), JitSettings::default());
+    let settings = JitSettings {
+        enabled: true,
+        deadline: Duration::from_millis(1_500),
+        last_known_max_age: Duration::from_secs(60),
+    };
+    world.store.set_jit_settings(&tenant, settings).await.expect("set");
+    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings"), settings);
+    let nobody = "globex".into();
+    assert!(world.store.jit_settings(&nobody).await.is_err());
+    assert!(world.store.set_jit_settings(&nobody, settings).await.is_err());
+}
+
+async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    let values = world.record(&person(1)).values;
+    let number = world.version(&person(1)).await.expect("a user").user;
+    let find = async |whom| world.store.sight_user(world.tenant, &whom).await.expect("an answer");
+    let upper = |text: &str| text.to_uppercase();
+    for whom in [
+        Whom::User(number),
+        Whom::UserName(upper(&values.user_name)),
+        Whom::Mail(upper(&values.mail)),
+        Whom::Login(upper(&values.user_name)),
+        Whom::Login(values.mail.clone()),
+    ] {
+        assert_eq!(find(whom.clone()).await.expect("a user").user.number, number, "{whom:?}");
+    }
+    assert_eq!(find(Whom::Mail(values.user_name.clone())).await, None, "a user name is no mail address");
+    assert_eq!(world.disable(&person(1), Absence::Moved).await, SingleOutcome::DisabledOutOfScope);
+    assert_eq!(find(Whom::Login(values.mail)).await, None, "its names are free");
+    assert_eq!(find(Whom::User(number)).await.expect("a user").user.status, Status::OutOfScope);
+}
+
+async fn a_record_is_written_only_over_what_was_there_before_the_directory_was_asked(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    let changed = Person { title: 1, ..person(0) };
+    // New when it was asked for, and somebody else was quicker.
+    world.database.sync(&people(0..1), Reading::plain()).await;
+    let known = world.version(&person(0)).await.expect("a user");
+    let late = world.apply(world.observation(None), &changed).await;
+    assert_eq!(late, SingleWrite::AskAgain(Some(known.user)));
+    // Written by somebody else since.
+    assert_eq!(world.written(&changed).await.outcome, SingleOutcome::Updated);
+    let again = Person { title: 2, ..person(0) };
+    let late = world.apply(world.observation(Some(known)), &again).await;
+    assert_eq!(late, SingleWrite::AskAgain(Some(known.user)));
+    let late = world.store.disable_single(world.observation(Some(known)), known.user, Absence::Moved).await;
+    assert_eq!(late.expect("an answer"), SingleWrite::AskAgain(Some(known.user)));
+    // Asked by settings that are no longer those of the source.
+    let version = world.version(&person(0)).await;
+    let (tenant, source) = (world.database.tenant(), SourceId::from("hq"));
+    world.store.publish_source(&tenant, &source, None, NOW).await.expect("published");
+    for record in [&changed, &again] {
+        let late = world.apply(world.observation(version), record).await;
+        assert!(matches!(late, SingleWrite::AskAgain(_)), "{late:?}");
+    }
+}
+
+async fn an_unchanged_user_is_written_only_if_a_job_must_know_or_its_age_matters(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..1), Reading::plain()).await;
+    let before = world.version(&person(0)).await.expect("a user");
+    assert_eq!(world.written(&person(0)).await.outcome, SingleOutcome::Unchanged);
+    assert_eq!(world.version(&person(0)).await, Some(before));
+
+    let asked_at = world.observation(None).asked_at;
+    let fresh = Observation { keep_fresh: true, ..world.observation(Some(before)) };
+    world.apply(fresh.clone(), &person(0)).await;
+    let noted = world.version(&person(0)).await.expect("a user");
+    assert_eq!(noted.observed_at, asked_at);
+    let soon = asked_at.plus(Duration::from_secs(30));
+    world.apply(Observation { version: Some(noted), asked_at: soon, ..fresh }, &person(0)).await;
+    assert_eq!(world.version(&person(0)).await, Some(noted), "young enough");
+
+    let job = world.database.claimed().await;
+    world.database.begin(&job).await;
+    assert_eq!(world.written(&person(0)).await.outcome, SingleOutcome::Unchanged);
+    let marked = world.version(&person(0)).await.expect("a user");
+    assert_ne!(marked.fetched, noted.fetched);
+    world.written(&person(0)).await;
+    assert_eq!(world.version(&person(0)).await, Some(marked), "once is enough");
+}
+
+async fn a_new_user_who_is_disabled_in_the_directory_is_not_added(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    let disabled = Person { disabled: true, ..person(0) };
+    assert_eq!(world.written(&disabled).await.outcome, SingleOutcome::DisabledNotAdded);
+    assert!(world.database.users().await.is_empty());
+    assert_eq!(world.written(&person(0)).await.outcome, SingleOutcome::Added);
+    assert_eq!(world.written(&disabled).await.outcome, SingleOutcome::DisabledInDirectory);
+    let license = world.store.license(&world.database.tenant()).await.expect("a license");
+    assert_eq!((license.used, license.by_source[1].used), (0, 0));
+    assert_eq!(world.written(&person(0)).await.outcome, SingleOutcome::Reenabled);
+}
+
+async fn names_and_seats_are_refused_as_after_a_read_and_the_holder_is_named(engine: Engine) {
+    let world = World::new(&engine, 2).await;
+    world.database.sync(&people(0..1), Reading::plain()).await;
+    let twin = Person { mail: Some(0), ..person(1) };
+    let refused = world.written(&twin).await;
+    assert_eq!(refused.outcome, SingleOutcome::DuplicateEmail);
+    assert!(refused.message.expect("a sentence").contains("tenants/acme/users/1 of identity source hq"));
+    let twin = Person { user_name: 0, ..person(1) };
+    let refused = world.apply(world.observation(None), &twin).await;
+    assert!(matches!(&refused, SingleWrite::Done(done) if done.outcome == SingleOutcome::DuplicateUserName));
+    assert_eq!(world.written(&person(1)).await.outcome, SingleOutcome::Added);
+    assert_eq!(world.written(&person(2)).await.outcome, SingleOutcome::LicenseLimit);
+    // A known user who wants another's name stays as it is.
+    let wants = Person { mail: Some(0), title: 7, ..person(1) };
+    assert_eq!(world.written(&wants).await.outcome, SingleOutcome::DuplicateEmail);
+    assert_eq!(world.database.users().await[&("hq".to_owned(), 1)].title, "title 0");
+}
+
+async fn whom_single_syncs_disable_adds_up_to_what_the_guard_allows_a_day(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..8), Reading::plain()).await;
+    let mut outcomes = Vec::new();
+    for (id, absence) in [(0, Absence::Unexplained), (1, Absence::Unexplained), (2, Absence::Unexplained)] {
+        outcomes.push(world.disable(&person(id), absence).await);
+    }
+    for id in 2..6 {
+        outcomes.push(world.disable(&person(id), Absence::Moved).await);
+    }
+    use SingleOutcome::{DisabledOutOfScope as Gone, Held};
+    assert_eq!(outcomes, [Gone, Gone, Held, Gone, Gone, Gone, Held], "two unexplained, five in all");
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    let recent = world.store.recent_disables(fence, NOW).await.expect("an answer");
+    assert_eq!((recent.all, recent.unexplained), (5, 2), "the guard of a job counts them along");
+    let later = NOW.plus(Duration::from_secs(12));
+    assert_eq!(world.store.recent_disables(fence, later).await.expect("an answer").all, 0);
+    // Who takes no seat is no surprise.
+    world.written(&Person { disabled: true, ..person(7) }).await;
+    assert_eq!(world.disable(&person(7), Absence::Unexplained).await, Gone);
+}
+
+async fn a_job_neither_forgets_whom_it_counted_nor_counts_twice(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    let updated = Person { title: 1, ..person(0) };
+    world.read(fence, &[updated.clone(), person(2)]).await;
+    // Both are changed alone; so is one whom the job has not read yet, and one is new.
+    for id in [0, 1, 2, 3] {
+        world.written(&Person { title: 9, ..person(id) }).await;
+    }
+    // The read is lost; another one finds everybody as they are.
+    let fence = world.database.begin(&job).await.fence;
+    let now: Vec<_> = (0..4).map(|id| Person { title: 9, ..person(id) }).collect();
+    world.read(fence, &now).await;
+    let done = world.database.finish(fence).await;
+    let counts = done.counts;
+    assert_eq!((counts.added, counts.updated, counts.unchanged, counts.read()), (1, 1, 2, 4), "{counts:?}");
+}
+
+async fn whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    // One gives up an address that another, new one gets; that one signs in. The first has it back by the end of the read, and waits.
+    let gives_up = Person { mail: Some(7), ..person(0) };
+    let gets = Person { mail: Some(0), ..person(5) };
+    world.read(fence, &[gives_up, gets.clone()]).await;
+    let signs_in = Person { title: 3, ..gets };
+    let version = world.version(&signs_in).await;
+    let write = world.apply(world.observation(version), &signs_in).await;
+    assert!(
+        matches!(&write, SingleWrite::Done(done) if done.confirm && done.outcome == SingleOutcome::Updated)
+    );
+    let wants = Person { mail: Some(0), ..person(1) };
+    world.read(fence, &[wants]).await;
+    world.store.settle_names(fence, false, NOW).await.expect("settled");
+    let done = world.database.finish(fence).await;
+    assert_eq!((done.counts.read(), done.counts.not_synchronized), (3, 1), "{:?}", done.counts);
+    let users = world.database.users().await;
+    let kept = &users[&("hq".to_owned(), 5)];
+    assert_eq!((&kept.mail, kept.title.as_str()), (&world.record(&signs_in).values.mail, "title 3"));
+}
+
+async fn the_license_holds_for_hundreds_of_single_syncs_beside_a_job(engine: Engine) {
+    const SEATS: i64 = 60;
+    let world = Arc::new(World::new(&engine, SEATS).await);
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    let mut calls = JoinSet::new();
+    for id in 0..200 {
+        let world = Arc::clone(&world);
+        calls.spawn(async move {
+            if id % 10 == 0 {
+                let batch: Vec<_> = (0..10).map(|at| person(id + at)).collect();
+                world.read(fence, &batch).await;
+            } else {
+                world.apply(world.observation(None), &person(id)).await;
+            }
+            let license = world.store.license(&world.database.tenant()).await.expect("a license");
+            assert!(license.used <= SEATS, "{license:?}");
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("a call");
+    }
+    let license = world.store.license(&world.database.tenant()).await.expect("a license");
+    let users = world.database.users().await;
+    let enabled = users.values().filter(|user| user.status == Status::Enabled).count();
+    assert_eq!((license.used, i64::try_from(enabled)), (SEATS, Ok(SEATS)));
+}
+
+async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    let whom = |id| Whom::UserName(world.record(&person(id)).values.user_name);
+    let last = async |id| {
+        let found = world.store.last_observed(world.tenant, &whom(id)).await.expect("an answer");
+        found.map(|(_, observed_at)| observed_at)
+    };
+    assert_eq!(last(0).await, None);
+    world.written(&person(0)).await;
+    let asked_at = world.observation(None).asked_at;
+    assert_eq!(last(0).await, Some(asked_at), "asked for alone, later than any sync");
+    world.database.sync(&people(0..3), Reading::plain()).await;
+    assert_eq!((last(0).await, last(1).await), (Some(asked_at), Some(NOW)));
+
+    // A sync that left somebody alone did not see everybody.
+    let after = |seconds| NOW.plus(Duration::from_secs(seconds));
+    let left_alone = Withheld { users: 1, message: "Left alone.".to_owned() };
+    for (begun, withheld) in [(after(100), Some(left_alone)), (after(200), None)] {
+        let job = world.database.claimed().await;
+        let fence = world.database.begin_at(&job, begun).await.fence;
+        // The record of one is not applied: somebody else has the address.
+        world.read(fence, &[person(0), Person { mail: Some(0), ..person(1) }, person(2)]).await;
+        world.store.settle_names(fence, false, NOW).await.expect("settled");
+        let outcome = store::Outcome::Succeeded { withheld, facts: None };
+        world.store.finish_job(fence, outcome, NOW).await.expect("an end");
+    }
+    assert_eq!(
+        (last(0).await, last(1).await, last(2).await),
+        (Some(after(200)), Some(NOW), Some(after(200)))
+    );
+}

@@ -1,0 +1,205 @@
+//! Measures how long it takes to fetch one person, at 1, 16 and 128 at a time, beside the same search by plain ldap3 on one connection that
+//! stands, in the same run against the same OpenLDAP. Prints ratios: absolute times are those of this machine and this moment.
+//!
+//! `cargo run --release -p router-agent --example fetch_bench [-- PEOPLE FETCHES]`
+#![expect(clippy::print_stdout, reason = "a measurement talks to a person")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use harness::{Dice, People, Slapd};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
+use rollcall_proto::admin::v1::{
+    AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
+};
+use router_agent::directory::{self, Credential, Fetched, Limits, Plan, Source, Warm, Whom};
+use router_agent::record::{Asked, Mapped, Mapping, Name, map_entry};
+
+const ROUNDS: usize = 3;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    ensure!(provider.install_default().is_ok(), "a crypto provider is installed already");
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<u64>());
+    let people = arguments.next().transpose()?.unwrap_or(100_000);
+    let fetches = usize::try_from(arguments.next().transpose()?.unwrap_or(20_000))?;
+    println!("loading {people} people");
+    let slapd = Slapd::builder().people(people).start()?;
+    let names = names(people, fetches)?;
+    let router = Arc::new(Router::of(&slapd)?);
+    println!(
+        "{:>9} {:>22} {:>22} {:>15} {:>12}",
+        "in flight", "fetch p50, p99 ms", "ldap3 p50, p99 ms", "p50, p99 ratio", "fetches/s"
+    );
+    for at_once in [1, 16, 128] {
+        let (mut ours, mut plain) = (Samples::default(), Samples::default());
+        // Turn by turn: what else the machine does meets both.
+        for _ in 0..ROUNDS {
+            let ldap = connect(&slapd, &router).await?;
+            let with = Arc::clone(&router);
+            let by_ldap3 = move |name| by_ldap3(ldap.clone(), Arc::clone(&with), name);
+            plain.add(timed(&names, at_once, by_ldap3).await?);
+            let with = Arc::clone(&router);
+            ours.add(timed(&names, at_once, move |name| by_fetch(Arc::clone(&with), name)).await?);
+        }
+        let (a, b, c, d) = (ours.at(0.5), ours.at(0.99), plain.at(0.5), plain.at(0.99));
+        println!(
+            "{at_once:>9} {:>22} {:>22} {:>15} {:>12}",
+            format!("{a:.3}, {b:.3}"),
+            format!("{c:.3}, {d:.3}"),
+            format!("{:.2}, {:.2}", a / c, b / d),
+            format!("{:.0}, {:.0}", ours.rate(), plain.rate()),
+        );
+    }
+    println!("connections of the router: {}", router.warm.connections());
+    Ok(())
+}
+
+struct Router {
+    warm: Warm,
+    plan: Plan,
+    mapping: Mapping,
+    credential: Credential,
+    ca_file: std::path::PathBuf,
+}
+
+impl Router {
+    fn of(slapd: &Slapd) -> Result<Self> {
+        let mapping = AttributeMapping {
+            immutable_id: "entryUUID".to_owned(),
+            user_name: "uid".to_owned(),
+            mail: "mail".to_owned(),
+            first_name: "givenName".to_owned(),
+            last_name: "sn".to_owned(),
+            display_name: "displayName".to_owned(),
+            phone: "telephoneNumber".to_owned(),
+            mail_optional: true,
+            ..AttributeMapping::default()
+        };
+        let settings = IdentitySourceSettings {
+            directory_servers: vec![DirectoryServer {
+                host: slapd.host().to_owned(),
+                port: i32::from(slapd.ldaps_port()),
+                security: Security::Ldaps.into(),
+            }],
+            roots: vec![slapd.people_dn()],
+            object_class: "inetOrgPerson".to_owned(),
+            mapping: Some(mapping.clone()),
+            ..IdentitySourceSettings::default()
+        };
+        let mapping = Mapping::new(&mapping, 1, 0)?;
+        Ok(Self {
+            warm: Warm::new(Limits::default()),
+            plan: directory::plan(&settings, &mapping)?,
+            mapping,
+            credential: Credential { bind_dn: slapd.agent_dn(), password: slapd.agent_password().into() },
+            ca_file: slapd.ca_pem_path(),
+        })
+    }
+}
+
+fn names(people: u64, count: usize) -> Result<Arc<[String]>> {
+    let generated = People::new(people);
+    let mut dice = Dice::new(3, 0);
+    let names: Arc<[String]> = (0..count).map(|_| generated.person(dice.below(people)).uid).collect();
+    ensure!(!names.is_empty(), "nobody to fetch");
+    Ok(names)
+}
+
+async fn connect(slapd: &Slapd, router: &Router) -> Result<Ldap> {
+    let tls = directory::tls_config(Some(&router.ca_file))?;
+    let settings = LdapConnSettings::new().set_config(tls);
+    let url = format!("ldaps://localhost:{}", slapd.ldaps_port());
+    let (driver, mut ldap) = LdapConnAsync::with_settings(settings, &url).await?;
+    tokio::spawn(driver.drive());
+    ldap.simple_bind(&slapd.agent_dn(), slapd.agent_password()).await?.success()?;
+    Ok(ldap)
+}
+
+#[expect(clippy::disallowed_methods, reason = "it panics on malformed entries, and this is what others do")]
+async fn by_ldap3(mut ldap: Ldap, router: Arc<Router>, name: String) -> Result<()> {
+    let filter = format!("(&{}(uid={}))", router.plan.filter, ldap3::ldap_escape(name));
+    let root = &router.plan.roots[0];
+    let (entries, _) =
+        ldap.search(root, Scope::Subtree, &filter, &router.plan.attributes).await?.success()?;
+    ensure!(entries.len() == 1, "{} entries", entries.len());
+    entries.into_iter().for_each(|entry| drop(SearchEntry::construct(entry)));
+    Ok(())
+}
+
+async fn by_fetch(router: Arc<Router>, name: String) -> Result<()> {
+    let Router { warm, plan, mapping, credential, ca_file } = &*router;
+    let asked = Asked::of(mapping, Name::User(&name))?.context("a name that can be")?;
+    let source = Source { plan, mapping, credential, ca_file: Some(ca_file), look_up_moved: true };
+    let fetched = directory::fetch(warm, source, Whom::Named(&asked), Duration::from_secs(30)).await?.1;
+    let Fetched::Entry(entry) = fetched else { anyhow::bail!("{fetched:?}") };
+    ensure!(matches!(map_entry(mapping, &entry), Mapped::Record(_)), "no record");
+    Ok(())
+}
+
+/// Asks for all of the names, so many at once, and says how long each took, and all together.
+async fn timed<F>(
+    names: &Arc<[String]>,
+    at_once: usize,
+    one: impl Fn(String) -> F + Clone + Send + 'static,
+) -> Result<(Vec<Duration>, Duration)>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let workers: Vec<_> = (0..at_once)
+        .map(|_| {
+            let (names, next, one) = (Arc::clone(names), Arc::clone(&next), one.clone());
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let began = Instant::now();
+                    one(name.clone()).await?;
+                    times.push(began.elapsed());
+                }
+                anyhow::Ok(times)
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for worker in workers {
+        times.extend(worker.await??);
+    }
+    Ok((times, began.elapsed()))
+}
+
+#[derive(Default)]
+struct Samples {
+    times: Vec<Duration>,
+    total: Duration,
+}
+
+impl Samples {
+    fn add(&mut self, (times, total): (Vec<Duration>, Duration)) {
+        self.times.extend(times);
+        self.times.sort_unstable();
+        self.total += total;
+    }
+
+    /// In milliseconds, the time within which this share was done.
+    fn at(&self, share: f64) -> f64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place in a list"
+        )]
+        let at = ((self.times.len() - 1) as f64 * share) as usize;
+        self.times[at].as_secs_f64() * 1_000.0
+    }
+
+    fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let count = self.times.len() as f64;
+        count / self.total.as_secs_f64()
+    }
+}

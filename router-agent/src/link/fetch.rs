@@ -1,0 +1,361 @@
+//! Carries out orders to fetch one person, several at once: within the policy, on connections that are kept for the session. More than are
+//! sensible at one time are refused at once, so that whoever signs in is told rather than kept waiting.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rollcall_proto::admin::v1::FailureReason;
+use rollcall_proto::router::v1::{
+    FetchOrder, FetchResult, ReadFailure, SessionRequest, fetch_order, fetch_result, session_request,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::orders::{Allowed, Unprepared, allow, failure, of_directory, presence, refused, say};
+use super::trail::Trail;
+use crate::config::Config;
+use crate::directory::{self, Fetched, Limits, Source, Warm, Whom};
+use crate::record::{Asked, Mapped, Mapping, Name, map_entry};
+
+/// Most fetches under way.
+const AT_ONCE: usize = 64;
+/// For an order that does not say it.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Nobody waits longer for a sign-in.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Fetches of one session.
+pub(super) struct Fetches {
+    config: Arc<Config>,
+    sender: mpsc::Sender<SessionRequest>,
+    all: CancellationToken,
+    trail: Arc<Mutex<Trail>>,
+    warm: Arc<Warm>,
+    turns: Arc<Semaphore>,
+}
+
+/// What was found, and where.
+type Found = (String, fetch_result::Found);
+
+impl Fetches {
+    pub(super) fn new(
+        config: Arc<Config>,
+        sender: mpsc::Sender<SessionRequest>,
+        all: CancellationToken,
+        trail: Arc<Mutex<Trail>>,
+    ) -> Self {
+        let warm = Arc::new(Warm::new(Limits::default()));
+        Self { config, sender, all, trail, warm, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Begins one. The answer goes to the session.
+    pub(super) fn begin(&self, order: FetchOrder) {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+            let message = format!("The identity router has {AT_ONCE} people to fetch already. Try again.");
+            let result = answer(order.request_id, Err(failure(FailureReason::RouterLost, message)));
+            // Where not even this can be said, whoever waits runs out of time.
+            let message = session_request::Message::FetchResult(result);
+            let _ = self.sender.try_send(SessionRequest { message: Some(message) });
+            return;
+        };
+        let (config, warm, trail) =
+            (Arc::clone(&self.config), Arc::clone(&self.warm), Arc::clone(&self.trail));
+        let (sender, cancel) = (self.sender.clone(), self.all.child_token());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                found = fetch(&config, &warm, &trail, &order) => {
+                    let result = answer(order.request_id, found);
+                    say(&sender, session_request::Message::FetchResult(result)).await;
+                }
+            }
+            drop(turn);
+        });
+    }
+}
+
+async fn fetch(
+    config: &Config,
+    warm: &Warm,
+    trail: &Mutex<Trail>,
+    order: &FetchOrder,
+) -> Result<Found, ReadFailure> {
+    let settings = order.settings.clone().unwrap_or_default();
+    let allowed = allow(config, &settings, order.revision).map_err(|Unprepared { failure, keys }| {
+        refused(trail, "FetchOrder", &keys);
+        failure
+    });
+    let Allowed { mapping, plan, credential, ca_file } = allowed?;
+    let (asked, id);
+    let whom = match order.whom.as_ref() {
+        Some(fetch_order::Whom::ImmutableId(wanted)) => {
+            id = wanted.clone();
+            Whom::Id(&id)
+        }
+        named => match who(&mapping, named)? {
+            Some(one) => {
+                asked = one;
+                Whom::Named(&asked)
+            }
+            // No record can have such a name.
+            None => return Ok((String::new(), absent(directory::Presence::NotFound))),
+        },
+    };
+    let source = Source {
+        plan: &plan,
+        mapping: &mapping,
+        credential: &credential,
+        ca_file: ca_file.as_deref(),
+        look_up_moved: config.policy.look_up_moved,
+    };
+    let (server, fetched) = directory::fetch(warm, source, whom, deadline_of(order))
+        .await
+        .map_err(|error| of_directory(&error))?;
+    Ok((server, found(&mapping, fetched)))
+}
+
+/// The name that is asked for; none if nobody can have it.
+fn who<'m>(mapping: &'m Mapping, whom: Option<&fetch_order::Whom>) -> Result<Option<Asked<'m>>, ReadFailure> {
+    use fetch_order::Whom as Proto;
+    let name = match whom {
+        Some(Proto::UserName(name)) => Name::User(name),
+        Some(Proto::Mail(name)) => Name::Mail(name),
+        Some(Proto::Login(name)) => Name::Login(name),
+        Some(Proto::ImmutableId(_)) | None => {
+            return Err(failure(FailureReason::Internal, "The order does not say whom to fetch."));
+        }
+    };
+    Asked::of(mapping, name).map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))
+}
+
+fn deadline_of(order: &FetchOrder) -> Duration {
+    let said = order.deadline.and_then(|deadline| Duration::try_from(deadline).ok());
+    said.unwrap_or(DEADLINE).min(LONGEST)
+}
+
+fn absent(whereabouts: directory::Presence) -> fetch_result::Found {
+    fetch_result::Found::Absent(presence(whereabouts).into())
+}
+
+/// In the words of the contract; an entry becomes what a read of the whole source would make of it.
+fn found(mapping: &Mapping, fetched: Fetched) -> fetch_result::Found {
+    match fetched {
+        Fetched::Entry(entry) => match map_entry(mapping, &entry) {
+            Mapped::Record(record) => fetch_result::Found::Record(record),
+            Mapped::Rejected(rejected) => fetch_result::Found::Rejected(rejected),
+        },
+        Fetched::Absent(presence) => absent(presence),
+        Fetched::Ambiguous(entries) => {
+            fetch_result::Found::Ambiguous(i32::try_from(entries).unwrap_or(i32::MAX))
+        }
+    }
+}
+
+/// The answer that nothing is known.
+pub(super) fn failed(request_id: String, failure: ReadFailure) -> FetchResult {
+    FetchResult { request_id, found: Some(fetch_result::Found::Failure(failure)), server: String::new() }
+}
+
+fn answer(request_id: String, found: Result<Found, ReadFailure>) -> FetchResult {
+    match found {
+        Ok((server, found)) => FetchResult { request_id, found: Some(found), server },
+        Err(failure) => {
+            tracing::warn!(reason = ?failure.reason(), "a person was not fetched");
+            failed(request_id, failure)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use harness::{Certificate, Slapd};
+    use rollcall_proto::admin::v1::{
+        AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
+    };
+    use rollcall_proto::router::v1::lookup_result;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A router that may read this port, and what it says.
+    fn fetches(folder: &Path, port: u16, slapd: Option<&Slapd>) -> (Fetches, mpsc::Receiver<SessionRequest>) {
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.join(name), text).expect("a file");
+            let private = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(folder.join(name), private).expect("made private");
+        };
+        harness::ldap::certificate::write(folder, &Certificate::Valid).expect("an authority");
+        if let Some(slapd) = slapd {
+            std::fs::copy(slapd.ca_pem_path(), folder.join("ca.pem")).expect("copied");
+        }
+        let bind_dn = slapd.map_or("cn=a".to_owned(), Slapd::agent_dn);
+        write("password", slapd.map_or("b", |slapd| slapd.agent_password()));
+        write(
+            "policy.toml",
+            &format!(
+                "[[directory]]\nhost = \"localhost\"\nports = [{port}]\nca_file = \"ca.pem\"\ncredentials = [\"d\"]\n\
+                 roots = [\"dc=example,dc=com\"]\nattributes = [\"entryUUID\", \"uid\", \"mail\"]\n"
+            ),
+        );
+        write(
+            "router.toml",
+            &format!(
+                "control_plane = \"https://localhost:1\"\npolicy = \"policy.toml\"\n[tls]\ncertificate = \"server.pem\"\n\
+                 key = \"server.key\"\ncontrol_plane_ca = \"ca.pem\"\n[credentials.d]\nbind_dn = \"{bind_dn}\"\n\
+                 password_file = \"password\"\n"
+            ),
+        );
+        let config = Config::read(&folder.join("router.toml")).expect("a configuration");
+        let (sender, said) = mpsc::channel(200);
+        (Fetches::new(Arc::new(config), sender, CancellationToken::new(), Arc::default()), said)
+    }
+
+    fn order(port: u16, whom: fetch_order::Whom) -> FetchOrder {
+        let settings = IdentitySourceSettings {
+            directory_servers: vec![DirectoryServer {
+                host: "localhost".to_owned(),
+                port: i32::from(port),
+                security: Security::Ldaps.into(),
+            }],
+            credential: "d".to_owned(),
+            roots: vec!["ou=people,dc=example,dc=com".to_owned()],
+            object_class: "inetOrgPerson".to_owned(),
+            mapping: Some(AttributeMapping {
+                immutable_id: "entryUUID".to_owned(),
+                user_name: "uid".to_owned(),
+                mail: "mail".to_owned(),
+                ..AttributeMapping::default()
+            }),
+            ..IdentitySourceSettings::default()
+        };
+        FetchOrder {
+            request_id: "r".to_owned(),
+            settings: Some(settings),
+            revision: 3,
+            whom: Some(whom),
+            deadline: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+        }
+    }
+
+    async fn next(said: &mut mpsc::Receiver<SessionRequest>) -> Option<FetchResult> {
+        let message = tokio::time::timeout(PATIENCE, said.recv()).await.expect("a word")?;
+        match message.message {
+            Some(session_request::Message::FetchResult(result)) => Some(result),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reason(result: &FetchResult) -> Option<FailureReason> {
+        match &result.found {
+            Some(fetch_result::Found::Failure(failure)) => Some(failure.reason()),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_way_to_ask_is_answered_in_the_words_of_the_contract() {
+        use fetch_order::Whom::{ImmutableId, Login, Mail, UserName};
+        let person = |name: &str, mail: &str| {
+            format!(
+                "dn: uid={name},ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: {name}\ncn: {name}\n\
+                 sn: {name}\n{mail}\n\n"
+            )
+        };
+        let ldif = person("anna", "mail: anna@example.com")
+            + &person("ben", "mail: both@example.com")
+            + &person("carl", "mail: both@example.com")
+            + &person("dora", "title: none");
+        let slapd = Slapd::builder().ldif(&ldif).start().expect("a directory");
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = slapd.ldaps_port();
+        let (fetches, mut said) = fetches(folder.path(), port, Some(&slapd));
+        let mut ask = async |whom| {
+            fetches.begin(order(port, whom));
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(result.request_id, "r");
+            (result.found.expect("something"), result.server)
+        };
+        let (found, server) = ask(UserName("ANNA".to_owned())).await;
+        let fetch_result::Found::Record(anna) = found else { panic!("{found:?}") };
+        assert_eq!((anna.user_name.as_str(), anna.mail.as_str()), ("anna", "anna@example.com"));
+        assert_eq!(server, format!("localhost:{port}"));
+        for whom in [
+            Mail("anna@example.com".to_owned()),
+            Login("anna".to_owned()),
+            ImmutableId(anna.immutable_id.clone()),
+        ] {
+            assert_eq!(ask(whom).await.0, fetch_result::Found::Record(anna.clone()));
+        }
+        let not_found = fetch_result::Found::Absent(lookup_result::Presence::NotFound.into());
+        let nobody = ImmutableId(vec![7; 16].into());
+        for whom in [UserName("a*".to_owned()), Login("a".repeat(10_000)), Login(String::new()), nobody] {
+            assert_eq!(ask(whom).await.0, not_found);
+        }
+        assert_eq!(ask(Mail("both@example.com".to_owned())).await.0, fetch_result::Found::Ambiguous(2));
+        let (found, _) = ask(UserName("dora".to_owned())).await;
+        let fetch_result::Found::Rejected(dora) = found else { panic!("{found:?}") };
+        assert_eq!((dora.user_name.as_str(), dora.immutable_id.len()), ("dora", 16));
+        let (found, server) = ask(ImmutableId(vec![7; 3].into())).await;
+        let fetch_result::Found::Failure(failure) = found else { panic!("{found:?}") };
+        assert_eq!((failure.reason(), server.as_str()), (FailureReason::SourceInvalid, ""));
+    }
+
+    #[tokio::test]
+    async fn what_the_policy_does_not_allow_is_refused_before_anyone_is_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (fetches, mut said) = fetches(folder.path(), port, None);
+        let changes: [fn(&mut IdentitySourceSettings); 4] = [
+            |settings| settings.roots.push("dc=com".to_owned()),
+            |settings| settings.extra_filter = "(homePhone=0*)".to_owned(),
+            |settings| settings.mapping.iter_mut().for_each(|mapping| mapping.mail = "homePhone".to_owned()),
+            |settings| settings.credential = "other".to_owned(),
+        ];
+        for change in changes {
+            let mut order = order(port, fetch_order::Whom::Login("anna".to_owned()));
+            order.settings.iter_mut().for_each(change);
+            fetches.begin(order);
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(reason(&result), Some(FailureReason::RouterPolicy), "{result:?}");
+        }
+        listener.set_nonblocking(true).expect("set");
+        assert!(listener.accept().is_err(), "the directory was asked");
+    }
+
+    #[tokio::test]
+    async fn more_at_once_than_are_sensible_are_refused_and_what_is_under_way_ends_with_the_session() {
+        // Takes connections and says nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (fetches, mut said) = fetches(folder.path(), port, None);
+        for _ in 0..AT_ONCE + 5 {
+            fetches.begin(order(port, fetch_order::Whom::Login("anna".to_owned())));
+        }
+        for _ in 0..5 {
+            let result = next(&mut said).await.expect("an answer");
+            assert_eq!(reason(&result), Some(FailureReason::RouterLost), "{result:?}");
+        }
+        let turns = Arc::clone(&fetches.turns);
+        fetches.all.cancel();
+        drop(fetches);
+        assert!(next(&mut said).await.is_none(), "something was said after the session's end");
+        assert_eq!(turns.available_permits(), AT_ONCE);
+    }
+
+    #[test]
+    fn a_deadline_is_the_orders_within_reason() {
+        let within = |seconds| {
+            let deadline = Some(prost_types::Duration { seconds, nanos: 0 });
+            deadline_of(&FetchOrder { deadline, ..FetchOrder::default() })
+        };
+        assert_eq!([within(2), within(3_600), within(-1)], [Duration::from_secs(2), LONGEST, DEADLINE]);
+        assert_eq!(deadline_of(&FetchOrder::default()), DEADLINE);
+    }
+}
