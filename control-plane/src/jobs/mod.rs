@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob, TenantId, Whom,
+    Actor, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob, TenantId, TenantNo, Whom,
 };
 use crate::store::{JobName, NewJob, Store, StoreError};
 
@@ -259,7 +259,7 @@ impl Jobs {
     /// Synchronizes one user. Calls for the same one at the same time are one search.
     pub async fn sync_user(
         &self,
-        tenant: &TenantId,
+        tenant: (&TenantId, TenantNo),
         whom: Whom,
         settings: JitSettings,
         by: Actor,
@@ -270,7 +270,7 @@ impl Jobs {
     /// The same at a sign-in: where neither router nor directory answer, the settings may let in who was last known.
     pub async fn sync_at_sign_in(
         &self,
-        tenant: &TenantId,
+        tenant: (&TenantId, TenantNo),
         whom: Whom,
         settings: JitSettings,
         by: Actor,
