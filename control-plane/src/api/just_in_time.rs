@@ -65,11 +65,11 @@ impl JustInTimeService for JustInTime {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
         caller(&request, &tenant)?;
         let whom = whom(&tenant, request.get_ref().whom.clone())?;
-        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
         let outcome = match &whom {
             Whom::Mail(mail) if !single::is_address(mail) => no_address(),
             _ => {
-                let done = self.0.jobs.sync_user(&tenant, whom, settings, actor(&request)).await;
+                let done = self.0.jobs.sync_user((&tenant, number), whom, settings, actor(&request)).await;
                 convert::single(&tenant, &done)
             }
         };
@@ -83,7 +83,7 @@ impl JustInTimeService for JustInTime {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
         caller(&request, &tenant)?;
         let whom = Whom::Login(typed("login", &request.get_ref().login)?);
-        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
         if !settings.enabled {
             return Err(status::error(
                 Code::FailedPrecondition,
@@ -92,7 +92,7 @@ impl JustInTimeService for JustInTime {
                 &[],
             ));
         }
-        let done = self.0.jobs.sync_at_sign_in(&tenant, whom, settings, actor(&request)).await;
+        let done = self.0.jobs.sync_at_sign_in((&tenant, number), whom, settings, actor(&request)).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single(&tenant, &done)) }))
     }
 
@@ -102,7 +102,7 @@ impl JustInTimeService for JustInTime {
     ) -> Result<Response<JustInTimeSettings>, Status> {
         let tenant = names::just_in_time_settings("name", &request.get_ref().name)?;
         caller(&request, &tenant)?;
-        let settings = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
+        let (_, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
         Ok(Response::new(convert::single_settings_to_proto(&tenant, settings)))
     }
 

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::model::{
     Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob,
-    TenantId, Whom,
+    TenantId, TenantNo, Whom,
 };
 use crate::store::{JobName, NewJob, Store, StoreError};
 
@@ -276,7 +276,7 @@ impl Jobs {
     /// Synchronizes one user. Calls for the same one at the same time are one search.
     pub async fn sync_user(
         &self,
-        tenant: &TenantId,
+        tenant: (&TenantId, TenantNo),
         whom: Whom,
         settings: JitSettings,
         by: Actor,
@@ -287,7 +287,7 @@ impl Jobs {
     /// The same at a sign-in: where neither router nor directory answer, the settings may let in who was last known.
     pub async fn sync_at_sign_in(
         &self,
-        tenant: &TenantId,
+        tenant: (&TenantId, TenantNo),
         whom: Whom,
         settings: JitSettings,
         by: Actor,

@@ -55,10 +55,8 @@ pub enum SingleWrite {
 /// What is kept of and written by syncs of one user.
 #[async_trait]
 pub trait JitStore {
-    /// A tenant's number: names are keyed by it.
-    async fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNo>;
-    /// The settings of a tenant.
-    async fn jit_settings(&self, tenant: &TenantId) -> Result<JitSettings>;
+    /// A tenant's number, by which names are keyed, and its settings.
+    async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)>;
     /// Sets them.
     async fn set_jit_settings(&self, tenant: &TenantId, settings: JitSettings) -> Result<()>;
     /// The user of this number, or the one in scope that holds the name.

@@ -50,7 +50,7 @@ impl World {
         let database = Database::create(engine, 1_000).await;
         database.license(license).await;
         let store = database.store();
-        let tenant = store.tenant_number(&database.tenant()).await.expect("a tenant");
+        let (tenant, _) = store.jit_settings(&database.tenant()).await.expect("a tenant");
         Self { database, store, tenant }
     }
 
@@ -108,14 +108,14 @@ impl World {
 async fn settings_are_off_until_they_are_set(engine: Engine) {
     let world = World::new(&engine, PLENTY).await;
     let tenant = world.database.tenant();
-    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings"), JitSettings::default());
+    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings").1, JitSettings::default());
     let settings = JitSettings {
         enabled: true,
         deadline: Duration::from_millis(1_500),
         last_known_max_age: Duration::from_secs(60),
     };
     world.store.set_jit_settings(&tenant, settings).await.expect("set");
-    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings"), settings);
+    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings").1, settings);
     let nobody = "globex".into();
     assert!(world.store.jit_settings(&nobody).await.is_err());
     assert!(world.store.set_jit_settings(&nobody, settings).await.is_err());

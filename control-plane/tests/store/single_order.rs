@@ -12,7 +12,7 @@ use std::time::Duration;
 use control_plane::jobs::{Clock, JobSettings, Jobs, Order, Session};
 use control_plane::model::{
     Absence, Actor, Fence, Found, ImmutableId, JitSettings, JobState, Offered, Presence, Single, Status,
-    Timestamp, UserNo, Whom,
+    TenantNo, Timestamp, UserNo, Whom,
 };
 use control_plane::reconcile::offer;
 use proptest::prelude::*;
@@ -158,7 +158,7 @@ fn bulk_steps() -> Vec<BulkStep> {
 fn whom(actor: usize, person: u8) -> Whom {
     let person =
         Person { id: person, user_name: person, mail: Some(person), title: 0, disabled: false, spelling: 0 };
-    let values = person.record(control_plane::model::TenantNo(1)).values;
+    let values = person.record(TenantNo(1)).values;
     if actor == 0 { Whom::UserName(values.user_name) } else { Whom::Mail(values.mail) }
 }
 
@@ -236,13 +236,12 @@ impl Scene {
     async fn step_call(&mut self, actor: usize, person: u8) {
         match self.calls[actor].take() {
             None => {
-                let (jobs, tenant) = (self.jobs.clone(), self.database.tenant());
+                let (jobs, tenant, number) = (self.jobs.clone(), self.database.tenant(), TenantNo(1));
                 let settings = JitSettings { deadline: PATIENCE, ..JitSettings::default() };
                 let whom = whom(actor, person);
-                let done =
-                    tokio::spawn(
-                        async move { jobs.sync_user(&tenant, whom, settings, Actor::system()).await },
-                    );
+                let done = tokio::spawn(async move {
+                    jobs.sync_user((&tenant, number), whom, settings, Actor::system()).await
+                });
                 self.wait(actor, person, done).await;
             }
             Some(call) if call.read_at.is_none() => {

@@ -11,7 +11,7 @@ use super::fetch::{Asker, Source, fetch, look_up};
 use crate::jobs::Inner;
 use crate::model::{
     Actor, FetchBy, Found, IdentitySource, JitSettings, Rejected, Sighting, Single, SingleOutcome, TenantId,
-    Timestamp, Whom,
+    TenantNo, Timestamp, Whom,
 };
 use crate::reconcile::single;
 use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
@@ -31,13 +31,11 @@ struct Call<'a> {
 
 /// Synchronizes one user.
 pub(super) async fn sync(
-    inner: &Inner,
-    tenant: &TenantId,
+    (inner, tenant, number): (&Inner, &TenantId, TenantNo),
     whom: &Whom,
     settings: JitSettings,
     by: &Actor,
 ) -> Result<Single> {
-    let number = inner.store.tenant_number(tenant).await?;
     let deadline = Instant::now() + settings.deadline;
     let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by };
     let Some(known) = inner.store.sight_user(number, whom).await? else {

@@ -35,12 +35,7 @@ struct UnderWay {
 
 impl Flights {
     /// Waits for the answer of a search under way, or begins `work`. That goes on to its end, whoever stops waiting for it.
-    pub(super) async fn join(
-        &self,
-        key: Key,
-        now: Instant,
-        work: impl Future<Output = Single> + Send + 'static,
-    ) -> Arc<Single> {
+    pub(super) async fn join(&self, key: Key, now: Instant, work: BoxFuture<'static, Single>) -> Arc<Single> {
         let answer = {
             let mut under_way = self.lock();
             let joined = under_way.flights.get(&key).filter(|flight| now <= flight.begun + JOIN);
@@ -70,7 +65,7 @@ impl UnderWay {
         flights: Flights,
         key: Key,
         now: Instant,
-        work: impl Future<Output = Single> + Send + 'static,
+        work: BoxFuture<'static, Single>,
     ) -> Shared<BoxFuture<'static, Arc<Single>>> {
         self.next += 1;
         let (number, of) = (self.next, key.clone());
@@ -143,7 +138,7 @@ mod tests {
                     release.notified().await;
                     came_to(SingleOutcome::Unchanged)
                 };
-                flights.join(key, now, work).await
+                flights.join(key, now, work.boxed()).await
             })
         }
 
@@ -213,7 +208,8 @@ mod tests {
         assert_eq!(searches.begun(), 1);
         searches.release.notify_one();
         assert_eq!(joined.await.expect("an answer").outcome, SingleOutcome::Unchanged);
-        let fault = searches.flights.join(anna(), Instant::now(), async { panic!("on purpose") }).await;
+        let fault =
+            searches.flights.join(anna(), Instant::now(), async { panic!("on purpose") }.boxed()).await;
         assert_eq!((fault.outcome, fault.allowed), (SingleOutcome::Internal, false));
         assert!(searches.flights.lock().flights.is_empty());
     }

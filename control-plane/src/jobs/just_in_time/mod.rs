@@ -9,10 +9,11 @@ mod flight;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, Whom};
+use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, Whom};
 use crate::reconcile::single;
 use crate::store::StoreError;
 
@@ -21,50 +22,48 @@ pub(super) use flight::Flights;
 /// Synchronizes one user, and says what came of it.
 pub(super) async fn sync_user(
     inner: &Arc<Inner>,
-    tenant: &TenantId,
+    (tenant, number): (&TenantId, TenantNo),
     whom: Whom,
     settings: JitSettings,
     by: Actor,
 ) -> Arc<Single> {
     let key = (tenant.clone(), whom.clone());
     let (tenant, work) = (tenant.clone(), Arc::clone(inner));
-    inner
-        .flights
-        .join(key, Instant::now(), async move {
-            let answered = find::sync(&work, &tenant, &whom, settings, &by);
-            let single = match tokio::time::timeout(settings.deadline, answered).await {
-                Ok(Ok(single)) => single,
-                Ok(Err(error)) => fault(&error),
-                Err(_) => Single {
-                    message: format!(
-                        "The directory or its identity router did not answer within {} s. Check its servers, and that the identity router can reach them.",
-                        settings.deadline.as_secs_f64()
-                    ),
-                    ..came_to(SingleOutcome::DirectoryUnreachable)
-                },
-            };
-            let (outcome, allowed) = (single.outcome.name(), single.allowed);
-            tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
-            single
-        })
-        .await
+    let work = async move {
+        let answered = find::sync((&work, &tenant, number), &whom, settings, &by);
+        let single = match tokio::time::timeout(settings.deadline, answered).await {
+            Ok(Ok(single)) => single,
+            Ok(Err(error)) => fault(&error),
+            Err(_) => Single {
+                message: format!(
+                    "The directory or its identity router did not answer within {} s. Check its servers, and that the identity router can reach them.",
+                    settings.deadline.as_secs_f64()
+                ),
+                ..came_to(SingleOutcome::DirectoryUnreachable)
+            },
+        };
+        let (outcome, allowed) = (single.outcome.name(), single.allowed);
+        tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
+        single
+    };
+    inner.flights.join(key, Instant::now(), work.boxed()).await
 }
 
 /// The same, but lets in who was last known, if nobody answers and the settings allow it.
 pub(super) async fn sync_at_sign_in(
     inner: &Arc<Inner>,
-    tenant: &TenantId,
+    (tenant, number): (&TenantId, TenantNo),
     whom: Whom,
     settings: JitSettings,
     by: Actor,
 ) -> Arc<Single> {
-    let single = sync_user(inner, tenant, whom.clone(), settings, by).await;
+    let single = sync_user(inner, (tenant, number), whom.clone(), settings, by).await;
     let nobody_answered =
         matches!(single.outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
     if !nobody_answered || settings.last_known_max_age.is_zero() {
         return single;
     }
-    match last_known(inner, tenant, &whom, &settings, single.outcome).await {
+    match last_known(inner, number, &whom, &settings, single.outcome).await {
         Ok(None) => single,
         Ok(Some(known)) => {
             tracing::warn!(%tenant, why = single.outcome.name(), "a user was let in as last known");
@@ -76,12 +75,11 @@ pub(super) async fn sync_at_sign_in(
 
 async fn last_known(
     inner: &Inner,
-    tenant: &TenantId,
+    number: TenantNo,
     whom: &Whom,
     settings: &JitSettings,
     outcome: SingleOutcome,
 ) -> Result<Option<Single>, StoreError> {
-    let number = inner.store.tenant_number(tenant).await?;
     let known = inner.store.last_observed(number, whom).await?;
     let now = inner.clock.now();
     let known = known.filter(|(user, observed_at)| {

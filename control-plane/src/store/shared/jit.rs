@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::engine::Connection;
 use super::rows::{self, Row, sixteen};
 use super::users::{COLUMNS, FROM, UserRow};
-use super::{apply, audit, catalog, holds, seats, tenants};
+use super::{apply, audit, catalog, holds, seats};
 use crate::model::{
     Absence, Event, EventType, Fence, JobNo, NameKind, Record, Sighting, SingleOutcome, SourceNo, Status,
     TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom,
@@ -26,6 +26,9 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const FORGOTTEN: Duration = Duration::from_secs(25 * 3_600);
 /// Where the age of an observation matters, one that is younger than this is young enough not to be written down again.
 const YOUNG: Duration = Duration::from_secs(60);
+
+/// Columns that make a version of a user, besides those of the user.
+const VERSION: &str = "u.digest, u.observed_at, u.fetched_job, u.fetched_stage";
 
 #[derive(FromRow)]
 struct SightingRow {
@@ -55,9 +58,7 @@ impl TryFrom<SightingRow> for Sighting {
 }
 
 async fn sighting(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<Option<Sighting>> {
-    let text = format!(
-        "SELECT {COLUMNS}, u.digest, u.observed_at, u.fetched_job, u.fetched_stage {FROM} AND u.user_no = $2"
-    );
+    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
     let row: Option<SightingRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
@@ -72,33 +73,61 @@ pub(super) async fn sight(
     if let Whom::User(user) = whom {
         return sighting(connection, tenant, *user).await;
     }
+    let (mut user_name, mut mail) = (None, None);
     for (kind, key) in single::keys(tenant, whom) {
-        let text = match kind {
-            NameKind::UserName => "SELECT user_no FROM users WHERE user_name_key = $1",
-            NameKind::Mail => "SELECT user_no FROM users WHERE mail_key = $1",
-        };
-        let holder: Option<i64> =
-            sqlx::query_scalar(text).bind(key.0.to_vec()).fetch_optional(&mut *connection).await?;
-        if let Some(holder) = holder {
-            return sighting(connection, tenant, UserNo(holder)).await;
+        match kind {
+            NameKind::UserName => user_name = Some(key.0.to_vec()),
+            NameKind::Mail => mail = Some(key.0.to_vec()),
         }
     }
-    Ok(None)
+    // One look-up in an index each, and one row. The tenant is part of the keys.
+    let text = format!(
+        "SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), \
+         (SELECT user_no FROM users WHERE mail_key = $3))"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user_name).bind(mail);
+    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// Columns of a [`JobRow`].
+const JOB: &str = "j.job_no, j.state, j.phase, j.reads";
+
+/// The newest job of a source, if there is one.
+#[derive(FromRow)]
+struct JobRow {
+    job_no: Option<i64>,
+    state: Option<i64>,
+    phase: Option<i64>,
+    reads: Option<i64>,
+}
+
+impl JobRow {
+    fn pending(self) -> Option<((JobNo, i64), bool)> {
+        let (job, state, reads) = (self.job_no?, self.state?, self.reads?);
+        let runs = state == 2;
+        let reading = runs && self.phase == Some(1);
+        (runs || state == 6).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
+    }
+}
+
+/// A user, the published revision of its source, and the newest job of that.
+#[derive(FromRow)]
+struct NowRow {
+    #[sqlx(flatten)]
+    sighting: SightingRow,
+    published_revision: i64,
+    #[sqlx(flatten)]
+    job: JobRow,
 }
 
 /// The job of a source that is under way or held, as users are marked with it: its number and its stage, and whether it runs.
 async fn pending(connection: &mut Connection, source: SourceNo) -> Result<Option<((JobNo, i64), bool)>> {
     // Only the newest job can be.
-    let query = sqlx::query_as(
-        "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 ORDER BY job_no DESC LIMIT 1",
-    );
-    let newest: Option<(i64, i64, Option<i64>, i64)> =
-        query.bind(source.0).fetch_optional(connection).await?;
-    Ok(newest.and_then(|(job, state, phase, reads)| {
-        let runs = state == 2;
-        let reading = runs && phase == Some(1);
-        (runs || state == 6).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
-    }))
+    let text = format!("SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 ORDER BY j.job_no DESC LIMIT 1");
+    let newest: Option<JobRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(source.0).fetch_optional(connection).await?;
+    Ok(newest.and_then(JobRow::pending))
 }
 
 /// Whether an observation that changes nothing must be written down: a job that is under way must know of it, or its age matters.
@@ -125,11 +154,17 @@ pub(super) async fn nothing_new(
     if version.digest != record.digest || version.status != status_of(record) {
         return Ok(None);
     }
-    let source = catalog::row(connection, &observation.tenant, &observation.source, false).await?;
-    let pending = pending(connection, SourceNo(source.source_no)).await?;
-    let tenant = tenants::number(connection, &observation.tenant).await?;
-    let user = sighting(connection, tenant, version.user).await?.filter(|now| now.version == version);
-    let same_revision = source.published_revision == i64::from(observation.revision);
+    let text = format!(
+        "SELECT {COLUMNS}, {VERSION}, s.published_revision, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+         JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
+         WHERE l.source_no = u.source_no) WHERE t.id = $1 AND u.user_no = $2"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(observation.tenant.0.clone()).bind(version.user.0);
+    let row: Option<NowRow> = query.fetch_optional(connection).await?;
+    let Some(NowRow { sighting, published_revision, job }) = row else { return Ok(None) };
+    let (user, pending) = (Sighting::try_from(sighting)?, job.pending());
+    let same_revision = published_revision == i64::from(observation.revision);
+    let user = Some(user).filter(|now| now.version == version);
     Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {
         done(Written { outcome: SingleOutcome::Unchanged, message: None, user: Some(user), confirm: false })
     }))

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use super::engine::Connection;
-use crate::model::{JitSettings, TenantId};
+use crate::model::{JitSettings, TenantId, TenantNo};
 use crate::store::{Result, StoreError};
 
-pub(super) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<JitSettings> {
-    let query =
-        sqlx::query_as("SELECT jit_enabled, jit_deadline, jit_last_known_max_age FROM tenants WHERE id = $1");
-    let row: Option<(i64, i64, i64)> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
-    let (enabled, deadline, age) = row.ok_or(StoreError::NotFound("tenant"))?;
+pub(super) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<(TenantNo, JitSettings)> {
+    let query = sqlx::query_as(
+        "SELECT tenant_no, jit_enabled, jit_deadline, jit_last_known_max_age FROM tenants WHERE id = $1",
+    );
+    let row: Option<(i64, i64, i64, i64)> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
+    let (number, enabled, deadline, age) = row.ok_or(StoreError::NotFound("tenant"))?;
     let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
-    Ok(JitSettings { enabled: enabled != 0, deadline: micros(deadline), last_known_max_age: micros(age) })
+    let settings =
+        JitSettings { enabled: enabled != 0, deadline: micros(deadline), last_known_max_age: micros(age) };
+    Ok((TenantNo(number), settings))
 }
 
 pub(super) async fn set(

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Engine, jit, jit_settings, tenants};
+use super::{Engine, jit, jit_settings};
 use crate::model::{
     Absence, JitSettings, Record, Sighting, TenantId, TenantNo, Timestamp, User, UserNo, Whom,
 };
@@ -10,12 +10,7 @@ use crate::store::{JitStore, Observation, Result, SingleWrite};
 
 #[async_trait]
 impl JitStore for Engine {
-    async fn tenant_number(&self, tenant: &TenantId) -> Result<TenantNo> {
-        let tenant = tenant.clone();
-        self.read(move |c| Box::pin(async move { tenants::number(c, &tenant).await })).await
-    }
-
-    async fn jit_settings(&self, tenant: &TenantId) -> Result<JitSettings> {
+    async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)> {
         let tenant = tenant.clone();
         self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await
     }
