@@ -10,7 +10,7 @@ use control_plane::model::{
 use control_plane::store::{self, Observation, SingleWrite, Store, Written};
 use tokio::task::JoinSet;
 
-use crate::database::{Engine, NOW, block_on};
+use crate::database::{Engine, NOW, admin, block_on, on_both};
 use crate::directory::{Directory, Person, Reading};
 use crate::drive::Database;
 
@@ -161,7 +161,7 @@ async fn a_record_is_written_only_over_what_was_there_before_the_directory_was_a
     // Asked by settings that are no longer those of the source.
     let version = world.version(&person(0)).await;
     let (tenant, source) = (world.database.tenant(), SourceId::from("hq"));
-    world.store.publish_source(&tenant, &source, None, NOW).await.expect("published");
+    world.store.publish_source(&tenant, &source, None, &admin(), NOW).await.expect("published");
     for record in [&changed, &again] {
         let late = world.apply(world.observation(version), record).await;
         assert!(matches!(late, SingleWrite::AskAgain(_)), "{late:?}");

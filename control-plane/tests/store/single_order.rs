@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use control_plane::jobs::{Clock, JobSettings, Jobs, Order, Session};
 use control_plane::model::{
-    Absence, Actor, Fence, Found, ImmutableId, JitSettings, JobState, Offered, Presence, Single, Status,
-    TenantNo, Timestamp, UserNo, Whom,
+    Absence, Actor, Admitted, Fence, Found, ImmutableId, JitSettings, JobState, Offered, Presence, Single,
+    Status, TenantNo, Timestamp, UserNo, Whom,
 };
 use control_plane::reconcile::offer;
 use proptest::prelude::*;
@@ -173,7 +173,8 @@ impl Scene {
         let job = database.claimed().await;
         let end = CancellationToken::new();
         let jobs = Jobs::start(database.store(), JobSettings::default(), clock.clone(), end.clone());
-        let (session, orders) = jobs.router_connected(database.tenant(), "r1".into());
+        let admitted = Admitted { generation: 1, sources: Vec::new() };
+        let (session, orders) = jobs.router_connected(database.tenant(), "r1".into(), admitted);
         let bulk = Bulk {
             job,
             fence: None,

@@ -121,8 +121,11 @@ async fn sign_ins_beside_a_sync_of_all_come_to_what_the_directory_has(database: 
     Ok(())
 }
 
-/// Display name, mail addresses and whether they are inactive, of everyone in scope, by user name.
-fn present(world: &World) -> Result<BTreeMap<String, (String, Vec<String>, bool)>> {
+/// Display name, mail addresses, and whether inactive.
+type Entry = (String, Vec<String>, bool);
+
+/// Everyone in scope, by user name.
+fn present(world: &World) -> Result<BTreeMap<String, Entry>> {
     let found = world.directory().search(
         &world.directory().people_dn(),
         "(objectClass=inetOrgPerson)",

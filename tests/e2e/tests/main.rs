@@ -1,6 +1,11 @@
 //! End to end: a real OpenLDAP or Active Directory, both databases, our two real programs, mutual TLS between them. Each test is named after the
 //! promise it proves; what an administrator sees is all that it looks at.
 
+#![expect(
+    clippy::large_futures,
+    reason = "a whole installation is a large value, and a test has the stack for it"
+)]
+
 mod access;
 mod account_state;
 mod active_directory;

@@ -72,7 +72,7 @@ async fn measure_all(options: &Options) -> Result<()> {
         if options.only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let measured = one_database(options, database).await?;
+        let measured = Box::pin(one_database(options, database)).await?;
         let anchor = measured.ldapsearch.median();
         println!("{name}: done");
         row(
