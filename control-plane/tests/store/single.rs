@@ -25,6 +25,7 @@ on_both! {
     a_job_neither_forgets_whom_it_counted_nor_counts_twice
     whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another
     the_license_holds_for_hundreds_of_single_syncs_beside_a_job
+    single_syncs_and_a_job_never_wait_for_each_other_in_a_circle
     the_last_observation_is_the_newest_complete_sync_that_used_the_record
 }
 
@@ -349,4 +350,41 @@ async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(e
         (last(0).await, last(1).await, last(2).await),
         (Some(after(200)), Some(NOW), Some(after(200)))
     );
+}
+
+/// Where they do, PostgreSQL ends one of them after a second, and counts it.
+async fn single_syncs_and_a_job_never_wait_for_each_other_in_a_circle(engine: Engine) {
+    let world = Arc::new(World::new(&engine, PLENTY).await);
+    world.database.sync(&people(0..100), Reading::plain()).await;
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    let mut work = JoinSet::new();
+    for id in 0..60 {
+        let world = Arc::clone(&world);
+        work.spawn(async move {
+            // Each takes a seat, or gives one back.
+            match id % 3 {
+                0 => {
+                    let user = world.version(&person(id)).await.expect("a user").user;
+                    let gone = vec![(user, Absence::Moved)];
+                    world.store.disable_absent(fence, gone, None, NOW).await.expect("disabled");
+                }
+                1 => world.read(fence, &[Person { disabled: true, ..person(id) }]).await,
+                _ => {
+                    let changed = Person { disabled: true, ..person(id) };
+                    assert_eq!(world.written(&changed).await.outcome, SingleOutcome::DisabledInDirectory);
+                }
+            }
+        });
+    }
+    while let Some(done) = work.join_next().await {
+        done.expect("no deadlock");
+    }
+    if let Engine::Postgres(server) = &engine {
+        // Counts come to the statistics a little later.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let deadlocks =
+            server.psql("postgres", "SELECT SUM(deadlocks) FROM pg_stat_database").expect("statistics");
+        assert_eq!(deadlocks.trim(), "0");
+    }
 }

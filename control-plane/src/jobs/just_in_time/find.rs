@@ -68,11 +68,11 @@ impl Call<'_> {
             let source = store.source(self.asker.tenant, &known.user.source).await?;
             let Some(source) = published(source) else { return Err(StoreError::SourceNotPublished) };
             let asked_at = self.asker.inner.clock.now();
-            let observation = self.observation(&source, &known, asked_at);
             let found = match fetch(self.asker, &source, FetchBy::Id(known.user.id.clone())).await {
                 Ok(found) => found,
                 Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
             };
+            let observation = self.observation(&source, &known, asked_at);
             let written = match &found {
                 Found::Record(record) if record.id == known.user.id => {
                     store.apply_single(observation, (**record).clone()).await?

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{self, Connection};
 use super::rows::{self, Row};
-use super::{details, seats};
+use super::{catalog, details, seats};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, NameKey, NameKind, NotSynchronizedReason, Record, Rejected,
     Status, TenantNo, Timestamp, UserNo,
@@ -67,13 +67,14 @@ async fn doubtful(
     Ok(doubted.map(|record| record.id.clone()).collect())
 }
 
-/// Loads what the plan rests on, and locks the tenant's seats.
+/// Loads what the plan rests on, and locks the source, whose use changes with its users', and the tenant's seats: in this order.
 pub(super) async fn view(
     connection: &mut Connection,
     fence: Fence,
     records: &[Record],
     rejected: &[Rejected],
 ) -> Result<View> {
+    catalog::locked_revision(connection, fence.source).await?;
     let seats = seats::lock(connection, fence.tenant).await?;
     let ids = records
         .iter()

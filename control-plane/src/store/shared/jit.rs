@@ -1,6 +1,6 @@
 //! Writes down what the directory has of a single user. No clocks are compared: an observation is written only over the very version of the
 //! user that was there before the directory was asked, and it notes during which stage of which job that was, so that the job leaves
-//! the user alone. The tenant's row, which every write of users locks, comes first.
+//! the user alone. The rows of source and tenant, which every write of users locks, come first.
 
 use std::time::Duration;
 
@@ -181,13 +181,13 @@ struct Begun {
     pending: Option<((JobNo, i64), bool)>,
 }
 
-/// Locks the tenant's row. None if the source is no longer published as it was asked.
+/// Locks the source's row and the tenant's. None if the source is no longer published as it was asked.
 async fn begin(connection: &mut Connection, observation: &Observation) -> Result<Option<Begun>> {
-    let tenant = catalog::lock_tenant(connection, &observation.tenant).await?;
-    let source = catalog::row(connection, &observation.tenant, &observation.source, false).await?;
+    let source = catalog::row(connection, &observation.tenant, &observation.source, true).await?;
     if source.published_revision != i64::from(observation.revision) {
         return Ok(None);
     }
+    let tenant = catalog::lock_tenant(connection, &observation.tenant).await?;
     let number = SourceNo(source.source_no);
     let pending = pending(connection, number).await?;
     let fence = Fence { job: NO_JOB, epoch: 0, tenant, source: number };

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::apply::{carry_out, refusals, view};
 use super::engine::{self, Connection};
 use super::rows::{self, sixteen, status};
-use super::{details, holds, seats};
+use super::{catalog, details, holds, seats};
 use crate::model::{
     Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record, Status,
     Timestamp, UserNo, UserValues,
@@ -180,6 +180,7 @@ pub(super) async fn names(
     if waiting.is_empty() {
         return Ok(Counts::default());
     }
+    catalog::locked_revision(connection, fence.source).await?;
     let free = seats::lock(connection, fence.tenant).await?;
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
     let (records, mut counts) = without_fetched(connection, fence, job.reads, records).await?;
