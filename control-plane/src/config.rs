@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::tokens::Issuer;
+use crate::ca::Refused;
 use crate::jobs::JobSettings;
 
 /// A shorter lease would be lost by replicas that are merely busy.
@@ -46,6 +47,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// Certificates of the authorities whose clients are let in.
     pub client_ca: PathBuf,
+    /// The list of certificates that count no longer.
+    pub refused: Option<PathBuf>,
 }
 
 /// The authority of identity routers.
@@ -234,10 +237,18 @@ impl Config {
             certificate: folder.join(file.tls.certificate),
             key: folder.join(file.tls.key),
             client_ca: folder.join(file.tls.client_ca),
+            refused: file.tls.refused.map(|path| folder.join(path)),
         };
         file_is_there("tls.certificate", &tls.certificate, &mut wrong);
         secret_is_there("tls.key", &tls.key, &mut wrong);
         file_is_there("tls.client_ca", &tls.client_ca, &mut wrong);
+        if let Some(path) = &tls.refused {
+            match std::fs::read_to_string(path).map(|text| Refused::parse(&text)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(line)) => wrong.push(format!("tls.refused: {}: {line}", path.display())),
+                Err(error) => wrong.push(format!("tls.refused: {}: {error}", path.display())),
+            }
+        }
         let authority = file.authority.map(|file| Authority::of(file, folder, &tls, &mut wrong));
         let database = database(&file.database, folder).unwrap_or_else(|why| {
             wrong.push(why);

@@ -61,6 +61,7 @@ async fn door_with(authority: bool) -> Door {
         certificate: folder.path().join("server.pem"),
         key: folder.path().join("server.key"),
         client_ca: folder.path().join("ca/ca.pem"),
+        refused: None,
     };
     let authority = authority.then(|| config::Authority {
         dir: folder.path().join("ca/routers"),

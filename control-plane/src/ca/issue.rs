@@ -58,6 +58,8 @@ pub struct Authority {
 pub const CERTIFICATE: &str = "ca.pem";
 /// File of its key.
 pub const KEY: &str = "ca.key";
+/// Certificates are valid from a little before they are issued, for clocks that are a little behind.
+pub(super) const BACKDATED: Duration = Duration::minutes(5);
 const TRUST_DOMAIN: &str = "trust-domain";
 /// Folder of the routers' authority within that of the other one.
 const ROUTERS: &str = "routers";
@@ -108,8 +110,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         // Backdated for clocks that are a little behind; one that has ended already is still well-formed.
-        (params.not_before, params.not_after) =
-            ((now - Duration::minutes(5)).min(not_after - Duration::minutes(5)), not_after);
+        (params.not_before, params.not_after) = ((now - BACKDATED).min(not_after - BACKDATED), not_after);
         match subject {
             Subject::Server(hosts) => {
                 params.subject_alt_names = CertificateParams::new(hosts.clone())?.subject_alt_names;
@@ -141,7 +142,7 @@ fn make(folder: &Path, trust_domain: &str, name: &str, now: OffsetDateTime) -> R
     params.distinguished_name = named(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (params.not_before, params.not_after) = (now - Duration::minutes(5), now + Duration::days(3_650));
+    (params.not_before, params.not_after) = (now - BACKDATED, now + Duration::days(3_650));
     write(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
     write(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
     write(&folder.join(TRUST_DOMAIN), 0o644, trust_domain.as_bytes())

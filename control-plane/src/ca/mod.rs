@@ -1,17 +1,20 @@
 //! The control plane's own certificate authorities. `command` and `issue` make them and the certificates of the server and of people:
 //! files in, files out. `routers` issues the certificates of identity routers while the control plane runs, for keys that `request`
-//! takes out of what a router sends. `identity` reads from a certificate who its holder is.
+//! takes out of what a router sends. `identity` reads from a certificate who its holder is,
+//! `refused` which ones count no longer.
 
 mod command;
 pub mod identity;
 mod issue;
 mod issuing;
+mod refused;
 mod request;
 mod routers;
 
 pub use command::{CaCommand, run};
 pub use issue::{Authority, CERTIFICATE, CaError, KEY, Subject};
 pub use issuing::{Authorities, Issuing};
+pub use refused::{Refused, WrongLine};
 pub use request::{RequestError, RequestedKey, fingerprint, proves};
 pub use routers::{RouterAuthority, RouterCertificate};
 

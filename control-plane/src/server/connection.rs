@@ -65,6 +65,13 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Whoever waits for a reason to hang up need not wait any longer.
+        self.peer.validity.hung_up().cancel();
+    }
+}
+
 /// Time until then. The timer has an upper bound, and so do certificates.
 fn left(end: Timestamp, now: Timestamp) -> Duration {
     let left = u64::try_from(end.0.saturating_sub(now.0)).unwrap_or_default();

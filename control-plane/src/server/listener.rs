@@ -68,14 +68,14 @@ pub fn listen(
                 }
             };
             let (to_known, to_enrolling, clock) = (to_known.clone(), to_enrolling.clone(), clock.clone());
-            let (current, newcomers) = (certificates.current(), Arc::clone(&newcomers));
+            let (certificates, newcomers) = (certificates.clone(), Arc::clone(&newcomers));
             let (place, pushed) = places::Handshakes::enter(&handshakes, peer.ip());
             if pushed {
                 refused(&hush, None, "another one took its place");
             }
             let (number, connections, hush) = (place.number(), connections.clone(), hush.clone());
             let task = tokio::spawn(async move {
-                let shaken = shake_hands(&current, tcp, newcomers, &clock, deadline);
+                let shaken = shake_hands(&certificates, tcp, newcomers, &clock, deadline);
                 let shaken = tokio::time::timeout(deadline, shaken).await;
                 drop(place);
                 let shaken = shaken.map_err(|_| "no handshake in time".to_owned());
@@ -112,13 +112,14 @@ enum Shaken {
 }
 
 async fn shake_hands(
-    current: &Handshakes,
+    certificates: &Certificates,
     tcp: TcpStream,
     newcomers: Arc<Semaphore>,
     clock: &Clock,
     deadline: Duration,
 ) -> io::Result<Shaken> {
     tcp.set_nodelay(true)?;
+    let current = certificates.current();
     let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp).await?;
     let enrolls =
         hello.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == code::PROTOCOL));
@@ -133,9 +134,26 @@ async fn shake_hands(
     if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(io::Error::other("the client does not say that it speaks HTTP/2 (ALPN h2)"));
     }
-    let (caller, end) = caller(current, &stream, clock.now())?;
+    let (caller, end) = caller(&current, &stream, clock.now())?;
     let peer = Peer { caller, address: stream.get_ref().0.peer_addr()?, validity: Validity::until(end) };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    hang_up_once_refused(certificates, certificate.map(|der| der.to_vec()).unwrap_or_default(), &peer);
     Ok(Shaken::Known(Connection::new(stream, peer, clock.clone(), deadline)))
+}
+
+/// Ends a connection whose certificate gets onto the list of those that count no longer.
+fn hang_up_once_refused(certificates: &Certificates, certificate: Vec<u8>, peer: &Peer) {
+    let (refused, hung_up) = (certificates.clone().refuses(certificate), peer.validity.hung_up().clone());
+    let who = peer.caller.label();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = hung_up.cancelled() => {}
+            () = refused => {
+                tracing::warn!(caller = who, "hung up: the caller's certificate counts no longer (tls.refused)");
+                hung_up.cancel();
+            }
+        }
+    });
 }
 
 /// Who showed its certificate, and the certificate's end. What the routers' authority issued is a router, and nothing else is.
@@ -146,6 +164,9 @@ fn caller(
 ) -> io::Result<(Caller, Timestamp)> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = chain.first().ok_or_else(|| io::Error::other("no client certificate"))?;
+    if current.refused.refuses(certificate) {
+        return Err(io::Error::other("a certificate that counts no longer (tls.refused)"));
+    }
     let (caller, end) = Caller::from_certificate(certificate).map_err(io::Error::other)?;
     let of_routers =
         current.authorities.as_ref().is_some_and(|authorities| authorities.routers.vouches_for(chain, now));

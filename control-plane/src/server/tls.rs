@@ -10,10 +10,11 @@ use rollcall_proto::code::PROTOCOL;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
+use tokio::sync::watch;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::ca::{Authorities, CERTIFICATE, Issuing, KEY, RouterAuthority, fingerprint};
+use crate::ca::{Authorities, CERTIFICATE, Issuing, KEY, Refused, RouterAuthority, fingerprint};
 use crate::config::{Authority, Tls};
 
 /// How often the files are looked at: Kubernetes and others replace them in ways that file watches miss.
@@ -27,6 +28,8 @@ pub struct Handshakes {
     pub enrolling: Option<Arc<ServerConfig>>,
     /// The authority of routers, and what they are told of the server's.
     pub authorities: Option<Arc<Authorities>>,
+    /// Certificates that count no longer.
+    pub refused: Refused,
 }
 
 /// What is in force.
@@ -35,6 +38,8 @@ pub struct Certificates {
     files: Arc<Files>,
     current: Arc<RwLock<Arc<Handshakes>>>,
     issuing: Issuing,
+    /// Tells of each change.
+    changed: watch::Sender<()>,
 }
 
 struct Files {
@@ -54,13 +59,20 @@ impl Certificates {
             (authority.router_certificate_life, authority.recovery)
         });
         let issuing = Issuing::new(handshakes.authorities.clone(), life, recovery);
-        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuing })
+        let changed = watch::Sender::new(());
+        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuing, changed })
     }
 
     /// What the next handshake is made with.
     #[must_use]
     pub fn current(&self) -> Arc<Handshakes> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until a certificate counts no longer.
+    pub async fn refuses(self, certificate: Vec<u8>) {
+        let mut changes = self.changed.subscribe();
+        while !self.current().refused.refuses(&certificate) && changes.changed().await.is_ok() {}
     }
 
     /// What certificates of routers are issued from.
@@ -82,6 +94,7 @@ impl Certificates {
                 Ok(handshakes) => {
                     self.issuing.replace(handshakes.authorities.clone());
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(handshakes);
+                    self.changed.send_replace(());
                     tracing::info!("TLS certificates read anew");
                 }
                 Err(error) => tracing::error!(
@@ -95,8 +108,9 @@ impl Certificates {
 
 impl Files {
     fn fingerprint(&self) -> Vec<Option<blake3::Hash>> {
-        let Tls { certificate, key, client_ca } = &self.tls;
+        let Tls { certificate, key, client_ca, refused } = &self.tls;
         let mut paths: Vec<PathBuf> = vec![certificate.clone(), key.clone(), client_ca.clone()];
+        paths.extend(refused.clone());
         if let Some(authority) = &self.authority {
             paths.extend([
                 authority.dir.join(CERTIFICATE),
@@ -110,11 +124,13 @@ impl Files {
     fn read(&self) -> Result<Handshakes> {
         let chain = certificates(&self.tls.certificate)?;
         let clients = certificates(&self.tls.client_ca)?;
+        let refused = self.refused()?;
         let Some(authority) = &self.authority else {
             return Ok(Handshakes {
                 known: self.known(chain, &clients, &[])?,
                 enrolling: None,
                 authorities: None,
+                refused,
             });
         };
         let routers = RouterAuthority::open(&authority.dir)
@@ -135,7 +151,14 @@ impl Files {
         enrolling.alpn_protocols = vec![PROTOCOL.to_vec()];
         let known = self.known(chain, &clients, routers.certificates())?;
         let authorities = Some(Arc::new(Authorities { routers, pin, control_plane }));
-        Ok(Handshakes { known, enrolling: Some(Arc::new(enrolling)), authorities })
+        Ok(Handshakes { known, enrolling: Some(Arc::new(enrolling)), authorities, refused })
+    }
+
+    fn refused(&self) -> Result<Refused> {
+        let Some(path) = &self.tls.refused else { return Ok(Refused::default()) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {} (tls.refused)", path.display()))?;
+        Refused::parse(&text).with_context(|| format!("{} (tls.refused)", path.display()))
     }
 
     fn known(

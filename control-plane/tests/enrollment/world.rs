@@ -97,7 +97,12 @@ impl World {
             database,
             limits: config::Limits::default(),
             tokens: Vec::new(),
-            tls: Tls { certificate: at("server.pem"), key: at("server.key"), client_ca: at("ca/ca.pem") },
+            tls: Tls {
+                certificate: at("server.pem"),
+                key: at("server.key"),
+                client_ca: at("ca/ca.pem"),
+                refused: None,
+            },
             authority: Some(config::Authority {
                 dir: at("ca/routers"),
                 router_certificate_life: life,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use harness::world::{Admin, Role, SOURCE, World};
-use rollcall_proto::admin::v1::StartSyncRequest;
+use rollcall_proto::admin::v1::{StartSyncRequest, StreamAuditEventsRequest};
 use tonic::Code;
 
 use crate::expect::{flawless, succeeded};
@@ -78,5 +78,35 @@ async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
     let refusal = stranger.users("acme").await.expect_err("a refusal");
     let status = refusal.downcast_ref::<tonic::Status>().expect("a status");
     assert!(std::error::Error::source(status).is_some(), "answered: {status:?}");
+    Ok(())
+}
+
+/// A stolen key, or somebody who left: until the certificate expires the list is what keeps its holder out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_on_the_list_counts_no_longer_and_what_it_has_open_ends() -> Result<()> {
+    let world = World::builder().without_router().start().await?;
+    let identity = world.files.issue_admin("mallory", Role::SuperAdmin)?;
+    let mallory = world.admin_as(&identity)?;
+    let request = StreamAuditEventsRequest {
+        parent: "tenants/acme".to_owned(),
+        start_sequence: i64::MAX,
+        follow: true,
+        ..Default::default()
+    };
+    let mut open = mallory.audit.clone().stream_audit_events(request).await?.into_inner();
+    let name = |admin: &str| format!("rollcall://rollcall/tenant/acme/admin/{admin}/super-admin");
+    // Of alice what was issued long ago: what she has now counts.
+    let list = format!("{} 2090-01-01T00:00:00Z\n{} 2020-01-01T00:00:00Z\n", name("mallory"), name("alice"));
+    std::fs::write(world.files.refused(), list)?;
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), open.message()).await?;
+    assert!(ended.is_err(), "ended by the connection: {ended:?}");
+    let refusal = world.admin_as(&identity)?.users("acme").await.expect_err("a refusal");
+    let status = refusal.downcast_ref::<tonic::Status>().expect("a status");
+    assert!(std::error::Error::source(status).is_some(), "answered: {status:?}");
+    assert!(world.admin.users("acme").await?.is_empty(), "others are served");
+    // A list that is not understood leaves the one before in force.
+    std::fs::write(world.files.refused(), "mallory\n")?;
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert!(world.admin_as(&identity)?.users("acme").await.is_err());
     Ok(())
 }

@@ -238,12 +238,20 @@ impl Files {
             keys.into_iter().filter_map(|(key, value)| Some((key, value?))).map(line).collect();
         let text = format!(
             "listen = \"127.0.0.1:{port}\"\ndatabase = {database:?}\n\n\
-             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\n\n\
+             [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\nrefused = \"refused.txt\"\n\n\
              [authority]\ndir = \"ca/routers\"\n{authority}\n[sync]\n{sync}"
         );
+        if !self.refused().exists() {
+            fs::write(self.refused(), "")?;
+        }
         let path = self.dir.join(format!("{name}.toml"));
         fs::write(&path, text)?;
         Ok(path)
+    }
+
+    /// The control plane's list of certificates that count no longer.
+    pub fn refused(&self) -> PathBuf {
+        self.dir.join("refused.txt")
     }
 
     /// Writes what all routers share: the password and the authorities of directory servers.
