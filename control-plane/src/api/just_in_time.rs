@@ -9,9 +9,8 @@ use rollcall_proto::admin::v1::{
 use rollcall_proto::limits;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Api, caller, convert, names, status};
-use crate::ca::identity::Peer;
-use crate::model::{Actor, SingleOutcome, TenantId, Whom};
+use super::{Api, actor, caller, convert, names, status};
+use crate::model::{SingleOutcome, TenantId, Whom};
 use crate::reconcile::single;
 
 /// Serves JustInTimeService.
@@ -51,11 +50,6 @@ fn whom(tenant: &TenantId, asked: Option<Asked>) -> Result<Whom, Status> {
     }
 }
 
-fn actor<T>(request: &Request<T>) -> Actor {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or_else(Actor::system, |peer| peer.caller.actor(peer.address))
-}
-
 #[tonic::async_trait]
 impl JustInTimeService for JustInTime {
     async fn sync_user(
@@ -63,13 +57,13 @@ impl JustInTimeService for JustInTime {
         request: Request<SyncUserRequest>,
     ) -> Result<Response<SyncUserResponse>, Status> {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let whom = whom(&tenant, request.get_ref().whom.clone())?;
         let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
         let outcome = match &whom {
             Whom::Mail(mail) if !single::is_address(mail) => no_address(),
             _ => {
-                let done = self.0.jobs.sync_user((&tenant, number), whom, settings, actor(&request)).await;
+                let done = self.0.jobs.sync_user((&tenant, number), whom, settings, by).await;
                 convert::single(&tenant, &done)
             }
         };
@@ -81,7 +75,11 @@ impl JustInTimeService for JustInTime {
         request: Request<SyncAtSignInRequest>,
     ) -> Result<Response<SyncAtSignInResponse>, Status> {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
+        // The service belongs to no tenant, so nobody has looked before.
+        if self.0.store.tenant(&tenant).await.map_err(status::store)?.suspended_at.is_some() {
+            return Err(status::tenant_suspended());
+        }
         let whom = Whom::Login(typed("login", &request.get_ref().login)?);
         let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
         if !settings.enabled {
@@ -92,7 +90,7 @@ impl JustInTimeService for JustInTime {
                 &[],
             ));
         }
-        let done = self.0.jobs.sync_at_sign_in((&tenant, number), whom, settings, actor(&request)).await;
+        let done = self.0.jobs.sync_at_sign_in((&tenant, number), whom, settings, by).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single(&tenant, &done)) }))
     }
 
@@ -112,9 +110,10 @@ impl JustInTimeService for JustInTime {
     ) -> Result<Response<JustInTimeSettings>, Status> {
         let message = request.get_ref().just_in_time_settings.clone().unwrap_or_default();
         let tenant = names::just_in_time_settings("just_in_time_settings.name", &message.name)?;
-        caller(&request, &tenant)?;
+        let by = actor(&request, &tenant)?;
         let settings = convert::single_settings(message)?;
-        self.0.store.set_jit_settings(&tenant, settings).await.map_err(status::store)?;
+        let set = self.0.store.set_jit_settings(&tenant, settings, &by, self.0.clock.now());
+        set.await.map_err(status::store)?;
         tracing::info!(%tenant, enabled = settings.enabled, "just-in-time sync set");
         Ok(Response::new(convert::single_settings_to_proto(&tenant, settings)))
     }

@@ -52,6 +52,7 @@ numbered! {
     #[expect(missing_docs, reason = "the API's reference, audit.proto, documents each")]
     EventType {
         TenantCreated = 100, TenantSuspended = 101, TenantResumed = 102, LicenseLimitSet = 110,
+        JustInTimeSet = 120,
         SourceCreated = 200, SourceUpdated = 201, SourcePublished = 202, SourceDeleted = 203,
         ScheduleSet = 210,
         SyncStarted = 300, SyncStopped = 301, SyncSucceeded = 302, SyncFailed = 303, SyncHeld = 304, SyncApproved = 305,

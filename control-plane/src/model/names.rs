@@ -16,6 +16,12 @@ pub fn license(tenant: &TenantId) -> String {
     format!("tenants/{tenant}/license")
 }
 
+/// `tenants/{tenant}/justInTimeSettings`.
+#[must_use]
+pub fn just_in_time_settings(tenant: &TenantId) -> String {
+    format!("tenants/{tenant}/justInTimeSettings")
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}`.
 #[must_use]
 pub fn source(tenant: &TenantId, source: &SourceId) -> String {

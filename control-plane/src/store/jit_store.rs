@@ -58,7 +58,13 @@ pub trait JitStore {
     /// A tenant's number, by which names are keyed, and its settings.
     async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)>;
     /// Sets them.
-    async fn set_jit_settings(&self, tenant: &TenantId, settings: JitSettings) -> Result<()>;
+    async fn set_jit_settings(
+        &self,
+        tenant: &TenantId,
+        settings: JitSettings,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<()>;
     /// The user of this number, or the one in scope that holds the name.
     async fn sight_user(&self, tenant: TenantNo, whom: &Whom) -> Result<Option<Sighting>>;
     /// Applies what the directory has of one user, by the rules of a sync, in one transaction: only if the user is still as it was before

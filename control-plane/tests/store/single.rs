@@ -115,11 +115,11 @@ async fn settings_are_off_until_they_are_set(engine: Engine) {
         deadline: Duration::from_millis(1_500),
         last_known_max_age: Duration::from_secs(60),
     };
-    world.store.set_jit_settings(&tenant, settings).await.expect("set");
+    world.store.set_jit_settings(&tenant, settings, &admin(), NOW).await.expect("set");
     assert_eq!(world.store.jit_settings(&tenant).await.expect("settings").1, settings);
     let nobody = "globex".into();
     assert!(world.store.jit_settings(&nobody).await.is_err());
-    assert!(world.store.set_jit_settings(&nobody, settings).await.is_err());
+    assert!(world.store.set_jit_settings(&nobody, settings, &admin(), NOW).await.is_err());
 }
 
 async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Engine) {

@@ -179,6 +179,8 @@ mod tests {
     use rollcall_proto::router::v1::lookup_result;
 
     use super::*;
+    use crate::config::Log;
+    use crate::policy::Policy;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -202,15 +204,16 @@ mod tests {
                  roots = [\"dc=example,dc=com\"]\nattributes = [\"entryUUID\", \"uid\", \"mail\"]\n"
             ),
         );
-        write(
-            "router.toml",
-            &format!(
-                "control_plane = \"https://localhost:1\"\npolicy = \"policy.toml\"\n[tls]\ncertificate = \"server.pem\"\n\
-                 key = \"server.key\"\ncontrol_plane_ca = \"ca.pem\"\n[credentials.d]\nbind_dn = \"{bind_dn}\"\n\
-                 password_file = \"password\"\n"
-            ),
-        );
-        let config = Config::read(&folder.join("router.toml")).expect("a configuration");
+        let password = folder.join("password");
+        let credentials = format!("[d]\nbind_dn = {bind_dn:?}\npassword_file = {password:?}\n");
+        let config = Config {
+            host: "localhost".to_owned(),
+            port: 1,
+            state: folder.join("state"),
+            credentials: toml::from_str(&credentials).expect("a credential"),
+            policy: Policy::read(&folder.join("policy.toml")).expect("a policy"),
+            log: Log::default(),
+        };
         let (sender, said) = mpsc::channel(200);
         (Fetches::new(Arc::new(config), sender, CancellationToken::new(), Arc::default()), said)
     }

@@ -83,10 +83,8 @@ async fn a_password_policys_reasons_are_told_apart() {
     let slapd = directory();
     slapd
         .configure(
-            "dn: cn=module{0},cn=config\nchangetype: modify\nadd: olcModuleLoad\nolcModuleLoad: ppolicy\n\n\
-             dn: olcOverlay=ppolicy,olcDatabase={1}mdb,cn=config\nchangetype: add\nobjectClass: olcOverlayConfig\n\
-             objectClass: olcPPolicyConfig\nolcOverlay: ppolicy\nolcPPolicyUseLockout: TRUE\n\
-             olcPPolicyDefault: cn=policy,dc=example,dc=com\n",
+            "dn: olcOverlay={0}ppolicy,olcDatabase={1}mdb,cn=config\nchangetype: modify\nreplace: olcPPolicyUseLockout\n\
+             olcPPolicyUseLockout: TRUE\n-\nreplace: olcPPolicyDefault\nolcPPolicyDefault: cn=policy,dc=example,dc=com\n",
         )
         .expect("a password policy");
     let policy = [

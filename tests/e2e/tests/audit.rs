@@ -234,7 +234,7 @@ async fn a_stream_follows_the_trail_and_ends_with_the_control_plane() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_newest_first_page_by_page_and_a_wrong_filter_is_refused() -> Result<()> {
-    let world = World::builder().without_router().start().await?;
+    let world = World::builder().unenrolled().start().await?;
     world.create_and_publish_source(world.settings()).await?;
     let list = async |request: ListAuditEventsRequest| {
         world.admin.audit.clone().list_audit_events(request).await.map(tonic::Response::into_inner)

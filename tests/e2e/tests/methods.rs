@@ -62,6 +62,9 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         display_name: "Headquarters".to_owned(),
         ..Default::default()
     };
+    let schedule = admin::SyncSchedule { name: format!("{}/syncSchedule", n.source), ..Default::default() };
+    let settings =
+        admin::JustInTimeSettings { name: format!("{}/justInTimeSettings", n.tenant), ..Default::default() };
     calls! {
         "/rollcall.admin.v1.IdentitySourceService/CreateIdentitySource": admin::CreateIdentitySourceRequest { parent: n.tenant.clone(), identity_source_id: "other".to_owned(), ..Default::default() },
         "/rollcall.admin.v1.IdentitySourceService/GetIdentitySource": admin::GetIdentitySourceRequest { name: n.source.clone() },
@@ -79,6 +82,12 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         "/rollcall.admin.v1.SyncJobService/WatchSyncJob": admin::WatchSyncJobRequest { name: n.job.clone() },
         "/rollcall.admin.v1.SyncJobService/ListSyncJobDetails": admin::ListSyncJobDetailsRequest { parent: n.job.clone(), ..Default::default() },
         "/rollcall.admin.v1.SyncJobService/ExportSyncJobDetails": admin::ExportSyncJobDetailsRequest { parent: n.job.clone(), category: 1 },
+        "/rollcall.admin.v1.SyncScheduleService/GetSyncSchedule": admin::GetSyncScheduleRequest { name: schedule.name.clone() },
+        "/rollcall.admin.v1.SyncScheduleService/UpdateSyncSchedule": admin::UpdateSyncScheduleRequest { sync_schedule: Some(schedule) },
+        "/rollcall.admin.v1.JustInTimeService/SyncUser": admin::SyncUserRequest { parent: n.tenant.clone(), whom: Some(admin::sync_user_request::Whom::User(n.user.clone())) },
+        "/rollcall.admin.v1.JustInTimeService/SyncAtSignIn": admin::SyncAtSignInRequest { parent: n.tenant.clone(), login: "anna".to_owned() },
+        "/rollcall.admin.v1.JustInTimeService/GetJustInTimeSettings": admin::GetJustInTimeSettingsRequest { name: settings.name.clone() },
+        "/rollcall.admin.v1.JustInTimeService/UpdateJustInTimeSettings": admin::UpdateJustInTimeSettingsRequest { just_in_time_settings: Some(settings) },
         "/rollcall.admin.v1.UserService/GetUser": admin::GetUserRequest { name: n.user.clone() },
         "/rollcall.admin.v1.UserService/ListUsers": admin::ListUsersRequest { parent: n.tenant.clone(), ..Default::default() },
         "/rollcall.admin.v1.LicenseService/GetLicense": admin::GetLicenseRequest { name: format!("{}/license", n.tenant) },
@@ -87,7 +96,7 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         "/rollcall.admin.v1.IdentityRouterService/ListIdentityRouters": admin::ListIdentityRoutersRequest { parent: n.tenant.clone(), ..Default::default() },
         "/rollcall.admin.v1.IdentityRouterService/CreateRegistrationCode": admin::CreateRegistrationCodeRequest { parent: n.tenant.clone(), ..Default::default() },
         "/rollcall.admin.v1.IdentityRouterService/ListRegistrationCodes": admin::ListRegistrationCodesRequest { parent: n.tenant.clone(), ..Default::default() },
-        "/rollcall.admin.v1.IdentityRouterService/VoidRegistrationCode": admin::VoidRegistrationCodeRequest { name: format!("{}/registrationCodes/abc", n.tenant) },
+        "/rollcall.admin.v1.IdentityRouterService/VoidRegistrationCode": admin::VoidRegistrationCodeRequest { name: format!("{}/registrationCodes/01930000-0000-7000-8000-000000000000", n.tenant) },
         "/rollcall.admin.v1.IdentityRouterService/RevokeIdentityRouter": admin::RevokeIdentityRouterRequest { name: n.router.clone(), ..Default::default() },
         "/rollcall.admin.v1.TenantService/CreateTenant": admin::CreateTenantRequest { tenant_id: "newcomer".to_owned(), user_limit: Some(1) },
         "/rollcall.admin.v1.TenantService/GetTenant": admin::GetTenantRequest { name: n.tenant.clone() },

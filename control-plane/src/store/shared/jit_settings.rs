@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::audit;
 use super::engine::Connection;
-use crate::model::{JitSettings, TenantId, TenantNo};
+use crate::model::{Actor, Event, EventType, JitSettings, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{Result, StoreError};
 
 pub(super) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<(TenantNo, JitSettings)> {
@@ -22,6 +23,8 @@ pub(super) async fn set(
     connection: &mut Connection,
     tenant: &TenantId,
     settings: &JitSettings,
+    by: &Actor,
+    now: Timestamp,
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let query = sqlx::query(
@@ -32,7 +35,12 @@ pub(super) async fn set(
         .bind(i64::from(settings.enabled))
         .bind(micros(settings.deadline))
         .bind(micros(settings.last_known_max_age))
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    if set.rows_affected() == 0 { Err(StoreError::NotFound("tenant")) } else { Ok(()) }
+    if set.rows_affected() == 0 {
+        return Err(StoreError::NotFound("tenant"));
+    }
+    let event = Event::done(EventType::JustInTimeSet, names::just_in_time_settings(tenant))
+        .with("enabled", settings.enabled);
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{Engine, jit, jit_settings};
 use crate::model::{
-    Absence, JitSettings, Record, Sighting, TenantId, TenantNo, Timestamp, User, UserNo, Whom,
+    Absence, Actor, JitSettings, Record, Sighting, TenantId, TenantNo, Timestamp, User, UserNo, Whom,
 };
 use crate::store::{JitStore, Observation, Result, SingleWrite};
 
@@ -15,11 +15,17 @@ impl JitStore for Engine {
         self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await
     }
 
-    async fn set_jit_settings(&self, tenant: &TenantId, settings: JitSettings) -> Result<()> {
-        let tenant = tenant.clone();
+    async fn set_jit_settings(
+        &self,
+        tenant: &TenantId,
+        settings: JitSettings,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (tenant, by) = (tenant.clone(), by.clone());
         self.write(move |c| {
-            let tenant = tenant.clone();
-            Box::pin(async move { jit_settings::set(c, &tenant, &settings).await })
+            let (tenant, by) = (tenant.clone(), by.clone());
+            Box::pin(async move { jit_settings::set(c, &tenant, &settings, &by, now).await })
         })
         .await
     }
