@@ -139,7 +139,10 @@ pub(crate) fn client_tls(
 /// TLS of a server with the control plane's own certificate.
 pub(crate) fn server_tls(dir: &Path) -> Result<Arc<ServerConfig>> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(dir.join("ca/ca.pem"))?)?;
+    // Routers show certificates of the second one.
+    for authority in ["ca/ca.pem", "ca/routers/ca.pem"] {
+        roots.add(CertificateDer::from_pem_file(dir.join(authority))?)?;
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let clients =
         rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
