@@ -1,5 +1,5 @@
-//! What becomes of a machine that gets the packages: installed, set up by the commands of their own README files, a sync under the units'
-//! rules, a backup, an upgrade, removed and purged.
+//! What becomes of a machine that gets the packages: installed, set up by the commands of their own README files, a sync and a renewed
+//! certificate under the units' rules, a backup, an upgrade, removed and purged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use harness::Slapd;
 use harness::ports::free_port;
-use harness::world::{Admin, Identity, SOURCE, TENANT, files};
+use harness::world::{Admin, Identity, ROUTER, SOURCE, TENANT, files};
 use rollcall_proto::admin::v1::{
     DirectoryServer, IdentitySourceSettings, directory_server::Security, identity_router, sync_job,
 };
@@ -19,8 +19,11 @@ use super::machine::Machine;
 use crate::tools;
 
 const PEOPLE: u64 = 200;
-/// For the router to connect.
+/// For the router to connect, and to renew its certificate.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long its certificate is valid here. It renews from half of that on.
+const CERTIFICATE_LIFE: &str = "40s";
+const STATE: &str = "/var/lib/rollcall-router-agent";
 
 /// Mode, owner and path of what an installation brings.
 const INSTALLED: [&str; 9] = [
@@ -51,6 +54,7 @@ pub(super) fn run(machine: &Machine, packages: &[PathBuf]) -> Result<()> {
     for program in PROGRAMS {
         confined(machine, program)?;
     }
+    only_its_own(machine)?;
     back_up(machine)?;
     upgrade(machine, &names)?;
     stop(machine)?;
@@ -124,12 +128,18 @@ fn paste(machine: &Machine, editor: &Path, commands: &str) -> Result<String> {
 }
 
 fn set_up_control_plane(machine: &Machine, editor: &Path, port: u16) -> Result<()> {
-    edit_with(editor, &format!("sed -i 's/^listen = .*/listen = \"127.0.0.1:{port}\"/' \"$1\"\n"))?;
+    let life = format!("router_certificate_life = \"{CERTIFICATE_LIFE}\"");
+    edit_with(
+        editor,
+        &format!(
+            "sed -i 's/^listen = .*/listen = \"127.0.0.1:{port}\"/; /^\\[authority\\]/a {life}' \"$1\"\n"
+        ),
+    )?;
     paste(machine, editor, &commands("control-plane")?)?;
     Ok(())
 }
 
-/// Sets the router up and has it read a real directory.
+/// Sets the router up, has it read a real directory and renew its certificate.
 async fn synchronize(machine: &Machine, editor: &Path, port: u16, directory: &Slapd) -> Result<()> {
     let state = machine.path("/var/lib/rollcall-control-plane");
     let connect = |name: &str| {
@@ -142,7 +152,8 @@ async fn synchronize(machine: &Machine, editor: &Path, port: u16, directory: &Sl
         ensure!(Instant::now() < end, "the control plane does not answer: {why:#}\n{}", journal(machine)?);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    set_up_router(machine, editor, port, directory)?;
+    let code = admin.registration_code(TENANT, ROUTER).await?.code;
+    set_up_router(machine, editor, port, directory, &code)?;
     let connected = |router: &identity_router::State| *router == identity_router::State::Connected;
     while !admin.routers(TENANT).await?.iter().any(|router| connected(&router.state())) {
         ensure!(Instant::now() < end, "the router does not connect:\n{}", journal(machine)?);
@@ -174,15 +185,34 @@ async fn synchronize(machine: &Machine, editor: &Path, port: u16, directory: &Sl
     let [read, added] = [counts.read(), counts.added()].map(i64::from);
     println!("    a sync under systemd: {read} people read, {added} users added");
     ensure!(read == i64::try_from(PEOPLE)? && added > 0, "not all people were read:\n{}", journal(machine)?);
-    Ok(())
+    renewed(machine, &admin).await
 }
 
-fn set_up_router(machine: &Machine, editor: &Path, port: u16, directory: &Slapd) -> Result<()> {
+/// That the router, which the unit lets write to its state folder only, has replaced its certificate there and is still connected.
+async fn renewed(machine: &Machine, admin: &Admin) -> Result<()> {
+    let identity = || machine.run(&["sha256sum", &format!("{STATE}/identity.pem")]);
+    let (first, end) = (identity()?, Instant::now() + PATIENCE);
+    let before = admin.router(TENANT, ROUTER).await?.certificate_generation;
+    loop {
+        let router = admin.router(TENANT, ROUTER).await?;
+        let generation = router.certificate_generation;
+        if generation > before && router.state() == identity_router::State::Connected && identity()? != first
+        {
+            println!("    a renewal under systemd: certificate {generation} after {before}");
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < end,
+            "the router does not renew certificate {before}:\n{}",
+            journal(machine)?
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn set_up_router(machine: &Machine, editor: &Path, port: u16, directory: &Slapd, code: &str) -> Result<()> {
     let access = directory.access();
-    let state = "/var/lib/rollcall-control-plane";
-    let here = "/root/from-the-control-plane";
-    machine
-        .shell(&format!("mkdir {here}; cp {state}/router.pem {state}/router.key {state}/ca/ca.pem {here}"))?;
+    fs::write(machine.path("/root/code"), code)?;
     fs::copy(&access.ca_pem, machine.path("/etc/rollcall/directory-ca.pem"))?;
     let policy = format!(
         "[[directory]]\nhost = {:?}\nports = [{}]\nca_file = \"directory-ca.pem\"\ncredentials = [{:?}]\n\
@@ -202,7 +232,9 @@ fn set_up_router(machine: &Machine, editor: &Path, port: u16, directory: &Slapd)
     let commands = commands("router-agent")?;
     let example = "'the directory password'";
     ensure!(commands.contains(example), "the router's README no longer says where its password goes");
-    paste(machine, editor, &format!("cd {here}\n{}", commands.replace(example, access.password)))?;
+    let commands = commands.replace(example, access.password).replace(":8443", &format!(":{port}"));
+    // Whoever pastes is asked for the code at the terminal; here it comes from where the shell reads.
+    paste(machine, editor, &format!("exec < /root/code\n{commands}"))?;
     Ok(())
 }
 
@@ -256,6 +288,21 @@ fn confined(machine: &Machine, program: &str) -> Result<()> {
     Ok(())
 }
 
+/// That the router has written nothing outside of its state folder, and nothing there that others can read.
+fn only_its_own(machine: &Machine) -> Result<()> {
+    let user = "rollcall-router-agent";
+    let outside = machine.shell(&format!(
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path {STATE} \\) -prune -o -user {user} -print"
+    ))?;
+    let outside: Vec<_> = outside.lines().filter(|path| !path.contains("/systemd-private-")).collect();
+    ensure!(outside.is_empty(), "{user} has written {outside:?}");
+    let files = machine.shell(&format!("find {STATE} -mindepth 1 -printf '%f %m %u\\n'"))?;
+    let open: Vec<_> = files.lines().filter(|file| !file.ends_with(&format!(" 600 {user}"))).collect();
+    ensure!(open.is_empty(), "in its state folder {user} has {open:?}");
+    ensure!(files.lines().any(|file| file.starts_with("identity.pem ")), "no identity, but\n{files}");
+    Ok(())
+}
+
 /// The README's way to a backup, while the service runs.
 fn back_up(machine: &Machine) -> Result<()> {
     let readme = fs::read_to_string(tools::workspace().join("control-plane/packaging/README.md"))?;
@@ -269,7 +316,9 @@ fn upgrade(machine: &Machine, packages: &[String]) -> Result<()> {
     let state = || -> Result<(Vec<String>, String)> {
         let pids =
             PROGRAMS.iter().map(|program| property(machine, program, "MainPID")).collect::<Result<_>>()?;
-        Ok((pids, machine.shell("sha256sum /etc/rollcall/* /var/lib/rollcall-*/*.pem")?))
+        // Not the router's identity, which it renews meanwhile.
+        let kept = "/etc/rollcall/* /var/lib/rollcall-control-plane/{,ca/,ca/routers/}*.{pem,key} /var/lib/rollcall-router-agent/control-plane-ca.pem";
+        Ok((pids, machine.shell(&format!("sha256sum {kept}"))?))
     };
     let (pids_before, files_before) = state()?;
     machine.shell(&format!("apt-get install -y --reinstall {}", packages.join(" ")))?;
@@ -305,8 +354,8 @@ fn remove(machine: &Machine, before: &BTreeSet<String>) -> Result<()> {
         "the removal does not say what stays:\n{said}"
     );
     machine.shell(
-        "cd /var/lib; test -s rollcall-control-plane/rollcall.db; test -s rollcall-control-plane/ca/ca.key; \
-         test -s rollcall-router-agent/router.key; test -s /etc/rollcall/router.toml; ! command -v control-plane router-agent",
+        "cd /var/lib; test -s rollcall-control-plane/rollcall.db; test -s rollcall-control-plane/ca/routers/ca.key; \
+         test -s rollcall-router-agent/identity.pem; test -s /etc/rollcall/router.toml; ! command -v control-plane router-agent",
     )?;
     // The administrator's own: not for a package to remove.
     machine.run(&["rm", "/etc/rollcall/directory-ca.pem"])?;
