@@ -33,29 +33,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         println!("==> Active Directory: left out, it needs root");
     }
-    // The end-to-end tests start these two as an administrator would: from their files.
-    step(
-        "programs",
-        "cargo",
-        &["build", "--quiet", "--package", "control-plane", "--package", "router-agent"],
-    )?;
-    let everything_else = ["--workspace", "--exclude", "e2e"];
+    // Everything at once: what is built in parts is built for each part anew, since each has other features of what they share.
+    // The end-to-end tests start the two programs as an administrator would: from their files.
+    step("programs and tests", "cargo", &["build", "--quiet", "--workspace", "--all-targets"])?;
+    let (unit, end_to_end) = ("unit, property and conformance tests", "end-to-end tests");
     if has("cargo-nextest") {
-        step(
-            "unit, property and conformance tests",
-            "cargo",
-            &[&["nextest", "run"][..], &everything_else].concat(),
-        )?;
+        let run = ["nextest", "run", "--workspace", "-E"];
+        step(unit, "cargo", &[&run[..], &["not package(e2e)"]].concat())?;
         packages::check()?;
-        step("end-to-end tests", "cargo", &["nextest", "run", "--package", "e2e"])
+        step(end_to_end, "cargo", &[&run[..], &["package(e2e)"]].concat())
     } else {
-        step(
-            "unit, property and conformance tests",
-            "cargo",
-            &[&["test", "--quiet"][..], &everything_else].concat(),
-        )?;
+        step(unit, "cargo", &["test", "--quiet", "--workspace", "--exclude", "e2e"])?;
         packages::check()?;
-        step("end-to-end tests", "cargo", &["test", "--quiet", "--package", "e2e"])
+        step(end_to_end, "cargo", &["test", "--quiet", "--package", "e2e"])
     }
 }
 
