@@ -48,7 +48,7 @@ struct Besieged {
 
 impl Besieged {
     async fn start() -> Result<Self> {
-        let mut world = World::builder().these_people(flawless(500)).start().await?;
+        let mut world = World::builder().these_people(flawless(500)).usual_limits().start().await?;
         world.create_and_publish_source(world.settings()).await?;
         succeeded(&world.sync_now().await?);
         let mallory = world.files.issue_admin("mallory", Role::HelpDesk)?;

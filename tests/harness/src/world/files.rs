@@ -131,6 +131,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub struct Files {
     pub(super) authority: AuthoritySettings,
+    pub(super) usual_limits: bool,
     pub(super) dir: PathBuf,
     pub(super) control_plane: PathBuf,
 }
@@ -236,10 +237,14 @@ impl Files {
         let keys = [("router_certificate_life", router_certificate_life), ("recovery", recovery)];
         let authority: String =
             keys.into_iter().filter_map(|(key, value)| Some((key, value?))).map(line).collect();
+        let limits = match self.usual_limits {
+            true => "",
+            false => "[limits]\ncalls_per_second = 1000\ncalls_at_once = 2000\n\n",
+        };
         let text = format!(
             "listen = \"127.0.0.1:{port}\"\ndatabase = {database:?}\n\n\
              [tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\nclient_ca = \"ca/ca.pem\"\nrefused = \"refused.txt\"\n\n\
-             [authority]\ndir = \"ca/routers\"\n{authority}\n[sync]\n{sync}"
+             [authority]\ndir = \"ca/routers\"\n{authority}\n{limits}[sync]\n{sync}"
         );
         if !self.refused().exists() {
             fs::write(self.refused(), "")?;

@@ -65,6 +65,7 @@ pub struct Builder {
     license: i32,
     sync: files::SyncSettings,
     authority: files::AuthoritySettings,
+    usual_limits: bool,
     policy: Edit<Policy>,
     cables: bool,
     enroll: bool,
@@ -155,6 +156,13 @@ impl Builder {
     #[must_use]
     pub fn hold_expiry(mut self, expiry: Duration) -> Self {
         self.sync.hold_expiry = Some(expiry);
+        self
+    }
+
+    /// Lets callers make as many calls as the control plane does by itself. Tests look far more often than people do, so they may.
+    #[must_use]
+    pub fn usual_limits(mut self) -> Self {
+        self.usual_limits = true;
         self
     }
 
@@ -288,6 +296,7 @@ impl Builder {
 
         let files = files::Files {
             authority: self.authority,
+            usual_limits: self.usual_limits,
             dir: dir.path().to_owned(),
             control_plane: control_plane_program.clone(),
         };
@@ -408,6 +417,7 @@ impl World {
             license: 1_000_000,
             sync: files::SyncSettings::default(),
             authority: files::AuthoritySettings::default(),
+            usual_limits: false,
             policy: Box::new(|policy| policy),
             cables: false,
             enroll: true,
