@@ -104,7 +104,7 @@ pub(super) fn issue(
         chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
         control_plane_authorities: authorities.control_plane.iter().map(|ca| ca.to_vec().into()).collect(),
         generation: i32::try_from(of.generation).unwrap_or(i32::MAX),
-        identity_router: names::router_name(&of.tenant, of.router.as_str()),
+        identity_router: names::router_name(&of.tenant, &of.router),
     })
 }
 

@@ -198,7 +198,7 @@ impl IdentitySourceService for IdentitySources {
         let test = self.0.jobs.test_connection(&tenant, &id, source.draft, router).await;
         let test = test.map_err(|error| status::of_jobs(error, |id| id.to_string()))?;
         Ok(Response::new(proto::TestConnectionResponse {
-            identity_router: names::router_name(&tenant, test.router.as_str()),
+            identity_router: names::router_name(&tenant, &test.router),
             passed: test.servers.iter().any(|server| server.error.is_empty() && server.roots_found),
             servers: test.servers,
         }))

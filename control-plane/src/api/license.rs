@@ -25,7 +25,7 @@ impl Licenses {
             used: Some(small(source.used)),
         });
         Ok(Response::new(License {
-            name: format!("tenants/{tenant}/license"),
+            name: names::license_name(tenant),
             user_limit: Some(small(license.limit)),
             used: Some(small(license.used)),
             by_source: by_source.collect(),

@@ -109,23 +109,11 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     }
 }
 
-pub(super) use crate::model::names::{job_of as job_name, source as source_name, user as user_name};
-
-pub(super) fn schedule_name(tenant: &TenantId, source: &SourceId) -> String {
-    format!("{}/syncSchedule", source_name(tenant, source))
-}
-
-pub(super) fn just_in_time_settings_name(tenant: &TenantId) -> String {
-    format!("tenants/{tenant}/justInTimeSettings")
-}
-
-pub(super) fn router_name(tenant: &TenantId, router: &str) -> String {
-    format!("tenants/{tenant}/identityRouters/{router}")
-}
-
-pub(super) fn code_name(tenant: &TenantId, code: &str) -> String {
-    format!("tenants/{tenant}/registrationCodes/{code}")
-}
+pub(super) use crate::model::names::{
+    code as code_name, job_of as job_name, just_in_time_settings as just_in_time_settings_name,
+    license as license_name, router as router_name, schedule as schedule_name, source as source_name,
+    user as user_name,
+};
 
 fn parts(name: &str) -> Vec<&str> {
     name.split('/').collect()

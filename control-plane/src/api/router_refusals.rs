@@ -15,9 +15,7 @@ pub(super) fn note(refusals: &Refusals, kind: EventType, refused: &Refused, by: 
         return;
     }
     let (trail, subject) = match &refused.of {
-        Some((tenant, router)) => {
-            (Trail::Tenant(tenant.clone()), names::router_name(tenant, router.as_str()))
-        }
+        Some((tenant, router)) => (Trail::Tenant(tenant.clone()), names::router_name(tenant, router)),
         None => (Trail::Installation, String::new()),
     };
     refusals.note(trail, by.clone(), Event::refused(kind, subject).with("reason", reason));

@@ -28,6 +28,12 @@ pub fn source(tenant: &TenantId, source: &SourceId) -> String {
     format!("tenants/{tenant}/identitySources/{source}")
 }
 
+/// `tenants/{tenant}/identitySources/{identity_source}/syncSchedule`.
+#[must_use]
+pub fn schedule(tenant: &TenantId, of: &SourceId) -> String {
+    format!("{}/syncSchedule", source(tenant, of))
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}/syncJobs/{sync_job}`.
 #[must_use]
 pub fn job_of(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
@@ -50,4 +56,10 @@ pub fn user(tenant: &TenantId, user: UserNo) -> String {
 #[must_use]
 pub fn router(tenant: &TenantId, router: &RouterId) -> String {
     format!("tenants/{tenant}/identityRouters/{router}")
+}
+
+/// `tenants/{tenant}/registrationCodes/{registration_code}`.
+#[must_use]
+pub fn code(tenant: &TenantId, code: &str) -> String {
+    format!("tenants/{tenant}/registrationCodes/{code}")
 }

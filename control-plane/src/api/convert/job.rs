@@ -41,8 +41,7 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
             message: failure.message,
         }),
         source_revision: revision,
-        identity_router: router
-            .map_or_else(String::new, |router| names::router_name(&tenant, router.as_str())),
+        identity_router: router.map_or_else(String::new, |router| names::router_name(&tenant, &router)),
         attempt: small(reads),
         started_by,
         stopped_by,

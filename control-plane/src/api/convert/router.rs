@@ -35,7 +35,7 @@ pub(in crate::api) fn router(
         _ => &router.state_message,
     };
     IdentityRouter {
-        name: names::router_name(tenant, router.id.as_str()),
+        name: names::router_name(tenant, &router.id),
         state: state.into(),
         state_message: message.to_owned(),
         version: router.version,
@@ -63,7 +63,7 @@ pub(in crate::api) fn code(
     };
     RegistrationCode {
         name: names::code_name(tenant, &code.id),
-        identity_router: names::router_name(tenant, code.router.as_str()),
+        identity_router: names::router_name(tenant, &code.router),
         identity_sources: names_of(tenant, &code.sources),
         code: String::new(),
         state: state.into(),

@@ -7,7 +7,7 @@ use rollcall_proto::secrets::is_password_attribute;
 use crate::api::names;
 use crate::model::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
-    IdFormat, Scope, Security, SourceSettings, TenantId,
+    IdFormat, RouterId, Scope, Security, SourceSettings, TenantId,
 };
 
 /// Field path and what is wrong with it.
@@ -355,7 +355,10 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
             max_unexplained_users: number(disable_guard.max_unexplained),
             max_unexplained_permille: number(disable_guard.max_unexplained_permille),
         }),
-        identity_routers: routers.iter().map(|router| names::router_name(tenant, router)).collect(),
+        identity_routers: routers
+            .iter()
+            .map(|router| names::router_name(tenant, &RouterId::from(router.as_str())))
+            .collect(),
     }
 }
 

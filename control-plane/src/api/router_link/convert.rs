@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use crate::api::convert;
 use crate::jobs::{Completed, FetchOrder, Order, WINDOW};
+use crate::model::names::job_of;
 use crate::model::{
     Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered,
-    Presence, ReadFacts, Record, Rejected, RootFacts, SourceId, TenantId, TenantNo, UserValues,
+    Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo, UserValues,
 };
 use crate::reconcile::names;
 
@@ -29,7 +30,7 @@ const MAX_PROVIDERS: usize = 1_000;
 pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response::Message {
     match order {
         Order::Sync(order) => proto::session_response::Message::SyncOrder(proto::SyncOrder {
-            sync_job: job_name(tenant, &order.source, order.job),
+            sync_job: job_of(tenant, &order.source, order.job),
             epoch: order.epoch,
             settings: Some(convert::settings_to_proto(tenant, &order.settings)),
             revision: order.revision,
@@ -39,7 +40,7 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
         }),
         Order::Cancel { source, job, epoch } => {
             proto::session_response::Message::SyncCancel(proto::SyncCancel {
-                sync_job: job_name(tenant, &source, job),
+                sync_job: job_of(tenant, &source, job),
                 epoch,
             })
         }
@@ -114,10 +115,6 @@ pub(super) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Pres
         return (request_id, Err(failure(failed)));
     }
     (request_id, Ok(presences.into_iter().map(presence).collect()))
-}
-
-fn job_name(tenant: &TenantId, source: &SourceId, job: Uuid) -> String {
-    format!("tenants/{tenant}/identitySources/{source}/syncJobs/{job}")
 }
 
 /// The id in a job's name, which must be one of the tenant's.

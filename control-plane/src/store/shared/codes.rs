@@ -6,7 +6,7 @@ use super::engine::Connection;
 use super::{audit, catalog, routers, tenants};
 use crate::model::{
     Actor, Event, EventType, NewCode, RegistrationCode, RouterId, RouterState, TenantId, TenantNo, Timestamp,
-    Trail,
+    Trail, names,
 };
 use crate::store::{Result, StoreError};
 
@@ -91,7 +91,7 @@ pub(super) async fn create(
     .bind(new.expires_at.0)
     .execute(&mut *connection)
     .await?;
-    let event = Event::done(EventType::CodeCreated, name(tenant, &new.id))
+    let event = Event::done(EventType::CodeCreated, names::code(tenant, &new.id))
         .with("identity_router", &new.router)
         .with("expire_time", new.expires_at.0);
     audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
@@ -139,7 +139,8 @@ pub(super) async fn void(
     if voided.rows_affected() == 0 {
         return Err(StoreError::CodeEnded);
     }
-    let event = Event::done(EventType::CodeVoided, name(tenant, id)).with("identity_router", &code.router);
+    let event =
+        Event::done(EventType::CodeVoided, names::code(tenant, id)).with("identity_router", &code.router);
     audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
     Ok(code)
 }
@@ -164,7 +165,8 @@ pub(super) async fn void_all(connection: &mut Connection, by: &Actor, now: Times
     let voided = open.len();
     for (_, tenant, id, router) in open {
         let tenant = TenantId(tenant);
-        let event = Event::done(EventType::CodeVoided, name(&tenant, &id)).with("identity_router", router);
+        let event =
+            Event::done(EventType::CodeVoided, names::code(&tenant, &id)).with("identity_router", router);
         audit::record(connection, &Trail::Tenant(tenant), by, event, now).await?;
     }
     Ok(voided)
@@ -198,8 +200,4 @@ async fn one(connection: &mut Connection, tenant: TenantNo, id: &str) -> Result<
     .fetch_optional(connection)
     .await?;
     row.ok_or(StoreError::NotFound("registration code"))?.try_into()
-}
-
-fn name(tenant: &TenantId, id: &str) -> String {
-    format!("tenants/{tenant}/registrationCodes/{id}")
 }

@@ -10,7 +10,7 @@ use super::{audit, codes, routers, tenants};
 use crate::enroll::admission::{self, Certificate, CodeStanding, CodeUse, Issue, Standing, Verdict};
 use crate::model::{
     Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, RECOVERIES, Refusal,
-    Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail,
+    Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Admission, NewCertificate, Result, StoreError};
 
@@ -109,7 +109,7 @@ pub(super) async fn enroll(
         }
     }
     keep(connection, number, &router, issued, new, now).await?;
-    let event = Event::done(EventType::RouterEnrolled, subject(&tenant, &router))
+    let event = Event::done(EventType::RouterEnrolled, names::router(&tenant, &router))
         .with("generation", issued)
         .with("key_fingerprint", hex(&new.key))
         .with("code", row.id);
@@ -141,7 +141,7 @@ pub(super) async fn renew(
     };
     let issued = advance(connection, router, &locked, issue, confirmed, 0).await?;
     keep(connection, locked.tenant, router, issued, new, now).await?;
-    let event = Event::done(EventType::RouterRenewed, subject(tenant, router))
+    let event = Event::done(EventType::RouterRenewed, names::router(tenant, router))
         .with("generation", issued)
         .with("expire_time", new.expires_at.0);
     record(connection, tenant, by, event, now).await?;
@@ -177,7 +177,7 @@ pub(super) async fn recover(
     let recoveries = locked.standing.recoveries + i64::from(matches!(issue, Issue::Next(_)));
     let issued = advance(connection, router, &locked, issue, confirmed, recoveries).await?;
     keep(connection, locked.tenant, router, issued, new, now).await?;
-    let event = Event::done(EventType::RouterRecovered, subject(tenant, router))
+    let event = Event::done(EventType::RouterRecovered, names::router(tenant, router))
         .with("generation", issued)
         .with("recoveries_left", RECOVERIES - recoveries);
     record(connection, tenant, &by, event, now).await?;
@@ -263,7 +263,7 @@ pub(super) async fn revoke(
             reason => format!("Revoked by {}: {reason}", by.name),
         };
         let voided = bar(connection, number, router, RouterState::Revoked, &message, now).await?;
-        let event = Event::done(EventType::RouterRevoked, subject(tenant, router))
+        let event = Event::done(EventType::RouterRevoked, names::router(tenant, router))
             .with("reason", reason)
             .with("voided_reads", voided);
         record(connection, tenant, by, event, now).await?;
@@ -341,7 +341,7 @@ async fn turn_away<T>(
         Verdict::Refused(refusal) => refusal,
         Verdict::Cloned | Verdict::Fine(_) => {
             bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, now).await?;
-            let event = Event::refused(EventType::RouterCloned, subject(tenant, router))
+            let event = Event::refused(EventType::RouterCloned, names::router(tenant, router))
                 .with("generation", locked.standing.newest)
                 .with("shown_generation", certificate.generation.unwrap_or_default());
             record(connection, tenant, by, event, now).await?;
@@ -457,10 +457,6 @@ fn refused<T>(refusal: Refusal, tenant: &TenantId, router: &RouterId) -> Result<
 /// Who enrolls is nobody yet; that it is the router is what the event says.
 fn itself(by: &Actor, router: &RouterId) -> Actor {
     Actor { name: format!("identityRouters/{router}"), ..by.clone() }
-}
-
-fn subject(tenant: &TenantId, router: &RouterId) -> String {
-    format!("tenants/{tenant}/identityRouters/{router}")
 }
 
 fn key(bytes: Vec<u8>) -> Result<KeyFingerprint> {
