@@ -9,9 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::{export, verify};
-use crate::api::convert::hex;
 use crate::config::Config;
-use crate::model::{AuditHead, TenantId, Trail, names};
+use crate::model::{AuditHead, TenantId, Trail, hex, names};
 use crate::store::{self, AuditStore, StoredTrail};
 
 /// Commands of the audit trail.

@@ -8,8 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::api::convert;
-use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp, Trail, spelled};
+use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp, Trail, hex, spelled};
 use crate::store::AuditStore;
 
 /// Events that are read at once.
@@ -47,7 +46,7 @@ impl From<AuditEvent> for Line {
             address: event.actor.address,
             subject: event.subject,
             details: serde_json::from_str(&event.details).unwrap_or_default(),
-            hash: convert::hex(&event.hash),
+            hash: hex(&event.hash),
         }
     }
 }

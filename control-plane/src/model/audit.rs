@@ -1,6 +1,7 @@
 //! The words of the audit trail: who, what, with what outcome, and the chain that each event is a link of. Nothing here writes one.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -128,6 +129,15 @@ pub fn spelled(word: impl std::fmt::Debug) -> String {
         text.push(letter.to_ascii_uppercase());
     }
     text
+}
+
+/// Bytes as the API and the trail spell them: in hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// An event of the trail.

@@ -20,7 +20,9 @@ mod user;
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
-pub use audit::{Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, spelled};
+pub use audit::{
+    Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
+};
 pub use chain::{Broken, Chain};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{

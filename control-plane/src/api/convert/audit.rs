@@ -1,12 +1,10 @@
 //! Events of the audit trail as messages, and filters as the store knows them.
 
-use std::fmt::Write as _;
-
 use prost_types::Timestamp as ProtoTimestamp;
 use rollcall_proto::admin::v1 as proto;
 
 use super::timestamp;
-use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp};
+use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp, hex};
 
 /// Longest name or subject that a filter takes.
 const LONGEST: usize = 500;
@@ -25,15 +23,6 @@ pub fn audit_event(event: AuditEvent) -> proto::AuditEvent {
         details: serde_json::from_str(&event.details).unwrap_or_default(),
         hash: hex(&event.hash),
     }
-}
-
-/// Bytes in hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Checks a filter.

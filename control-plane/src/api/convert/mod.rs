@@ -16,8 +16,8 @@ use prost_types::{Duration as ProtoDuration, Timestamp as ProtoTimestamp};
 
 use crate::model::Timestamp;
 
+pub use audit::audit_event;
 pub(super) use audit::audit_filter;
-pub use audit::{audit_event, hex};
 pub(super) use job::{detail, job};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;

@@ -7,7 +7,7 @@ use rollcall_proto::admin::v1::{IdentityRouter, RegistrationCode, identity_route
 use super::timestamp;
 use crate::api::names;
 use crate::jobs::ROUTER_SILENCE;
-use crate::model::{self, RECOVERIES, RouterState, TenantId, Timestamp};
+use crate::model::{self, RECOVERIES, RouterState, TenantId, Timestamp, hex};
 
 /// A router. `life` is how long its certificates are valid.
 pub(in crate::api) fn router(
@@ -43,7 +43,7 @@ pub(in crate::api) fn router(
         create_time: Some(timestamp(router.created_at)),
         certificate_expire_time: Some(timestamp(router.certificate_expires)),
         certificate_generation: i32::try_from(router.generation).unwrap_or(i32::MAX),
-        key_fingerprint: router.key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        key_fingerprint: hex(&router.key),
         identity_sources: names_of(tenant, &router.sources),
         recoveries_left: i32::try_from(RECOVERIES - router.recoveries).unwrap_or_default(),
     }

@@ -5,8 +5,7 @@ use rollcall_proto::router::v1::AuditHead;
 use tonic::Status;
 
 use super::{RouterIdentity, RouterLink};
-use crate::api::convert;
-use crate::model::{Event, EventType, Trail, names};
+use crate::model::{Event, EventType, Trail, hex, names};
 use crate::store::StoreError;
 
 /// Compares what the router has seen with the trail. The newest event of that, and whether they differ.
@@ -31,8 +30,8 @@ pub(super) async fn compare(
             );
             let event = Event::done(EventType::AuditForked, names::router(&router.tenant, &router.router))
                 .with("sequence", seen.sequence)
-                .with("expected", convert::hex(seen.hash.get(..32).unwrap_or(&seen.hash)))
-                .with("found", found.map_or_else(|| "none".to_owned(), |found| convert::hex(&found)));
+                .with("expected", hex(seen.hash.get(..32).unwrap_or(&seen.hash)))
+                .with("found", found.map_or_else(|| "none".to_owned(), |found| hex(&found)));
             link.refusals.note(trail.clone(), router.actor.clone(), event);
         }
     }

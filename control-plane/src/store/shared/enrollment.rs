@@ -10,7 +10,7 @@ use super::{audit, codes, routers, tenants};
 use crate::enroll::admission::{self, Certificate, CodeStanding, CodeUse, Issue, Standing, Verdict};
 use crate::model::{
     Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, RECOVERIES, Refusal,
-    Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, names,
+    Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, hex, names,
 };
 use crate::store::{Admission, NewCertificate, Result, StoreError};
 
@@ -461,8 +461,4 @@ fn itself(by: &Actor, router: &RouterId) -> Actor {
 
 fn key(bytes: Vec<u8>) -> Result<KeyFingerprint> {
     bytes.try_into().map_err(|_| StoreError::Broken("a fingerprint of the wrong length".into()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
