@@ -5,33 +5,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::numbered::numbered;
 use super::{ImmutableId, Status, Timestamp, UserNo};
 
-/// What became of a user whom a complete read did not have, as far as the directory shows it. The numbers are those of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(i16)]
-pub enum Absence {
-    /// Found elsewhere: outside of the roots, or no longer matching the filter.
-    Moved = 1,
-    /// The directory shows that the entry was deleted.
-    Deleted = 2,
-    /// Not visible: deleted, hidden from the bind account, or not yet replicated.
-    Unexplained = 3,
+numbered! {
+    /// What became of a user whom a complete read did not have, as far as the directory shows it. The numbers are those of the tables.
+    pub enum Absence {
+        /// Found elsewhere: outside of the roots, or no longer matching the filter.
+        Moved = 1,
+        /// The directory shows that the entry was deleted.
+        Deleted = 2,
+        /// Not visible: deleted, hidden from the bind account, or not yet replicated.
+        Unexplained = 3,
+    }
 }
 
 impl Absence {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The absence of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Moved, Self::Deleted, Self::Unexplained].into_iter().find(|a| a.number() == number)
-    }
-
     /// A sentence for people who read that the user was disabled.
     #[must_use]
     pub fn text(self) -> &'static str {
@@ -144,82 +133,39 @@ pub struct Newcomer {
     pub job: i64,
 }
 
-/// Why disables wait for an administrator. The numbers are those of the API and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i16)]
-pub enum HoldReason {
-    /// More users than the guard allows.
-    DisableGuard = 1,
-    /// More unexplained absences than the guard allows.
-    UnexplainedAbsences = 2,
-    /// Nobody at all.
-    DirectoryEmpty = 3,
-    /// A root is another entry.
-    RootChanged = 4,
-    /// A root is missing, or has nobody any more.
-    RootMissing = 5,
-    /// A container has nobody any more.
-    ContainerEmpty = 6,
-    /// An attribute is suddenly missing.
-    AttributeLoss = 7,
-}
-
-impl HoldReason {
-    /// Every reason.
-    pub const ALL: &'static [Self] = &[
-        Self::DisableGuard,
-        Self::UnexplainedAbsences,
-        Self::DirectoryEmpty,
-        Self::RootChanged,
-        Self::RootMissing,
-        Self::ContainerEmpty,
-        Self::AttributeLoss,
-    ];
-
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The reason of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.number() == number)
+numbered! {
+    /// Why disables wait for an administrator. The numbers are those of the API and of the tables.
+    pub enum HoldReason {
+        /// More users than the guard allows.
+        DisableGuard = 1,
+        /// More unexplained absences than the guard allows.
+        UnexplainedAbsences = 2,
+        /// Nobody at all.
+        DirectoryEmpty = 3,
+        /// A root is another entry.
+        RootChanged = 4,
+        /// A root is missing, or has nobody any more.
+        RootMissing = 5,
+        /// A container has nobody any more.
+        ContainerEmpty = 6,
+        /// An attribute is suddenly missing.
+        AttributeLoss = 7,
     }
 }
 
-/// What became of a hold. The numbers are those of the API and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i16)]
-pub enum Decision {
-    /// Nothing yet.
-    Pending = 0,
-    /// An administrator approved the list.
-    Approved = 1,
-    /// An administrator rejected it.
-    Rejected = 2,
-    /// Nobody decided in time.
-    Expired = 3,
-    /// A later job of the source began.
-    Superseded = 4,
-}
-
-impl Decision {
-    /// Every decision.
-    pub const ALL: &'static [Self] =
-        &[Self::Pending, Self::Approved, Self::Rejected, Self::Expired, Self::Superseded];
-
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The decision of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        Self::ALL.iter().copied().find(|decision| decision.number() == number)
+numbered! {
+    /// What became of a hold. The numbers are those of the API and of the tables.
+    pub enum Decision {
+        /// Nothing yet.
+        Pending = 0,
+        /// An administrator approved the list.
+        Approved = 1,
+        /// An administrator rejected it.
+        Rejected = 2,
+        /// Nobody decided in time.
+        Expired = 3,
+        /// A later job of the source began.
+        Superseded = 4,
     }
 }
 

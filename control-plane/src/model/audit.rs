@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::numbered::numbered;
 use super::{TenantId, Timestamp};
 
 /// Who does something, and from where.
@@ -26,32 +27,11 @@ impl Actor {
     }
 }
 
-macro_rules! numbered {
-    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $variant:ident = $number:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(i16)]
-        pub enum $name { $($(#[$what])* $variant = $number),+ }
-        impl $name {
-            /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The stable number.
-            #[must_use]
-            pub fn number(self) -> i16 { self as i16 }
-            /// The one of this number.
-            #[must_use]
-            pub fn from_number(number: i16) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.number() == number)
-            }
-        }
-    };
-}
-
 numbered! {
     /// What happened. The numbers are those of the API and of the tables: never reuse one. The API's reference says what each means
     /// and which details it has.
     #[expect(missing_docs, reason = "the API's reference, audit.proto, documents each")]
-    EventType {
+    pub enum EventType {
         TenantCreated = 100, TenantSuspended = 101, TenantResumed = 102, LicenseLimitSet = 110,
         JustInTimeSet = 120,
         SourceCreated = 200, SourceUpdated = 201, SourcePublished = 202, SourceDeleted = 203,
@@ -67,7 +47,7 @@ numbered! {
 
 numbered! {
     /// Whether something was done.
-    AuditOutcome {
+    pub enum AuditOutcome {
         /// It was.
         Done = 1,
         /// It was refused.

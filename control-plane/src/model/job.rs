@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::numbered::numbered;
 use super::{
     FailureReason, Hold, ImmutableId, JobNo, NotSynchronizedReason, ReadFacts, RouterId, SourceId, SourceNo,
     TenantId, TenantNo, Timestamp, UserNo,
@@ -10,39 +11,25 @@ use super::{
 /// Most details that are kept of each category.
 pub const DETAILS_PER_CATEGORY: i64 = 400;
 
-/// Where a job is. The numbers are those of the API and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i16)]
-pub enum JobState {
-    /// Waits for a router.
-    Queued = 1,
-    /// Reads or reconciles.
-    Running = 2,
-    /// Ended well.
-    Succeeded = 3,
-    /// Ended by an admin.
-    Stopped = 4,
-    /// Ended by a [`Failure`].
-    Failed = 5,
-    /// Waits for an administrator before it disables anyone: see [`Hold`].
-    Held = 6,
+numbered! {
+    /// Where a job is. The numbers are those of the API and of the tables.
+    pub enum JobState {
+        /// Waits for a router.
+        Queued = 1,
+        /// Reads or reconciles.
+        Running = 2,
+        /// Ended well.
+        Succeeded = 3,
+        /// Ended by an admin.
+        Stopped = 4,
+        /// Ended by a [`Failure`].
+        Failed = 5,
+        /// Waits for an administrator before it disables anyone: see [`Hold`].
+        Held = 6,
+    }
 }
 
 impl JobState {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The state of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::Succeeded, Self::Stopped, Self::Failed, Self::Held]
-            .into_iter()
-            .find(|s| s.number() == number)
-    }
-
     /// Whether the job has ended.
     #[must_use]
     pub fn ended(self) -> bool {
@@ -50,27 +37,13 @@ impl JobState {
     }
 }
 
-/// What a running job is doing. The numbers are those of the API and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i16)]
-pub enum Phase {
-    /// Records are applied as they come.
-    Reading = 1,
-    /// The read is complete; leavers are disabled, records that waited are settled.
-    Reconciling = 2,
-}
-
-impl Phase {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The phase of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Reading, Self::Reconciling].into_iter().find(|p| p.number() == number)
+numbered! {
+    /// What a running job is doing. The numbers are those of the API and of the tables.
+    pub enum Phase {
+        /// Records are applied as they come.
+        Reading = 1,
+        /// The read is complete; leavers are disabled, records that waited are settled.
+        Reconciling = 2,
     }
 }
 
@@ -237,35 +210,19 @@ pub struct ReadStart {
     pub before: Option<ReadFacts>,
 }
 
-/// The lists of Show Details. The numbers are those of the API and of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(i16)]
-pub enum Category {
-    /// New users.
-    Added = 1,
-    /// Changed users.
-    Updated = 2,
-    /// Users disabled for absence.
-    Disabled = 3,
-    /// Records not applied.
-    NotSynchronized = 4,
-    /// Users whom a held job would disable.
-    WouldBeDisabled = 5,
-}
-
-impl Category {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The category of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Added, Self::Updated, Self::Disabled, Self::NotSynchronized, Self::WouldBeDisabled]
-            .into_iter()
-            .find(|c| c.number() == number)
+numbered! {
+    /// The lists of Show Details. The numbers are those of the API and of the tables.
+    pub enum Category {
+        /// New users.
+        Added = 1,
+        /// Changed users.
+        Updated = 2,
+        /// Users disabled for absence.
+        Disabled = 3,
+        /// Records not applied.
+        NotSynchronized = 4,
+        /// Users whom a held job would disable.
+        WouldBeDisabled = 5,
     }
 }
 

@@ -7,6 +7,7 @@ mod ids;
 mod job;
 mod license;
 pub mod names;
+mod numbered;
 mod reason;
 mod record;
 mod router;

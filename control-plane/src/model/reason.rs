@@ -1,22 +1,14 @@
 //! Why a record is not synchronized, and why a job failed. The numbers are those of the API and of the tables: never reuse one.
 
+use super::numbered::numbered;
+
 macro_rules! reasons {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $number:literal $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(i16)]
-        pub enum $name { $(#[doc = $text] $variant = $number),+ }
+    ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $number:literal $text:literal),+ $(,)? }) => {
+        numbered! {
+            $(#[$doc])*
+            pub enum $name { $(#[doc = $text] $variant = $number),+ }
+        }
         impl $name {
-            /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-            /// The stable number.
-            #[must_use]
-            pub fn number(self) -> i16 { self as i16 }
-            /// The reason of this number.
-            #[must_use]
-            pub fn from_number(number: i16) -> Option<Self> {
-                Self::ALL.iter().copied().find(|reason| reason.number() == number)
-            }
             /// What happened and what to do next, for people.
             #[must_use]
             pub fn text(self) -> &'static str {
@@ -28,7 +20,7 @@ macro_rules! reasons {
 
 reasons! {
     /// Why a record is not synchronized.
-    NotSynchronizedReason {
+    pub enum NotSynchronizedReason {
         MissingUniqueId = 1 "The entry has no readable value of the immutable id attribute. Check the source's mapping, and that the bind account may read the attribute.",
         MissingUserName = 2 "The entry has no user name. Fill the mapped attribute in the directory, or leave the entry out by the source's filter.",
         MissingEmail = 3 "The entry has no mail address. Fill the mapped attribute in the directory, or set mail_optional in the source's mapping.",
@@ -47,7 +39,7 @@ reasons! {
 
 reasons! {
     /// Why a job failed.
-    FailureReason {
+    pub enum FailureReason {
         Internal = 1 "A fault of the control plane. Its log has the cause; the next sync needs no preparation.",
         RouterLost = 2 "No identity router took the job, or the one that had it did not come back in time. Check the router's service and its log, then synchronize again.",
         RouterPolicy = 3 "The identity router's policy does not allow what the source asks for. Extend its policy file or change the source.",

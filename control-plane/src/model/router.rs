@@ -1,5 +1,6 @@
 //! What is known of an identity router, and of the codes with which routers enroll.
 
+use super::numbered::numbered;
 use super::{RouterId, SourceId, TenantId, Timestamp};
 
 /// SHA-256 of a public key, as its SubjectPublicKeyInfo.
@@ -8,16 +9,16 @@ pub type KeyFingerprint = [u8; 32];
 /// Recoveries with an expired certificate that a router has in a row.
 pub const RECOVERIES: i64 = 3;
 
-/// Whether an identity router may connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i16)]
-pub enum RouterState {
-    /// It may.
-    Active = 1,
-    /// Two machines showed its certificates: not before it enrolls anew.
-    Suspended = 2,
-    /// Never again.
-    Revoked = 3,
+numbered! {
+    /// Whether an identity router may connect.
+    pub enum RouterState {
+        /// It may.
+        Active = 1,
+        /// Two machines showed its certificates: not before it enrolls anew.
+        Suspended = 2,
+        /// Never again.
+        Revoked = 3,
+    }
 }
 
 /// An identity router as last heard of.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::numbered::numbered;
 use super::{SourceId, TenantId, Timestamp};
 
 /// The schedule of a source.
@@ -72,25 +73,15 @@ pub struct PlannedRun {
     pub at: Timestamp,
 }
 
-/// What a run did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i16)]
-pub enum RunOutcome {
-    /// It started a job.
-    Started = 1,
-    /// A job of the source was running.
-    SkippedRunning = 2,
-    /// The source is not published.
-    SkippedNotPublished = 3,
-}
-
-impl RunOutcome {
-    /// The outcome of a stored number.
-    #[must_use]
-    pub fn from_number(number: i64) -> Option<Self> {
-        [Self::Started, Self::SkippedRunning, Self::SkippedNotPublished]
-            .into_iter()
-            .find(|outcome| i64::from(*outcome as i16) == number)
+numbered! {
+    /// What a run did.
+    pub enum RunOutcome {
+        /// It started a job.
+        Started = 1,
+        /// A job of the source was running.
+        SkippedRunning = 2,
+        /// The source is not published.
+        SkippedNotPublished = 3,
     }
 }
 

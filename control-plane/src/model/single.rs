@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::numbered::numbered;
 use super::{
     ImmutableId, JobNo, NotSynchronizedReason, Presence, Record, Rejected, SourceId, Status, Timestamp, User,
     UserNo,
@@ -68,42 +69,36 @@ pub enum Found {
     Ambiguous(i32),
 }
 
-/// What became of the user. The numbers are those of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i16)]
-#[expect(missing_docs, reason = "the API's reference, just_in_time.proto, documents each")]
-pub enum SingleOutcome {
-    Added = 1,
-    Updated = 2,
-    Unchanged = 3,
-    Reenabled = 4,
-    DisabledInDirectory = 5,
-    DisabledOutOfScope = 6,
-    Held = 7,
-    NotFound = 8,
-    Ambiguous = 9,
-    InvalidEmail = 10,
-    DuplicateEmail = 11,
-    DuplicateUserName = 12,
-    DisabledNotAdded = 13,
-    MissingUniqueId = 14,
-    MissingEmail = 15,
-    NoRouter = 16,
-    DirectoryUnreachable = 17,
-    NotAllowed = 18,
-    LicenseLimit = 19,
-    InvalidAttribute = 20,
-    LastKnown = 21,
-    Internal = 22,
+numbered! {
+    /// What became of the user. The numbers are those of the API.
+    #[expect(missing_docs, reason = "the API's reference, just_in_time.proto, documents each")]
+    pub enum SingleOutcome {
+        Added = 1,
+        Updated = 2,
+        Unchanged = 3,
+        Reenabled = 4,
+        DisabledInDirectory = 5,
+        DisabledOutOfScope = 6,
+        Held = 7,
+        NotFound = 8,
+        Ambiguous = 9,
+        InvalidEmail = 10,
+        DuplicateEmail = 11,
+        DuplicateUserName = 12,
+        DisabledNotAdded = 13,
+        MissingUniqueId = 14,
+        MissingEmail = 15,
+        NoRouter = 16,
+        DirectoryUnreachable = 17,
+        NotAllowed = 18,
+        LicenseLimit = 19,
+        InvalidAttribute = 20,
+        LastKnown = 21,
+        Internal = 22,
+    }
 }
 
 impl SingleOutcome {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
     /// What a record that cannot be applied comes to.
     #[must_use]
     pub fn refused(reason: NotSynchronizedReason) -> Self {
@@ -136,35 +131,6 @@ impl SingleOutcome {
                 | Self::DisabledInDirectory
                 | Self::DisabledOutOfScope
         )
-    }
-
-    /// Name in the audit trail, as in the API.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Added => "ADDED",
-            Self::Updated => "UPDATED",
-            Self::Unchanged => "UNCHANGED",
-            Self::Reenabled => "REENABLED",
-            Self::DisabledInDirectory => "DISABLED_IN_DIRECTORY",
-            Self::DisabledOutOfScope => "DISABLED_OUT_OF_SCOPE",
-            Self::Held => "HELD",
-            Self::NotFound => "NOT_FOUND",
-            Self::Ambiguous => "AMBIGUOUS",
-            Self::InvalidEmail => "INVALID_EMAIL",
-            Self::DuplicateEmail => "DUPLICATE_EMAIL",
-            Self::DuplicateUserName => "DUPLICATE_USER_NAME",
-            Self::DisabledNotAdded => "DISABLED_NOT_ADDED",
-            Self::MissingUniqueId => "MISSING_UNIQUE_ID",
-            Self::MissingEmail => "MISSING_EMAIL",
-            Self::NoRouter => "NO_ROUTER",
-            Self::DirectoryUnreachable => "DIRECTORY_UNREACHABLE",
-            Self::NotAllowed => "NOT_ALLOWED",
-            Self::LicenseLimit => "LICENSE_LIMIT",
-            Self::InvalidAttribute => "INVALID_ATTRIBUTE",
-            Self::LastKnown => "LAST_KNOWN",
-            Self::Internal => "INTERNAL",
-        }
     }
 }
 

@@ -1,32 +1,17 @@
 //! What the control plane keeps of a person.
 
+use super::numbered::numbered;
 use super::{ImmutableId, JobNo, NameKey, NameKind, SourceId, Timestamp, UserNo, UserValues};
 
-/// Whether a user may use the service, and if not, why. The numbers are those of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(i16)]
-pub enum Status {
-    /// Takes a seat.
-    Enabled = 1,
-    /// In scope, and the directory says that the account is disabled. Keeps its names.
-    DisabledInDirectory = 2,
-    /// A complete read no longer had the user. Its names are free for others.
-    OutOfScope = 3,
-}
-
-impl Status {
-    /// The stable number.
-    #[must_use]
-    pub fn number(self) -> i16 {
-        self as i16
-    }
-
-    /// The status of this number.
-    #[must_use]
-    pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Enabled, Self::DisabledInDirectory, Self::OutOfScope]
-            .into_iter()
-            .find(|s| s.number() == number)
+numbered! {
+    /// Whether a user may use the service, and if not, why. The numbers are those of the tables.
+    pub enum Status {
+        /// Takes a seat.
+        Enabled = 1,
+        /// In scope, and the directory says that the account is disabled. Keeps its names.
+        DisabledInDirectory = 2,
+        /// A complete read no longer had the user. Its names are free for others.
+        OutOfScope = 3,
     }
 }
 

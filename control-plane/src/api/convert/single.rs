@@ -81,7 +81,7 @@ pub(in crate::api) fn single_settings(message: proto::JustInTimeSettings) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SingleOutcome;
+    use crate::model::{SingleOutcome, spelled};
 
     fn seconds(seconds: i64) -> Option<prost_types::Duration> {
         Some(prost_types::Duration { seconds, nanos: 0 })
@@ -112,37 +112,12 @@ mod tests {
     fn every_outcome_is_one_of_the_api_under_the_same_name() {
         for number in 1..=22 {
             let named = proto::single_sync::Outcome::try_from(number).expect("an outcome");
-            let ours = ALL.iter().find(|outcome| i32::from(outcome.number()) == number).expect("one of ours");
-            assert_eq!(ours.name(), named.as_str_name());
+            let ours = SingleOutcome::ALL
+                .iter()
+                .find(|outcome| i32::from(outcome.number()) == number)
+                .expect("one of ours");
+            assert_eq!(spelled(ours), named.as_str_name());
         }
         assert!(proto::single_sync::Outcome::try_from(23).is_err(), "an outcome that is not listed here");
     }
-
-    const ALL: [SingleOutcome; 22] = {
-        use SingleOutcome::*;
-        [
-            Added,
-            Updated,
-            Unchanged,
-            Reenabled,
-            DisabledInDirectory,
-            DisabledOutOfScope,
-            Held,
-            NotFound,
-            Ambiguous,
-            InvalidEmail,
-            DuplicateEmail,
-            DuplicateUserName,
-            DisabledNotAdded,
-            MissingUniqueId,
-            MissingEmail,
-            NoRouter,
-            DirectoryUnreachable,
-            NotAllowed,
-            LicenseLimit,
-            InvalidAttribute,
-            LastKnown,
-            Internal,
-        ]
-    };
 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, Whom};
+use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
 use crate::reconcile::single;
 use crate::store::StoreError;
 
@@ -42,7 +42,7 @@ pub(super) async fn sync_user(
                 ..came_to(SingleOutcome::DirectoryUnreachable)
             },
         };
-        let (outcome, allowed) = (single.outcome.name(), single.allowed);
+        let (outcome, allowed) = (spelled(single.outcome), single.allowed);
         tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
         single
     };
@@ -66,7 +66,7 @@ pub(super) async fn sync_at_sign_in(
     match last_known(inner, number, &whom, &settings, single.outcome).await {
         Ok(None) => single,
         Ok(Some(known)) => {
-            tracing::warn!(%tenant, why = single.outcome.name(), "a user was let in as last known");
+            tracing::warn!(%tenant, why = spelled(single.outcome), "a user was let in as last known");
             Arc::new(known)
         }
         Err(error) => Arc::new(fault(&error)),

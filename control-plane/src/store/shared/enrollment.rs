@@ -365,7 +365,7 @@ async fn bar(
     )
     .bind(tenant.0)
     .bind(router.0.clone())
-    .bind(i64::from(state as i16))
+    .bind(i64::from(state.number()))
     .bind(message.to_owned())
     .bind(now.0)
     .execute(&mut *connection)

@@ -12,7 +12,7 @@ use super::users::{COLUMNS, FROM, UserRow};
 use super::{apply, audit, catalog, holds, seats};
 use crate::model::{
     Absence, Event, EventType, Fence, JobNo, NameKind, Record, Sighting, SingleOutcome, SourceNo, Status,
-    TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom, names,
+    TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom, names, spelled,
 };
 use crate::reconcile::batch::{self, Mode, View};
 use crate::reconcile::{guard, single};
@@ -313,7 +313,7 @@ async fn write_trail(
 ) -> Result<()> {
     let Observation { tenant, by, now, .. } = observation;
     let event = Event::done(EventType::UserSynced, names::user(tenant, user));
-    let event = event.with("outcome", outcome.name());
+    let event = event.with("outcome", spelled(outcome));
     audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, *now).await
 }
 

@@ -51,12 +51,8 @@ impl TryFrom<RouterRow> for IdentityRouter {
 }
 
 pub(super) fn state(number: i64) -> Result<RouterState> {
-    match number {
-        1 => Ok(RouterState::Active),
-        2 => Ok(RouterState::Suspended),
-        3 => Ok(RouterState::Revoked),
-        _ => Err(StoreError::Broken("a router with an unknown state".into())),
-    }
+    let state = i16::try_from(number).ok().and_then(RouterState::from_number);
+    state.ok_or_else(|| StoreError::Broken("a router with an unknown state".into()))
 }
 
 pub(super) fn sources(json: &str) -> Result<Vec<SourceId>> {

@@ -33,7 +33,7 @@ impl TryFrom<ScheduleRow> for SyncSchedule {
         let last = match (
             row.last_planned_at,
             row.last_run_at,
-            row.last_outcome.and_then(RunOutcome::from_number),
+            row.last_outcome.and_then(|number| i16::try_from(number).ok()).and_then(RunOutcome::from_number),
         ) {
             (Some(planned), Some(at), Some(outcome)) => Some(LastRun {
                 planned: Timestamp(planned),
@@ -153,7 +153,7 @@ pub(super) async fn run(
     .bind(next.map(|run| run.at.0))
     .bind(due.run.planned.0)
     .bind(now.0)
-    .bind(i64::from(outcome as i16))
+    .bind(i64::from(outcome.number()))
     .bind(job.map(|job| job.as_bytes().to_vec()))
     .execute(connection)
     .await?;
