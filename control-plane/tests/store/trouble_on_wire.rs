@@ -94,18 +94,12 @@ fn a_commit_whose_answer_is_lost_is_counted_once() {
                 answered.1 = added + updated;
                 let next = answered.0;
                 let anywhere = dice.below(3) == 0;
-                let mut before_next = 0;
                 let arm = |batch| {
-                    if batch == next {
-                        before_next = cable.bytes_down();
-                        if anywhere {
-                            let way = if dice.below(2) == 0 { Direction::Up } else { Direction::Down };
-                            cable.cut_after(way, dice.below(8_000));
-                        }
+                    if batch == next && anywhere {
+                        let way = if dice.below(2) == 0 { Direction::Up } else { Direction::Down };
+                        cable.cut_after(way, dice.below(8_000));
                     } else if batch == next + 1 && !anywhere {
-                        // The batch after it gets as many bytes in answer; the last ones are those to its commit.
-                        let whole = cable.bytes_down() - before_next;
-                        cable.cut_after(Direction::Down, whole.saturating_sub(dice.below(20)));
+                        cable.lose_answer(b"COMMIT");
                     }
                 };
                 if let Err(error) = read(&site, job, round, arm, &mut answered).await {
@@ -131,6 +125,6 @@ fn a_commit_whose_answer_is_lost_is_counted_once() {
         }
         println!("{cuts} cuts, {there_though_lost} commits whose answer was lost");
         assert!(cuts > 30, "the wire was cut in the middle of reads: {cuts}");
-        assert!(there_though_lost > 0, "answers of commits were lost, too: {there_though_lost}");
+        assert!(there_though_lost > 10, "answers of commits were lost, too: {there_though_lost}");
     });
 }

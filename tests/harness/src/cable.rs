@@ -58,6 +58,8 @@ struct Line {
     stalled: watch::Sender<bool>,
     /// Bytes a second in each direction of a connection; 0 is as fast as it goes.
     pace: AtomicU64,
+    /// What the server must be sent before its answer is lost.
+    lost_answer: Mutex<Option<&'static [u8]>>,
     /// A `cut_after` that came due asks the relay itself to cut.
     due: async_mpsc::UnboundedSender<()>,
 }
@@ -81,6 +83,7 @@ impl Cable {
             connections: AtomicU64::new(0),
             stalled: watch::Sender::new(false),
             pace: AtomicU64::new(0),
+            lost_answer: Mutex::new(None),
             due,
         });
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
@@ -122,10 +125,11 @@ impl Cable {
         self.ask(Command::Cut)
     }
 
-    /// Takes connections again, on the same port. Also ends a pending [`Self::cut_after`].
+    /// Takes connections again, on the same port. Also ends a pending [`Self::cut_after`] and [`Self::lose_answer`].
     pub fn mend(&self) -> Result<()> {
+        *lock(&self.line.lost_answer) = None;
         for flow in &self.line.flows {
-            *budget(flow) = None;
+            *lock(&flow.budget) = None;
         }
         self.ask(Command::Mend)
     }
@@ -151,7 +155,12 @@ impl Cable {
 
     /// Cuts the cable as soon as this many more bytes have passed in one direction.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
-        *budget(self.line.flow(direction)) = Some(bytes);
+        *lock(&self.line.flow(direction).budget) = Some(bytes);
+    }
+
+    /// Cuts the cable once these bytes, sent at one go, have reached the server and it answers; nothing of the answer passes.
+    pub fn lose_answer(&self, to: &'static [u8]) {
+        *lock(&self.line.lost_answer) = Some(to);
     }
 
     /// Bytes that passed to the server so far.
@@ -195,8 +204,8 @@ impl Line {
     }
 }
 
-fn budget(flow: &Flow) -> std::sync::MutexGuard<'_, Option<u64>> {
-    flow.budget.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 struct Relay {
@@ -323,6 +332,13 @@ async fn pump(
             tokio::time::sleep(Duration::from_micros(micros)).await;
         }
         let _ = stalled.wait_for(|stalled| !*stalled).await;
+        if direction == Direction::Up {
+            let mut to = lock(&line.lost_answer);
+            if to.is_some_and(|bytes| buffer[..read].windows(bytes.len()).any(|window| window == bytes)) {
+                *to = None;
+                *lock(&line.flow(Direction::Down).budget) = Some(0);
+            }
+        }
         let (passes, ends) = spend(flow, read);
         to.write_all(&buffer[..passes]).await?;
         flow.bytes.fetch_add(passes as u64, Ordering::Relaxed);
@@ -335,7 +351,7 @@ async fn pump(
 
 /// How many of the bytes may pass, and whether the cable is to be cut behind them.
 fn spend(flow: &Flow, bytes: usize) -> (usize, bool) {
-    let mut budget = budget(flow);
+    let mut budget = lock(&flow.budget);
     match *budget {
         Some(left) if left <= bytes as u64 => {
             *budget = None;
