@@ -64,6 +64,8 @@ pub struct Update {
     pub before: KnownUser,
     /// The status that it gets.
     pub status: Status,
+    /// Whether it gets nothing else: another user has a name that it wants, but the directory has disabled it.
+    pub status_only: bool,
     /// Whether this is the user's first change by this job; only that is counted.
     pub first: bool,
 }
@@ -125,6 +127,23 @@ pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> Plan {
     planner.plan
 }
 
+/// Plans to disable users whom the directory disables and who do not get the names that they have there.
+#[must_use]
+pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser)>) -> Plan {
+    let mut planner = Planner {
+        job,
+        mode: Mode::Final,
+        view: &View::default(),
+        seats: 0,
+        claimed: HashMap::new(),
+        plan: Plan::default(),
+    };
+    for (position, user) in users {
+        planner.update(position, user, Status::DisabledInDirectory, true);
+    }
+    planner.plan
+}
+
 /// Who holds a name after what was planned so far in this batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Claim {
@@ -167,14 +186,13 @@ impl Planner<'_> {
         if self.mode == Mode::Reading && self.view.doubtful.contains(&record.id) {
             return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
         }
-        // A change to a contested name may be taken back. Its seat must not be gone by then.
-        let gives_seat = user.status == Status::Enabled && status != Status::Enabled;
-        if self.mode == Mode::Reading && gives_seat && (renamed || user.counted_by(self.job)) {
-            return self.wait(position, Queue::Name);
-        }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {
                 Mode::Reading => self.wait(position, Queue::Name),
+                // No name keeps anyone enabled whom the directory has disabled.
+                Mode::Final if record.disabled && user.status == Status::Enabled => {
+                    self.update(position, user, status, true);
+                }
                 Mode::Final => self.refuse_known(position, user, duplicate(kind), holder),
             };
         }
@@ -188,17 +206,22 @@ impl Planner<'_> {
         if user.status != Status::Enabled {
             self.plan.reserve = (self.plan.reserve - 1).max(0); // the user is here: nothing to keep a seat for
         }
-        self.take_seats(i64::from(status == Status::Enabled) - i64::from(user.status == Status::Enabled));
         self.claimed.extend(user.names().map(|name| (name, Claim::Free)));
         self.claim(position, record);
+        self.update(position, user, status, false);
+    }
+
+    fn update(&mut self, position: usize, user: &KnownUser, status: Status, status_only: bool) {
+        let (was, is) = (user.status == Status::Enabled, status == Status::Enabled);
+        self.take_seats(i64::from(is) - i64::from(was));
         let first = !user.counted_by(self.job);
         if first {
             self.plan.counts.updated += 1;
-            self.plan.counts.reenabled += i64::from(returns);
-            self.plan.counts.disabled_in_directory +=
-                i64::from(status == Status::DisabledInDirectory && user.status == Status::Enabled);
+            self.plan.counts.reenabled += i64::from(is && !was);
+            self.plan.counts.disabled_in_directory += i64::from(was && !is);
         }
-        self.plan.updates.push(Update { record: position, before: user.clone(), status, first });
+        let before = user.clone();
+        self.plan.updates.push(Update { record: position, before, status, status_only, first });
     }
 
     fn new_user(&mut self, position: usize, record: &Record) {
@@ -349,13 +372,19 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_not_given_up_with_a_change_of_names_that_may_be_taken_back() {
-        let view = View { known: HashMap::from([known(9, "z", Status::Enabled)]), ..view(0) };
+    fn no_name_keeps_anyone_enabled_whom_the_directory_has_disabled() {
+        let holders = HashMap::from([((NameKind::Mail, mail("x")), UserNo(8))]);
+        let known = HashMap::from([known(9, "z", Status::Enabled)]);
+        let view = View { known, holders, ..view(0) };
         let leaves = |mail| Record { disabled: true, ..record(9, mail) };
         let renamed = plan(JOB, Mode::Reading, &[leaves("y"), record(1, "a")], &view);
-        assert_eq!(renamed.waits, [(0, Queue::Name), (1, Queue::New)]);
-        let only_disabled = plan(JOB, Mode::Reading, &[leaves("z"), record(1, "a")], &view);
-        assert_eq!((only_disabled.updates.len(), only_disabled.adds.len()), (1, 1));
+        assert_eq!((renamed.updates.len(), renamed.adds.len()), (1, 1), "its seat is free at once");
+        let contested = plan(JOB, Mode::Reading, &[leaves("x")], &view);
+        assert_eq!(contested.waits, [(0, Queue::Name)]);
+        let at_last = plan(JOB, Mode::Final, &[leaves("x"), record(1, "a")], &view);
+        let update = &at_last.updates[0];
+        assert_eq!((update.status, update.status_only), (Status::DisabledInDirectory, true));
+        assert_eq!((at_last.counts.disabled_in_directory, at_last.adds.len()), (1, 1));
     }
 
     #[test]

@@ -68,16 +68,37 @@ pub enum Holder {
 pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict> {
     let mut order: Vec<usize> = (0..players.len()).collect();
     order.sort_by(|a, b| (players[*a].rank, &players[*a].id).cmp(&(players[*b].rank, &players[*b].id)));
+    let mut granted = HashSet::new();
+    // Someone may have been kept from a name by a player that did not get all of its own in the end. What was granted stands; the others
+    // try again, as they would in the next sync, until that changes nothing.
+    loop {
+        let verdicts = resolve_beside(players, held, &order, &granted);
+        let positions = (0..players.len()).filter(|player| verdicts[*player] == Verdict::Granted);
+        let now: HashSet<usize> = positions.collect();
+        if now.len() == granted.len() {
+            return verdicts;
+        }
+        granted = now;
+    }
+}
+
+/// Decides, where it stands already that these players get their names.
+fn resolve_beside(
+    players: &[Player],
+    held: &HashMap<Name, UserNo>,
+    order: &[usize],
+    granted: &HashSet<usize>,
+) -> Vec<Verdict> {
     let mut verdicts: Vec<_> =
         players.iter().map(|player| if player.stuck { Verdict::Stuck } else { Verdict::Granted }).collect();
     let mut staying: HashSet<usize> = (0..players.len()).filter(|player| players[*player].stuck).collect();
     // Each round assumes that every user in scope moves but those known to stay. Who turns out not to can only make names
     // scarcer, so the set of those who stay grows and the loop ends.
     loop {
-        let mut claims = claims_from_before(players, &staying);
+        let mut claims = claims_from_before(players, granted, &staying);
         let mut stays = Vec::new();
-        for &player in &order {
-            if staying.contains(&player) {
+        for &player in order {
+            if staying.contains(&player) || granted.contains(&player) {
                 continue;
             }
             let refusal =
@@ -106,18 +127,22 @@ pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict>
     }
 }
 
-/// Names that are not up for grabs: kept by records that still have them, or by users who stay as they were.
-fn claims_from_before(players: &[Player], staying: &HashSet<usize>) -> HashMap<Name, usize> {
+/// Names that are not up for grabs: granted already, kept by records that still have them, or by users who stay as they were.
+fn claims_from_before(
+    players: &[Player],
+    granted: &HashSet<usize>,
+    staying: &HashSet<usize>,
+) -> HashMap<Name, usize> {
     let mut claims = HashMap::new();
-    for (position, player) in players.iter().enumerate().filter(|(_, player)| player.rank == Rank::Present) {
+    for (position, player) in players.iter().enumerate() {
         let stays = staying.contains(&position);
-        claims.extend(
-            player
-                .had
-                .iter()
-                .filter(|name| stays || player.wants.contains(name))
-                .map(|name| (*name, position)),
-        );
+        let kept = |name: &&Name| stays || player.wants.contains(name);
+        let names: Vec<&Name> = match (granted.contains(&position), player.rank) {
+            (true, _) => player.wants.iter().collect(),
+            (false, Rank::Present) => player.had.iter().filter(kept).collect(),
+            (false, Rank::Returning | Rank::New) => Vec::new(),
+        };
+        claims.extend(names.into_iter().map(|name| (*name, position)));
     }
     claims
 }
@@ -180,6 +205,21 @@ mod tests {
         let verdicts = resolve(&[stuck, player(2, Rank::Present, &[mail(2)], &[mail(1)])], &HashMap::new());
         assert_eq!(verdicts[0], Verdict::Stuck);
         assert_eq!(verdicts[1], Verdict::Refused { kind: NameKind::Mail, holder: Holder::Player(0) });
+    }
+
+    #[test]
+    fn whoever_gets_nothing_in_the_end_keeps_nobody_from_a_name() {
+        let user_name = |n| (NameKind::UserName, NameKey([n; 16]));
+        let players = [
+            player(0, Rank::Present, &[user_name(0), mail(8)], &[user_name(8)]),
+            // Comes before the next one at the address, and cannot have it together with the user name that the last one gets.
+            player(3, Rank::Present, &[user_name(4)], &[user_name(2), mail(8)]),
+            player(4, Rank::Present, &[user_name(8)], &[user_name(0), mail(8)]),
+            player(7, Rank::New, &[], &[user_name(2)]),
+        ];
+        let refused = Verdict::Refused { kind: NameKind::UserName, holder: Holder::Player(3) };
+        let granted = Verdict::Granted;
+        assert_eq!(resolve(&players, &HashMap::new()), [granted, refused, granted, granted]);
     }
 
     #[test]

@@ -100,6 +100,9 @@ async fn holders(
     Ok(users.iter().flat_map(|user| user.names().map(|name| (name, user.number))).collect())
 }
 
+/// Of a user who is disabled, and whose other changes wait for a name.
+pub(super) const DISABLED_ONLY: &str = "Disabled: the directory says so. Nothing else was changed, since another user has the same user name or mail address.";
+
 /// What carrying out a plan led to.
 #[derive(Default)]
 pub(super) struct Done {
@@ -121,12 +124,14 @@ pub(super) async fn carry_out(
         let first = plan.updates.iter().filter(|update| update.first);
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
         rows::journal(connection, fence, &first, rows::Change::Updated).await?;
-        let renamed =
-            plan.updates.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
+        let (status_only, whole): (Vec<_>, Vec<_>) =
+            plan.updates.iter().partition(|update| update.status_only);
+        let status_only: Vec<i64> = status_only.iter().map(|update| update.before.number.0).collect();
+        rows::disable_in_directory(connection, fence, &status_only, now).await?;
+        let renamed = whole.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
         let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
         rows::release_names(connection, fence.tenant, &renamed).await?;
-        let changed: Vec<_> = plan
-            .updates
+        let changed: Vec<_> = whole
             .iter()
             .map(|update| Row::of(&records[update.record], update.before.number.0, update.status, 0))
             .collect();
@@ -137,6 +142,7 @@ pub(super) async fn carry_out(
                 (_, Status::Enabled) => {
                     "Enabled again: the directory has the user in scope and not disabled."
                 }
+                (Status::Enabled, _) if update.status_only => DISABLED_ONLY,
                 (Status::Enabled, _) => "Disabled: the directory says so.",
                 (_, _) => "Updated; stays disabled.",
             };
@@ -178,7 +184,7 @@ pub(super) async fn carry_out(
     Ok(done)
 }
 
-fn line(category: Category, user: Option<UserNo>, record: &Record, message: &str) -> Detail {
+pub(super) fn line(category: Category, user: Option<UserNo>, record: &Record, message: &str) -> Detail {
     Detail {
         category,
         user,

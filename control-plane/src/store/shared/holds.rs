@@ -397,7 +397,12 @@ pub(super) async fn recall(connection: &mut Connection, fence: Fence, now: Times
 }
 
 /// Keeps what users have of this job whose change is about to be taken back, as records for another try.
-pub(super) async fn keep_applied(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<()> {
+pub(super) async fn keep_applied(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[i64],
+    counted: bool,
+) -> Result<()> {
     if users.is_empty() {
         return Ok(());
     }
@@ -408,7 +413,8 @@ pub(super) async fn keep_applied(connection: &mut Connection, fence: Fence, user
          FROM users WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, immutable_id) DO NOTHING",
         engine::in_ints(4)
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0).bind(KEPT);
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let query = query.bind(if counted { KEPT } else { KEPT_UNCOUNTED });
     engine::ints(query, users).execute(connection).await?;
     Ok(())
 }

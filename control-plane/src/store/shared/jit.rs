@@ -233,14 +233,18 @@ pub(super) async fn apply(
         (UserNo(number), SingleOutcome::Added)
     } else if let Some(update) = plan.updates.first() {
         let user = &update.before;
-        if !user.names().eq(record.names()) {
-            rows::release_names(connection, fence.tenant, &[user.number.0]).await?;
-        }
         // As if by the job that changed the user last, so that a job under way neither forgets whom it counted nor counts twice.
         let by_its_job = Fence { job: user.changed_job, ..fence };
         let status_job = status_job(connection, fence.tenant, user.number).await?;
-        let row = Row::of(record, user.number.0, update.status, 0);
-        rows::update_users(connection, by_its_job, observation.now, &[row]).await?;
+        if update.status_only {
+            rows::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
+        } else {
+            if !user.names().eq(record.names()) {
+                rows::release_names(connection, fence.tenant, &[user.number.0]).await?;
+            }
+            let row = Row::of(record, user.number.0, update.status, 0);
+            rows::update_users(connection, by_its_job, observation.now, &[row]).await?;
+        }
         restore_status_job(connection, fence.tenant, user.number, status_job).await?;
         (user.number, single::changed(user.status, update.status))
     } else {

@@ -111,6 +111,26 @@ pub(super) async fn update_users(
     execute(connection, text, fence, now, rows).await.map(drop)
 }
 
+/// Disables enabled users as their directory has them, and leaves everything else as it was.
+pub(super) async fn disable_in_directory(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[i64],
+    now: Timestamp,
+) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "UPDATE users SET status = 2, status_job = $2, changed_job = $2, updated_at = $3, disabled_at = $3 \
+         WHERE tenant_no = $1 AND user_no {}",
+        engine::in_ints(4)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
+    engine::ints(query, users).execute(connection).await?;
+    Ok(())
+}
+
 /// Lets records wait; one that waits already is not taken twice. Returns how many are new.
 pub(super) async fn insert_deferred(
     connection: &mut Connection,

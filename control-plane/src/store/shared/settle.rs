@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::apply::{carry_out, refusals, view};
+use super::apply::{DISABLED_ONLY, carry_out, line, refusals, view};
 use super::engine::{self, Connection};
 use super::rows::{self, sixteen, status};
 use super::{catalog, details, holds, seats};
 use crate::model::{
-    Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record, Status,
-    Timestamp, UserNo, UserValues,
+    Category, Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record,
+    Status, Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::{self, Mode, Refusal, View, duplicate};
 use crate::reconcile::settle::{Holder, Name, Player, Rank, Verdict, resolve};
@@ -98,7 +98,14 @@ pub(super) async fn seats(
         false => HashSet::new(),
     };
     holds::keep(connection, fence, refused.iter().map(|position| &records[*position].id), true).await?;
-    let done = records.iter().enumerate().filter(|(position, _)| !refused.contains(position));
+    // Who is disabled only may get its names yet.
+    let disabled: HashSet<usize> = match held {
+        true => plan.updates.iter().filter(|update| update.status_only).map(|update| update.record).collect(),
+        false => HashSet::new(),
+    };
+    holds::keep(connection, fence, disabled.iter().map(|position| &records[*position].id), false).await?;
+    let done = records.iter().enumerate();
+    let done = done.filter(|(position, _)| !refused.contains(position) && !disabled.contains(position));
     let ids: Vec<_> = done.map(|(_, record)| record.id.clone()).collect();
     forget(connection, fence, &ids).await?;
     let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
@@ -128,10 +135,19 @@ struct Contest {
     /// The record of each player that waits.
     records: Vec<Option<Record>>,
     held: HashMap<Name, UserNo>,
+    /// Users whom this job has disabled already, as the directory has them.
+    gave_seat: HashSet<UserNo>,
 }
 
 impl Contest {
-    /// Whom this job has disabled keeps what it got: its seat may be gone. So does whoever could not have its former names back for that.
+    /// The record and the user, if the directory disables a user who is enabled.
+    fn to_disable(&self, position: usize) -> Option<(&Record, &KnownUser)> {
+        let record = self.records[position].as_ref().filter(|record| record.disabled)?;
+        let user = self.users[position].as_ref().filter(|user| user.status == Status::Enabled)?;
+        Some((record, user))
+    }
+
+    /// Whoever could not have its former names back, since a user who was fetched alone meanwhile holds one, keeps what it got.
     fn keep_fixed(&mut self) {
         let fixed = |contest: &Self| {
             (0..contest.players.len()).find(|at| {
@@ -206,8 +222,17 @@ pub(super) async fn names(
     // All names that change hands are free before anyone takes one.
     let number = |position: &usize| contest.users[*position].as_ref().map(|user| user.number.0);
     let released: Vec<i64> = revert.iter().chain(&apply).filter_map(number).collect();
+    // Whom this job has disabled as the directory says stays disabled, and counted for that, when it gives names back.
+    let disabled = |position: &usize| {
+        let user = contest.users[*position].as_ref();
+        user.is_some_and(|user| contest.gave_seat.contains(&user.number))
+    };
     if held {
-        holds::keep_applied(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
+        let (uncounted, counted): (Vec<usize>, Vec<usize>) = revert.iter().copied().partition(disabled);
+        for (positions, counted) in [(counted, true), (uncounted, false)] {
+            let users: Vec<i64> = positions.iter().filter_map(number).collect();
+            holds::keep_applied(connection, fence, &users, counted).await?;
+        }
     }
     // The journal must have the names that users held before the job.
     let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
@@ -215,13 +240,10 @@ pub(super) async fn names(
     rows::journal(connection, fence, &first.collect::<Vec<_>>(), rows::Change::Updated).await?;
     rows::release_names(connection, fence.tenant, &released).await?;
     let shown = shown(connection, fence, &revert.iter().filter_map(number).collect::<Vec<_>>()).await?;
-    // Those first who do not need a seat back: they may free one.
-    let needs_seat = |user: &&KnownUser| user.status == Status::DisabledInDirectory;
-    let users = revert.iter().filter_map(|position| contest.users[*position].as_ref());
-    let (last, first): (Vec<_>, Vec<_>) = users.partition(needs_seat);
-    for user in first.into_iter().chain(last) {
-        let spare = seats::lock(connection, fence.tenant).await? - needing;
-        counts += take_back(connection, fence, user, spare, now).await?;
+    for position in &revert {
+        if let Some(user) = &contest.users[*position] {
+            counts += take_back(connection, fence, user, disabled(position)).await?;
+        }
     }
     let changed: Vec<Record> =
         apply.iter().filter_map(|position| contest.records[*position].clone()).collect();
@@ -231,10 +253,25 @@ pub(super) async fn names(
         batch::plan(fence.job, Mode::Final, &changed, &View { known, seats: needing, ..View::default() });
     carry_out(connection, fence, &changed, &plan, now).await?;
     counts += plan.counts;
+    counts += disable(connection, fence, &contest, &refused, now).await?;
 
     let mut lines = (Vec::new(), Vec::new());
     let mut uncounted = HashSet::new();
+    let mut disabled_lines = Vec::new();
     for position in revert.iter().chain(&refused) {
+        if contest.to_disable(*position).is_some() {
+            uncounted.insert(*position);
+            continue;
+        }
+        if contest.records[*position].is_none() && disabled(position) {
+            let user = contest.users[*position].as_ref();
+            disabled_lines.extend(
+                user.map(|user| {
+                    line(Category::Updated, Some(user.number), &bare(user, &shown), DISABLED_ONLY)
+                }),
+            );
+            continue;
+        }
         let (reason, holder) = match verdicts[*position] {
             Verdict::Granted => continue,
             Verdict::Stuck => (NotSynchronizedReason::LicenseLimit, None),
@@ -261,6 +298,7 @@ pub(super) async fn names(
     }
     let lines = refusals(connection, fence, &lines.0, &lines.1).await?;
     details::insert(connection, fence, lines).await?;
+    details::insert(connection, fence, disabled_lines).await?;
 
     for queue in [batch::Queue::Returning, batch::Queue::New] {
         let ids = moves
@@ -290,6 +328,21 @@ pub(super) async fn names(
     forget(connection, fence, &settled).await?;
     seats::count(connection, fence, counts, None, now).await?;
     Ok(counts)
+}
+
+/// Disables those of these whom the directory disables: it is only the names that they do not get.
+async fn disable(
+    connection: &mut Connection,
+    fence: Fence,
+    contest: &Contest,
+    refused: &[usize],
+    now: Timestamp,
+) -> Result<Counts> {
+    let disabled: Vec<_> = refused.iter().filter_map(|position| contest.to_disable(*position)).collect();
+    let records: Vec<Record> = disabled.iter().map(|(record, _)| (*record).clone()).collect();
+    let plan = batch::disable(fence.job, disabled.iter().map(|(_, user)| *user).enumerate());
+    carry_out(connection, fence, &records, &plan, now).await?;
+    Ok(plan.counts)
 }
 
 /// Records but those of users who were fetched alone since the read began: those stay as they are.
@@ -347,8 +400,13 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
     let known = rows::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
     let mut known: HashMap<ImmutableId, KnownUser> =
         known.into_iter().map(|user| (user.id.clone(), user)).collect();
-    let mut contest =
-        Contest { players: Vec::new(), users: Vec::new(), records: Vec::new(), held: HashMap::new() };
+    let mut contest = Contest {
+        players: Vec::new(),
+        users: Vec::new(),
+        records: Vec::new(),
+        held: HashMap::new(),
+        gave_seat: HashSet::new(),
+    };
     let mut numbers = HashSet::new();
     let mut frontier = Vec::new();
     for record in records {
@@ -383,13 +441,11 @@ async fn contest(connection: &mut Connection, fence: Fence, records: Vec<Record>
                 Some(was) => !was.names.contains(name),
                 None => user.added_job == fence.job,
             };
-            let gave_seat =
-                was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled;
-            if !gave_seat
-                && !fetched
-                && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name))
-            {
+            if !fetched && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
+                if was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled {
+                    contest.gave_seat.insert(user.number);
+                }
                 // It may have been met before, by a name that it only kept.
                 contest.held.retain(|_, holder| *holder != user.number);
                 let (rank, had) = match was {
@@ -440,19 +496,18 @@ async fn journal(connection: &mut Connection, fence: Fence, users: &[i64]) -> Re
     rows.iter().map(before).collect()
 }
 
-/// Takes back what this job did to a user: an add is deleted, a change undone from the journal. Whom the directory disabled stays
-/// disabled if the seat has been given to another meanwhile: no commit takes the license above its limit.
+/// Takes back what this job did to a user: an add is deleted, a change undone from the journal. With `stays_disabled` the status stays:
+/// the directory says so, and the seat may have been given to another meanwhile.
 async fn take_back(
     connection: &mut Connection,
     fence: Fence,
     user: &KnownUser,
-    spare: i64,
-    now: Timestamp,
+    stays_disabled: bool,
 ) -> Result<Counts> {
     let before = journal(connection, fence, &[user.number.0]).await?.remove(&user.number.0);
     let mut counts = Counts::default();
     let enabled = |status: Status| i64::from(status == Status::Enabled);
-    let was = match before {
+    let seats = match before {
         None => {
             counts.added = -1;
             counts.disabled_in_directory = -i64::from(user.status == Status::DisabledInDirectory);
@@ -461,50 +516,43 @@ async fn take_back(
                 .bind(user.number.0)
                 .execute(&mut *connection)
                 .await?;
-            0
+            -enabled(user.status)
+        }
+        Some(_) if stays_disabled => {
+            restore(connection, fence, user.number, VALUES).await?;
+            details::remove(connection, fence, &[user.number.0]).await?;
+            return Ok(counts);
         }
         Some(before) => {
             counts.updated = -1;
             counts.reenabled = -i64::from(before.status != Status::Enabled && user.status == Status::Enabled);
-            counts.disabled_in_directory =
-                -i64::from(before.status == Status::Enabled && user.status == Status::DisabledInDirectory);
-            restore(connection, fence, user.number).await?;
-            if enabled(before.status) > enabled(user.status) && spare < 1 {
-                sqlx::query("UPDATE users SET status = 2, status_job = $3, disabled_at = $4 WHERE tenant_no = $1 AND user_no = $2")
-                    .bind(fence.tenant.0)
-                    .bind(user.number.0)
-                    .bind(fence.job.0)
-                    .bind(now.0)
-                    .execute(&mut *connection)
-                    .await?;
-                0
-            } else {
-                enabled(before.status)
-            }
+            restore(connection, fence, user.number, &format!("{VALUES}, {STATUS}")).await?;
+            sqlx::query("DELETE FROM user_changes WHERE job_no = $1 AND user_no = $2")
+                .bind(fence.job.0)
+                .bind(user.number.0)
+                .execute(&mut *connection)
+                .await?;
+            enabled(before.status) - enabled(user.status)
         }
     };
-    seats::take(connection, fence.tenant, Some(fence.source), was - enabled(user.status)).await?;
+    seats::take(connection, fence.tenant, Some(fence.source), seats).await?;
     details::remove(connection, fence, &[user.number.0]).await?;
     Ok(counts)
 }
 
-async fn restore(connection: &mut Connection, fence: Fence, user: UserNo) -> Result<()> {
-    sqlx::query(
-        "UPDATE users SET digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, \
-         mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, \
-         distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes, status = c.status, \
-         changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, disabled_at = c.disabled_at \
-         FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 AND c.user_no = $2",
-    )
-    .bind(fence.tenant.0)
-    .bind(user.0)
-    .bind(fence.job.0)
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query("DELETE FROM user_changes WHERE job_no = $1 AND user_no = $2")
-        .bind(fence.job.0)
-        .bind(user.0)
-        .execute(connection)
-        .await?;
+const VALUES: &str = "digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, \
+     mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, \
+     distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes";
+const STATUS: &str = "status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, \
+     disabled_at = c.disabled_at";
+
+/// Gives a user back what it had before the job.
+async fn restore(connection: &mut Connection, fence: Fence, user: UserNo, columns: &str) -> Result<()> {
+    let text = format!(
+        "UPDATE users SET {columns} FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 \
+         AND c.user_no = $2"
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(user.0).bind(fence.job.0);
+    query.execute(connection).await?;
     Ok(())
 }
