@@ -198,14 +198,23 @@ struct Sync {
     job_deadline: Duration,
     #[serde(with = "humantime_serde")]
     hold_expiry: Duration,
+    #[serde(with = "humantime_serde")]
+    plan_expiry: Duration,
     full_lists_kept: u32,
 }
 
 impl Default for Sync {
     fn default() -> Self {
-        let JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, .. } =
-            JobSettings::default();
-        Self { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept }
+        let JobSettings {
+            router_deadline,
+            lease,
+            job_deadline,
+            hold_expiry,
+            plan_expiry,
+            full_lists_kept,
+            ..
+        } = JobSettings::default();
+        Self { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept }
     }
 }
 
@@ -260,7 +269,8 @@ impl Config {
                 "log.level = {level:?} must be such as \"info\" or \"control_plane=debug,info\""
             ));
         }
-        let Sync { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept } = file.sync;
+        let Sync { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept } =
+            file.sync;
         if lease < SHORTEST_LEASE {
             wrong.push(format!(
                 "sync.lease must be at least {SHORTEST_LEASE:?}: a replica renews it three times as often"
@@ -271,8 +281,15 @@ impl Config {
         }
         file.limits.check(&mut wrong);
         let defaults = JobSettings::default();
-        let sync =
-            JobSettings { router_deadline, lease, job_deadline, hold_expiry, full_lists_kept, ..defaults };
+        let sync = JobSettings {
+            router_deadline,
+            lease,
+            job_deadline,
+            hold_expiry,
+            plan_expiry,
+            full_lists_kept,
+            ..defaults
+        };
         let tokens = Issuer::all(file.tokens, folder, &mut wrong);
         if wrong.is_empty() {
             Ok(Self { listen, database, tls, authority, tokens, sync, limits: file.limits, log: file.log })

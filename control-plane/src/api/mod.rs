@@ -19,6 +19,7 @@ pub mod just_in_time;
 pub mod license;
 mod names;
 mod page;
+mod plan_export;
 pub mod quota;
 pub mod refusals;
 pub mod router_link;

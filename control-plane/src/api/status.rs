@@ -134,6 +134,8 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             "The details of this job were replaced by a later sync of its source. Ask for those of syncJobs/latest.",
             &[],
         ),
+        StoreError::NotUndoable(why) => error(Code::FailedPrecondition, "SYNC_JOB_NOT_UNDOABLE", why, &[]),
+        StoreError::PlanUnusable(why) => error(Code::FailedPrecondition, "PLAN_NOT_USABLE", why, &[]),
         StoreError::NotHeld => error(
             Code::FailedPrecondition,
             "SYNC_JOB_NOT_HELD",

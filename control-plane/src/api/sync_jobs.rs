@@ -4,9 +4,10 @@ use std::pin::Pin;
 
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobService;
 use rollcall_proto::admin::v1::{
-    ApproveSyncJobRequest, ExportSyncJobDetailsRequest, GetSyncJobRequest, ListSyncJobDetailsRequest,
-    ListSyncJobDetailsResponse, ListSyncJobsRequest, ListSyncJobsResponse, RejectSyncJobRequest,
-    StartSyncRequest, StopSyncRequest, SyncJob, SyncJobDetail, WatchSyncJobRequest,
+    ApplySyncPlanRequest, ApproveSyncJobRequest, ExportSyncJobDetailsRequest, ExportSyncPlanRequest,
+    GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse, ListSyncJobsRequest,
+    ListSyncJobsResponse, RejectSyncJobRequest, StartSyncRequest, StopSyncRequest, SyncJob, SyncJobDetail,
+    UndoSyncJobRequest, WatchSyncJobRequest,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -14,8 +15,9 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::page::Page;
-use super::{Api, actor, caller, convert, names, status};
-use crate::model::{Category, JobNo};
+use super::{Api, actor, caller, convert, names, plan_export, status};
+use crate::model::{Actor, Category, JobNo, SourceId, TenantId};
+use crate::store::Work;
 
 /// Details that an export reads at once.
 const EXPORT_PAGE: i64 = 1_000;
@@ -29,27 +31,85 @@ impl SyncJobs {
     pub fn new(api: Api) -> Self {
         Self(api)
     }
-}
 
-#[tonic::async_trait]
-impl SyncJobService for SyncJobs {
-    type WatchSyncJobStream = Pin<Box<dyn Stream<Item = Result<SyncJob, Status>> + Send>>;
-    type ExportSyncJobDetailsStream = Pin<Box<dyn Stream<Item = Result<SyncJobDetail, Status>> + Send>>;
-
-    async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<SyncJob>, Status> {
-        let message = request.get_ref();
-        let (tenant, source) = names::source("parent", &message.parent)?;
-        let by = actor(&request, &tenant)?;
-        let request_id = match message.request_id.as_str() {
+    async fn start(
+        &self,
+        (tenant, source): (&TenantId, &SourceId),
+        by: &Actor,
+        request_id: &str,
+        work: Work,
+    ) -> Result<Response<SyncJob>, Status> {
+        let request_id = match request_id {
             "" => None,
             id => Some(Uuid::try_parse(id).map_err(|_| {
                 status::invalid(vec![("request_id".to_owned(), "must be a UUID".to_owned())])
             })?),
         };
         let request_id = request_id.map(|id| id.to_string());
-        let job = self.0.jobs.start_sync(&tenant, &source, &by, request_id).await;
-        let job = job.map_err(|error| status::of_jobs(error, |id| names::job_name(&tenant, &source, id)))?;
+        let job = self.0.jobs.start_sync(tenant, source, by, request_id, work).await;
+        let job = job.map_err(|error| status::of_jobs(error, |id| names::job_name(tenant, source, id)))?;
         Ok(Response::new(convert::job(job)))
+    }
+}
+
+/// The id of a job that must be called by its own name, and why.
+fn named(id: Option<Uuid>, why: &str) -> Result<Uuid, Status> {
+    id.ok_or_else(|| {
+        let message = format!("must be the job's own name in the place of latest: {why}");
+        status::invalid(vec![("name".to_owned(), message)])
+    })
+}
+
+#[tonic::async_trait]
+impl SyncJobService for SyncJobs {
+    type WatchSyncJobStream = Pin<Box<dyn Stream<Item = Result<SyncJob, Status>> + Send>>;
+    type ExportSyncPlanStream = plan_export::Export;
+    type ExportSyncJobDetailsStream = Pin<Box<dyn Stream<Item = Result<SyncJobDetail, Status>> + Send>>;
+
+    async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<SyncJob>, Status> {
+        let message = request.get_ref();
+        let (tenant, source) = names::source("parent", &message.parent)?;
+        let by = actor(&request, &tenant)?;
+        let work = match (message.validate_only, message.draft) {
+            (false, false) => Work::Sync,
+            (true, draft) => Work::DryRun { draft },
+            (false, true) => {
+                let why = "needs validate_only: a draft is only tried, and applied once it is published";
+                return Err(status::invalid(vec![("draft".to_owned(), why.to_owned())]));
+            }
+        };
+        self.start((&tenant, &source), &by, &message.request_id, work).await
+    }
+
+    async fn apply_sync_plan(
+        &self,
+        request: Request<ApplySyncPlanRequest>,
+    ) -> Result<Response<SyncJob>, Status> {
+        let message = request.get_ref();
+        let (tenant, source, id) = names::job("name", &message.name)?;
+        let by = actor(&request, &tenant)?;
+        let id = named(id, "the plan that is applied is the one that was looked at")?;
+        self.start((&tenant, &source), &by, &message.request_id, Work::Plan(id)).await
+    }
+
+    async fn undo_sync_job(&self, request: Request<UndoSyncJobRequest>) -> Result<Response<SyncJob>, Status> {
+        let message = request.get_ref();
+        let (tenant, source, id) = names::job("name", &message.name)?;
+        let by = actor(&request, &tenant)?;
+        let id = named(id, "a schedule may have started another job meanwhile")?;
+        self.start((&tenant, &source), &by, &message.request_id, Work::Undo(id)).await
+    }
+
+    async fn export_sync_plan(
+        &self,
+        request: Request<ExportSyncPlanRequest>,
+    ) -> Result<Response<Self::ExportSyncPlanStream>, Status> {
+        let message = request.get_ref();
+        let (tenant, source, id) = names::job("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let category = i16::try_from(message.category).ok().and_then(Category::from_number);
+        let job = self.0.store.job(&tenant, &source, id).await.map_err(status::store)?.number;
+        plan_export::stream(&self.0, tenant, (job, category), message.format()).await
     }
 
     async fn stop_sync(&self, request: Request<StopSyncRequest>) -> Result<Response<SyncJob>, Status> {

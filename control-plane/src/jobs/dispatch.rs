@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::sessions::Choice;
 use super::{Inner, lease, run};
-use crate::model::{Failure, FailureReason, JobSummary};
+use crate::model::{Failure, FailureReason, JobKind, JobSummary};
 use crate::store::StoreError;
 
 /// How often to look without being woken: for jobs of other replicas that died.
@@ -36,6 +36,9 @@ async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot end holds that have expired");
         }
     }
+    if let Err(error) = inner.store.expire_plans(inner.clock.now()).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot throw away plans that have expired");
+    }
     for job in inner.store.unowned_jobs(inner.clock.now(), BATCH).await? {
         consider(inner, &job).await?;
     }
@@ -45,6 +48,13 @@ async fn look(inner: &Arc<Inner>) -> Result<(), StoreError> {
 async fn consider(inner: &Arc<Inner>, job: &JobSummary) -> Result<(), StoreError> {
     let settings = inner.store.source(&job.tenant, &job.source).await?.published;
     let allowed = settings.map(|settings| settings.routers).unwrap_or_default();
+    if job.kind == JobKind::Undo {
+        // It needs no directory, so no router.
+        if let Some(lease) = lease::claim(inner, job.number).await? {
+            tokio::spawn(run::run(Arc::clone(inner), lease, None));
+        }
+        return Ok(());
+    }
     let choice = Choice { source: &job.source, allowed: &allowed, last: None, except: &[] };
     if inner.sessions.pick(&job.tenant, choice).is_some() {
         if let Some(lease) = lease::claim(inner, job.number).await? {

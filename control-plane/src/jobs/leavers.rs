@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::absent::{self, Absent, LookUpError};
-use super::{Inner, Intake, Session};
+use super::{Inner, Intake, Session, planning};
 use crate::model::{
-    Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobNo, Newcomer, ReadFacts,
-    SourceSettings, SyncJob, Timestamp, UserNo, Withheld,
+    Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobKind, JobNo, Newcomer,
+    ReadFacts, SourceSettings, SyncJob, Timestamp, UserNo, Withheld,
 };
 use crate::reconcile::eyes;
 use crate::reconcile::guard::{self, Evidence, Verdict};
@@ -42,7 +42,9 @@ pub(super) async fn reconcile(
     inner.store.begin_reconciling(fence).await?;
     let root_not_found = || facts.roots.iter().find(|root| root.missing).filter(|_| start.before.is_none());
     if let Some(root) = root_not_found() {
-        settle(inner, fence, false).await?;
+        if start.kind != JobKind::DryRun {
+            settle(inner, fence, false).await?;
+        }
         let message = format!("The root {} does not exist, or the bind account may not read it.", root.root);
         return Ok(End::Finish(Outcome::Failed(Failure { reason: FailureReason::RootNotFound, message })));
     }
@@ -54,8 +56,10 @@ pub(super) async fn reconcile(
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(End::Lost),
             Err(LookUpError::Failed(failure)) => {
-                refuse_doubtful(inner, fence).await?;
-                settle(inner, fence, false).await?;
+                if start.kind != JobKind::DryRun {
+                    refuse_doubtful(inner, fence).await?;
+                    settle(inner, fence, false).await?;
+                }
                 return Ok(End::Finish(Outcome::Failed(not_looked_up(failure))));
             }
         };
@@ -107,7 +111,11 @@ async fn decide(
         emptied: absent::emptied(inner, fence, &absent).await?,
         fresh: up_to_date || again.is_some(),
     };
-    let verdict = guard::judge(&evidence);
+    let verdict = match (guard::judge(&evidence), start.kind) {
+        (verdict, JobKind::DryRun) => return planning::plan(inner, fence, verdict, &absent).await,
+        (verdict, JobKind::Plan) => planning::approved(inner, fence, verdict).await?,
+        (verdict, JobKind::Sync | JobKind::Undo) => verdict,
+    };
     match verdict {
         Verdict::Hold(reason, message) => {
             let now = inner.clock.now();
@@ -136,6 +144,10 @@ async fn decide(
             inner.store.trust_doubtful(fence).await?;
             let withheld = match verdict {
                 Verdict::Withhold(message) => Some(Withheld { message, users: absent.enabled() }),
+                _ if start.kind == JobKind::Plan => {
+                    planning::disable(inner, fence, &absent).await?;
+                    None
+                }
                 _ => {
                     disable(inner, fence, absent.users(), None).await?;
                     (left_alone > 0).then(|| Withheld {
@@ -151,6 +163,9 @@ async fn decide(
                 before.map(|before| newcomer(before, &facts, fence.job, now))
             };
             settle(inner, fence, false).await?;
+            if start.kind == JobKind::Plan {
+                planning::leave_out_rest(inner, fence).await?;
+            }
             Ok(End::Finish(Outcome::Succeeded { withheld, facts }))
         }
     }
@@ -179,7 +194,7 @@ fn required(settings: &SourceSettings) -> Vec<&str> {
     required
 }
 
-async fn note(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreError> {
+pub(super) async fn note(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreError> {
     let mut users = absent.users();
     loop {
         let chunk: Vec<_> = users.by_ref().take(DISABLE).collect();
@@ -190,7 +205,7 @@ async fn note(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreE
     }
 }
 
-async fn disable(
+pub(super) async fn disable(
     inner: &Inner,
     fence: Fence,
     mut users: impl Iterator<Item = (UserNo, Absence)>,
@@ -210,7 +225,7 @@ async fn refuse_doubtful(inner: &Inner, fence: Fence) -> Result<(), StoreError> 
     Ok(())
 }
 
-async fn settle(inner: &Inner, fence: Fence, held: bool) -> Result<(), StoreError> {
+pub(super) async fn settle(inner: &Inner, fence: Fence, held: bool) -> Result<(), StoreError> {
     inner.store.settle_names(fence, held, inner.clock.now()).await?;
     while inner.store.settle_seats(fence, SETTLE, held, inner.clock.now()).await? {}
     Ok(())

@@ -3,7 +3,7 @@
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
 //! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `barred` ends those that must not be there, `watch` shows it live,
-//! `scheduler` starts jobs by themselves. `just_in_time` synchronizes single users, outside of any job.
+//! `scheduler` starts jobs by themselves. `planning` makes and applies the plans of dry runs, `undo` gives users back what they were. `just_in_time` synchronizes single users, outside of any job.
 
 mod absent;
 mod barred;
@@ -13,9 +13,11 @@ mod intake;
 mod just_in_time;
 mod lease;
 mod leavers;
+mod planning;
 mod run;
 mod scheduler;
 mod sessions;
+mod undo;
 mod watch;
 
 use std::collections::HashMap;
@@ -28,9 +30,9 @@ use uuid::Uuid;
 
 use crate::model::{
     Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob,
-    TenantId, TenantNo, Whom,
+    TenantId, TenantNo, Timestamp, Whom,
 };
-use crate::store::{JobName, NewJob, Store, StoreError};
+use crate::store::{JobName, NewJob, Store, StoreError, Work};
 
 pub use clock::Clock;
 pub use intake::{Completed, Intake, IntakeError, WINDOW};
@@ -57,6 +59,8 @@ pub struct JobSettings {
     pub job_deadline: Duration,
     /// How long a held job waits for a decision.
     pub hold_expiry: Duration,
+    /// How long the plan of a dry run can be applied.
+    pub plan_expiry: Duration,
     /// Whole lists are kept of so many of a source's newest jobs.
     pub full_lists_kept: u32,
 }
@@ -71,6 +75,7 @@ impl Default for JobSettings {
             test_deadline: Duration::from_secs(60),
             job_deadline: Duration::from_secs(12 * 3_600),
             hold_expiry: Duration::from_secs(24 * 3_600),
+            plan_expiry: Duration::from_secs(24 * 3_600),
             full_lists_kept: 5,
         }
     }
@@ -139,24 +144,53 @@ impl Jobs {
         Self { inner }
     }
 
-    /// Synchronize Now.
+    /// Synchronize Now, or another kind of work.
     ///
     /// # Errors
-    /// If there is no router to read the source, the source is not published, or a job of it runs.
+    /// If there is no router to read the source, the source is not published, a job of it runs, or the work cannot be done.
     pub async fn start_sync(
         &self,
         tenant: &TenantId,
         source: &SourceId,
         by: &Actor,
         request_id: Option<String>,
+        work: Work,
     ) -> Result<SyncJob, JobsError> {
         let inner = &self.inner;
         let now = inner.clock.now();
-        let store = &inner.store;
-        let published =
-            store.source(tenant, source).await?.published.ok_or(StoreError::SourceNotPublished)?;
+        if !matches!(work, Work::Undo(_)) {
+            self.some_router_can_read(tenant, source, work == (Work::DryRun { draft: true })).await?;
+        }
+        let job = inner
+            .store
+            .create_job(NewJob {
+                id: Uuid::now_v7(),
+                tenant: tenant.clone(),
+                source: source.clone(),
+                started_by: by.clone(),
+                request_id,
+                work,
+                full_lists_kept: i64::from(inner.settings.full_lists_kept),
+                now,
+            })
+            .await?;
+        tracing::info!(job = %job.id, kind = ?job.kind, %tenant, %source, "sync job queued");
+        inner.wake.notify_one();
+        Ok(job)
+    }
+
+    async fn some_router_can_read(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        draft: bool,
+    ) -> Result<(), JobsError> {
+        let (store, now) = (&self.inner.store, self.inner.clock.now());
+        let found = store.source(tenant, source).await?;
+        let settings = if draft { Some(found.draft) } else { found.published };
+        let settings = settings.ok_or(StoreError::SourceNotPublished)?;
         let may_read = |router: &IdentityRouter| {
-            (published.routers.is_empty() || published.routers.contains(&router.id.0))
+            (settings.routers.is_empty() || settings.routers.contains(&router.id.0))
                 && (router.sources.is_empty() || router.sources.contains(source))
         };
         let routers = store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
@@ -167,20 +201,7 @@ impl Jobs {
         if !routers.iter().any(|router| may_read(router) && router.connected && router.last_seen >= oldest) {
             return Err(JobsError::NoRouterConnected);
         }
-        let job = store
-            .create_job(NewJob {
-                id: Uuid::now_v7(),
-                tenant: tenant.clone(),
-                source: source.clone(),
-                started_by: by.clone(),
-                request_id,
-                full_lists_kept: i64::from(inner.settings.full_lists_kept),
-                now,
-            })
-            .await?;
-        tracing::info!(job = %job.id, %tenant, %source, "sync job queued");
-        inner.wake.notify_one();
-        Ok(job)
+        Ok(())
     }
 
     /// Stop Sync. After this has returned nothing of the job is applied any more.
@@ -234,6 +255,12 @@ impl Jobs {
         for job in jobs {
             self.inner.cancel(*job);
         }
+    }
+
+    /// The time that jobs go by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
     }
 
     /// Is canceled when this replica shuts down.

@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::lease::{self, Lease};
 use super::leavers::{self, End};
 use super::sessions::Choice;
-use super::{Completed, Inner, Intake, Order, Session, SyncOrder};
+use super::{Completed, Inner, Intake, Order, Session, SyncOrder, undo};
 use crate::model::{
-    Decision, Failure, FailureReason, Fence, RouterId, SourceId, SourceSettings, SyncJob, TenantId,
+    Decision, Failure, FailureReason, Fence, JobKind, RouterId, SourceId, SourceSettings, SyncJob, TenantId,
 };
 use crate::store::{Outcome, StoreError};
 
@@ -165,9 +165,13 @@ async fn pause(cancel: &CancellationToken) {
 
 async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Result<SyncJob, Gone> {
     let job = inner.store.job_by_number(lease.job).await?;
+    if job.kind == JobKind::Undo {
+        return undone(inner, lease, &job).await;
+    }
     let source = inner.store.source(&job.tenant, &job.source).await?;
-    let settings = match source.published {
-        Some(settings) if source.published_revision == job.revision => settings,
+    let settings = match (inner.store.draft_of(lease.job).await?, source.published) {
+        (Some(draft), _) => draft,
+        (None, Some(settings)) if source.published_revision == job.revision => settings,
         _ => return fail(inner, lease, Failure::of(FailureReason::ConfigChanged)).await,
     };
     let approved = job.hold.as_ref().filter(|hold| hold.decision == Decision::Approved);
@@ -193,6 +197,24 @@ async fn carry(inner: &Arc<Inner>, lease: &Lease, last: Option<RouterId>) -> Res
     match tokio::time::timeout(left, work).await {
         Ok(ended) => ended,
         Err(_) => fail(inner, lease, Failure::of(FailureReason::Stuck)).await,
+    }
+}
+
+async fn undone(inner: &Arc<Inner>, lease: &Lease, job: &SyncJob) -> Result<SyncJob, Gone> {
+    let mut broken = Broken(0);
+    loop {
+        let (fence, end) = undo::undo(inner, lease).await?;
+        match finish(inner, fence, end).await {
+            Err(Gone::Store(error)) => broken.hear(error)?,
+            Ok(Some(job)) => return Ok(job),
+            Ok(None) => {}
+            Err(gone) => return Err(gone),
+        }
+        tracing::info!(job = %job.id, "undoing again");
+        if broken.0 >= READS {
+            return fail(inner, lease, Failure::of(FailureReason::Internal)).await;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

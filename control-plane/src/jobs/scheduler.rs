@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Inner;
 use crate::model::{Actor, DueSchedule, RunOutcome};
 use crate::schedule;
-use crate::store::{NewJob, StoreError};
+use crate::store::{NewJob, StoreError, Work};
 
 /// How often to look.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -61,6 +61,7 @@ async fn carry_out(inner: &Arc<Inner>, due: DueSchedule) -> Result<Option<RunOut
         source: due.source.clone(),
         started_by: Actor { name: SCHEDULE.to_owned(), ..Actor::system() },
         request_id: None,
+        work: Work::Sync,
         full_lists_kept: i64::from(inner.settings.full_lists_kept),
         now,
     };

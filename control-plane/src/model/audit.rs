@@ -37,7 +37,7 @@ numbered! {
         SourceCreated = 200, SourceUpdated = 201, SourcePublished = 202, SourceDeleted = 203,
         ScheduleSet = 210,
         SyncStarted = 300, SyncStopped = 301, SyncSucceeded = 302, SyncFailed = 303, SyncHeld = 304, SyncApproved = 305,
-        SyncRejected = 306, SyncHoldExpired = 307,
+        SyncRejected = 306, SyncHoldExpired = 307, SyncPlanned = 308,
         CodeCreated = 400, CodeVoided = 401, RouterEnrolled = 402, RouterRenewed = 403, RouterRecovered = 404,
         EnrollmentRefused = 405, RouterRevoked = 406, RouterCloned = 407, RouterRefused = 408, RouterRefusedOrder = 409,
         CallRefused = 500, TokenRefused = 501, AuditForked = 600,

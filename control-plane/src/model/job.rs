@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::numbered::numbered;
 use super::{
-    FailureReason, Hold, ImmutableId, JobNo, NotSynchronizedReason, ReadFacts, RouterId, SourceId, SourceNo,
-    TenantId, TenantNo, Timestamp, UserNo,
+    FailureReason, Hold, ImmutableId, JobKind, JobNo, NotSynchronizedReason, ReadFacts, RouterId, SourceId,
+    SourceNo, SyncPlan, TenantId, TenantNo, Timestamp, UserNo,
 };
 
 /// Most details that are kept of each category.
@@ -133,6 +133,12 @@ pub struct SyncJob {
     pub source: SourceId,
     /// The source's number.
     pub source_no: SourceNo,
+    /// What it does.
+    pub kind: JobKind,
+    /// The job whose plan it applies, or which it undoes.
+    pub origin: Option<Uuid>,
+    /// What a dry run found.
+    pub plan: Option<SyncPlan>,
     /// State.
     pub state: JobState,
     /// Phase while running.
@@ -176,6 +182,8 @@ pub struct JobSummary {
     pub tenant: TenantId,
     /// The source.
     pub source: SourceId,
+    /// What it does.
+    pub kind: JobKind,
     /// When it last got on; when it was queued, before that.
     pub progress_at: Timestamp,
     /// The router that read the source last, whichever job that was.
@@ -206,6 +214,8 @@ pub struct ReadStart {
     pub enabled: i64,
     /// Users numbered from here on are beyond the sync limit, if there are more users than that.
     pub beyond_limit: Option<UserNo>,
+    /// What the job does.
+    pub kind: JobKind,
     /// What the last trusted read of the published revision found; none before the first.
     pub before: Option<ReadFacts>,
 }

@@ -17,6 +17,7 @@ mod source;
 mod tenant;
 mod time;
 mod user;
+mod work;
 
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
@@ -46,3 +47,4 @@ pub use source::{
 pub use tenant::Tenant;
 pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};
+pub use work::{Forecast, JobKind, PlanEntry, PlanLine, SyncPlan};

@@ -49,7 +49,7 @@ pub struct Offered {
 }
 
 /// The values of a user that come from the directory.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct UserValues {
     /// User name.
     pub user_name: String,

@@ -116,7 +116,9 @@ impl SingleOutcome {
             | Reason::InvalidAttribute
             | Reason::SyncLimit
             | Reason::EntryUnreadable
-            | Reason::AttributeLoss => Self::InvalidAttribute,
+            | Reason::AttributeLoss
+            | Reason::PlanChanged
+            | Reason::ChangedSince => Self::InvalidAttribute,
         }
     }
 

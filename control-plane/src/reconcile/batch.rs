@@ -14,6 +14,8 @@ use crate::model::{
 pub enum Mode {
     /// The read goes on: let wait what cannot be decided.
     Reading,
+    /// The same, in a dry run: whatever would change waits, and nothing changes.
+    Planning,
     /// The read is complete and leavers are disabled: decide.
     Final,
 }
@@ -35,6 +37,8 @@ pub struct View {
     pub beyond_limit: Option<UserNo>,
     /// Number of the read that the records are from; none for a record that was fetched alone.
     pub read: Option<i64>,
+    /// Records that only look different: the user has their very values. After a source was published anew all digests are other ones.
+    pub same: HashSet<ImmutableId>,
     /// Records of known users whose change may come from a lost right to read: see [`super::doubt`].
     pub doubtful: HashSet<ImmutableId>,
 }
@@ -88,6 +92,8 @@ pub struct Plan {
     pub adds: Vec<(usize, Status)>,
     /// Changes.
     pub updates: Vec<Update>,
+    /// Positions of records of which only the digest is new, and their users.
+    pub refreshed: Vec<(usize, UserNo)>,
     /// Positions of records that wait, and where.
     pub waits: Vec<(usize, Queue)>,
     /// Records that are not applied.
@@ -182,13 +188,23 @@ impl Planner<'_> {
             }
             return;
         }
+        if self.view.same.contains(&record.id) {
+            self.plan.counts.unchanged += i64::from(!user.counted_by(self.job));
+            if self.mode != Mode::Planning {
+                self.plan.refreshed.push((position, user.number));
+            }
+            return;
+        }
         let renamed = !user.names().eq(record.names());
-        if self.mode == Mode::Reading && self.view.doubtful.contains(&record.id) {
+        if self.mode != Mode::Final && self.view.doubtful.contains(&record.id) {
             return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
+        }
+        if self.mode == Mode::Planning {
+            return self.wait(position, Queue::Name);
         }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {
-                Mode::Reading => self.wait(position, Queue::Name),
+                Mode::Reading | Mode::Planning => self.wait(position, Queue::Name),
                 // No name keeps anyone enabled whom the directory has disabled.
                 Mode::Final if record.disabled && user.status == Status::Enabled => {
                     self.update(position, user, status, true);
@@ -199,7 +215,7 @@ impl Planner<'_> {
         let returns = user.status != Status::Enabled && status == Status::Enabled;
         if returns && self.seats < 1 {
             return match self.mode {
-                Mode::Reading => self.wait(position, Queue::Returning),
+                Mode::Reading | Mode::Planning => self.wait(position, Queue::Returning),
                 Mode::Final => self.refuse_known(position, user, NotSynchronizedReason::LicenseLimit, None),
             };
         }
@@ -225,25 +241,28 @@ impl Planner<'_> {
     }
 
     fn new_user(&mut self, position: usize, record: &Record) {
+        if self.mode == Mode::Planning {
+            return self.wait(position, Queue::Name);
+        }
         if let Some((kind, holder)) = self.conflict(record, None) {
             return match self.mode {
-                Mode::Reading => self.wait(position, Queue::Name),
+                Mode::Reading | Mode::Planning => self.wait(position, Queue::Name),
                 Mode::Final => self.refuse(position, duplicate(kind), holder),
             };
         }
         if self.plan.quota < 1 {
             return match self.mode {
-                Mode::Reading => self.wait(position, Queue::New),
+                Mode::Reading | Mode::Planning => self.wait(position, Queue::New),
                 Mode::Final => self.refuse(position, NotSynchronizedReason::SyncLimit, None),
             };
         }
         let kept = match self.mode {
-            Mode::Reading => self.plan.reserve,
+            Mode::Reading | Mode::Planning => self.plan.reserve,
             Mode::Final => 0,
         };
         if !record.disabled && self.seats - kept < 1 {
             return match self.mode {
-                Mode::Reading => self.wait(position, Queue::New),
+                Mode::Reading | Mode::Planning => self.wait(position, Queue::New),
                 Mode::Final => self.refuse(position, NotSynchronizedReason::LicenseLimit, None),
             };
         }

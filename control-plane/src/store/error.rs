@@ -56,6 +56,12 @@ pub enum StoreError {
     /// It is too late to decide.
     #[error("the hold has expired")]
     HoldExpired,
+    /// The job cannot be undone, and why.
+    #[error("{0}")]
+    NotUndoable(&'static str),
+    /// The plan cannot be applied or shown, and why.
+    #[error("{0}")]
+    PlanUnusable(&'static str),
     /// The source was published anew while the job ran.
     #[error("the source was published anew")]
     ConfigChanged,

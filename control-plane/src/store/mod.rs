@@ -9,6 +9,7 @@ mod audit_store;
 mod error;
 mod jit_store;
 mod open;
+mod plan_store;
 mod postgres;
 mod router_store;
 mod schedule_store;
@@ -25,13 +26,14 @@ use uuid::Uuid;
 use crate::model::{
     Absence, Absentee, Actor, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId,
     JobNo, JobSummary, KnownUser, ReadFacts, ReadStart, Record, Rejected, RouterId, SourceId, SourceSettings,
-    Status, SyncJob, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
+    Status, SyncJob, SyncPlan, TenantId, Timestamp, User, UserFilter, UserNo, Withheld,
 };
 
 pub use audit_store::{AuditStore, StoredTrail};
 pub use error::StoreError;
 pub use jit_store::{JitStore, Observation, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
+pub use plan_store::PlanStore;
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
@@ -48,6 +50,23 @@ pub struct SourceChange {
     pub draft: SourceSettings,
 }
 
+/// What a job is to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Work {
+    /// Bring the users in line with the directory.
+    #[default]
+    Sync,
+    /// Find out what a sync would do.
+    DryRun {
+        /// Read as the draft says, not as published.
+        draft: bool,
+    },
+    /// Apply the plan of this dry run.
+    Plan(Uuid),
+    /// Undo this job.
+    Undo(Uuid),
+}
+
 /// A job to be queued.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -61,6 +80,8 @@ pub struct NewJob {
     pub started_by: Actor,
     /// The caller's request id: a job with the same one is returned instead of a second.
     pub request_id: Option<String>,
+    /// What it is to do.
+    pub work: Work,
     /// Whole lists are kept of so many of the source's newest jobs.
     pub full_lists_kept: i64,
     /// Now.
@@ -85,6 +106,13 @@ pub enum Outcome {
         withheld: Option<Withheld>,
         /// What the next read of this revision is to be compared with, if that changes.
         facts: Option<ReadFacts>,
+    },
+    /// With a plan.
+    Planned {
+        /// The plan.
+        plan: SyncPlan,
+        /// Leavers that a sync would leave alone.
+        withheld: Option<Withheld>,
     },
     /// Not.
     Failed(Failure),
@@ -116,7 +144,7 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 /// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
 pub trait Store:
-    TenantStore + RouterStore + ScheduleStore + JitStore + AuditStore + Send + Sync + 'static
+    TenantStore + RouterStore + ScheduleStore + JitStore + PlanStore + AuditStore + Send + Sync + 'static
 {
     // --- identity sources ---
 

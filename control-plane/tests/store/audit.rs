@@ -8,7 +8,7 @@ use control_plane::model::{
     AuditEvent, AuditFilter, AuditOutcome, Decision, Event, EventType, Failure, FailureReason, Fence, Hold,
     HoldReason, IdentitySource, JobNo, License, ReadFacts, SourceId, SyncJob, TenantId, Timestamp, Trail,
 };
-use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError};
+use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError, Work};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
@@ -72,6 +72,7 @@ fn job_of(site: &Site, source: &str) -> NewJob {
         started_by: admin(),
         request_id: None,
         full_lists_kept: 5,
+        work: Work::Sync,
         now: NOW,
     }
 }

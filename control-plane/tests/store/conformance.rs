@@ -10,7 +10,7 @@ use control_plane::model::{
     Rejected, RouterId, SourceId, Status, SyncJob, TenantId, TenantNo, UserFilter, UserNo, UserValues,
 };
 use control_plane::reconcile::names;
-use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError};
+use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError, Work};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
@@ -66,6 +66,7 @@ impl World {
             started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
+            work: Work::Sync,
             now: NOW,
         }
     }

@@ -10,7 +10,7 @@ use control_plane::model::{
     TenantId, Timestamp, UserFilter, UserNo,
 };
 use control_plane::reconcile::offer;
-use control_plane::store::{self, NewJob, SourceChange, Store};
+use control_plane::store::{self, NewJob, SourceChange, Store, Work};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, settings};
@@ -69,15 +69,15 @@ pub(crate) struct Database {
     tenant: TenantId,
 }
 
-const OWNER: &str = "this test";
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const OWNER: &str = "this test";
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A job that somebody drives step by step.
 pub(crate) struct Running(JobNo);
 
 /// Transactions that are left until everything is lost.
-struct Steps(usize);
+pub(crate) struct Steps(pub(crate) usize);
 
 impl Steps {
     /// None if it was the last one.
@@ -141,7 +141,7 @@ impl Database {
         self.store.finish_job(fence, outcome, NOW).await.expect("an end")
     }
 
-    fn new_job(&self, source: &str) -> NewJob {
+    pub(crate) fn new_job(&self, source: &str) -> NewJob {
         NewJob {
             id: Uuid::now_v7(),
             tenant: self.tenant.clone(),
@@ -149,6 +149,7 @@ impl Database {
             started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
+            work: Work::Sync,
             now: NOW,
         }
     }
@@ -223,7 +224,13 @@ impl Database {
         Some(fence)
     }
 
-    async fn settle(&self, fence: Fence, held: bool, steps: &mut Steps, used_before: i64) -> Option<()> {
+    pub(crate) async fn settle(
+        &self,
+        fence: Fence,
+        held: bool,
+        steps: &mut Steps,
+        used_before: i64,
+    ) -> Option<()> {
         self.store.settle_names(fence, held, NOW).await.expect("settled names");
         self.check_license(used_before).await;
         steps.step()?;
@@ -273,7 +280,7 @@ impl Database {
     }
 
     /// Reads at most `batches` batches.
-    async fn read(
+    pub(crate) async fn read(
         &self,
         job: JobNo,
         directory: &Directory,
@@ -344,7 +351,7 @@ impl Database {
         users.into_iter().map(kept).collect()
     }
 
-    async fn look(&self, job: JobNo, counts: Counts) -> Outcome {
+    pub(crate) async fn look(&self, job: JobNo, counts: Counts) -> Outcome {
         let refused = self
             .store
             .list_details(job, Some(Category::NotSynchronized), None, 1_000)

@@ -10,7 +10,7 @@ use control_plane::model::{
     SyncSchedule, TenantId, Timestamp,
 };
 use control_plane::schedule::next_run;
-use control_plane::store::{NewJob, ScheduleChange, SourceChange, Store, StoreError};
+use control_plane::store::{NewJob, ScheduleChange, SourceChange, Store, StoreError, Work};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -96,6 +96,7 @@ impl World {
             started_by: Actor { name: "schedule".to_owned(), ..Actor::system() },
             request_id: None,
             full_lists_kept: 5,
+            work: Work::Sync,
             now: self.now(),
         }
     }

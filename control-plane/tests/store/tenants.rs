@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control_plane::model::{Actor, EventType, JobState, SourceId, TenantId, Timestamp, Trail};
-use control_plane::store::{NewJob, SourceChange, Store, StoreError};
+use control_plane::store::{NewJob, SourceChange, Store, StoreError, Work};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, block_on, settings};
@@ -51,6 +51,7 @@ fn job(tenant: &TenantId, source: &SourceId) -> NewJob {
         started_by: ops(),
         request_id: None,
         full_lists_kept: 5,
+        work: Work::Sync,
         now: NOW,
     }
 }

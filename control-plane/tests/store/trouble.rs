@@ -9,7 +9,7 @@ use control_plane::model::{
     UserFilter, UserValues,
 };
 use control_plane::reconcile::names;
-use control_plane::store::{Applied, NewJob, Outcome, SourceChange, Store, StoreError};
+use control_plane::store::{Applied, NewJob, Outcome, SourceChange, Store, StoreError, Work};
 use uuid::Uuid;
 
 use crate::database::{NOW, admin, settings};
@@ -51,6 +51,7 @@ impl Site {
             started_by: admin(),
             request_id: None,
             full_lists_kept: 5,
+            work: Work::Sync,
             now: NOW,
         };
         let job = self.store.create_job(job).await.expect("a job").number;

@@ -35,6 +35,7 @@ mod matrix;
 mod methods;
 mod moving_targets;
 mod persons;
+mod plans;
 mod preconditions;
 mod privacy;
 mod protocol;

@@ -58,6 +58,7 @@ async fn a_source_has_one_job_at_a_time_and_a_request_id_starts_it_once() -> Res
     let request = StartSyncRequest {
         parent: SOURCE.to_owned(),
         request_id: "2f0c9a4e-52a5-4f0e-9d3a-0d2f6f0f7a11".to_owned(),
+        ..Default::default()
     };
     let job = jobs.start_sync(request.clone()).await?.into_inner();
     let same = jobs.start_sync(request).await?.into_inner();

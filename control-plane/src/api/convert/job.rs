@@ -2,9 +2,10 @@
 
 use rollcall_proto::admin::v1 as proto;
 
+use super::user;
 use super::{small, timestamp};
 use crate::api::names;
-use crate::model::{Counts, Detail, Hold, SyncJob, TenantId};
+use crate::model::{Counts, Detail, Hold, PlanEntry, SyncJob, SyncPlan, TenantId};
 
 pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
     let SyncJob {
@@ -14,6 +15,9 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         tenant_no: _,
         source,
         source_no: _,
+        kind,
+        origin,
+        plan,
         state,
         phase,
         counts,
@@ -54,6 +58,35 @@ pub(in crate::api) fn job(job: SyncJob) -> proto::SyncJob {
         }),
         hold: hold.map(self::hold),
         progress_time: Some(timestamp(progress_at)),
+        kind: i32::from(kind.number()),
+        origin: origin.map_or_else(String::new, |origin| names::job_name(&tenant, &source, origin)),
+        plan: plan.map(self::plan),
+    }
+}
+
+fn plan(plan: SyncPlan) -> proto::SyncPlan {
+    let SyncPlan { expires_at, doubt, of_draft } = plan;
+    let (reason, message) = doubt.unzip();
+    proto::SyncPlan {
+        expire_time: Some(timestamp(expires_at)),
+        hold_reason: reason.map_or(0, |reason| i32::from(reason.number())),
+        hold_message: message.unwrap_or_default(),
+        draft: of_draft,
+    }
+}
+
+pub(in crate::api) fn plan_entry(tenant: &TenantId, entry: PlanEntry) -> proto::SyncPlanEntry {
+    let PlanEntry { position: _, category, user, id, before, after, reason, message } = entry;
+    proto::SyncPlanEntry {
+        category: i32::from(category.number()),
+        immutable_id: id.text(),
+        before: before.map(|(values, status)| proto::User {
+            name: user.map_or_else(String::new, |user| names::user_name(tenant, user)),
+            ..user::of_values(values, status)
+        }),
+        after: after.map(|(values, status)| user::of_values(values, status)),
+        reason: reason.map_or(0, |reason| i32::from(reason.number())),
+        message,
     }
 }
 

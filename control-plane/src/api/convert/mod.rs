@@ -18,7 +18,7 @@ use crate::model::Timestamp;
 
 pub use audit::audit_event;
 pub(super) use audit::audit_filter;
-pub(super) use job::{detail, job};
+pub(super) use job::{detail, job, plan_entry};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;

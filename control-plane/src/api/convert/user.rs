@@ -10,6 +10,19 @@ use crate::model::{Status, TenantId, User, UserValues};
 
 pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
     let User { number, source, id, values, status, disabled_at, created_at, updated_at } = user;
+    proto::User {
+        name: names::user_name(tenant, number),
+        identity_source: names::source_name(tenant, &source),
+        immutable_id: id.text(),
+        disable_time: disabled_at.map(timestamp),
+        create_time: Some(timestamp(created_at)),
+        update_time: Some(timestamp(updated_at)),
+        ..of_values(values, status)
+    }
+}
+
+/// What of a user comes from the directory.
+pub(super) fn of_values(values: UserValues, status: Status) -> proto::User {
     let UserValues {
         user_name,
         mail,
@@ -30,9 +43,6 @@ pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
         Status::OutOfScope => (proto::user::Status::Disabled, proto::user::DisabledReason::OutOfScope),
     };
     proto::User {
-        name: names::user_name(tenant, number),
-        identity_source: names::source_name(tenant, &source),
-        immutable_id: id.text(),
         user_name,
         mail,
         first_name,
@@ -46,8 +56,6 @@ pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
             .collect(),
         status: status.into(),
         disabled_reason: reason.into(),
-        disable_time: disabled_at.map(timestamp),
-        create_time: Some(timestamp(created_at)),
-        update_time: Some(timestamp(updated_at)),
+        ..proto::User::default()
     }
 }

@@ -6,10 +6,10 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{self, Connection};
 use super::rows::{self, Row};
-use super::{catalog, details, seats};
+use super::{catalog, details, planned, seats};
 use crate::model::{
-    Category, Counts, Detail, Fence, ImmutableId, NameKey, NameKind, NotSynchronizedReason, Record, Rejected,
-    Status, TenantNo, Timestamp, UserNo,
+    Category, Counts, Detail, Fence, ImmutableId, JobKind, NameKey, NameKind, NotSynchronizedReason, Record,
+    Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::{self, Mode, Plan, Refusal, View};
 use crate::reconcile::doubt;
@@ -31,10 +31,21 @@ pub(super) async fn apply(
         let mut view = view(connection, fence, records, rejected).await?;
         (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
         view.read = Some(job.reads);
+        let values = changed_values(connection, fence, records, &view).await?;
+        view.same = same(records, &view, &values);
         if job.doubts != 0 {
-            view.doubtful = doubtful(connection, fence, records, &view).await?;
+            view.doubtful = doubtful(records, &view, &values);
         }
-        let plan = batch::plan(fence.job, Mode::Reading, records, &view);
+        let (planned, mut left_out);
+        let (records, rejected) = if job.kind() == JobKind::Plan {
+            (planned, left_out) = planned::filter(connection, fence, records, &view).await?;
+            left_out.extend_from_slice(rejected);
+            (&planned[..], &left_out[..])
+        } else {
+            (records, rejected)
+        };
+        let mode = if job.kind() == JobKind::DryRun { Mode::Planning } else { Mode::Reading };
+        let plan = batch::plan(fence.job, mode, records, &view);
         counts += plan.counts;
         left = Some((plan.reserve, plan.quota));
         applied.seen.extend(&plan.seen);
@@ -48,23 +59,43 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
-/// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
-async fn doubtful(
+/// The values of the users in scope whose records have other digests.
+async fn changed_values(
     connection: &mut Connection,
     fence: Fence,
     records: &[Record],
     view: &View,
-) -> Result<HashSet<ImmutableId>> {
+) -> Result<HashMap<i64, UserValues>> {
+    let changed = records.iter().filter_map(|record| {
+        let user = view.known.get(&record.id)?;
+        (user.status != Status::OutOfScope && user.digest != record.digest).then_some(user.number.0)
+    });
+    rows::values(connection, fence.tenant, &changed.collect::<Vec<_>>()).await
+}
+
+/// Records that only look different.
+fn same(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
+    let same = records.iter().filter(|record| {
+        view.known.get(&record.id).is_some_and(|user| {
+            let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
+            user.status == status
+                && user.names().eq(record.names())
+                && values.get(&user.number.0).is_some_and(|before| *before == record.values)
+        })
+    });
+    same.map(|record| record.id.clone()).collect()
+}
+
+/// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
+fn doubtful(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
     let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
-    let users: Vec<i64> = records.iter().filter_map(of).map(|user| user.number.0).collect();
-    let values = rows::values(connection, fence.tenant, &users).await?;
     let doubted = records.iter().filter(|record| {
         of(record).is_some_and(|user| {
             user.status == Status::DisabledInDirectory && !record.disabled
                 || values.get(&user.number.0).is_some_and(|before| doubt::takes_away(before, record))
         })
     });
-    Ok(doubted.map(|record| record.id.clone()).collect())
+    doubted.map(|record| record.id.clone()).collect()
 }
 
 /// Loads what the plan rests on, and locks the source, whose use changes with its users', and the tenant's seats: in this order.
@@ -148,6 +179,14 @@ pub(super) async fn carry_out(
             };
             line(Category::Updated, Some(update.before.number), &records[update.record], message)
         }));
+    }
+    if !plan.refreshed.is_empty() {
+        let refreshed: Vec<_> = plan
+            .refreshed
+            .iter()
+            .map(|(record, user)| Row::of(&records[*record], user.0, Status::Enabled, 0))
+            .collect();
+        rows::refresh_digests(connection, fence, now, &refreshed).await?;
     }
     if !plan.adds.is_empty() {
         let first = seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?;

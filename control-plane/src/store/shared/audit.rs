@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use super::engine::{Connection, LOCK};
 use super::tenants;
 use crate::model::{
-    Actor, AuditEvent, AuditHead, Counts, Event, EventType, JobState, SyncJob, TenantNo, Timestamp, Trail,
-    names, spelled,
+    Actor, AuditEvent, AuditHead, Counts, Event, EventType, JobKind, JobState, SyncJob, TenantNo, Timestamp,
+    Trail, names, spelled,
 };
 use crate::store::{Result, StoreError};
 
@@ -90,8 +90,11 @@ pub(super) async fn record_of_job(
 
 /// Writes that a job succeeded or failed.
 pub(super) async fn record_end(connection: &mut Connection, job: &SyncJob, now: Timestamp) -> Result<()> {
-    let kind =
-        if job.state == JobState::Succeeded { EventType::SyncSucceeded } else { EventType::SyncFailed };
+    let kind = match (job.state, job.kind) {
+        (JobState::Succeeded, JobKind::DryRun) => EventType::SyncPlanned,
+        (JobState::Succeeded, _) => EventType::SyncSucceeded,
+        _ => EventType::SyncFailed,
+    };
     let mut event = with_counts(of_job(kind, job), job.counts);
     if let Some(failure) = &job.failure {
         event = event.with("reason", spelled(failure.reason));

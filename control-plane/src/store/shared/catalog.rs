@@ -27,6 +27,13 @@ pub(super) struct SourceRow {
     published_at: Option<i64>,
 }
 
+impl SourceRow {
+    /// The draft, as JSON.
+    pub(super) fn draft(&self) -> &str {
+        &self.draft
+    }
+}
+
 impl TryFrom<SourceRow> for IdentitySource {
     type Error = StoreError;
 

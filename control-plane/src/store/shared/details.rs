@@ -105,7 +105,8 @@ pub(super) async fn list(
         return holds::list(connection, job, after.map_or(0, |(_, position)| position), limit).await;
     }
     let newest = sqlx::query_scalar(
-        "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1",
+        "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 \
+         AND (n.kind <> 2 AND j.kind <> 2 OR n.job_no = j.job_no)",
     );
     let newest: Option<i64> = newest.bind(job.0).fetch_one(&mut *connection).await?;
     match newest {

@@ -18,7 +18,7 @@ pub(super) async fn page(
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
     let newer = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1",
+        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> 2",
     );
     let newer: i64 = newer.bind(job.0).fetch_one(&mut *connection).await?;
     if newer >= kept {

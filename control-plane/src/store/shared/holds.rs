@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::engine::{self, Connection, LOCK};
 use super::rows::status;
-use super::{audit, catalog, details, jobs, seats};
+use super::{audit, catalog, details, jobs, reads, seats};
 use crate::model::{
     Absence, Absentee, Actor, Category, Counts, Decision, Detail, EventType, Fence, Hold, HoldReason,
     ImmutableId, JobNo, ReadFacts, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo,
@@ -143,7 +143,8 @@ pub(super) async fn list(
     rows.into_iter().map(detail).collect()
 }
 
-/// What syncs disabled for absence since then without having been approved, those of single users, too, and this job whenever it did.
+/// What syncs disabled for absence since then without having been approved, those of single users, too, and this job whenever it did. What
+/// a plan disables was shown before, and what an undo disables was let in by a sync.
 pub(super) async fn recent(
     connection: &mut Connection,
     source: SourceNo,
@@ -152,7 +153,7 @@ pub(super) async fn recent(
 ) -> Result<RecentDisables> {
     let (all, unexplained): (i64, i64) = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
-         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND COALESCE(ended_at, progress_at) > $3))",
+         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND kind = 1 AND COALESCE(ended_at, progress_at) > $3))",
     )
     .bind(source.0)
     .bind(job.0)
@@ -174,7 +175,7 @@ pub(super) async fn hold(
     facts: &ReadFacts,
 ) -> Result<SyncJob> {
     seats::lock_job(connection, fence).await?;
-    jobs::same_revision(connection, fence).await?;
+    reads::same_revision(connection, fence).await?;
     sqlx::query(
         "UPDATE sync_jobs SET state = 6, phase = NULL, owner = '', lease_expires_at = 0, hold_reason = $2, hold_message = $3, \
          hold_users = $4, hold_etag = $5, held_at = $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1",

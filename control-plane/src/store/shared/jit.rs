@@ -123,8 +123,10 @@ struct NowRow {
 
 /// The job of a source that is under way or held, as users are marked with it: its number and its stage, and whether it runs.
 async fn pending(connection: &mut Connection, source: SourceNo) -> Result<Option<((JobNo, i64), bool)>> {
-    // Only the newest job can be.
-    let text = format!("SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 ORDER BY j.job_no DESC LIMIT 1");
+    // Only the newest job can be. A dry run changes nobody, so it need not know.
+    let text = format!(
+        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> 2 ORDER BY j.job_no DESC LIMIT 1"
+    );
     let newest: Option<JobRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(source.0).fetch_optional(connection).await?;
     Ok(newest.and_then(JobRow::pending))
@@ -157,7 +159,7 @@ pub(super) async fn nothing_new(
     let text = format!(
         "SELECT {COLUMNS}, {VERSION}, s.published_revision, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
          JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
-         WHERE l.source_no = u.source_no) WHERE t.id = $1 AND u.user_no = $2"
+         WHERE l.source_no = u.source_no AND l.kind <> 2) WHERE t.id = $1 AND u.user_no = $2"
     );
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(observation.tenant.0.clone()).bind(version.user.0);
     let row: Option<NowRow> = query.fetch_optional(connection).await?;
@@ -419,7 +421,7 @@ pub(super) async fn last_observed(
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing.
     let synced = sqlx::query_scalar(
         "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
-         AND j.state = 3 AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND u.added_job <= j.job_no AND NOT EXISTS \
+         AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND u.added_job <= j.job_no AND NOT EXISTS \
          (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) \
          ORDER BY j.job_no DESC LIMIT 1",
     );

@@ -5,17 +5,18 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::engine::{Connection, LOCK};
-use super::{audit, catalog, holds, next_number, routers, seats, standing};
+use super::engine::Connection;
+use super::works::{self, Noted};
+use super::{audit, catalog, holds, next_number, reads, seats, standing};
 use crate::model::{
-    Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState,
-    JobSummary, Phase, ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp,
-    UserNo, Withheld,
+    Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobKind, JobNo,
+    JobState, JobSummary, Phase, RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo,
+    Timestamp, Withheld, spelled,
 };
 use crate::store::{NewJob, Outcome, Result, StoreError};
 
 /// Journals that are kept of a source's newest jobs.
-const JOURNALS: i64 = 10;
+pub(super) const JOURNALS: i64 = 10;
 /// Jobs that are kept of a source.
 const JOBS: i64 = 100;
 /// Jobs that are kept in any case.
@@ -25,7 +26,8 @@ const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS s
      j.router, j.reads, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
      j.waiting, j.still_in_scope, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.hold_reason, \
      j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, j.hold_decision, j.hold_decided_by, j.started_by, \
-     j.stopped_by, j.created_at, j.started_at, j.progress_at, j.ended_at FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
+     j.stopped_by, j.created_at, j.started_at, j.progress_at, j.ended_at, j.kind, o.id AS origin, j.plan_expires_at, j.plan_reason, \
+     j.plan_message, j.settings IS NOT NULL AS of_draft FROM sync_jobs j LEFT JOIN sync_jobs o ON o.job_no = j.origin JOIN tenants t ON t.tenant_no = j.tenant_no \
      JOIN identity_sources s ON s.source_no = j.source_no";
 
 #[derive(sqlx::FromRow)]
@@ -69,9 +71,15 @@ struct JobRow {
     started_at: Option<i64>,
     progress_at: i64,
     ended_at: Option<i64>,
+    kind: i64,
+    origin: Option<Vec<u8>>,
+    plan_expires_at: Option<i64>,
+    plan_reason: Option<i64>,
+    plan_message: Option<String>,
+    of_draft: bool,
 }
 
-fn small(number: i64) -> i16 {
+pub(super) fn small(number: i64) -> i16 {
     i16::try_from(number).unwrap_or_default()
 }
 
@@ -98,7 +106,16 @@ impl TryFrom<JobRow> for SyncJob {
                 decision: Decision::from_number(small(row.hold_decision)).unwrap_or(Decision::Pending),
                 decided_by: row.hold_decided_by,
             });
+        let doubt = row.plan_reason.and_then(|reason| HoldReason::from_number(small(reason)));
+        let plan = row.plan_expires_at.map(|expires_at| SyncPlan {
+            expires_at: Timestamp(expires_at),
+            doubt: doubt.map(|reason| (reason, row.plan_message.unwrap_or_default())),
+            of_draft: row.of_draft,
+        });
         Ok(Self {
+            kind: JobKind::from_number(small(row.kind)).ok_or_else(unknown)?,
+            origin: row.origin.as_deref().map(uuid).transpose()?,
+            plan,
             number: JobNo(row.job_no),
             id: uuid(&row.id)?,
             tenant: TenantId(row.tenant),
@@ -200,15 +217,15 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
         return Err(StoreError::JobRunning(uuid(&job)?));
     }
     let revision = catalog::locked_revision(connection, SourceNo(source)).await?;
-    if revision == 0 {
-        return Err(StoreError::SourceNotPublished);
+    let Noted { kind, origin, settings } = works::check(connection, &row, new).await?;
+    if kind != JobKind::DryRun {
+        holds::supersede(connection, source, new.now).await?;
     }
-    holds::supersede(connection, source, new.now).await?;
     let tenant = standing::served(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
-        "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at) \
-         VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8)",
+        "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at, kind, origin, \
+         settings) VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(number)
     .bind(new.id.as_bytes().to_vec())
@@ -218,19 +235,29 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     .bind(new.started_by.name.clone())
     .bind(new.request_id.clone())
     .bind(new.now.0)
+    .bind(i64::from(kind.number()))
+    .bind(origin)
+    .bind(settings)
     .execute(&mut *connection)
     .await?;
     prune(connection, source, number, new).await?;
     let job = by_number(connection, JobNo(number)).await?;
-    let event = audit::of_job(EventType::SyncStarted, &job).with("revision", job.revision);
+    let mut event = audit::of_job(EventType::SyncStarted, &job)
+        .with("revision", job.revision)
+        .with("kind", spelled(job.kind));
+    if let Some(origin) = job.origin {
+        event = event.with("origin", origin);
+    }
     audit::record_of_job(connection, &job, &new.started_by, event, new.now).await?;
     Ok(job)
 }
 
 /// Throws away what is kept of a source's newest jobs only.
 async fn prune(connection: &mut Connection, source: i64, newest: i64, new: &NewJob) -> Result<()> {
+    // A dry run is no sync: it replaces nothing, and its own lists stay until its plan expires.
     sqlx::query(
-        "DELETE FROM job_details WHERE category < 4 AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2)",
+        "DELETE FROM job_details WHERE category < 4 AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2 \
+         AND kind <> 2) AND EXISTS (SELECT 1 FROM sync_jobs WHERE job_no = $2 AND kind <> 2)",
     )
     .bind(source)
     .bind(newest)
@@ -300,8 +327,8 @@ pub(super) async fn unowned(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<JobSummary>> {
-    let rows: Vec<(i64, String, String, i64, i64, Option<String>)> = sqlx::query_as(
-        "SELECT j.job_no, t.id, s.id, j.created_at, j.progress_at, (SELECT l.router FROM sync_jobs l WHERE l.source_no = j.source_no \
+    let rows: Vec<(i64, String, String, i64, i64, i64, Option<String>)> = sqlx::query_as(
+        "SELECT j.job_no, t.id, s.id, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l WHERE l.source_no = j.source_no \
          AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
          JOIN identity_sources s ON s.source_no = j.source_no \
          WHERE j.state = 1 OR (j.state = 2 AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2",
@@ -310,16 +337,24 @@ pub(super) async fn unowned(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    let summary =
-        |(number, tenant, source, created_at, progress_at, router): (i64, _, _, i64, i64, Option<String>)| {
-            JobSummary {
-                number: JobNo(number),
-                tenant: TenantId(tenant),
-                source: SourceId(source),
-                progress_at: Timestamp(progress_at.max(created_at)),
-                last_router: router.map(RouterId),
-            }
-        };
+    let summary = |(number, tenant, source, created_at, progress_at, kind, router): (
+        i64,
+        _,
+        _,
+        i64,
+        i64,
+        i64,
+        Option<String>,
+    )| {
+        JobSummary {
+            kind: JobKind::from_number(small(kind)).unwrap_or(JobKind::Sync),
+            number: JobNo(number),
+            tenant: TenantId(tenant),
+            source: SourceId(source),
+            progress_at: Timestamp(progress_at.max(created_at)),
+            last_router: router.map(RouterId),
+        }
+    };
     Ok(rows.into_iter().map(summary).collect())
 }
 
@@ -388,112 +423,18 @@ pub(super) async fn fail(
     audit::record_end(connection, &job, now).await
 }
 
-#[derive(sqlx::FromRow)]
-struct SourceFacts {
-    published: Option<String>,
-    published_revision: i64,
-    last_read: Option<String>,
-    last_read_revision: i64,
-    enabled_users: i64,
-}
-
-pub(super) async fn begin_read(
-    connection: &mut Connection,
-    job: JobNo,
-    owner: &str,
-    router: &RouterId,
-    now: Timestamp,
-) -> Result<ReadStart> {
-    let text = format!(
-        "SELECT tenant_no, source_no, epoch, revision FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
-    );
-    let held: Option<(i64, i64, i64, i64)> = sqlx::query_as(AssertSqlSafe(text))
-        .bind(job.0)
-        .bind(owner.to_owned())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let (tenant, source, epoch, revision) = held.ok_or(StoreError::Fenced)?;
-    routers::may_read(connection, TenantNo(tenant), router).await?;
-    let facts: SourceFacts = sqlx::query_as(
-        "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
-         WHERE source_no = $1",
-    )
-    .bind(source)
-    .fetch_one(&mut *connection)
-    .await?;
-    let published = facts.published.as_deref().filter(|_| facts.published_revision == revision);
-    let sync_limit = i64::from(catalog::settings(published.ok_or(StoreError::ConfigChanged)?)?.sync_limit);
-    let (known, in_scope, reserve): (i64, i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status <> 3 THEN 1 ELSE 0 END), 0), \
-         COALESCE(SUM(CASE WHEN status <> 1 AND status_job <> $3 THEN 1 ELSE 0 END), 0) FROM users \
-         WHERE tenant_no = $1 AND source_no = $2",
-    )
-    .bind(tenant)
-    .bind(source)
-    .bind(job.0)
-    .fetch_one(&mut *connection)
-    .await?;
-    let beyond: Option<i64> = if known > sync_limit {
-        let query = sqlx::query_scalar(
-            "SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 ORDER BY user_no LIMIT 1 OFFSET $3",
-        );
-        query.bind(tenant).bind(source).bind(sync_limit).fetch_optional(&mut *connection).await?
-    } else {
-        None
-    };
-    let before = facts.last_read.filter(|_| facts.last_read_revision == revision);
-    let before = before.as_deref().map(catalog::facts).transpose()?;
+async fn note_plan(connection: &mut Connection, fence: Fence, plan: &SyncPlan) -> Result<()> {
+    let (reason, message) = plan.doubt.clone().unzip();
     sqlx::query(
-        "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
-         WHERE job_no = $1",
+        "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4 WHERE job_no = $1",
     )
-    .bind(job.0)
-    .bind(router.0.clone())
-    .bind(now.0)
-    .bind(in_scope)
-    .bind(reserve)
-    .bind((sync_limit - known).max(0))
-    .bind(sync_limit)
-    .bind(beyond)
-    .bind(i64::from(before.is_some()))
-    .execute(&mut *connection)
+    .bind(fence.job.0)
+    .bind(plan.expires_at.0)
+    .bind(reason.map(|reason| i64::from(reason.number())))
+    .bind(message)
+    .execute(connection)
     .await?;
-    forget_deferred(connection, job).await?;
-    for text in [
-        "DELETE FROM job_details WHERE job_no = $1 AND category = 4",
-        "DELETE FROM absent_users WHERE job_no = $1",
-    ] {
-        sqlx::query(text).bind(job.0).execute(&mut *connection).await?;
-    }
-    Ok(ReadStart {
-        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
-        known,
-        enabled: facts.enabled_users,
-        beyond_limit: beyond.map(UserNo),
-        before,
-    })
-}
-
-pub(super) async fn begin_reconciling(connection: &mut Connection, fence: Fence) -> Result<()> {
-    seats::lock_job(connection, fence).await?;
-    same_revision(connection, fence).await?;
-    sqlx::query("UPDATE sync_jobs SET phase = 2 WHERE job_no = $1")
-        .bind(fence.job.0)
-        .execute(connection)
-        .await?;
     Ok(())
-}
-
-/// Whether the source is still published as the job read it; holds until the end of the transaction.
-pub(super) async fn same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
-    let revision = sqlx::query_scalar("SELECT revision FROM sync_jobs WHERE job_no = $1").bind(fence.job.0);
-    let revision: i64 = revision.fetch_one(&mut *connection).await?;
-    if catalog::locked_revision(connection, fence.source).await? == revision {
-        Ok(())
-    } else {
-        Err(StoreError::ConfigChanged)
-    }
 }
 
 pub(super) async fn finish(
@@ -505,7 +446,7 @@ pub(super) async fn finish(
     seats::lock_job(connection, fence).await?;
     let (state, failure, withheld) = match outcome {
         Outcome::Succeeded { withheld, facts } => {
-            same_revision(connection, fence).await?;
+            reads::same_revision(connection, fence).await?;
             if let Some(facts) = facts {
                 sqlx::query(
                     "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision WHERE source_no = $1",
@@ -515,6 +456,11 @@ pub(super) async fn finish(
                 .execute(&mut *connection)
                 .await?;
             }
+            (JobState::Succeeded, None, withheld.as_ref())
+        }
+        Outcome::Planned { plan, withheld } => {
+            reads::same_revision(connection, fence).await?;
+            note_plan(connection, fence, plan).await?;
             (JobState::Succeeded, None, withheld.as_ref())
         }
         Outcome::Failed(failure) => (JobState::Failed, Some(failure), None),

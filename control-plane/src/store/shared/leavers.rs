@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{self, Connection};
 use super::rows::status;
-use super::{details, jobs, rows, seats};
+use super::{details, reads, rows, seats};
 use crate::model::{Absence, Category, Counts, Detail, Fence, ImmutableId, Status, Timestamp, UserNo};
 use crate::store::Result;
 
@@ -61,11 +61,27 @@ pub(super) async fn disable(
     unchanged_since: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Counts> {
-    let job = seats::lock_job(connection, fence).await?;
-    jobs::same_revision(connection, fence).await?;
-    seats::lock(connection, fence.tenant).await?;
     let absences: HashMap<i64, Absence> = users.iter().map(|(user, absence)| (user.0, *absence)).collect();
     let numbers: Vec<i64> = users.iter().map(|(user, _)| user.0).collect();
+    let why = |user: i64| {
+        let absence = absences.get(&user).copied().unwrap_or(Absence::Unexplained);
+        (format!("Disabled: {}.", absence.text()), absence == Absence::Unexplained)
+    };
+    let unchanged_since = unchanged_since.map_or(i64::MAX, |since| since.0);
+    take_out(connection, fence, &numbers, (unchanged_since, &why), now).await
+}
+
+/// The same for whatever reason: `why` says it to people, and whether nothing explains it.
+pub(super) async fn take_out(
+    connection: &mut Connection,
+    fence: Fence,
+    numbers: &[i64],
+    (unchanged_since, why): (i64, &(dyn Fn(i64) -> (String, bool) + Sync)),
+    now: Timestamp,
+) -> Result<Counts> {
+    let job = seats::lock_job(connection, fence).await?;
+    reads::same_revision(connection, fence).await?;
+    seats::lock(connection, fence.tenant).await?;
     let text = format!(
         "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> 3 \
          AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {} ORDER BY user_no",
@@ -74,10 +90,10 @@ pub(super) async fn disable(
     let query = sqlx::query(AssertSqlSafe(text))
         .bind(fence.tenant.0)
         .bind(fence.source.0)
-        .bind(unchanged_since.map_or(i64::MAX, |since| since.0))
+        .bind(unchanged_since)
         .bind(fence.job.0)
         .bind(2 * job.reads);
-    let rows = engine::ints(query, &numbers).fetch_all(&mut *connection).await?;
+    let rows = engine::ints(query, numbers).fetch_all(&mut *connection).await?;
     let (mut lines, mut leaving, mut unexplained) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
     for row in &rows {
         let (user, user_name, mail, id, number): (i64, String, String, Vec<u8>, i64) =
@@ -86,8 +102,8 @@ pub(super) async fn disable(
         if status(number)? != Status::Enabled {
             continue;
         }
-        let absence = absences.get(&user).copied().unwrap_or(Absence::Unexplained);
-        unexplained += i64::from(absence == Absence::Unexplained);
+        let (message, nothing_explains_it) = why(user);
+        unexplained += i64::from(nothing_explains_it);
         lines.push(Detail {
             category: Category::Disabled,
             user: Some(UserNo(user)),
@@ -95,7 +111,7 @@ pub(super) async fn disable(
             mail,
             id: Some(ImmutableId(id.into())),
             reason: None,
-            message: format!("Disabled: {}.", absence.text()),
+            message,
         });
     }
     let counts = Counts { disabled: i64::try_from(lines.len()).unwrap_or(i64::MAX), ..Counts::default() };

@@ -131,6 +131,23 @@ pub(super) async fn disable_in_directory(
     Ok(())
 }
 
+/// Notes the digests of records that are as their users are.
+pub(super) async fn refresh_digests(
+    connection: &mut Connection,
+    fence: Fence,
+    now: Timestamp,
+    rows: &[Row<'_>],
+) -> Result<()> {
+    let text = (
+        "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, \
+         phone, distinguished_name, policy_attributes, status, added_job, created_at, updated_at) SELECT $1, r.user_no, $2, \
+         r.immutable_id, r.digest, r.user_name, r.mail, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, \
+         r.policy_attributes, r.status, $3, $4, $4",
+        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest",
+    );
+    execute(connection, text, fence, now, rows).await.map(drop)
+}
+
 /// Lets records wait; one that waits already is not taken twice. Returns how many are new.
 pub(super) async fn insert_deferred(
     connection: &mut Connection,
@@ -298,7 +315,7 @@ pub(super) async fn journal(
     Ok(())
 }
 
-/// The values of users that a record could take away.
+/// The values of users.
 pub(super) async fn values(
     connection: &mut Connection,
     tenant: TenantNo,
@@ -308,16 +325,24 @@ pub(super) async fn values(
         return Ok(HashMap::new());
     }
     let text = format!(
-        "SELECT user_no, mail, first_name, last_name, display_name, phone, policy_attributes FROM users \
+        "SELECT user_no, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, policy_attributes FROM users \
          WHERE tenant_no = $1 AND user_no {}",
         engine::in_ints(2)
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
     let rows = engine::ints(query, users).fetch_all(connection).await?;
     let values = |row| -> Result<(i64, UserValues)> {
-        let (user, mail, first_name, last_name, display_name, phone, policy_attributes) =
-            sqlx::FromRow::from_row(row)?;
-        let (user_name, distinguished_name) = (String::new(), String::new());
+        let (
+            user,
+            user_name,
+            mail,
+            first_name,
+            last_name,
+            display_name,
+            phone,
+            distinguished_name,
+            policy_attributes,
+        ) = sqlx::FromRow::from_row(row)?;
         let values = UserValues {
             user_name,
             mail,

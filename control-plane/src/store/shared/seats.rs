@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
-use crate::model::{Counts, Fence, SourceNo, TenantNo, Timestamp, UserNo};
+use crate::model::{Counts, Fence, JobKind, SourceNo, TenantNo, Timestamp, UserNo};
 use crate::store::{Result, StoreError};
 
 /// A job's row, locked.
@@ -11,6 +11,7 @@ use crate::store::{Result, StoreError};
 pub(super) struct LockedJob {
     epoch: i64,
     state: i64,
+    kind: i64,
     pub(super) reads: i64,
     pub(super) reserve: i64,
     pub(super) quota: i64,
@@ -43,12 +44,16 @@ impl LockedJob {
         }
     }
 
+    pub(super) fn kind(&self) -> JobKind {
+        i16::try_from(self.kind).ok().and_then(JobKind::from_number).unwrap_or(JobKind::Sync)
+    }
+
     pub(super) fn beyond_limit(&self) -> Option<UserNo> {
         self.beyond_limit.map(UserNo)
     }
 }
 
-const JOB: &str = "SELECT epoch, state, reads, reserve, quota, sync_limit, doubts, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
+const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit, doubts, beyond_limit, added, updated, unchanged, disabled, not_synchronized, \
      reenabled, disabled_in_directory, waiting, still_in_scope FROM sync_jobs WHERE job_no = $1";
 
 /// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has begun.

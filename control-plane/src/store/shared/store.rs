@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::{
-    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, rows, seats, settle, users,
+    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, reads, rows, seats, settle,
+    users,
 };
 use crate::model::{
     Absence, Absentee, Actor, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId,
@@ -295,7 +296,7 @@ impl Store for Engine {
         self.write(move |c| {
             let owner = owner.clone();
             let router = router.clone();
-            Box::pin(async move { jobs::begin_read(c, job, &owner, &router, now).await })
+            Box::pin(async move { reads::begin_read(c, job, &owner, &router, now).await })
         })
         .await
     }
@@ -329,7 +330,7 @@ impl Store for Engine {
     }
 
     async fn begin_reconciling(&self, fence: Fence) -> Result<()> {
-        self.write(move |c| Box::pin(async move { jobs::begin_reconciling(c, fence).await })).await
+        self.write(move |c| Box::pin(async move { reads::begin_reconciling(c, fence).await })).await
     }
 
     async fn users_in_scope(

@@ -100,6 +100,7 @@ pub struct SyncSettings {
     pub router_deadline: Option<Duration>,
     pub lease: Option<Duration>,
     pub hold_expiry: Option<Duration>,
+    pub plan_expiry: Option<Duration>,
     pub job_deadline: Option<Duration>,
 }
 
@@ -228,6 +229,7 @@ impl Files {
             ("router_deadline", sync.router_deadline),
             ("lease", sync.lease),
             ("hold_expiry", sync.hold_expiry),
+            ("plan_expiry", sync.plan_expiry),
             ("job_deadline", sync.job_deadline),
         ];
         let set = keys.into_iter().filter_map(|(key, value)| Some((key, value?)));

@@ -154,6 +154,12 @@ impl Builder {
 
     /// How long a held job waits for a decision. Default: the control plane's own.
     #[must_use]
+    /// How long plans can be applied.
+    pub fn plan_expiry(mut self, expiry: Duration) -> Self {
+        self.sync.plan_expiry = Some(expiry);
+        self
+    }
+
     pub fn hold_expiry(mut self, expiry: Duration) -> Self {
         self.sync.hold_expiry = Some(expiry);
         self

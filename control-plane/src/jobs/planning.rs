@@ -1,0 +1,95 @@
+//! The plan of a dry run, and a sync that applies one: who may be disabled by it, and what is left out.
+
+use super::Inner;
+use super::absent::Absent;
+use super::leavers::{self, End};
+use crate::model::{Absence, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
+use crate::reconcile::forecast;
+use crate::reconcile::guard::Verdict;
+use crate::store::{Outcome, StoreError};
+
+/// Lines of a plan, or users, of one transaction.
+const LINES: usize = 1_000;
+
+/// Makes the plan of what was read: who would be disabled, whatever the guard says of it, and what would become of the records.
+pub(super) async fn plan(
+    inner: &Inner,
+    fence: Fence,
+    verdict: Verdict,
+    absent: &Absent,
+) -> Result<End, StoreError> {
+    let store = &inner.store;
+    let (doubt, withheld) = match verdict {
+        Verdict::Disable => (None, None),
+        Verdict::Hold(reason, message) => (Some((reason, message)), None),
+        // Nobody would be disabled by a sync that comes to this.
+        Verdict::Withhold(message) => (None, Some(Withheld { message, users: absent.enabled() })),
+    };
+    let leaving = withheld.is_none();
+    if leaving {
+        leavers::note(inner, fence, absent).await?;
+    }
+    let situation = store.situation(fence).await?;
+    let forecasts = tokio::task::spawn_blocking(move || {
+        let forecasts = forecast::forecast(&situation);
+        situation.waiting.into_iter().map(|waiting| waiting.id).zip(forecasts).collect::<Vec<_>>()
+    });
+    let forecasts = forecasts.await.map_err(|error| StoreError::Broken(Box::new(error)))?;
+    let records = forecasts.into_iter().map(|(id, forecast)| PlanLine::Record(id, forecast));
+    let leavers = absent.users().filter(|_| leaving).map(|(user, absence)| PlanLine::Absent(user, absence));
+    let mut lines = leavers.chain(records);
+    loop {
+        let chunk: Vec<PlanLine> = lines.by_ref().take(LINES).collect();
+        if chunk.is_empty() {
+            break;
+        }
+        store.write_plan(fence, chunk, inner.clock.now()).await?;
+    }
+    let expires_at = inner.clock.now().plus(inner.settings.plan_expiry);
+    let plan = SyncPlan { expires_at, doubt, of_draft: false };
+    Ok(End::Finish(Outcome::Planned { plan, withheld }))
+}
+
+/// What the guard's verdict means for a sync that applies a plan: whoever applied it has seen the list, so its length holds nothing up. What
+/// is wrong with the directory itself does, unless the plan said so, too: then nobody is disabled.
+pub(super) async fn approved(inner: &Inner, fence: Fence, verdict: Verdict) -> Result<Verdict, StoreError> {
+    let Verdict::Hold(reason, message) = verdict else { return Ok(verdict) };
+    let shown = match reason {
+        HoldReason::DisableGuard | HoldReason::UnexplainedAbsences => true,
+        reason => {
+            let job = inner.store.job_by_number(fence.job).await?;
+            let origin = inner.store.job(&job.tenant, &job.source, job.origin).await?;
+            origin.plan.and_then(|plan| plan.doubt).is_some_and(|(of_plan, _)| of_plan == reason)
+        }
+    };
+    Ok(if shown {
+        Verdict::Disable
+    } else {
+        Verdict::Withhold(format!("{message} The plan did not show that."))
+    })
+}
+
+/// Disables those of the absent whom the plan disables, and lists the others.
+pub(super) async fn disable(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreError> {
+    let mut users = absent.users();
+    loop {
+        let chunk: Vec<(UserNo, Absence)> = users.by_ref().take(LINES).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let numbers = chunk.iter().map(|(user, _)| *user).collect();
+        let planned = inner.store.planned_leavers(fence, numbers).await?;
+        let (planned, others): (Vec<_>, Vec<_>) =
+            chunk.into_iter().partition(|(user, _)| planned.contains(user));
+        leavers::disable(inner, fence, planned.into_iter(), None).await?;
+        let others = others.into_iter().map(|(user, _)| user).collect();
+        inner.store.leave_out_absent(fence, others, inner.clock.now()).await?;
+    }
+}
+
+/// Lists what the plan has and the directory no longer asks for.
+pub(super) async fn leave_out_rest(inner: &Inner, fence: Fence) -> Result<(), StoreError> {
+    let limit = i64::try_from(LINES).unwrap_or(i64::MAX);
+    while inner.store.leave_out_rest(fence, limit, inner.clock.now()).await? {}
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! What a sync would do to records that all wait: names first, then seats, as [`super::settle`] and [`super::batch`] decide them after a
+//! read. Of new users, those with the lowest immutable ids get the last seats; a sync may give them to those that the directory has first.
+
+use std::collections::{HashMap, HashSet};
+
+use super::batch::duplicate;
+use super::settle::{Name, Player, Rank, Verdict, resolve};
+use crate::model::{Forecast, ImmutableId, KnownUser, NotSynchronizedReason, Status, UserNo};
+
+/// A record that is not what its user is.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Whose.
+    pub id: ImmutableId,
+    /// Whether the directory says that the account is disabled.
+    pub disabled: bool,
+    /// The names that it claims.
+    pub names: Vec<Name>,
+    /// The user, if there is one.
+    pub user: Option<KnownUser>,
+}
+
+/// All that decides.
+#[derive(Clone, Debug, Default)]
+pub struct Situation {
+    /// Records, in any order.
+    pub waiting: Vec<Waiting>,
+    /// Users who would be disabled for absence.
+    pub leaving: HashSet<UserNo>,
+    /// Who holds the names that the records claim.
+    pub holders: HashMap<Name, UserNo>,
+    /// Seats that are free once they are gone.
+    pub seats: i64,
+    /// New users that may be added under the sync limit.
+    pub quota: i64,
+}
+
+impl Waiting {
+    fn status(&self) -> Status {
+        self.user.as_ref().map_or(Status::OutOfScope, |user| user.status)
+    }
+
+    fn renamed(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| !user.names().eq(self.names.iter().copied()))
+    }
+
+    fn after(&self) -> Status {
+        if self.disabled { Status::DisabledInDirectory } else { Status::Enabled }
+    }
+
+    fn player(&self) -> Player {
+        let (rank, had) = match &self.user {
+            None => (Rank::New, Vec::new()),
+            Some(user) if user.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
+            Some(user) => (Rank::Present, user.names().collect()),
+        };
+        Player { id: self.id.clone(), rank, had, wants: self.names.clone(), stuck: false }
+    }
+}
+
+/// What would become of each record, in their order.
+#[must_use]
+pub fn forecast(situation: &Situation) -> Vec<Forecast> {
+    let Situation { waiting, leaving, holders, seats, quota } = situation;
+    // Whom the directory disables gives the seat up, whatever becomes of the names.
+    let mut seats = *seats + count(waiting.iter().filter(|w| w.disabled && w.status() == Status::Enabled));
+    let mut quota = *quota;
+    let mut order: Vec<usize> = (0..waiting.len()).collect();
+    order.sort_by(|one, other| waiting[*one].id.cmp(&waiting[*other].id));
+    let needs_seat = |w: &Waiting| !w.disabled && w.status() != Status::Enabled;
+    let mut players: Vec<Player> = waiting.iter().map(Waiting::player).collect();
+    // Users in scope who move to other names get their seats first: without one they keep their names from others.
+    for position in &order {
+        let one = &waiting[*position];
+        if needs_seat(one) && one.status() == Status::DisabledInDirectory && one.renamed() {
+            players[*position].stuck = seats < 1;
+            seats -= i64::from(seats > 0);
+        }
+    }
+    let ours: HashSet<UserNo> =
+        waiting.iter().filter_map(|w| w.user.as_ref()).map(|user| user.number).collect();
+    let elsewhere = |user: &UserNo| !leaving.contains(user) && !ours.contains(user);
+    let held =
+        holders.iter().filter(|(_, user)| elsewhere(user)).map(|(name, user)| (*name, *user)).collect();
+    let verdicts = resolve(&players, &held);
+
+    let mut forecasts = vec![Forecast::Refuse(NotSynchronizedReason::LicenseLimit); waiting.len()];
+    let known_first = order.iter().filter(|at| waiting[**at].user.is_some());
+    let new_last = order.iter().filter(|at| waiting[**at].user.is_none());
+    for position in known_first.chain(new_last) {
+        let one = &waiting[*position];
+        let has_seat = one.status() == Status::DisabledInDirectory && one.renamed();
+        let seat = i64::from(needs_seat(one) && !has_seat);
+        forecasts[*position] = match (verdicts[*position], &one.user) {
+            (Verdict::Refused { .. }, _) if one.disabled && one.status() == Status::Enabled => {
+                Forecast::DisableOnly
+            }
+            (Verdict::Refused { kind, .. }, _) => Forecast::Refuse(duplicate(kind)),
+            (Verdict::Stuck, _) => continue,
+            (Verdict::Granted, None) if quota < 1 => Forecast::Refuse(NotSynchronizedReason::SyncLimit),
+            (Verdict::Granted, _) if seat > 0 && seats < 1 => continue,
+            (Verdict::Granted, None) => {
+                quota -= 1;
+                Forecast::Add(one.after())
+            }
+            (Verdict::Granted, Some(_)) => Forecast::Update(one.after()),
+        };
+        if matches!(forecasts[*position], Forecast::Add(_) | Forecast::Update(_)) {
+            seats -= seat;
+        }
+    }
+    forecasts
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> i64 {
+    i64::try_from(items.count()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{JobNo, NameKey, NameKind};
+
+    fn mail(n: u8) -> Name {
+        (NameKind::Mail, NameKey([n; 16]))
+    }
+
+    fn id(n: u8) -> ImmutableId {
+        ImmutableId(Bytes::from(vec![n; 16]))
+    }
+
+    fn new(n: u8, name: u8) -> Waiting {
+        Waiting { id: id(n), disabled: false, names: vec![mail(name)], user: None }
+    }
+
+    fn known(n: u8, status: Status, had: u8, wants: u8) -> Waiting {
+        let user = KnownUser {
+            number: UserNo(i64::from(n)),
+            id: id(n),
+            digest: [0; 16],
+            status,
+            user_name_key: None,
+            mail_key: (status != Status::OutOfScope).then_some(NameKey([had; 16])),
+            added_job: JobNo(1),
+            changed_job: JobNo(0),
+            fetched: (JobNo(0), 0),
+        };
+        Waiting { user: Some(user), ..new(n, wants) }
+    }
+
+    fn situation(waiting: Vec<Waiting>, seats: i64) -> Situation {
+        Situation { waiting, seats, quota: 100, ..Situation::default() }
+    }
+
+    const NO_SEAT: Forecast = Forecast::Refuse(NotSynchronizedReason::LicenseLimit);
+
+    #[test]
+    fn whoever_returns_gets_a_seat_before_whoever_is_new() {
+        let waiting =
+            vec![new(1, 1), known(9, Status::OutOfScope, 0, 2), known(8, Status::DisabledInDirectory, 3, 3)];
+        let forecasts = forecast(&situation(waiting, 2));
+        assert_eq!(
+            forecasts,
+            [NO_SEAT, Forecast::Update(Status::Enabled), Forecast::Update(Status::Enabled)]
+        );
+    }
+
+    #[test]
+    fn whom_the_directory_disables_frees_a_seat_also_without_its_names() {
+        let leaves = Waiting { disabled: true, ..known(5, Status::Enabled, 5, 7) };
+        let mut situation = situation(vec![leaves, new(6, 6)], 0);
+        situation.holders.insert(mail(7), UserNo(77));
+        assert_eq!(forecast(&situation), [Forecast::DisableOnly, Forecast::Add(Status::Enabled)]);
+    }
+
+    #[test]
+    fn names_of_those_who_leave_are_free_and_the_sync_limit_holds() {
+        let mut situation = situation(vec![new(2, 7), new(1, 8), new(3, 9)], 9);
+        situation.holders = HashMap::from([(mail(7), UserNo(70)), (mail(8), UserNo(80))]);
+        situation.leaving = HashSet::from([UserNo(70)]);
+        situation.quota = 1;
+        let beyond = Forecast::Refuse(NotSynchronizedReason::SyncLimit);
+        let taken = Forecast::Refuse(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(forecast(&situation), [Forecast::Add(Status::Enabled), taken, beyond]);
+    }
+
+    #[test]
+    fn a_license_below_the_use_lets_changes_pass_that_need_no_seat() {
+        let waiting = vec![known(1, Status::Enabled, 1, 2), new(3, 3)];
+        assert_eq!(forecast(&situation(waiting, -4)), [Forecast::Update(Status::Enabled), NO_SEAT]);
+    }
+
+    #[test]
+    fn who_is_without_a_seat_keeps_its_names_from_others() {
+        let waiting = vec![known(1, Status::DisabledInDirectory, 1, 2), known(2, Status::Enabled, 3, 1)];
+        let taken = Forecast::Refuse(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(forecast(&situation(waiting.clone(), 0)), [NO_SEAT, taken]);
+        assert_eq!(forecast(&situation(waiting, 1)), [Forecast::Update(Status::Enabled); 2]);
+    }
+}

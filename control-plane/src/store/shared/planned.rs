@@ -1,0 +1,203 @@
+//! A sync that applies a plan: whatever is not in it, or is not any more what it was when the plan was made, is left out and listed.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::engine::{self, Connection};
+use super::{details, seats};
+use crate::model::{
+    Category, Counts, Detail, Fence, ImmutableId, KnownUser, NotSynchronizedReason, Record, Rejected,
+    Timestamp, UserNo,
+};
+use crate::reconcile::batch::View;
+use crate::store::{Result, StoreError};
+
+const ORIGIN: &str = "(SELECT origin FROM sync_jobs WHERE job_no = $1)";
+
+#[derive(FromRow)]
+struct Entry {
+    immutable_id: Vec<u8>,
+    category: i64,
+    digest: Option<Vec<u8>>,
+    before_digest: Option<Vec<u8>>,
+    before_status: Option<i64>,
+    reason: Option<i64>,
+}
+
+impl Entry {
+    /// Whether record and user are what they were.
+    fn holds(&self, record: &Record, user: Option<&KnownUser>) -> bool {
+        let same_user = match (user, &self.before_digest, self.before_status) {
+            (None, None, None) => true,
+            (Some(user), Some(digest), Some(status)) => {
+                user.digest[..] == digest[..] && i64::from(user.status.number()) == status
+            }
+            _ => false,
+        };
+        same_user && self.digest.as_deref() == Some(&record.digest[..])
+    }
+}
+
+/// Records that the plan has as they are; the others with why they are left out.
+pub(super) async fn filter(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    view: &View,
+) -> Result<(Vec<Record>, Vec<Rejected>)> {
+    let text = format!(
+        "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM plan_entries WHERE job_no = {ORIGIN} \
+         AND immutable_id {}",
+        engine::in_blobs(2)
+    );
+    let ids = || records.iter().map(|record| &record.id.0[..]);
+    let query = engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids());
+    let rows = query.fetch_all(&mut *connection).await?;
+    let entries = rows.iter().map(Entry::from_row).collect::<std::result::Result<Vec<_>, _>>()?;
+    let entries: HashMap<&[u8], &Entry> =
+        entries.iter().map(|entry| (&entry.immutable_id[..], entry)).collect();
+    let (mut planned, mut left_out) = (Vec::new(), Vec::new());
+    for record in records {
+        let user = view.known.get(&record.id);
+        let entry = entries.get(&record.id.0[..]).filter(|entry| entry.holds(record, user));
+        // What an earlier read of this job has applied is no longer what it was, and right.
+        let applied = user.is_some_and(|user| user.counted_by(fence.job));
+        let refused = entry.filter(|entry| entry.category == i64::from(Category::NotSynchronized.number()));
+        let reason = refused.and_then(|entry| entry.reason).and_then(|reason| i16::try_from(reason).ok());
+        let reason = match (entry, reason.and_then(NotSynchronizedReason::from_number)) {
+            (Some(_), None) => None,
+            (Some(_), reason) => reason,
+            (None, _) if applied => None,
+            (None, _) => Some(NotSynchronizedReason::PlanChanged),
+        };
+        match reason {
+            None => planned.push(record.clone()),
+            Some(reason) => left_out.push(Rejected {
+                id: Some(record.id.clone()),
+                reason,
+                message: reason.text().to_owned(),
+                user_name: record.values.user_name.clone(),
+                mail: record.values.mail.clone(),
+            }),
+        }
+    }
+    let text = format!(
+        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND category <> 3 AND immutable_id {}",
+        engine::in_blobs(2)
+    );
+    engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids()).execute(connection).await?;
+    Ok((planned, left_out))
+}
+
+/// Those of these absent users whom the plan disables, and who are as they were.
+pub(super) async fn leavers(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[UserNo],
+) -> Result<Vec<UserNo>> {
+    seats::lock_job(connection, fence).await?;
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let text = format!(
+        "SELECT u.user_no FROM plan_entries e JOIN users u ON u.tenant_no = $2 AND u.user_no = e.user_no \
+         WHERE e.job_no = {ORIGIN} AND e.category = 3 AND u.digest = e.before_digest AND u.status = e.before_status AND e.user_no {}",
+        engine::in_ints(3)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let rows = engine::ints(query, &numbers).fetch_all(&mut *connection).await?;
+    let planned = rows
+        .iter()
+        .map(|row| <(i64,)>::from_row(row).map(|row| row.0))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let text = format!(
+        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND category = 3 AND user_no {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    engine::ints(query, &numbers).execute(connection).await?;
+    Ok(planned.into_iter().map(UserNo).collect())
+}
+
+pub(super) async fn leave_out_absent(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[UserNo],
+    now: Timestamp,
+) -> Result<()> {
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let text = format!(
+        "SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status = 1 AND user_no {} ORDER BY user_no",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let rows = engine::ints(query, &numbers).fetch_all(&mut *connection).await?;
+    let message = "Left as it is: the user is gone from scope, and the plan does not have that. Synchronize, or make a new plan.";
+    let line = |row| -> Result<Detail> {
+        let (user, id, user_name, mail): (i64, Vec<u8>, String, String) = FromRow::from_row(row)?;
+        Ok(left_out(Some(UserNo(user)), id, (user_name, mail), message))
+    };
+    let lines = rows.iter().map(line).collect::<Result<Vec<_>>>()?;
+    list(connection, fence, lines, now).await
+}
+
+/// Entries whose record did not come, or whose user is in scope again.
+pub(super) async fn leave_out_rest(
+    connection: &mut Connection,
+    fence: Fence,
+    limit: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    let rows: Vec<(i64, i64, Option<i64>, Vec<u8>, Option<String>)> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) FROM plan_entries \
+         WHERE job_no = {ORIGIN} AND category IN (1, 2, 3) AND taken_by <> $1 ORDER BY position LIMIT $2"
+    )))
+    .bind(fence.job.0)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    let positions: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    let mut lines = Vec::new();
+    for (_, category, user, id, values) in rows {
+        let values: crate::model::UserValues = serde_json::from_str(values.as_deref().unwrap_or("{}"))
+            .map_err(|error| StoreError::Broken(Box::new(error)))?;
+        let message = match category {
+            3 => {
+                "Left as it is: the plan disables the user, who is no longer gone from scope, or has changed since."
+            }
+            _ => {
+                "Left out: the directory is no longer as it was when the plan was made; the entry is as its user is, or gone."
+            }
+        };
+        lines.push(left_out(user.map(UserNo), id, (values.user_name, values.mail), message));
+    }
+    let text = format!(
+        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND position {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    engine::ints(query, &positions).execute(&mut *connection).await?;
+    list(connection, fence, lines, now).await?;
+    Ok(true)
+}
+
+fn left_out(user: Option<UserNo>, id: Vec<u8>, (user_name, mail): (String, String), message: &str) -> Detail {
+    Detail {
+        category: Category::NotSynchronized,
+        user,
+        user_name,
+        mail,
+        id: Some(ImmutableId(id.into())),
+        reason: Some(NotSynchronizedReason::PlanChanged),
+        message: message.to_owned(),
+    }
+}
+
+async fn list(connection: &mut Connection, fence: Fence, lines: Vec<Detail>, now: Timestamp) -> Result<()> {
+    seats::lock_job(connection, fence).await?;
+    let not_synchronized = i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    details::insert(connection, fence, lines).await?;
+    seats::count(connection, fence, Counts { not_synchronized, ..Counts::default() }, None, now).await
+}

@@ -1,0 +1,377 @@
+//! The plans of dry runs: what decides them, and what is kept of them until they expire.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::engine::{self, Connection};
+use super::rows::{self, sixteen, status};
+use super::settle::{DEFERRED, DeferredRow};
+use super::{catalog, details, seats};
+use crate::model::{
+    Absence, Category, Counts, Detail, Fence, Forecast, ImmutableId, JobKind, JobNo, JobState, NameKey,
+    NameKind, NotSynchronizedReason, PlanEntry, PlanLine, Record, SourceSettings, Status, Timestamp, UserNo,
+    UserValues,
+};
+use crate::reconcile::forecast::{Situation, Waiting};
+use crate::store::{Result, StoreError};
+
+/// Keys of one look-up.
+const KEYS: usize = 5_000;
+
+pub(super) async fn draft(connection: &mut Connection, job: JobNo) -> Result<Option<SourceSettings>> {
+    let query = sqlx::query_scalar("SELECT settings FROM sync_jobs WHERE job_no = $1").bind(job.0);
+    let text: Option<Option<String>> = query.fetch_optional(connection).await?;
+    text.flatten().as_deref().map(catalog::settings).transpose()
+}
+
+pub(super) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {
+    let job = seats::check_job(connection, fence).await?;
+    let query = sqlx::query_as(
+        "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = $1 ORDER BY immutable_id",
+    );
+    let rows: Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, i64)> =
+        query.bind(fence.job.0).fetch_all(&mut *connection).await?;
+    let mut waiting = Vec::with_capacity(rows.len());
+    for (id, user_name, mail, number) in rows {
+        let mut names = Vec::new();
+        for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+            names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
+        }
+        let disabled = status(number)? != Status::Enabled;
+        waiting.push(Waiting { id: ImmutableId(id.into()), disabled, names, user: None });
+    }
+    let mut known = HashMap::new();
+    let mut holders = HashMap::new();
+    for chunk in waiting.chunks(KEYS) {
+        let ids = chunk.iter().map(|waiting| &waiting.id);
+        let users = rows::known_by_id(connection, fence.source, ids).await?;
+        known.extend(users.into_iter().map(|user| (user.id.clone(), user)));
+        let names: Vec<_> = chunk.iter().flat_map(|waiting| waiting.names.iter().copied()).collect();
+        for user in rows::known_by_name(connection, fence.tenant, &names).await? {
+            holders.extend(user.names().map(|name| (name, user.number)));
+        }
+    }
+    for one in &mut waiting {
+        one.user = known.remove(&one.id);
+    }
+    let query = sqlx::query_as(
+        "SELECT a.user_no, u.status FROM absent_users a JOIN users u ON u.tenant_no = $2 AND u.user_no = a.user_no WHERE a.job_no = $1",
+    );
+    let absent: Vec<(i64, i64)> =
+        query.bind(fence.job.0).bind(fence.tenant.0).fetch_all(&mut *connection).await?;
+    let enabled = i64::try_from(absent.iter().filter(|(_, status)| *status == 1).count()).unwrap_or(i64::MAX);
+    let free = sqlx::query_scalar("SELECT license_limit - enabled_users FROM tenants WHERE tenant_no = $1");
+    let free: i64 = free.bind(fence.tenant.0).fetch_one(connection).await?;
+    let leaving: HashSet<UserNo> = absent.into_iter().map(|(user, _)| UserNo(user)).collect();
+    Ok(Situation { waiting, leaving, holders, seats: free + enabled, quota: job.quota })
+}
+
+/// A user as it is when the plan is written.
+#[derive(FromRow)]
+struct BeforeRow {
+    user_no: i64,
+    immutable_id: Vec<u8>,
+    digest: Vec<u8>,
+    user_name: String,
+    mail: String,
+    first_name: String,
+    last_name: String,
+    display_name: String,
+    phone: String,
+    distinguished_name: String,
+    policy_attributes: String,
+    status: i64,
+}
+
+impl BeforeRow {
+    fn values(&self) -> UserValues {
+        UserValues {
+            user_name: self.user_name.clone(),
+            mail: self.mail.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            display_name: self.display_name.clone(),
+            phone: self.phone.clone(),
+            distinguished_name: self.distinguished_name.clone(),
+            policy_attributes: self.policy_attributes.clone(),
+        }
+    }
+}
+
+async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<Vec<BeforeRow>> {
+    let text = format!(
+        "SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, \
+         policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no {}",
+        engine::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let rows = engine::ints(query, users).fetch_all(connection).await?;
+    rows.iter().map(|row| BeforeRow::from_row(row).map_err(StoreError::from)).collect()
+}
+
+/// A line with everything that is written of it.
+struct Line {
+    category: Category,
+    before: Option<BeforeRow>,
+    after: Option<(Record, Status)>,
+    reason: Option<NotSynchronizedReason>,
+    message: String,
+}
+
+pub(super) async fn write(
+    connection: &mut Connection,
+    fence: Fence,
+    lines: &[PlanLine],
+    now: Timestamp,
+) -> Result<()> {
+    seats::lock_job(connection, fence).await?;
+    let ids = lines.iter().filter_map(|line| match line {
+        PlanLine::Record(id, _) => Some(&id.0[..]),
+        PlanLine::Absent(..) => None,
+    });
+    let text = format!("{DEFERRED} AND immutable_id {}", engine::in_blobs(2));
+    let query = engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids);
+    let mut records = HashMap::new();
+    for row in query.fetch_all(&mut *connection).await? {
+        let record = Record::try_from(DeferredRow::from_row(&row)?)?;
+        records.insert(record.id.clone(), record);
+    }
+    let known = rows::known_by_id(connection, fence.source, records.keys()).await?;
+    let absent = lines.iter().filter_map(|line| match line {
+        PlanLine::Absent(user, _) => Some(user.0),
+        PlanLine::Record(..) => None,
+    });
+    let numbers: Vec<i64> = known.iter().map(|user| user.number.0).chain(absent).collect();
+    let users = before(connection, fence, &numbers).await?;
+    let by_id: HashMap<Vec<u8>, i64> =
+        users.iter().map(|row| (row.immutable_id.clone(), row.user_no)).collect();
+    let mut users: HashMap<i64, BeforeRow> = users.into_iter().map(|row| (row.user_no, row)).collect();
+
+    let (mut entries, mut counts) = (Vec::new(), Counts::default());
+    for line in lines {
+        let entry = match line {
+            PlanLine::Absent(user, absence) => users.remove(&user.0).map(|user| leaving(user, *absence)),
+            PlanLine::Record(id, forecast) => {
+                counts.waiting -= 1;
+                let user = by_id.get(&id.0[..]).and_then(|user| users.remove(user));
+                records.remove(id).map(|record| changing(record, user, *forecast))
+            }
+        };
+        let entry = entry.ok_or_else(|| StoreError::Broken("a line of a plan without its record".into()))?;
+        tally(&mut counts, &entry)?;
+        entries.push(entry);
+    }
+    insert(connection, fence, &entries).await?;
+    details::insert(connection, fence, entries.iter().filter_map(detail).collect()).await?;
+    seats::count(connection, fence, counts, None, now).await
+}
+
+fn leaving(user: BeforeRow, absence: Absence) -> Line {
+    Line {
+        category: Category::Disabled,
+        before: Some(user),
+        after: None,
+        reason: None,
+        message: format!("Would be disabled: {}.", absence.text()),
+    }
+}
+
+fn changing(record: Record, user: Option<BeforeRow>, forecast: Forecast) -> Line {
+    let directory = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
+    let (category, status, reason, message) = match forecast {
+        Forecast::Add(Status::Enabled) => (Category::Added, directory, None, "Would be added."),
+        Forecast::Add(_) => {
+            (Category::Added, directory, None, "Would be added as disabled: the directory says so.")
+        }
+        Forecast::Update(_) if user.as_ref().is_some_and(|user| user.status != 1) && !record.disabled => {
+            (Category::Updated, directory, None, "Would be enabled again.")
+        }
+        Forecast::Update(Status::Enabled) => (Category::Updated, directory, None, "Would be updated."),
+        Forecast::Update(_) => {
+            (Category::Updated, directory, None, "Would be updated; is disabled in the directory.")
+        }
+        Forecast::DisableOnly => (
+            Category::Updated,
+            directory,
+            None,
+            "Would be disabled, and nothing else: another user has the same user name or mail address.",
+        ),
+        Forecast::Refuse(reason) => (Category::NotSynchronized, directory, Some(reason), reason.text()),
+    };
+    Line { category, before: user, after: Some((record, status)), reason, message: message.to_owned() }
+}
+
+/// Counts an entry as the sync would count what it does.
+fn tally(counts: &mut Counts, entry: &Line) -> Result<()> {
+    let was = entry.before.as_ref().map(|user| status(user.status)).transpose()?;
+    let disabled = entry.after.as_ref().is_some_and(|(_, status)| *status != Status::Enabled);
+    match entry.category {
+        Category::Added => {
+            counts.added += 1;
+            counts.disabled_in_directory += i64::from(disabled);
+        }
+        Category::Updated => {
+            counts.updated += 1;
+            counts.reenabled += i64::from(was != Some(Status::Enabled) && !disabled);
+            counts.disabled_in_directory += i64::from(was == Some(Status::Enabled) && disabled);
+        }
+        Category::Disabled => counts.disabled += i64::from(was == Some(Status::Enabled)),
+        _ => counts.not_synchronized += 1,
+    }
+    Ok(())
+}
+
+/// As Show Details has it; of who is disabled already and only leaves the scope it says nothing.
+fn detail(entry: &Line) -> Option<Detail> {
+    if entry.category == Category::Disabled && entry.before.as_ref().is_some_and(|user| user.status != 1) {
+        return None;
+    }
+    let values = entry.after.as_ref().map(|(record, _)| record.values.clone());
+    let values = values.or_else(|| entry.before.as_ref().map(BeforeRow::values)).unwrap_or_default();
+    Some(Detail {
+        category: entry.category,
+        user: entry.before.as_ref().map(|user| UserNo(user.user_no)),
+        user_name: values.user_name,
+        mail: values.mail,
+        id: id(entry),
+        reason: entry.reason,
+        message: entry.message.clone(),
+    })
+}
+
+fn id(entry: &Line) -> Option<ImmutableId> {
+    let record = entry.after.as_ref().map(|(record, _)| record.id.clone());
+    record.or_else(|| entry.before.as_ref().map(|user| ImmutableId(user.immutable_id.clone().into())))
+}
+
+async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> Result<()> {
+    let last = sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1");
+    let mut position: i64 = last.bind(fence.job.0).fetch_one(&mut *connection).await?;
+    for entry in entries {
+        position += 1;
+        let before = entry.before.as_ref();
+        sqlx::query(
+            "INSERT INTO plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, \
+             before_values, after_values, after_status, reason, message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(fence.job.0)
+        .bind(position)
+        .bind(i64::from(entry.category.number()))
+        .bind(before.map(|user| user.user_no))
+        .bind(id(entry).map(|id| id.0.to_vec()).unwrap_or_default())
+        .bind(entry.after.as_ref().map(|(record, _)| record.digest.to_vec()))
+        .bind(before.map(|user| user.digest.clone()))
+        .bind(before.map(|user| user.status))
+        .bind(before.map(|user| catalog::json(&user.values())).transpose()?)
+        .bind(entry.after.as_ref().map(|(record, _)| catalog::json(&record.values)).transpose()?)
+        .bind(entry.after.as_ref().map(|(_, status)| i64::from(status.number())))
+        .bind(entry.reason.map(|reason| i64::from(reason.number())))
+        .bind(entry.message.clone())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct EntryRow {
+    position: i64,
+    category: i64,
+    user_no: Option<i64>,
+    immutable_id: Vec<u8>,
+    before_status: Option<i64>,
+    before_values: Option<String>,
+    after_values: Option<String>,
+    after_status: Option<i64>,
+    reason: Option<i64>,
+    message: String,
+}
+
+impl TryFrom<EntryRow> for PlanEntry {
+    type Error = StoreError;
+
+    fn try_from(row: EntryRow) -> Result<Self> {
+        let small = |number: i64| i16::try_from(number).unwrap_or_default();
+        let state = |values: Option<String>, number: Option<i64>| -> Result<Option<(UserValues, Status)>> {
+            let Some((values, number)) = values.zip(number) else { return Ok(None) };
+            let values =
+                serde_json::from_str(&values).map_err(|error| StoreError::Broken(Box::new(error)))?;
+            Ok(Some((values, status(number)?)))
+        };
+        let category = Category::from_number(small(row.category));
+        Ok(Self {
+            position: row.position,
+            category: category.ok_or_else(|| StoreError::Broken("an entry of an unknown category".into()))?,
+            user: row.user_no.map(UserNo),
+            id: ImmutableId(row.immutable_id.into()),
+            before: state(row.before_values, row.before_status)?,
+            after: state(row.after_values, row.after_status)?,
+            reason: row.reason.and_then(|reason| NotSynchronizedReason::from_number(small(reason))),
+            message: row.message,
+        })
+    }
+}
+
+/// Refuses a job that has no plan, or not any more.
+pub(super) async fn usable(connection: &mut Connection, job: JobNo, now: Timestamp) -> Result<()> {
+    let query = sqlx::query_as("SELECT kind, state, plan_expires_at FROM sync_jobs WHERE job_no = $1");
+    let job: Option<(i64, i64, Option<i64>)> = query.bind(job.0).fetch_optional(connection).await?;
+    let (kind, state, expires_at) = job.ok_or(StoreError::NotFound("sync job"))?;
+    if kind != i64::from(JobKind::DryRun.number()) {
+        return Err(StoreError::PlanUnusable(
+            "The job is no dry run, so it has no plan. Start one: StartSync with validate_only.",
+        ));
+    }
+    match expires_at {
+        Some(expires_at) if expires_at > now.0 => Ok(()),
+        Some(_) => Err(StoreError::PlanUnusable(
+            "The plan has expired. Make a new one: StartSync with validate_only.",
+        )),
+        None if state == i64::from(JobState::Running.number())
+            || state == i64::from(JobState::Queued.number()) =>
+        {
+            Err(StoreError::PlanUnusable("The dry run has not ended yet. Wait for it: WatchSyncJob."))
+        }
+        None => Err(StoreError::PlanUnusable(
+            "The dry run ended without a plan. GetSyncJob says why; start another one.",
+        )),
+    }
+}
+
+pub(super) async fn entries(
+    connection: &mut Connection,
+    job: JobNo,
+    category: Option<Category>,
+    (after, limit): (i64, i64),
+    now: Timestamp,
+) -> Result<Vec<PlanEntry>> {
+    usable(connection, job, now).await?;
+    let rows: Vec<EntryRow> = sqlx::query_as(
+        "SELECT position, category, user_no, immutable_id, before_status, before_values, after_values, after_status, reason, message \
+         FROM plan_entries WHERE job_no = $1 AND position > $2 AND ($3 = 0 OR category = $3) ORDER BY position LIMIT $4",
+    )
+    .bind(job.0)
+    .bind(after)
+    .bind(category.map_or(0, |category| i64::from(category.number())))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// What has expired stays away for good: what is left of the plan says so.
+pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+    let due = sqlx::query_scalar(
+        "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
+         AND EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) LIMIT 1",
+    );
+    let due: Vec<i64> = due.bind(now.0).fetch_all(&mut *connection).await?;
+    for job in &due {
+        sqlx::query("DELETE FROM plan_entries WHERE job_no = $1")
+            .bind(*job)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(due.len())
+}

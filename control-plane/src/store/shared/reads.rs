@@ -1,0 +1,135 @@
+//! A read of the directory begins: the fence of the read before is void, and so is what it left undecided. And what it reads is still what
+//! is published.
+
+use sqlx::AssertSqlSafe;
+
+use super::engine::{Connection, LOCK};
+use super::jobs::{forget_deferred, small};
+use super::{catalog, routers, seats};
+use crate::model::{Fence, JobKind, JobNo, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo};
+use crate::store::{Result, StoreError};
+
+#[derive(sqlx::FromRow)]
+struct SourceFacts {
+    published: Option<String>,
+    published_revision: i64,
+    last_read: Option<String>,
+    last_read_revision: i64,
+    enabled_users: i64,
+}
+
+pub(super) async fn begin_read(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    router: &RouterId,
+    now: Timestamp,
+) -> Result<ReadStart> {
+    let text = format!(
+        "SELECT tenant_no, source_no, epoch, revision, kind, settings FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
+    );
+    let held: Option<(i64, i64, i64, i64, i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(text))
+        .bind(job.0)
+        .bind(owner.to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let (tenant, source, epoch, revision, kind, draft) = held.ok_or(StoreError::Fenced)?;
+    let kind = JobKind::from_number(small(kind)).unwrap_or(JobKind::Sync);
+    routers::may_read(connection, TenantNo(tenant), router).await?;
+    let facts: SourceFacts = sqlx::query_as(
+        "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
+         WHERE source_no = $1",
+    )
+    .bind(source)
+    .fetch_one(&mut *connection)
+    .await?;
+    let published = facts.published.as_deref().filter(|_| facts.published_revision == revision);
+    let settings = draft.as_deref().or(published).ok_or(StoreError::ConfigChanged)?;
+    let sync_limit = i64::from(catalog::settings(settings)?.sync_limit);
+    let (known, in_scope, reserve): (i64, i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status <> 3 THEN 1 ELSE 0 END), 0), \
+         COALESCE(SUM(CASE WHEN status <> 1 AND status_job <> $3 THEN 1 ELSE 0 END), 0) FROM users \
+         WHERE tenant_no = $1 AND source_no = $2",
+    )
+    .bind(tenant)
+    .bind(source)
+    .bind(job.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    let beyond: Option<i64> = if known > sync_limit {
+        let query = sqlx::query_scalar(
+            "SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 ORDER BY user_no LIMIT 1 OFFSET $3",
+        );
+        query.bind(tenant).bind(source).bind(sync_limit).fetch_optional(&mut *connection).await?
+    } else {
+        None
+    };
+    // A draft is compared with nothing, as it will be once it is published.
+    let before = facts.last_read.filter(|_| facts.last_read_revision == revision && draft.is_none());
+    let before = before.as_deref().map(catalog::facts).transpose()?;
+    sqlx::query(
+        "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
+         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
+         WHERE job_no = $1",
+    )
+    .bind(job.0)
+    .bind(router.0.clone())
+    .bind(now.0)
+    .bind(in_scope)
+    .bind(reserve)
+    .bind((sync_limit - known).max(0))
+    .bind(sync_limit)
+    .bind(beyond)
+    .bind(i64::from(before.is_some()))
+    .execute(&mut *connection)
+    .await?;
+    forget_deferred(connection, job).await?;
+    let mut forgotten = vec![
+        "DELETE FROM job_details WHERE job_no = $1 AND category = 4",
+        "DELETE FROM absent_users WHERE job_no = $1",
+    ];
+    if kind == JobKind::DryRun {
+        // Nothing of the read before was applied.
+        forgotten.extend([
+            "DELETE FROM job_details WHERE job_no = $1",
+            "DELETE FROM plan_entries WHERE job_no = $1",
+            "UPDATE sync_jobs SET added = 0, updated = 0, disabled = 0, reenabled = 0, disabled_in_directory = 0 WHERE job_no = $1",
+        ]);
+    }
+    for text in forgotten {
+        sqlx::query(text).bind(job.0).execute(&mut *connection).await?;
+    }
+    Ok(ReadStart {
+        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
+        known,
+        enabled: facts.enabled_users,
+        beyond_limit: beyond.map(UserNo),
+        kind,
+        before,
+    })
+}
+
+pub(super) async fn begin_reconciling(connection: &mut Connection, fence: Fence) -> Result<()> {
+    seats::lock_job(connection, fence).await?;
+    same_revision(connection, fence).await?;
+    sqlx::query("UPDATE sync_jobs SET phase = 2 WHERE job_no = $1")
+        .bind(fence.job.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the source is still published as the job read it; holds until the end of the transaction.
+pub(super) async fn same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
+    let query =
+        sqlx::query_as("SELECT revision, kind, settings IS NOT NULL FROM sync_jobs WHERE job_no = $1");
+    let (revision, kind, of_draft): (i64, i64, bool) =
+        query.bind(fence.job.0).fetch_one(&mut *connection).await?;
+    // A dry run of the draft does not read what is published, and an undo reads nothing.
+    let other = of_draft || kind == i64::from(JobKind::Undo.number());
+    if catalog::locked_revision(connection, fence.source).await? == revision || other {
+        Ok(())
+    } else {
+        Err(StoreError::ConfigChanged)
+    }
+}
