@@ -90,6 +90,12 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             "The identity source has users. Set force to delete them with it.",
             &[],
         ),
+        StoreError::ImmutableIdInUse => error(
+            Code::FailedPrecondition,
+            "IMMUTABLE_ID_IN_USE",
+            "The source has users, who are known by the published immutable id; by another one each of them would be a stranger: disabled, and added as somebody new. Put the former mapping back. StartSync with validate_only and draft shows what would happen; to go through with it, delete the source with its users (DeleteIdentitySource with force) and create it anew.",
+            &[],
+        ),
         StoreError::SourceNotPublished => error(
             Code::FailedPrecondition,
             "SOURCE_NOT_PUBLISHED",

@@ -51,8 +51,15 @@ pub(super) async fn reconcile(
     let mut absent = absent::find(inner, intake).await?;
     // A directory without anybody has nothing to look up; that is held in any case.
     if absent.len() > 0 && facts.entries() > 0 {
+        let found = absent.clone();
         absent = match absent::look_up(inner, fence, session, settings, absent).await {
             Ok(absent) => absent,
+            // A draft with another immutable id: nobody can be looked up by it, and nobody would be explained.
+            Err(LookUpError::Failed(failure))
+                if start.kind == JobKind::DryRun && failure.reason == FailureReason::SourceInvalid =>
+            {
+                found
+            }
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(End::Lost),
             Err(LookUpError::Failed(failure)) => {

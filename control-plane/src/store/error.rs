@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The source has users.
     #[error("the identity source has users")]
     SourceHasUsers,
+    /// The source has users who are known by another immutable id.
+    #[error("the source's users are known by another immutable id")]
+    ImmutableIdInUse,
     /// The source was never published.
     #[error("the identity source is not published")]
     SourceNotPublished,

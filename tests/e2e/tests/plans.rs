@@ -247,6 +247,34 @@ async fn another_root_and_renamed_containers_turn_nobody_into_a_stranger() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_immutable_id_shows_what_it_would_do_and_makes_nobody_a_stranger() -> Result<()> {
+    let world = World::builder().these_people(flawless(40)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    assert_eq!(succeeded(&world.sync_now().await?)[0], 40);
+    let mut settings = world.settings();
+    if let Some(mapping) = &mut settings.mapping {
+        mapping.immutable_id = "uid".to_owned();
+        mapping
+            .set_immutable_id_format(rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat::Text);
+    }
+    draft(&world, settings).await?;
+    assert_eq!(
+        succeeded(&dry_run(&world, true).await?),
+        [40, 0, 0, 40, 0],
+        "everyone would be somebody else"
+    );
+    let request = rollcall_proto::admin::v1::PublishIdentitySourceRequest {
+        name: SOURCE.to_owned(),
+        ..Default::default()
+    };
+    let refused = world.admin.sources.clone().publish_identity_source(request).await.expect_err("strangers");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("would be a stranger"), "{}", refused.message());
+    assert_eq!(succeeded(&world.sync_now().await?), [0, 0, 40, 0, 0], "what is published is still read");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn applying_a_plan_is_the_approval_of_what_a_sync_would_hold() -> Result<()> {
     let world = World::builder().these_people(flawless(100)).start().await?;
     world.create_and_publish_source(world.settings()).await?;

@@ -5,8 +5,8 @@ use sqlx::AssertSqlSafe;
 use super::engine::{Connection, LOCK};
 use super::{audit, next_number, tenants};
 use crate::model::{
-    Actor, Event, EventType, IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings, TenantId,
-    TenantNo, Timestamp, Trail, names,
+    Actor, AttributeMapping, Event, EventType, IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings,
+    TenantId, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, SourceChange, StoreError};
 
@@ -173,6 +173,20 @@ pub(super) async fn update(
     Ok(updated)
 }
 
+/// Refuses another immutable id for users who are known by one: each of them would be a stranger, disabled and added as someone else.
+async fn same_ids(connection: &mut Connection, row: &SourceRow) -> Result<()> {
+    let Some(published) = &row.published else { return Ok(()) };
+    let (draft, published) = (settings(&row.draft)?.mapping, settings(published)?.mapping);
+    let known_by =
+        |mapping: AttributeMapping| (mapping.immutable_id.to_lowercase(), mapping.immutable_id_format);
+    if known_by(draft) == known_by(published) {
+        return Ok(());
+    }
+    let users = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE source_no = $1").bind(row.source_no);
+    let users: i64 = users.fetch_one(connection).await?;
+    if users == 0 { Ok(()) } else { Err(StoreError::ImmutableIdInUse) }
+}
+
 pub(super) async fn publish(
     connection: &mut Connection,
     tenant: &TenantId,
@@ -185,6 +199,7 @@ pub(super) async fn publish(
     if version.is_some_and(|version| version != row.version) {
         return Err(StoreError::VersionMismatch);
     }
+    same_ids(connection, &row).await?;
     // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
     sqlx::query(
         "UPDATE identity_sources SET published = draft, published_revision = published_revision + 1, version = version + 1, \

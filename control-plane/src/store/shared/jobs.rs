@@ -322,38 +322,39 @@ pub(super) async fn forget_deferred(connection: &mut Connection, job: JobNo) -> 
     Ok(())
 }
 
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    job_no: i64,
+    tenant: String,
+    source: String,
+    created_at: i64,
+    progress_at: i64,
+    kind: i64,
+    last_router: Option<String>,
+}
+
 pub(super) async fn unowned(
     connection: &mut Connection,
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<JobSummary>> {
-    let rows: Vec<(i64, String, String, i64, i64, i64, Option<String>)> = sqlx::query_as(
-        "SELECT j.job_no, t.id, s.id, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l WHERE l.source_no = j.source_no \
-         AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no \
-         JOIN identity_sources s ON s.source_no = j.source_no \
+    let rows: Vec<SummaryRow> = sqlx::query_as(
+        "SELECT j.job_no, t.id AS tenant, s.id AS source, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l \
+         WHERE l.source_no = j.source_no AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) AS last_router \
+         FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no JOIN identity_sources s ON s.source_no = j.source_no \
          WHERE j.state = 1 OR (j.state = 2 AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2",
     )
     .bind(now.0)
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    let summary = |(number, tenant, source, created_at, progress_at, kind, router): (
-        i64,
-        _,
-        _,
-        i64,
-        i64,
-        i64,
-        Option<String>,
-    )| {
-        JobSummary {
-            kind: JobKind::from_number(small(kind)).unwrap_or(JobKind::Sync),
-            number: JobNo(number),
-            tenant: TenantId(tenant),
-            source: SourceId(source),
-            progress_at: Timestamp(progress_at.max(created_at)),
-            last_router: router.map(RouterId),
-        }
+    let summary = |row: SummaryRow| JobSummary {
+        number: JobNo(row.job_no),
+        tenant: TenantId(row.tenant),
+        source: SourceId(row.source),
+        kind: JobKind::from_number(small(row.kind)).unwrap_or(JobKind::Sync),
+        progress_at: Timestamp(row.progress_at.max(row.created_at)),
+        last_router: row.last_router.map(RouterId),
     };
     Ok(rows.into_iter().map(summary).collect())
 }

@@ -8,7 +8,7 @@ use super::engine::{self, Connection};
 use super::{details, seats};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, KnownUser, NotSynchronizedReason, Record, Rejected,
-    Timestamp, UserNo,
+    Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::View;
 use crate::store::{Result, StoreError};
@@ -140,6 +140,15 @@ pub(super) async fn leave_out_absent(
     list(connection, fence, lines, now).await
 }
 
+#[derive(FromRow)]
+struct RestRow {
+    position: i64,
+    category: i64,
+    user_no: Option<i64>,
+    immutable_id: Vec<u8>,
+    shown: String,
+}
+
 /// Entries whose record did not come, or whose user is in scope again.
 pub(super) async fn leave_out_rest(
     connection: &mut Connection,
@@ -147,8 +156,8 @@ pub(super) async fn leave_out_rest(
     limit: i64,
     now: Timestamp,
 ) -> Result<bool> {
-    let rows: Vec<(i64, i64, Option<i64>, Vec<u8>, Option<String>)> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) FROM plan_entries \
+    let rows: Vec<RestRow> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) AS shown FROM plan_entries \
          WHERE job_no = {ORIGIN} AND category IN (1, 2, 3) AND taken_by <> $1 ORDER BY position LIMIT $2"
     )))
     .bind(fence.job.0)
@@ -158,12 +167,12 @@ pub(super) async fn leave_out_rest(
     if rows.is_empty() {
         return Ok(false);
     }
-    let positions: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
     let mut lines = Vec::new();
-    for (_, category, user, id, values) in rows {
-        let values: crate::model::UserValues = serde_json::from_str(values.as_deref().unwrap_or("{}"))
-            .map_err(|error| StoreError::Broken(Box::new(error)))?;
-        let message = match category {
+    for row in rows {
+        let values: UserValues =
+            serde_json::from_str(&row.shown).map_err(|error| StoreError::Broken(Box::new(error)))?;
+        let message = match row.category {
             3 => {
                 "Left as it is: the plan disables the user, who is no longer gone from scope, or has changed since."
             }
@@ -171,7 +180,8 @@ pub(super) async fn leave_out_rest(
                 "Left out: the directory is no longer as it was when the plan was made; the entry is as its user is, or gone."
             }
         };
-        lines.push(left_out(user.map(UserNo), id, (values.user_name, values.mail), message));
+        let names = (values.user_name, values.mail);
+        lines.push(left_out(row.user_no.map(UserNo), row.immutable_id, names, message));
     }
     let text = format!(
         "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND position {}",

@@ -16,6 +16,8 @@ use crate::model::{
 use crate::reconcile::forecast::{Situation, Waiting};
 use crate::store::{Result, StoreError};
 
+/// Entries of one statement.
+const ENTRIES: usize = 64;
 /// Keys of one look-up.
 const KEYS: usize = 5_000;
 
@@ -25,21 +27,28 @@ pub(super) async fn draft(connection: &mut Connection, job: JobNo) -> Result<Opt
     text.flatten().as_deref().map(catalog::settings).transpose()
 }
 
+#[derive(FromRow)]
+struct WaitingRow {
+    immutable_id: Vec<u8>,
+    user_name_key: Option<Vec<u8>>,
+    mail_key: Option<Vec<u8>>,
+    status: i64,
+}
+
 pub(super) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {
     let job = seats::check_job(connection, fence).await?;
     let query = sqlx::query_as(
         "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = $1 ORDER BY immutable_id",
     );
-    let rows: Vec<(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>, i64)> =
-        query.bind(fence.job.0).fetch_all(&mut *connection).await?;
+    let rows: Vec<WaitingRow> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let mut waiting = Vec::with_capacity(rows.len());
-    for (id, user_name, mail, number) in rows {
+    for row in rows {
         let mut names = Vec::new();
-        for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+        for (kind, key) in [(NameKind::UserName, row.user_name_key), (NameKind::Mail, row.mail_key)] {
             names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
         }
-        let disabled = status(number)? != Status::Enabled;
-        waiting.push(Waiting { id: ImmutableId(id.into()), disabled, names, user: None });
+        let disabled = status(row.status)? != Status::Enabled;
+        waiting.push(Waiting { id: ImmutableId(row.immutable_id.into()), disabled, names, user: None });
     }
     let mut known = HashMap::new();
     let mut holders = HashMap::new();
@@ -248,30 +257,43 @@ fn id(entry: &Line) -> Option<ImmutableId> {
 async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> Result<()> {
     let last = sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1");
     let mut position: i64 = last.bind(fence.job.0).fetch_one(&mut *connection).await?;
-    for entry in entries {
-        position += 1;
-        let before = entry.before.as_ref();
-        sqlx::query(
-            "INSERT INTO plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, \
-             before_values, after_values, after_status, reason, message) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        )
-        .bind(fence.job.0)
-        .bind(position)
-        .bind(i64::from(entry.category.number()))
-        .bind(before.map(|user| user.user_no))
-        .bind(id(entry).map(|id| id.0.to_vec()).unwrap_or_default())
-        .bind(entry.after.as_ref().map(|(record, _)| record.digest.to_vec()))
-        .bind(before.map(|user| user.digest.clone()))
-        .bind(before.map(|user| user.status))
-        .bind(before.map(|user| catalog::json(&user.values())).transpose()?)
-        .bind(entry.after.as_ref().map(|(record, _)| catalog::json(&record.values)).transpose()?)
-        .bind(entry.after.as_ref().map(|(_, status)| i64::from(status.number())))
-        .bind(entry.reason.map(|reason| i64::from(reason.number())))
-        .bind(entry.message.clone())
-        .execute(&mut *connection)
-        .await?;
+    for chunk in entries.chunks(ENTRIES) {
+        let mut query = sqlx::query(AssertSqlSafe(statement(chunk.len())))
+            .persistent(chunk.len() == ENTRIES)
+            .bind(fence.job.0);
+        for entry in chunk {
+            position += 1;
+            let before = entry.before.as_ref();
+            query = query
+                .bind(position)
+                .bind(i64::from(entry.category.number()))
+                .bind(before.map(|user| user.user_no))
+                .bind(id(entry).map(|id| id.0.to_vec()).unwrap_or_default())
+                .bind(entry.after.as_ref().map(|(record, _)| record.digest.to_vec()))
+                .bind(before.map(|user| user.digest.clone()))
+                .bind(before.map(|user| user.status))
+                .bind(before.map(|user| catalog::json(&user.values())).transpose()?)
+                .bind(entry.after.as_ref().map(|(record, _)| catalog::json(&record.values)).transpose()?)
+                .bind(entry.after.as_ref().map(|(_, status)| i64::from(status.number())))
+                .bind(entry.reason.map(|reason| i64::from(reason.number())))
+                .bind(entry.message.clone());
+        }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+fn statement(entries: usize) -> String {
+    let mut text = String::from(
+        "INSERT INTO plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, \
+         before_values, after_values, after_status, reason, message) VALUES ",
+    );
+    for entry in 0..entries {
+        let parameters: Vec<_> = (0..12).map(|column| format!("${}", 2 + entry * 12 + column)).collect();
+        text.push_str(if entry == 0 { "" } else { ", " });
+        text.push_str(&format!("($1, {})", parameters.join(", ")));
+    }
+    text
 }
 
 #[derive(FromRow)]
