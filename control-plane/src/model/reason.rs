@@ -34,6 +34,7 @@ reasons! {
         EntryUnreadable = 11 "The entry could not be read. Look at it in the directory, and at the identity router's log.",
         AttributeLoss = 12 "The change takes something away from the user, and the job is held: perhaps the bind account lost a right to read. The user stays as it was; approve the hold if it is right.",
         DuplicateUniqueId = 13 "Two entries have the same immutable id; the one that was read first counts. Give each person an id of their own, or correct the mapping. An entry that changed while it was read can look like that, too: then the next sync is right.",
+        UserDeleted = 14 "The record was of a user who has been deleted since. The next sync adds whoever is in scope, as a new user.",
     }
 }
 

@@ -116,7 +116,8 @@ impl SingleOutcome {
             | Reason::InvalidAttribute
             | Reason::SyncLimit
             | Reason::EntryUnreadable
-            | Reason::AttributeLoss => Self::InvalidAttribute,
+            | Reason::AttributeLoss
+            | Reason::UserDeleted => Self::InvalidAttribute,
         }
     }
 
