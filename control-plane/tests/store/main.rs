@@ -6,6 +6,8 @@
 mod audit;
 mod conformance;
 mod database;
+mod deletion;
+mod deletion_traces;
 mod directory;
 mod drive;
 mod movers;
