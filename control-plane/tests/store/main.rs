@@ -7,6 +7,7 @@ mod audit;
 mod conformance;
 mod database;
 mod deletion;
+mod deletion_order;
 mod deletion_traces;
 mod directory;
 mod drive;

@@ -154,29 +154,47 @@ pub(super) async fn delete_now(
     audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
 }
 
+/// A job that has not ended.
+struct Open {
+    job: JobNo,
+    /// It reads, and not for the first time.
+    reads_again: bool,
+}
+
 /// The jobs of a source that have not ended, locked. One that is queued meanwhile cannot write a record before the source is free.
-async fn lock_jobs(connection: &mut Connection, source: SourceNo) -> Result<Vec<JobNo>> {
+async fn lock_jobs(connection: &mut Connection, source: SourceNo) -> Result<Vec<Open>> {
     let text = format!(
-        "SELECT job_no FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2, 6) ORDER BY job_no{LOCK}"
+        "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2, 6) ORDER BY job_no{LOCK}"
     );
-    let jobs: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(text)).bind(source.0).fetch_all(connection).await?;
-    Ok(jobs.into_iter().map(JobNo).collect())
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(source.0);
+    let jobs: Vec<(i64, i64, Option<i64>, i64)> = query.fetch_all(connection).await?;
+    let open = |(job, state, phase, reads): (i64, i64, Option<i64>, i64)| Open {
+        job: JobNo(job),
+        reads_again: state == 2 && phase == Some(1) && reads > 1,
+    };
+    Ok(jobs.into_iter().map(open).collect())
 }
 
 /// Deletes users of one source with all that is kept of them.
 async fn remove(
     connection: &mut Connection,
     (tenant, source): (TenantNo, SourceNo),
-    jobs: &[JobNo],
+    jobs: &[Open],
     users: &[Doomed],
     now: Timestamp,
 ) -> Result<()> {
     if users.is_empty() {
         return Ok(());
     }
-    for job in jobs {
+    for Open { job, reads_again } in jobs {
         let fence = Fence { job: *job, epoch: 0, tenant, source };
         give_up_records(connection, fence, users, now).await?;
+        // Counted by a former read, perhaps, and not met again in this one: then its record would count twice. So the directory is read
+        // once more, and what is counted begins with who is left.
+        if *reads_again && users.iter().any(|user| user.jobs.contains(job)) {
+            let void = sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE job_no = $1");
+            void.bind(job.0).execute(&mut *connection).await?;
+        }
     }
     let numbers: Vec<i64> = users.iter().map(|user| user.standing.user.0).collect();
     for table in ["absent_users", "user_changes"] {
