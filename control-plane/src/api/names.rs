@@ -99,6 +99,14 @@ pub(super) fn just_in_time_settings(field: &str, name: &str) -> Result<TenantId,
     }
 }
 
+/// `tenants/{tenant}/deletionSettings`.
+pub(super) fn deletion_settings(field: &str, name: &str) -> Result<TenantId, Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "deletionSettings"] if is_id(tenant) => Ok(TenantId::from(tenant)),
+        _ => Err(malformed(field, "tenants/{tenant}/deletionSettings")),
+    }
+}
+
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
@@ -110,9 +118,9 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
 }
 
 pub(super) use crate::model::names::{
-    code as code_name, job_of as job_name, just_in_time_settings as just_in_time_settings_name,
-    license as license_name, router as router_name, schedule as schedule_name, source as source_name,
-    user as user_name,
+    code as code_name, deletion_settings as deletion_settings_name, job_of as job_name,
+    just_in_time_settings as just_in_time_settings_name, license as license_name, router as router_name,
+    schedule as schedule_name, source as source_name, user as user_name,
 };
 
 fn parts(name: &str) -> Vec<&str> {

@@ -6,6 +6,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use uuid::Uuid;
 
 use crate::jobs::JobsError;
+use crate::model::UserNo;
 use crate::store::StoreError;
 
 /// Domain of every reason.
@@ -59,6 +60,13 @@ pub(super) fn tenant_suspended() -> Status {
 pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Status {
     match failure {
         StoreError::NotFound(what) => not_found(what),
+        StoreError::NoSuchUsers(users) => no_such_users(&users),
+        StoreError::UserEnabled => error(
+            Code::FailedPrecondition,
+            "USER_NOT_DISABLED",
+            "The user is enabled, and only a disabled one can be deleted at once. Disable the account in the directory and synchronize the user, or call MarkUserForDeletion.",
+            &[],
+        ),
         StoreError::AlreadyExists("a tenant") => error(
             Code::AlreadyExists,
             "TENANT_EXISTS",
@@ -189,6 +197,22 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
         }
         failure @ StoreError::Broken(_) => internal(&failure),
     }
+}
+
+/// Says of a batch which users there are not, at most ten of them.
+fn no_such_users(users: &[UserNo]) -> Status {
+    if users.len() == 1 {
+        return not_found("user");
+    }
+    let mut named: Vec<String> = users.iter().take(10).map(UserNo::to_string).collect();
+    if users.len() > named.len() {
+        named.push("more".to_owned());
+    }
+    let message = format!(
+        "There are no users of these numbers: {}. Nothing was changed; leave them out.",
+        named.join(", ")
+    );
+    error(Code::NotFound, "NOT_FOUND", message, &[])
 }
 
 /// A fault of ours: the cause is for the log, an id to find it there is for the caller.

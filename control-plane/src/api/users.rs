@@ -1,12 +1,20 @@
-//! UserService: what the syncs made.
+//! UserService: what the syncs made, and who of them is to be deleted.
 
 use rollcall_proto::admin::v1::user_service_server::UserService;
-use rollcall_proto::admin::v1::{GetUserRequest, ListUsersRequest, ListUsersResponse, User, user};
+use rollcall_proto::admin::v1::{
+    BatchMarkUsersForDeletionRequest, BatchMarkUsersForDeletionResponse, BatchUndeleteUsersRequest,
+    BatchUndeleteUsersResponse, DeleteUserRequest, DeletionSettings, GetDeletionSettingsRequest,
+    GetUserRequest, ListUsersRequest, ListUsersResponse, MarkUserForDeletionRequest, UndeleteUserRequest,
+    UpdateDeletionSettingsRequest, User, user,
+};
 use tonic::{Request, Response, Status};
 
 use super::page::Page;
-use super::{Api, caller, convert, names, status};
-use crate::model::{UserFilter, UserNo};
+use super::{Api, actor, caller, convert, names, status};
+use crate::model::{TenantId, UserFilter, UserNo};
+
+/// Most users of a batch.
+const MOST: usize = 1_000;
 
 /// Serves UserService.
 pub struct Users(Api);
@@ -46,14 +54,19 @@ impl UserService for Users {
             user::Status::Unspecified => None,
             wanted => Some(wanted == user::Status::Enabled),
         };
-        let filter =
-            UserFilter { source, enabled, text: Some(message.text.clone()).filter(|text| !text.is_empty()) };
+        let filter = UserFilter {
+            source,
+            enabled,
+            text: Some(message.text.clone()).filter(|text| !text.is_empty()),
+            pending_deletion: message.pending_deletion,
+        };
         let query = [
             "users",
             &message.parent,
             &message.identity_source,
             message.status().as_str_name(),
             &message.text,
+            if message.pending_deletion { "pending" } else { "" },
         ];
         let page = Page::new(&self.0.page_key, message.page_size, &message.page_token, &query)?;
         let after = page.after().map(UserNo);
@@ -63,4 +76,126 @@ impl UserService for Users {
         let users = users.into_iter().map(|user| convert::user(&tenant, user)).collect();
         Ok(Response::new(ListUsersResponse { users, next_page_token }))
     }
+
+    async fn mark_user_for_deletion(
+        &self,
+        request: Request<MarkUserForDeletionRequest>,
+    ) -> Result<Response<User>, Status> {
+        let (tenant, user) = names::user("name", &request.get_ref().name)?;
+        let marked = self.mark(&request, &tenant, vec![user]).await?;
+        one(marked)
+    }
+
+    async fn undelete_user(&self, request: Request<UndeleteUserRequest>) -> Result<Response<User>, Status> {
+        let (tenant, user) = names::user("name", &request.get_ref().name)?;
+        let undeleted = self.undelete(&request, &tenant, vec![user]).await?;
+        one(undeleted)
+    }
+
+    async fn batch_mark_users_for_deletion(
+        &self,
+        request: Request<BatchMarkUsersForDeletionRequest>,
+    ) -> Result<Response<BatchMarkUsersForDeletionResponse>, Status> {
+        let message = request.get_ref();
+        let tenant = names::tenant("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let users = batch(&tenant, &message.names)?;
+        let users = self.mark(&request, &tenant, users).await?;
+        Ok(Response::new(BatchMarkUsersForDeletionResponse { users }))
+    }
+
+    async fn batch_undelete_users(
+        &self,
+        request: Request<BatchUndeleteUsersRequest>,
+    ) -> Result<Response<BatchUndeleteUsersResponse>, Status> {
+        let message = request.get_ref();
+        let tenant = names::tenant("parent", &message.parent)?;
+        caller(&request, &tenant)?;
+        let users = batch(&tenant, &message.names)?;
+        let users = self.undelete(&request, &tenant, users).await?;
+        Ok(Response::new(BatchUndeleteUsersResponse { users }))
+    }
+
+    async fn delete_user(&self, request: Request<DeleteUserRequest>) -> Result<Response<()>, Status> {
+        let (tenant, user) = names::user("name", &request.get_ref().name)?;
+        let by = actor(&request, &tenant)?;
+        let deleted = self.0.store.delete_user(&tenant, user, &by, self.0.clock.now());
+        deleted.await.map_err(status::store)?;
+        tracing::info!(%tenant, %user, "user deleted");
+        Ok(Response::new(()))
+    }
+
+    async fn get_deletion_settings(
+        &self,
+        request: Request<GetDeletionSettingsRequest>,
+    ) -> Result<Response<DeletionSettings>, Status> {
+        let tenant = names::deletion_settings("name", &request.get_ref().name)?;
+        caller(&request, &tenant)?;
+        let settings = self.0.store.deletion_settings(&tenant).await.map_err(status::store)?;
+        Ok(Response::new(convert::deletion_settings_to_proto(&tenant, settings)))
+    }
+
+    async fn update_deletion_settings(
+        &self,
+        request: Request<UpdateDeletionSettingsRequest>,
+    ) -> Result<Response<DeletionSettings>, Status> {
+        let message = request.get_ref().deletion_settings.clone().unwrap_or_default();
+        let tenant = names::deletion_settings("deletion_settings.name", &message.name)?;
+        let by = actor(&request, &tenant)?;
+        let settings = convert::deletion_settings(message)?;
+        let set = self.0.store.set_deletion_settings(&tenant, settings, &by, self.0.clock.now());
+        set.await.map_err(status::store)?;
+        tracing::info!(%tenant, "deletion settings set");
+        Ok(Response::new(convert::deletion_settings_to_proto(&tenant, settings)))
+    }
+}
+
+impl Users {
+    async fn mark<T>(
+        &self,
+        request: &Request<T>,
+        tenant: &TenantId,
+        users: Vec<UserNo>,
+    ) -> Result<Vec<User>, Status> {
+        let by = actor(request, tenant)?;
+        let marked = self.0.store.mark_users(tenant, users, &by, self.0.clock.now()).await;
+        let marked = marked.map_err(status::store)?;
+        tracing::info!(%tenant, users = marked.len(), "users marked for deletion");
+        Ok(marked.into_iter().map(|user| convert::user(tenant, user)).collect())
+    }
+
+    async fn undelete<T>(
+        &self,
+        request: &Request<T>,
+        tenant: &TenantId,
+        users: Vec<UserNo>,
+    ) -> Result<Vec<User>, Status> {
+        let by = actor(request, tenant)?;
+        let undeleted = self.0.store.undelete_users(tenant, users, &by, self.0.clock.now()).await;
+        let undeleted = undeleted.map_err(status::store)?;
+        tracing::info!(%tenant, users = undeleted.len(), "users undeleted");
+        Ok(undeleted.into_iter().map(|user| convert::user(tenant, user)).collect())
+    }
+}
+
+fn one(users: Vec<User>) -> Result<Response<User>, Status> {
+    users.into_iter().next().map(Response::new).ok_or_else(|| status::not_found("user"))
+}
+
+/// The users of a batch, each once.
+fn batch(tenant: &TenantId, names: &[String]) -> Result<Vec<UserNo>, Status> {
+    if names.is_empty() || names.len() > MOST {
+        let must = format!("must have 1 to {MOST} names of users, and has {}", names.len());
+        return Err(status::invalid(vec![("names".to_owned(), must)]));
+    }
+    let mut users = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        match names::user(&format!("names[{at}]"), name)? {
+            (of, user) if of == *tenant => users.push(user),
+            _ => return Err(status::not_found("user")),
+        }
+    }
+    users.sort_unstable();
+    users.dedup();
+    Ok(users)
 }

@@ -3,11 +3,13 @@
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
 //! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `barred` ends those that must not be there, `watch` shows it live,
-//! `scheduler` starts jobs by themselves. `planning` makes and applies the plans of dry runs, `undo` gives users back what they were. `just_in_time` synchronizes single users, outside of any job.
+//! `scheduler` starts jobs by themselves. `planning` makes and applies the plans of dry runs, `undo` gives users back what they were.
+//! `just_in_time` synchronizes single users, outside of any job; `deletion` deletes marked users and marks by itself.
 
 mod absent;
 mod barred;
 mod clock;
+mod deletion;
 mod dispatch;
 mod intake;
 mod just_in_time;
@@ -140,6 +142,7 @@ impl Jobs {
         });
         tokio::spawn(dispatch::dispatch(Arc::clone(&inner)));
         tokio::spawn(scheduler::follow(Arc::clone(&inner)));
+        tokio::spawn(deletion::follow(Arc::clone(&inner)));
         tokio::spawn(barred::watch(Arc::clone(&inner)));
         Self { inner }
     }

@@ -42,6 +42,8 @@ numbered! {
         EnrollmentRefused = 405, RouterRevoked = 406, RouterCloned = 407, RouterRefused = 408, RouterRefusedOrder = 409,
         CallRefused = 500, TokenRefused = 501, AuditForked = 600,
         UserSynced = 700,
+        UserMarked = 710, UserUndeleted = 711, UserDeleted = 712, UsersMarked = 713, MarksLifted = 714, UsersPurged = 715,
+        DeletionSet = 720,
     }
 }
 

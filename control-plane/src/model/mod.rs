@@ -3,6 +3,7 @@
 mod absence;
 mod audit;
 mod chain;
+mod deletion;
 mod ids;
 mod job;
 mod license;
@@ -26,6 +27,7 @@ pub use audit::{
     Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
 };
 pub use chain::{Broken, Chain};
+pub use deletion::{DeletionSettings, DuePurge, Mark, MarkReason, Marking, UserStanding};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,

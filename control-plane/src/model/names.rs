@@ -22,6 +22,12 @@ pub fn just_in_time_settings(tenant: &TenantId) -> String {
     format!("tenants/{tenant}/justInTimeSettings")
 }
 
+/// `tenants/{tenant}/deletionSettings`.
+#[must_use]
+pub fn deletion_settings(tenant: &TenantId) -> String {
+    format!("tenants/{tenant}/deletionSettings")
+}
+
 /// `tenants/{tenant}/identitySources/{identity_source}`.
 #[must_use]
 pub fn source(tenant: &TenantId, source: &SourceId) -> String {

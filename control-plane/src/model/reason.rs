@@ -36,6 +36,7 @@ reasons! {
         DuplicateUniqueId = 13 "Two entries have the same immutable id; the one that was read first counts. Give each person an id of their own, or correct the mapping. An entry that changed while it was read can look like that, too: then the next sync is right.",
         PlanChanged = 14 "Left out: the entry or the user has changed since the plan was made, or is not in it. Make a new plan, or synchronize.",
         ChangedSince = 15 "Left as it is: the user has changed since the job that is undone. Look at the user, and change the directory if it is wrong.",
+        UserDeleted = 16 "The record was of a user who has been deleted since. The next sync adds whoever is in scope, as a new user.",
     }
 }
 

@@ -118,7 +118,8 @@ impl SingleOutcome {
             | Reason::EntryUnreadable
             | Reason::AttributeLoss
             | Reason::PlanChanged
-            | Reason::ChangedSince => Self::InvalidAttribute,
+            | Reason::ChangedSince
+            | Reason::UserDeleted => Self::InvalidAttribute,
         }
     }
 

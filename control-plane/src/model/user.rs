@@ -1,7 +1,7 @@
 //! What the control plane keeps of a person.
 
 use super::numbered::numbered;
-use super::{ImmutableId, JobNo, NameKey, NameKind, SourceId, Timestamp, UserNo, UserValues};
+use super::{ImmutableId, JobNo, Mark, NameKey, NameKind, SourceId, Timestamp, UserNo, UserValues};
 
 numbered! {
     /// Whether a user may use the service, and if not, why. The numbers are those of the tables.
@@ -79,6 +79,10 @@ pub struct User {
     pub created_at: Timestamp,
     /// When values or status last changed.
     pub updated_at: Timestamp,
+    /// When the user was last let in at a sign-in, to within an hour.
+    pub last_sign_in_at: Option<Timestamp>,
+    /// Whether the user is to be deleted.
+    pub mark: Option<Mark>,
 }
 
 /// Which users to list.
@@ -90,4 +94,6 @@ pub struct UserFilter {
     pub enabled: Option<bool>,
     /// Only those whose user name, mail or display name contains this; ASCII case is ignored.
     pub text: Option<String>,
+    /// Only those that are marked for deletion.
+    pub pending_deletion: bool,
 }

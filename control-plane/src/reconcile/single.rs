@@ -222,6 +222,8 @@ mod tests {
             disabled_at: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
+            last_sign_in_at: None,
+            mark: None,
         }
     }
 

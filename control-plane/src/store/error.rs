@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::model::UserNo;
+
 /// Why a store method did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,6 +19,12 @@ pub enum StoreError {
     /// An operator suspended the tenant.
     #[error("the tenant is suspended")]
     TenantSuspended,
+    /// The tenant has no users of these numbers.
+    #[error("there are no such users")]
+    NoSuchUsers(Vec<UserNo>),
+    /// The user is enabled.
+    #[error("the user is enabled")]
+    UserEnabled,
     /// The source has a job that has not ended.
     #[error("a sync job of the source is running")]
     JobRunning(Uuid),

@@ -6,6 +6,7 @@
 //! audit trail in the transaction that does it.
 
 mod audit_store;
+mod deletion_store;
 mod error;
 mod jit_store;
 mod open;
@@ -30,6 +31,7 @@ use crate::model::{
 };
 
 pub use audit_store::{AuditStore, StoredTrail};
+pub use deletion_store::{DeletionLease, DeletionStore, Purged};
 pub use error::StoreError;
 pub use jit_store::{JitStore, Observation, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
@@ -144,7 +146,16 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 /// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
 pub trait Store:
-    TenantStore + RouterStore + ScheduleStore + JitStore + PlanStore + AuditStore + Send + Sync + 'static
+    TenantStore
+    + RouterStore
+    + ScheduleStore
+    + JitStore
+    + PlanStore
+    + DeletionStore
+    + AuditStore
+    + Send
+    + Sync
+    + 'static
 {
     // --- identity sources ---
 

@@ -256,6 +256,7 @@ fn person(id: u8, title: u8) -> Person {
 on_both! {
     everything_that_a_plan_shows_is_applied_and_can_be_undone
     an_undo_takes_no_seat_that_is_gone_and_leaves_whom_something_has_changed_since
+    whoever_is_deleted_is_gone_from_plans_too
     only_ended_jobs_can_be_undone_and_only_plans_of_what_is_published_be_applied
 }
 
@@ -281,6 +282,17 @@ async fn everything_that_a_plan_shows_is_applied_and_can_be_undone(engine: Engin
     let (_, undone) = database.undo(database.newest().await.id, true).await;
     let old = |users: Users| users.into_iter().filter(|((_, id), _)| *id < 4).collect::<Users>();
     assert_eq!(old(undone.users), before);
+}
+
+async fn whoever_is_deleted_is_gone_from_plans_too(engine: Engine) {
+    let disabled = Person { disabled: true, ..person(1, 0) };
+    let database = database(&engine, &vec![person(0, 0), disabled.clone()]).await;
+    let (plan, entries) =
+        database.dry_run(&vec![person(0, 1), Person { title: 1, ..disabled }], Reading::plain()).await;
+    let user = entries.iter().find(|entry| id_of(entry) == 1).and_then(|entry| entry.user).expect("a user");
+    database.store().delete_user(&database.tenant(), user, &admin(), NOW).await.expect("deleted");
+    let left = database.store().plan_entries(plan.number, None, 0, 10, NOW).await.expect("the plan");
+    assert_eq!(left.iter().map(id_of).collect::<Vec<_>>(), [0]);
 }
 
 async fn an_undo_takes_no_seat_that_is_gone_and_leaves_whom_something_has_changed_since(engine: Engine) {

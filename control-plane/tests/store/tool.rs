@@ -34,6 +34,36 @@ impl Tool {
         }
     }
 
+    /// Every row of every table, as text in lower case, with the table in front; bytes are in hexadecimal.
+    pub(crate) async fn dump(&mut self) -> Vec<String> {
+        let tables = match self {
+            Self::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            Self::Postgres(_) => "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()",
+        };
+        let mut rows = Vec::new();
+        for table in self.texts(tables).await {
+            let row = match self {
+                Self::Sqlite(_) => {
+                    let columns = format!("SELECT name FROM pragma_table_info('{table}')");
+                    let columns = self.texts(&columns).await.into_iter().map(|name| format!("quote({name})"));
+                    columns.collect::<Vec<_>>().join(" || ' ' || ")
+                }
+                Self::Postgres(_) => "row_to_json(t)::text".to_owned(),
+            };
+            let all = self.texts(&format!("SELECT {row} FROM {table} AS t")).await;
+            rows.extend(all.into_iter().map(|row| format!("{table}: {row}").to_lowercase()));
+        }
+        rows
+    }
+
+    async fn texts(&mut self, sql: &str) -> Vec<String> {
+        let query = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(connection) => sqlx::query_scalar(query).fetch_all(connection).await.expect(sql),
+            Self::Postgres(connection) => sqlx::query_scalar(query).fetch_all(connection).await.expect(sql),
+        }
+    }
+
     /// From here on no event can be written.
     pub(crate) async fn close_the_trail(&mut self) {
         let sql = match self {

@@ -34,7 +34,7 @@ fn audit(world: &World, arguments: &[&str]) -> Result<(bool, String)> {
 }
 
 /// Changes the database by hand: at least a row.
-async fn by_hand(world: &World, sql: &'static str) -> Result<()> {
+pub(crate) async fn by_hand(world: &World, sql: &'static str) -> Result<()> {
     let url = world.database_url();
     let statement = sqlx::raw_sql(AssertSqlSafe(sql));
     let changed = match url.strip_prefix("sqlite://") {

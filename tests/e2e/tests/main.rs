@@ -15,6 +15,7 @@ mod campaign;
 mod changes;
 mod crashes;
 mod database_trouble;
+mod deletion;
 mod details;
 mod directory_trouble;
 mod door;

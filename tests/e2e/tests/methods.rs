@@ -65,6 +65,8 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
     let schedule = admin::SyncSchedule { name: format!("{}/syncSchedule", n.source), ..Default::default() };
     let settings =
         admin::JustInTimeSettings { name: format!("{}/justInTimeSettings", n.tenant), ..Default::default() };
+    let deletion =
+        admin::DeletionSettings { name: format!("{}/deletionSettings", n.tenant), ..Default::default() };
     calls! {
         "/rollcall.admin.v1.IdentitySourceService/CreateIdentitySource": admin::CreateIdentitySourceRequest { parent: n.tenant.clone(), identity_source_id: "other".to_owned(), ..Default::default() },
         "/rollcall.admin.v1.IdentitySourceService/GetIdentitySource": admin::GetIdentitySourceRequest { name: n.source.clone() },
@@ -93,6 +95,13 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         "/rollcall.admin.v1.JustInTimeService/UpdateJustInTimeSettings": admin::UpdateJustInTimeSettingsRequest { just_in_time_settings: Some(settings) },
         "/rollcall.admin.v1.UserService/GetUser": admin::GetUserRequest { name: n.user.clone() },
         "/rollcall.admin.v1.UserService/ListUsers": admin::ListUsersRequest { parent: n.tenant.clone(), ..Default::default() },
+        "/rollcall.admin.v1.UserService/MarkUserForDeletion": admin::MarkUserForDeletionRequest { name: n.user.clone() },
+        "/rollcall.admin.v1.UserService/UndeleteUser": admin::UndeleteUserRequest { name: n.user.clone() },
+        "/rollcall.admin.v1.UserService/BatchMarkUsersForDeletion": admin::BatchMarkUsersForDeletionRequest { parent: n.tenant.clone(), names: vec![n.user.clone()] },
+        "/rollcall.admin.v1.UserService/BatchUndeleteUsers": admin::BatchUndeleteUsersRequest { parent: n.tenant.clone(), names: vec![n.user.clone()] },
+        "/rollcall.admin.v1.UserService/DeleteUser": admin::DeleteUserRequest { name: n.user.clone() },
+        "/rollcall.admin.v1.UserService/GetDeletionSettings": admin::GetDeletionSettingsRequest { name: deletion.name.clone() },
+        "/rollcall.admin.v1.UserService/UpdateDeletionSettings": admin::UpdateDeletionSettingsRequest { deletion_settings: Some(deletion) },
         "/rollcall.admin.v1.LicenseService/GetLicense": admin::GetLicenseRequest { name: format!("{}/license", n.tenant) },
         "/rollcall.admin.v1.LicenseService/UpdateLicense": admin::UpdateLicenseRequest { license: Some(license), ..Default::default() },
         "/rollcall.admin.v1.IdentityRouterService/GetIdentityRouter": admin::GetIdentityRouterRequest { name: n.router.clone() },
@@ -124,6 +133,8 @@ pub(crate) fn mixed_calls(own: &Names, other: &Names) -> Vec<Call> {
     let job = format!("{}/syncJobs/{id}", own.source);
     calls! {
         "/rollcall.admin.v1.UserService/ListUsers": admin::ListUsersRequest { parent: own.tenant.clone(), identity_source: other.source.clone(), ..Default::default() },
+        "/rollcall.admin.v1.UserService/BatchMarkUsersForDeletion": admin::BatchMarkUsersForDeletionRequest { parent: own.tenant.clone(), names: vec![own.user.clone(), other.user.clone()] },
+        "/rollcall.admin.v1.UserService/BatchUndeleteUsers": admin::BatchUndeleteUsersRequest { parent: own.tenant.clone(), names: vec![own.user.clone(), other.user.clone()] },
         "/rollcall.admin.v1.IdentitySourceService/TestConnection": admin::TestConnectionRequest { name: own.source.clone(), identity_router: other.router.clone() },
         "/rollcall.admin.v1.SyncJobService/GetSyncJob": admin::GetSyncJobRequest { name: job.clone() },
         "/rollcall.admin.v1.SyncJobService/WatchSyncJob": admin::WatchSyncJobRequest { name: job.clone() },

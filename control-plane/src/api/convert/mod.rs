@@ -2,6 +2,7 @@
 //! until someone decides what it means.
 
 mod audit;
+mod deletion;
 mod job;
 pub(super) mod router;
 mod schedule;
@@ -18,6 +19,7 @@ use crate::model::Timestamp;
 
 pub use audit::audit_event;
 pub(super) use audit::audit_filter;
+pub(super) use deletion::{deletion_settings, deletion_settings_to_proto};
 pub(super) use job::{detail, job, plan_entry};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;

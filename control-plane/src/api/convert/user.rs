@@ -9,7 +9,18 @@ use crate::api::names;
 use crate::model::{Status, TenantId, User, UserValues};
 
 pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
-    let User { number, source, id, values, status, disabled_at, created_at, updated_at } = user;
+    let User {
+        number,
+        source,
+        id,
+        values,
+        status,
+        disabled_at,
+        created_at,
+        updated_at,
+        last_sign_in_at,
+        mark,
+    } = user;
     proto::User {
         name: names::user_name(tenant, number),
         identity_source: names::source_name(tenant, &source),
@@ -17,6 +28,11 @@ pub(in crate::api) fn user(tenant: &TenantId, user: User) -> proto::User {
         disable_time: disabled_at.map(timestamp),
         create_time: Some(timestamp(created_at)),
         update_time: Some(timestamp(updated_at)),
+        mark_time: mark.as_ref().map(|mark| timestamp(mark.at)),
+        purge_time: mark.as_ref().map(|mark| timestamp(mark.purge_at)),
+        mark_reason: mark.as_ref().map_or(0, |mark| mark.reason.number().into()),
+        marked_by: mark.map(|mark| mark.by).unwrap_or_default(),
+        last_sign_in_time: last_sign_in_at.map(timestamp),
         ..of_values(values, status)
     }
 }

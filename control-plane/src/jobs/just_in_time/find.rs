@@ -45,6 +45,8 @@ pub(super) async fn sync(
     let gone = match single.outcome {
         // Its names are free: perhaps somebody else has them, or the same person has a new entry.
         SingleOutcome::DisabledOutOfScope => true,
+        // Deleted while it was asked for.
+        SingleOutcome::NotFound => true,
         // Renamed: whoever asked for the old name did not ask for this user.
         outcome => {
             outcome != SingleOutcome::Held

@@ -13,7 +13,8 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
+use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, User, Whom, spelled};
+use crate::reconcile::deletion::SIGN_IN_PRECISION;
 use crate::reconcile::single;
 use crate::store::StoreError;
 
@@ -51,6 +52,31 @@ pub(super) async fn sync_user(
 
 /// The same, but lets in who was last known, if nobody answers and the settings allow it.
 pub(super) async fn sync_at_sign_in(
+    inner: &Arc<Inner>,
+    (tenant, number): (&TenantId, TenantNo),
+    whom: Whom,
+    settings: JitSettings,
+    by: Actor,
+) -> Arc<Single> {
+    let single = at_sign_in(inner, (tenant, number), whom, settings, by).await;
+    if let Some(user) = single.user.as_ref().filter(|_| single.allowed) {
+        note(inner, number, user).await;
+    }
+    single
+}
+
+/// Notes that a user was let in. It is let in also where that cannot be written.
+async fn note(inner: &Inner, tenant: TenantNo, user: &User) {
+    let now = inner.clock.now();
+    if user.last_sign_in_at.is_some_and(|last| last > now.minus(SIGN_IN_PRECISION)) {
+        return;
+    }
+    if let Err(error) = inner.store.note_sign_in(tenant, user.number, now).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a sign-in could not be noted");
+    }
+}
+
+async fn at_sign_in(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
     whom: Whom,

@@ -21,8 +21,43 @@ pub(super) async fn record(
     event: Event,
     now: Timestamp,
 ) -> Result<()> {
+    record_all(connection, trail, by, vec![event], now).await
+}
+
+/// The same for several events.
+pub(super) async fn record_all(
+    connection: &mut Connection,
+    trail: &Trail,
+    by: &Actor,
+    events: Vec<Event>,
+    now: Timestamp,
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
     let number = number(connection, trail).await?;
-    let AuditHead { sequence, hash } = head(connection, number, LOCK).await?;
+    let mut last = head(connection, number, LOCK).await?;
+    for event in events {
+        last = append(connection, (trail, number), last, by, event, now).await?;
+    }
+    sqlx::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
+        .bind(number.0)
+        .bind(last.sequence)
+        .bind(last.hash.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes an event behind the newest one, and returns the new head.
+async fn append(
+    connection: &mut Connection,
+    (trail, number): (&Trail, TenantNo),
+    AuditHead { sequence, hash }: AuditHead,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<AuditHead> {
     let details =
         serde_json::to_string(&event.details).map_err(|error| StoreError::Broken(Box::new(error)))?;
     let mut event = AuditEvent {
@@ -36,12 +71,7 @@ pub(super) async fn record(
         hash: [0; 32],
     };
     event.hash = event.link(trail, &hash);
-    sqlx::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
-        .bind(number.0)
-        .bind(event.sequence)
-        .bind(event.hash.to_vec())
-        .execute(&mut *connection)
-        .await?;
+    let head = AuditHead { sequence: event.sequence, hash: event.hash };
     sqlx::query(
         "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, address, subject, details, hash) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
@@ -59,7 +89,7 @@ pub(super) async fn record(
     .bind(event.hash.to_vec())
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(head)
 }
 
 /// Something that is done with a job.

@@ -159,15 +159,16 @@ pub(super) async fn write(
 
     let (mut entries, mut counts) = (Vec::new(), Counts::default());
     for line in lines {
+        // Whoever was deleted meanwhile is no line of it any more.
         let entry = match line {
             PlanLine::Absent(user, absence) => users.remove(&user.0).map(|user| leaving(user, *absence)),
             PlanLine::Record(id, forecast) => {
-                counts.waiting -= 1;
                 let user = by_id.get(&id.0[..]).and_then(|user| users.remove(user));
                 records.remove(id).map(|record| changing(record, user, *forecast))
             }
         };
-        let entry = entry.ok_or_else(|| StoreError::Broken("a line of a plan without its record".into()))?;
+        let Some(entry) = entry else { continue };
+        counts.waiting -= i64::from(entry.after.is_some());
         tally(&mut counts, &entry)?;
         entries.push(entry);
     }

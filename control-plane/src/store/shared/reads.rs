@@ -26,14 +26,14 @@ pub(super) async fn begin_read(
     now: Timestamp,
 ) -> Result<ReadStart> {
     let text = format!(
-        "SELECT tenant_no, source_no, epoch, revision, kind, settings FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
+        "SELECT tenant_no, source_no, epoch, revision, reads, kind, settings FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
     );
-    let held: Option<(i64, i64, i64, i64, i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(text))
+    let held: Option<(i64, i64, i64, i64, i64, i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(text))
         .bind(job.0)
         .bind(owner.to_owned())
         .fetch_optional(&mut *connection)
         .await?;
-    let (tenant, source, epoch, revision, kind, draft) = held.ok_or(StoreError::Fenced)?;
+    let (tenant, source, epoch, revision, reads, kind, draft) = held.ok_or(StoreError::Fenced)?;
     let kind = JobKind::from_number(small(kind)).unwrap_or(JobKind::Sync);
     routers::may_read(connection, TenantNo(tenant), router).await?;
     let facts: SourceFacts = sqlx::query_as(
@@ -83,6 +83,9 @@ pub(super) async fn begin_read(
     .bind(i64::from(before.is_some()))
     .execute(&mut *connection)
     .await?;
+    if reads > 0 && kind != JobKind::DryRun {
+        recount(connection, job).await?;
+    }
     forget_deferred(connection, job).await?;
     let mut forgotten = vec![
         "DELETE FROM job_details WHERE job_no = $1 AND category = 4",
@@ -109,13 +112,55 @@ pub(super) async fn begin_read(
     })
 }
 
+/// What a former read of the job did to users who have been deleted since does not count any more: their records come again, as those
+/// of new users.
+async fn recount(connection: &mut Connection, job: JobNo) -> Result<()> {
+    let of = sqlx::query_as("SELECT tenant_no, source_no, added, updated FROM sync_jobs WHERE job_no = $1");
+    let (tenant, source, added, updated): (i64, i64, i64, i64) =
+        of.bind(job.0).fetch_one(&mut *connection).await?;
+    let (left_added, left_updated): (i64, i64) = sqlx::query_as(
+        "SELECT COALESCE(SUM(CASE WHEN added_job = $3 THEN 1 ELSE 0 END), 0), \
+         COALESCE(SUM(CASE WHEN changed_job = $3 AND added_job <> $3 THEN 1 ELSE 0 END), 0) FROM users \
+         WHERE tenant_no = $1 AND source_no = $2",
+    )
+    .bind(tenant)
+    .bind(source)
+    .bind(job.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    if (left_added, left_updated) == (added, updated) {
+        return Ok(());
+    }
+    // Of those who are left, as the journal has them from before the job.
+    sqlx::query(
+        "UPDATE sync_jobs SET added = $2, updated = $3, \
+         reenabled = (SELECT COUNT(*) FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no \
+         WHERE c.job_no = $1 AND c.what % 2 = 1 AND c.status <> 1 AND u.status = 1), \
+         disabled_in_directory = (SELECT COUNT(*) FROM users u LEFT JOIN user_changes c ON c.job_no = $1 AND c.user_no = u.user_no \
+         WHERE u.tenant_no = $4 AND u.source_no = $5 AND u.status = 2 AND (u.added_job = $1 OR (u.changed_job = $1 AND c.status = 1))) \
+         WHERE job_no = $1",
+    )
+    .bind(job.0)
+    .bind(left_added)
+    .bind(left_updated)
+    .bind(tenant)
+    .bind(source)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn begin_reconciling(connection: &mut Connection, fence: Fence) -> Result<()> {
     seats::lock_job(connection, fence).await?;
     same_revision(connection, fence).await?;
-    sqlx::query("UPDATE sync_jobs SET phase = 2 WHERE job_no = $1")
-        .bind(fence.job.0)
-        .execute(connection)
-        .await?;
+    for text in [
+        "UPDATE sync_jobs SET phase = 2 WHERE job_no = $1",
+        // Complete, whatever comes of it: whoever is in scope was seen.
+        "UPDATE identity_sources SET synced_at = j.read_at FROM sync_jobs j WHERE j.job_no = $1 AND j.read_at IS NOT NULL \
+         AND j.kind IN (1, 3) AND identity_sources.source_no = j.source_no",
+    ] {
+        sqlx::query(text).bind(fence.job.0).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

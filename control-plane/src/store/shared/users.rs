@@ -1,17 +1,21 @@
 //! Users as administrators see them.
 
 use bytes::Bytes;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow};
 
-use super::engine::{Connection, LIKE};
+use super::engine::{self, Connection, LIKE};
 use super::rows::status;
 use super::tenants;
-use crate::model::{ImmutableId, SourceId, TenantId, Timestamp, User, UserFilter, UserNo, UserValues};
+use crate::model::{
+    ImmutableId, Mark, MarkReason, SourceId, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo,
+    UserValues,
+};
 use crate::store::{Result, StoreError};
 
 /// Columns of a [`UserRow`].
 pub(super) const COLUMNS: &str = "u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, \
-     u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at";
+     u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at, u.last_sign_in_at, \
+     u.marked_at, u.purge_at, u.marked_by, u.mark_reason";
 /// Where they are.
 pub(super) const FROM: &str =
     "FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1";
@@ -33,12 +37,26 @@ pub(super) struct UserRow {
     created_at: i64,
     updated_at: i64,
     disabled_at: Option<i64>,
+    last_sign_in_at: Option<i64>,
+    marked_at: Option<i64>,
+    purge_at: Option<i64>,
+    marked_by: Option<String>,
+    mark_reason: Option<i64>,
 }
 
 impl TryFrom<UserRow> for User {
     type Error = StoreError;
 
     fn try_from(row: UserRow) -> Result<Self> {
+        let mark = match (row.marked_at, row.purge_at, row.mark_reason) {
+            (Some(at), Some(purge_at), Some(reason)) => Some(Mark {
+                at: Timestamp(at),
+                purge_at: Timestamp(purge_at),
+                by: row.marked_by.unwrap_or_default(),
+                reason: mark_reason(reason)?,
+            }),
+            _ => None,
+        };
         Ok(Self {
             number: UserNo(row.user_no),
             source: SourceId(row.source),
@@ -57,8 +75,15 @@ impl TryFrom<UserRow> for User {
             disabled_at: row.disabled_at.map(Timestamp),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
+            last_sign_in_at: row.last_sign_in_at.map(Timestamp),
+            mark,
         })
     }
+}
+
+pub(super) fn mark_reason(number: i64) -> Result<MarkReason> {
+    let reason = i16::try_from(number).ok().and_then(MarkReason::from_number);
+    reason.ok_or_else(|| StoreError::Broken("a mark for an unknown reason".into()))
 }
 
 pub(super) async fn user(connection: &mut Connection, tenant: &TenantId, user: UserNo) -> Result<User> {
@@ -68,6 +93,19 @@ pub(super) async fn user(connection: &mut Connection, tenant: &TenantId, user: U
         .bind(user.0);
     let row: Option<UserRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("user"))?.try_into()
+}
+
+/// These users of a tenant, by number.
+pub(super) async fn by_numbers(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    users: &[UserNo],
+) -> Result<Vec<User>> {
+    let text = format!("SELECT {COLUMNS} {FROM} AND u.user_no {} ORDER BY u.user_no", engine::in_ints(2));
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let query = engine::ints(sqlx::query(AssertSqlSafe(text)).bind(tenant.0), &numbers);
+    let rows = query.fetch_all(connection).await?;
+    rows.iter().map(|row| UserRow::from_row(row)?.try_into()).collect()
 }
 
 pub(super) async fn list(
@@ -82,7 +120,7 @@ pub(super) async fn list(
     let text = format!(
         "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = 1) = ($4 = 1)) AND ($5 = '' OR \
          u.user_name {LIKE} $5 ESCAPE '!' OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') \
-         ORDER BY u.user_no LIMIT $6"
+         AND ($7 = 0 OR u.purge_at IS NOT NULL) ORDER BY u.user_no LIMIT $6"
     );
     let pattern = filter.text.as_deref().filter(|text| !text.is_empty()).map_or_else(String::new, pattern);
     let rows: Vec<UserRow> = sqlx::query_as(AssertSqlSafe(text))
@@ -92,6 +130,7 @@ pub(super) async fn list(
         .bind(filter.enabled.map_or(-1, i64::from))
         .bind(pattern)
         .bind(limit)
+        .bind(i64::from(filter.pending_deletion))
         .fetch_all(connection)
         .await?;
     rows.into_iter().map(TryInto::try_into).collect()

@@ -1,0 +1,155 @@
+//! [`DeletionStore`] over the statements of `deletion_settings`, `marks` and `purge`.
+
+use async_trait::async_trait;
+
+use super::engine::Connection;
+use super::{Engine, deletion_settings, marks, purge};
+use crate::model::{
+    Actor, DeletionSettings, DuePurge, Marking, TenantId, TenantNo, Timestamp, User, UserNo, UserStanding,
+};
+use crate::reconcile::deletion::SIGN_IN_PRECISION;
+use crate::store::{DeletionLease, DeletionStore, Purged, Result};
+
+#[async_trait]
+impl DeletionStore for Engine {
+    async fn deletion_settings(&self, tenant: &TenantId) -> Result<DeletionSettings> {
+        let tenant = tenant.clone();
+        self.read(move |c| Box::pin(async move { deletion_settings::get(c, &tenant).await })).await
+    }
+
+    async fn set_deletion_settings(
+        &self,
+        tenant: &TenantId,
+        settings: DeletionSettings,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (tenant, by) = (tenant.clone(), by.clone());
+        self.write(move |c| {
+            let (tenant, by) = (tenant.clone(), by.clone());
+            Box::pin(async move { deletion_settings::set(c, &tenant, &settings, &by, now).await })
+        })
+        .await
+    }
+
+    async fn mark_users(
+        &self,
+        tenant: &TenantId,
+        users: Vec<UserNo>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Vec<User>> {
+        let (tenant, by) = (tenant.clone(), by.clone());
+        self.write(move |c| {
+            let (tenant, users, by) = (tenant.clone(), users.clone(), by.clone());
+            Box::pin(async move { marks::mark(c, &tenant, &users, &by, now).await })
+        })
+        .await
+    }
+
+    async fn undelete_users(
+        &self,
+        tenant: &TenantId,
+        users: Vec<UserNo>,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Vec<User>> {
+        let (tenant, by) = (tenant.clone(), by.clone());
+        self.write(move |c| {
+            let (tenant, users, by) = (tenant.clone(), users.clone(), by.clone());
+            Box::pin(async move { marks::undelete(c, &tenant, &users, &by, now).await })
+        })
+        .await
+    }
+
+    async fn delete_user(&self, tenant: &TenantId, user: UserNo, by: &Actor, now: Timestamp) -> Result<()> {
+        let (tenant, by) = (tenant.clone(), by.clone());
+        self.write(move |c| {
+            let (tenant, by) = (tenant.clone(), by.clone());
+            Box::pin(async move { purge::delete_now(c, &tenant, user, &by, now).await })
+        })
+        .await
+    }
+
+    async fn note_sign_in(&self, tenant: TenantNo, user: UserNo, now: Timestamp) -> Result<()> {
+        self.write(move |c| Box::pin(async move { note_sign_in(c, tenant, user, now).await })).await
+    }
+
+    async fn due_purges(&self, now: Timestamp, limit: i64) -> Result<Vec<DuePurge>> {
+        self.read(move |c| Box::pin(async move { purge::due(c, now, limit).await })).await
+    }
+
+    async fn purge(
+        &self,
+        lease: &DeletionLease,
+        due: &DuePurge,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Option<Purged>> {
+        let (lease, due) = (lease.clone(), due.clone());
+        self.write(move |c| {
+            let (lease, due) = (lease.clone(), due.clone());
+            Box::pin(async move { purge::purge(c, &lease, &due, limit, now).await })
+        })
+        .await
+    }
+
+    async fn markings(&self, after: Option<TenantNo>, limit: i64) -> Result<Vec<Marking>> {
+        self.read(move |c| Box::pin(async move { marks::markings(c, after, limit).await })).await
+    }
+
+    async fn mark_candidates(
+        &self,
+        marking: &Marking,
+        after: Option<UserNo>,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<Vec<UserStanding>> {
+        let marking = marking.clone();
+        self.read(move |c| Box::pin(async move { marks::candidates(c, &marking, after, limit, now).await }))
+            .await
+    }
+
+    async fn automatic_marks(
+        &self,
+        marking: &Marking,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Result<Vec<UserStanding>> {
+        let marking = marking.clone();
+        self.read(move |c| Box::pin(async move { marks::automatic(c, &marking, after, limit).await })).await
+    }
+
+    async fn review_marks(
+        &self,
+        lease: &DeletionLease,
+        tenant: &TenantId,
+        users: Vec<UserNo>,
+        now: Timestamp,
+    ) -> Result<Option<usize>> {
+        let (lease, tenant) = (lease.clone(), tenant.clone());
+        self.write(move |c| {
+            let (lease, tenant, users) = (lease.clone(), tenant.clone(), users.clone());
+            Box::pin(async move { marks::review(c, &lease, &tenant, &users, now).await })
+        })
+        .await
+    }
+}
+
+async fn note_sign_in(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE users SET last_sign_in_at = $3 WHERE tenant_no = $1 AND user_no = $2 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $4)",
+    )
+    .bind(tenant.0)
+    .bind(user.0)
+    .bind(now.0)
+    .bind(now.minus(SIGN_IN_PRECISION).0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
