@@ -30,6 +30,7 @@ pub mod sync_jobs;
 pub mod tenants;
 pub mod tokens;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
 use crate::model::{Actor, TenantId};
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// What every service works with.
 #[derive(Clone)]
@@ -50,6 +52,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// The jobs of this replica.
     pub jobs: Jobs,
+    /// The deliveries of this replica.
+    pub webhooks: Webhooks,
     /// What routers' certificates are issued from.
     pub issuing: Issuing,
     /// The time.

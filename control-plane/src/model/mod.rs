@@ -17,6 +17,7 @@ mod source;
 mod tenant;
 mod time;
 mod user;
+mod webhook;
 
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
@@ -25,12 +26,12 @@ pub use audit::{
     Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
 };
 pub use chain::{Broken, Chain};
-pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
+pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo, WebhookId, WebhookNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,
     SyncJob, Withheld,
 };
-pub use license::{License, SourceUse};
+pub use license::{License, LicenseLevel, SourceUse};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{
@@ -46,3 +47,7 @@ pub use source::{
 pub use tenant::Tenant;
 pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};
+pub use webhook::{
+    Attempted, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,
+    WebhookState,
+};

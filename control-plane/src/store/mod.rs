@@ -14,6 +14,7 @@ mod router_store;
 mod schedule_store;
 mod sqlite;
 mod tenant_store;
+mod webhook_store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use open::{OpenError, backup, open, open_trail};
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
+pub use webhook_store::{NewWebhook, WebhookChange, WebhookStore};
 
 /// Result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -116,7 +118,7 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 /// Everything that is kept: sources, users and the work of jobs in here, the rest in the traits that it builds on.
 #[async_trait]
 pub trait Store:
-    TenantStore + RouterStore + ScheduleStore + JitStore + AuditStore + Send + Sync + 'static
+    TenantStore + RouterStore + ScheduleStore + JitStore + WebhookStore + AuditStore + Send + Sync + 'static
 {
     // --- identity sources ---
 

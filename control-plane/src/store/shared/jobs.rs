@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::engine::{Connection, LOCK};
-use super::{audit, catalog, holds, next_number, routers, seats, standing};
+use super::{audit, catalog, holds, next_number, outcomes, routers, seats, standing};
 use crate::model::{
     Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobNo, JobState,
     JobSummary, Phase, ReadStart, RouterId, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp,
@@ -203,7 +203,7 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     if revision == 0 {
         return Err(StoreError::SourceNotPublished);
     }
-    holds::supersede(connection, source, new.now).await?;
+    let superseded = holds::supersede(connection, source, new.now).await?;
     let tenant = standing::served(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
@@ -220,6 +220,11 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     .bind(new.now.0)
     .execute(&mut *connection)
     .await?;
+    // Told before its details are thrown away.
+    if let Some(job) = superseded {
+        let kind = EventType::SyncHoldSuperseded;
+        outcomes::of_hold(connection, kind, &job, &Actor::system(), new.now).await?;
+    }
     prune(connection, source, number, new).await?;
     let job = by_number(connection, JobNo(number)).await?;
     let event = audit::of_job(EventType::SyncStarted, &job).with("revision", job.revision);
@@ -265,8 +270,7 @@ pub(super) async fn stop(
     forget_deferred(connection, found.number).await?;
     let job = by_number(connection, found.number).await?;
     if stopped {
-        let event = audit::with_counts(audit::of_job(EventType::SyncStopped, &job), job.counts);
-        audit::record_of_job(connection, &job, by, event, now).await?;
+        outcomes::stopped(connection, &job, by, now).await?;
     }
     Ok(job)
 }
@@ -385,7 +389,7 @@ pub(super) async fn fail(
     }
     forget_deferred(connection, job).await?;
     let job = by_number(connection, job).await?;
-    audit::record_end(connection, &job, now).await
+    outcomes::ended(connection, &job, now).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -538,6 +542,6 @@ pub(super) async fn finish(
     }
     forget_deferred(connection, fence.job).await?;
     let job = by_number(connection, fence.job).await?;
-    audit::record_end(connection, &job, now).await?;
+    outcomes::ended(connection, &job, now).await?;
     Ok(job)
 }

@@ -107,7 +107,7 @@ pub(super) async fn disable(
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     engine::ints(query, &leaving).execute(&mut *connection).await?;
-    seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
     seats::count(connection, fence, counts, None, now).await?;
     sqlx::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
         .bind(fence.job.0)
@@ -115,5 +115,6 @@ pub(super) async fn disable(
         .execute(&mut *connection)
         .await?;
     details::insert(connection, fence, lines).await?;
+    taken.tell(connection, now).await?;
     Ok(counts)
 }

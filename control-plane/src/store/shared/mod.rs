@@ -2,16 +2,18 @@
 //! ways to bind many values at once.
 //!
 //! Each transaction runs in a task of its own, so that a caller that goes away cannot cancel it half-way, and is repeated if it lost
-//! against another one. Locks are taken in one order: job, source, tenant, users.
+//! against another one. Locks are taken in one order: job, source, tenant, users, webhooks, trail.
 
 use super as engine;
 
+mod alarms;
 mod apply;
 mod audit;
 mod audit_read;
 mod audit_store;
 mod catalog;
 mod codes;
+mod deliveries;
 mod details;
 mod doubtful;
 mod enrollment;
@@ -22,6 +24,8 @@ mod jit_settings;
 mod jit_store;
 mod jobs;
 mod leavers;
+mod outbox;
+mod outcomes;
 mod router_store;
 mod routers;
 pub(in crate::store) mod rows;
@@ -34,6 +38,8 @@ mod store;
 mod tenant_store;
 mod tenants;
 mod users;
+mod webhook_store;
+mod webhooks;
 
 use std::fs::File;
 use std::time::Duration;

@@ -92,7 +92,7 @@ pub(super) async fn seats(
         ..view(connection, fence, &records, &[]).await?
     };
     let plan = batch::plan(fence.job, Mode::Final, &records, &view);
-    carry_out(connection, fence, &records, &plan, now).await?;
+    let done_with = carry_out(connection, fence, &records, &plan, now).await?;
     let refused: HashSet<usize> = match held {
         true => plan.refusals.iter().map(|refusal| refusal.record).collect(),
         false => HashSet::new(),
@@ -103,6 +103,7 @@ pub(super) async fn seats(
     forget(connection, fence, &ids).await?;
     let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
     seats::count(connection, fence, counts, None, now).await?;
+    done_with.taken.tell(connection, now).await?;
     Ok(true)
 }
 
@@ -229,7 +230,7 @@ pub(super) async fn names(
     let known = users.map(|user| (user.id.clone(), user)).collect();
     let plan =
         batch::plan(fence.job, Mode::Final, &changed, &View { known, seats: needing, ..View::default() });
-    carry_out(connection, fence, &changed, &plan, now).await?;
+    let taken = carry_out(connection, fence, &changed, &plan, now).await?.taken;
     counts += plan.counts;
 
     let mut lines = (Vec::new(), Vec::new());
@@ -289,6 +290,7 @@ pub(super) async fn names(
     }
     forget(connection, fence, &settled).await?;
     seats::count(connection, fence, counts, None, now).await?;
+    taken.tell(connection, now).await?;
     Ok(counts)
 }
 
@@ -483,7 +485,8 @@ async fn take_back(
             }
         }
     };
-    seats::take(connection, fence.tenant, Some(fence.source), was - enabled(user.status)).await?;
+    let _told_by_the_caller =
+        seats::take(connection, fence.tenant, Some(fence.source), was - enabled(user.status)).await?;
     details::remove(connection, fence, &[user.number.0]).await?;
     Ok(counts)
 }
