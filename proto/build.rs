@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rollcall/admin/v1/sync_jobs.proto",
         "rollcall/admin/v1/tenants.proto",
         "rollcall/admin/v1/users.proto",
+        "rollcall/admin/v1/webhooks.proto",
         "rollcall/router/v1/enrollment.proto",
         "rollcall/router/v1/router.proto",
     ];
@@ -29,8 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".rollcall.router.v1") // ids and digests are slices of the received buffer, not copies
         .btree_map(".")
-        .skip_debug([".rollcall.admin.v1.RegistrationCode", ".rollcall.router.v1.EnrollRequest"]) // secrets: src/debug.rs
+        .skip_debug([
+            // Secrets: src/debug.rs.
+            ".rollcall.admin.v1.RegistrationCode",
+            ".rollcall.admin.v1.Webhook",
+            ".rollcall.router.v1.EnrollRequest",
+        ])
         .enum_attribute(".rollcall.admin.v1.RegistrationCode.State", "#[derive(Debug)]") // skipped with what it is in
+        .enum_attribute(".rollcall.admin.v1.Webhook", "#[derive(Debug)]")
+        .message_attribute(".rollcall.admin.v1.Webhook.Deliveries", "#[derive(Debug)]")
         .compile_fds(descriptors)?;
     Ok(())
 }

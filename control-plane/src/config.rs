@@ -10,6 +10,8 @@ use serde::Deserialize;
 use crate::api::tokens::Issuer;
 use crate::ca::Refused;
 use crate::jobs::JobSettings;
+use crate::webhooks::address::Network;
+use crate::webhooks::{WebhookSettings, secret};
 
 /// A shorter lease would be lost by replicas that are merely busy.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
@@ -33,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whose tokens consoles may present.
     pub tokens: Vec<Issuer>,
+    /// Where tenants may have messages sent.
+    pub webhooks: WebhookSettings,
     /// Logs.
     pub log: Log,
 }
@@ -184,7 +188,47 @@ struct File {
     #[serde(default)]
     tokens: Vec<crate::api::tokens::Entry>,
     #[serde(default)]
+    webhooks: WebhooksFile,
+    #[serde(default)]
     log: Log,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WebhooksFile {
+    allow_networks: Vec<String>,
+    deny_networks: Vec<String>,
+    ca: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl WebhooksFile {
+    fn check(self, folder: &Path, wrong: &mut Vec<String>) -> WebhookSettings {
+        let mut networks = |key: &str, texts: Vec<String>| {
+            let mut parsed: Vec<Network> = Vec::new();
+            for text in texts {
+                match text.parse() {
+                    Ok(network) => parsed.push(network),
+                    Err(why) => wrong.push(format!("webhooks.{key}: {why}")),
+                }
+            }
+            parsed
+        };
+        let allow_networks = networks("allow_networks", self.allow_networks);
+        let deny_networks = networks("deny_networks", self.deny_networks);
+        let (ca, key) = (self.ca.map(|path| folder.join(path)), self.key.map(|path| folder.join(path)));
+        if let Some(error) = ca.as_ref().and_then(|path| std::fs::metadata(path).err().map(|why| (path, why)))
+        {
+            wrong.push(format!("webhooks.ca: {}: {}", error.0.display(), error.1));
+        }
+        if let Some(path) = &key {
+            match secret::read_key(path) {
+                Ok(_) => secret_is_there("webhooks.key", path, wrong),
+                Err(error) => wrong.push(format!("webhooks.key: {error:#}")),
+            }
+        }
+        WebhookSettings { allow_networks, deny_networks, ca, key }
+    }
 }
 
 #[derive(Deserialize)]
@@ -291,8 +335,10 @@ impl Config {
             ..defaults
         };
         let tokens = Issuer::all(file.tokens, folder, &mut wrong);
+        let webhooks = file.webhooks.check(folder, &mut wrong);
         if wrong.is_empty() {
-            Ok(Self { listen, database, tls, authority, tokens, sync, limits: file.limits, log: file.log })
+            let (limits, log) = (file.limits, file.log);
+            Ok(Self { listen, database, tls, authority, tokens, webhooks, sync, limits, log })
         } else {
             Err(ConfigError(wrong))
         }

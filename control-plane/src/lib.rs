@@ -2,7 +2,7 @@
 //!
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
 //! `store` (SQL). `schedule` says when a source is synchronized by itself, `enroll` which identity router is let in (both pure).
-//! `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates;
+//! `webhooks` delivers what the store has written for a tenant's own systems, over `outbound`. `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates;
 //! `audit` is the commands that verify and export the audit trail.
 
 #![expect(
@@ -20,8 +20,10 @@ pub mod enroll;
 pub mod fuzzing;
 pub mod jobs;
 pub mod model;
+pub mod outbound;
 pub mod reconcile;
 pub mod restored;
 pub mod schedule;
 pub mod server;
 pub mod store;
+pub mod webhooks;

@@ -26,6 +26,7 @@ pub async fn after_restore(config: &Config) -> Result<String> {
          - Identity routers that were revoked since the backup are not revoked any more: revoke them again.\n\
          - Identity routers that renewed, recovered or enrolled since the backup are refused: make new registration codes for them.\n\
          - Licenses that were cut, tenants that were suspended and sources that were changed since the backup are as before.\n\
+         - Messages to webhooks that waited when the backup was made are sent again, under the ids that they had.\n\
          Identity routers as the backup has them:"
     );
     for tenant in store.tenants_with_routers().await? {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::admin::v1::RegistrationCode;
+use crate::admin::v1::{RegistrationCode, Webhook};
 use crate::router::v1::EnrollRequest;
 
 impl fmt::Debug for RegistrationCode {
@@ -16,6 +16,20 @@ impl fmt::Debug for RegistrationCode {
             .field("create_time", &self.create_time)
             .field("expire_time", &self.expire_time)
             .field("use_time", &self.use_time)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The address of some receivers is a secret, too.
+        f.debug_struct("Webhook")
+            .field("name", &self.name)
+            .field("events", &self.events)
+            .field("enabled", &self.enabled)
+            .field("state", &self.state)
+            .field("deliveries", &self.deliveries)
+            .field("etag", &self.etag)
             .finish_non_exhaustive()
     }
 }

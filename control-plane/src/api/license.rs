@@ -29,6 +29,7 @@ impl Licenses {
             user_limit: Some(small(license.limit)),
             used: Some(small(license.used)),
             by_source: by_source.collect(),
+            level: license.level.number().into(),
         }))
     }
 }

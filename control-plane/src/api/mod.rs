@@ -31,6 +31,7 @@ pub mod sync_jobs;
 pub mod tenants;
 pub mod tokens;
 pub mod users;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use crate::ca::identity::{Caller, Peer};
 use crate::jobs::{Clock, Jobs};
 use crate::model::{Actor, TenantId};
 use crate::store::Store;
+use crate::webhooks::Webhooks;
 
 /// What every service works with.
 #[derive(Clone)]
@@ -51,6 +53,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     /// The jobs of this replica.
     pub jobs: Jobs,
+    /// The deliveries of this replica.
+    pub webhooks: Webhooks,
     /// What routers' certificates are issued from.
     pub issuing: Issuing,
     /// The time.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::status;
 use crate::ca::is_id;
-use crate::model::{RouterId, SourceId, TenantId, UserNo};
+use crate::model::{RouterId, SourceId, TenantId, UserNo, WebhookId};
 
 /// `tenants/{tenant}`.
 pub(super) fn tenant(field: &str, name: &str) -> Result<TenantId, Status> {
@@ -107,6 +107,16 @@ pub(super) fn deletion_settings(field: &str, name: &str) -> Result<TenantId, Sta
     }
 }
 
+/// `tenants/{tenant}/webhooks/{webhook}`.
+pub(super) fn webhook(field: &str, name: &str) -> Result<(TenantId, WebhookId), Status> {
+    match parts(name)[..] {
+        ["tenants", tenant, "webhooks", webhook] if is_id(tenant) && is_id(webhook) => {
+            Ok((TenantId::from(tenant), WebhookId::from(webhook)))
+        }
+        _ => Err(malformed(field, "tenants/{tenant}/webhooks/{webhook}")),
+    }
+}
+
 /// The id in `tenants/{tenant}/identityRouters/{identity_router}` of this tenant.
 pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
     match parts(name)[..] {
@@ -120,7 +130,7 @@ pub(super) fn router_of(tenant: &TenantId, name: &str) -> Option<RouterId> {
 pub(super) use crate::model::names::{
     code as code_name, deletion_settings as deletion_settings_name, job_of as job_name,
     just_in_time_settings as just_in_time_settings_name, license as license_name, router as router_name,
-    schedule as schedule_name, source as source_name, user as user_name,
+    schedule as schedule_name, source as source_name, user as user_name, webhook as webhook_name,
 };
 
 fn parts(name: &str) -> Vec<&str> {

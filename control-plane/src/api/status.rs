@@ -74,6 +74,12 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             &[],
         ),
         StoreError::TenantSuspended => tenant_suspended(),
+        StoreError::AlreadyExists("a webhook") => error(
+            Code::AlreadyExists,
+            "WEBHOOK_EXISTS",
+            "There is a webhook with this id. Choose another id, or update the webhook.",
+            &[],
+        ),
         StoreError::AlreadyExists(_) => error(
             Code::AlreadyExists,
             "IDENTITY_SOURCE_EXISTS",
@@ -83,7 +89,7 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
         StoreError::VersionMismatch => error(
             Code::Aborted,
             "ETAG_MISMATCH",
-            "Someone else changed the identity source meanwhile. Get it again and repeat the change with its new etag.",
+            "Someone else changed it meanwhile. Get it again and repeat the change with its new etag.",
             &[],
         ),
         StoreError::JobRunning(id) => error(
@@ -114,6 +120,18 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
             Code::ResourceExhausted,
             "TOO_MANY_IDENTITY_SOURCES",
             format!("The tenant has {most} identity sources, which is the most possible. Delete one first."),
+            &[],
+        ),
+        StoreError::TooManyWebhooks(most) => error(
+            Code::ResourceExhausted,
+            "TOO_MANY_WEBHOOKS",
+            format!("The tenant has {most} webhooks, which is the most possible. Delete one first."),
+            &[],
+        ),
+        StoreError::TestedJustNow => error(
+            Code::ResourceExhausted,
+            "TESTED_JUST_NOW",
+            "The webhook was tested within the last 5 seconds. Wait a moment, then test it again.",
             &[],
         ),
         StoreError::RouterRevoked => error(

@@ -33,11 +33,14 @@ numbered! {
     #[expect(missing_docs, reason = "the API's reference, audit.proto, documents each")]
     pub enum EventType {
         TenantCreated = 100, TenantSuspended = 101, TenantResumed = 102, LicenseLimitSet = 110,
+        LicenseAbove85 = 111, LicenseAbove95 = 112, LicenseBelow95 = 113, LicenseBelow85 = 114,
         JustInTimeSet = 120,
+        WebhookCreated = 130, WebhookUpdated = 131, WebhookDeleted = 132, WebhookSecretRotated = 133, WebhookTested = 134,
+        WebhookGone = 135, WebhookMessageGivenUp = 136,
         SourceCreated = 200, SourceUpdated = 201, SourcePublished = 202, SourceDeleted = 203,
         ScheduleSet = 210,
         SyncStarted = 300, SyncStopped = 301, SyncSucceeded = 302, SyncFailed = 303, SyncHeld = 304, SyncApproved = 305,
-        SyncRejected = 306, SyncHoldExpired = 307, SyncPlanned = 308,
+        SyncRejected = 306, SyncHoldExpired = 307, SyncHoldSuperseded = 308, SyncOverLicense = 309, SyncPlanned = 310,
         CodeCreated = 400, CodeVoided = 401, RouterEnrolled = 402, RouterRenewed = 403, RouterRecovered = 404,
         EnrollmentRefused = 405, RouterRevoked = 406, RouterCloned = 407, RouterRefused = 408, RouterRefusedOrder = 409,
         CallRefused = 500, TokenRefused = 501, AuditForked = 600,
@@ -100,12 +103,13 @@ impl Event {
     }
 }
 
-/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`.
+/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`, and `Above85` `ABOVE_85`.
 #[must_use]
 pub fn spelled(word: impl std::fmt::Debug) -> String {
     let mut text = String::new();
-    for (at, letter) in format!("{word:?}").char_indices() {
-        if at > 0 && letter.is_ascii_uppercase() {
+    for letter in format!("{word:?}").chars() {
+        let in_number = letter.is_ascii_digit() && text.ends_with(|before: char| before.is_ascii_digit());
+        if !text.is_empty() && !letter.is_ascii_lowercase() && !in_number {
             text.push('_');
         }
         text.push(letter.to_ascii_uppercase());

@@ -40,6 +40,11 @@ text_id!(
     RouterId
 );
 
+text_id!(
+    /// A webhook's id within its tenant.
+    WebhookId
+);
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -68,4 +73,8 @@ number!(
 number!(
     /// A user's number, counting up from 1 within its tenant. Small and dense, so that a set of users is a bitmap.
     UserNo
+);
+number!(
+    /// A webhook's number in the store.
+    WebhookNo
 );

@@ -18,6 +18,7 @@ mod source;
 mod tenant;
 mod time;
 mod user;
+mod webhook;
 mod work;
 
 pub use absence::{
@@ -28,12 +29,12 @@ pub use audit::{
 };
 pub use chain::{Broken, Chain};
 pub use deletion::{DeletionSettings, DuePurge, Mark, MarkReason, Marking, UserStanding};
-pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo};
+pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo, WebhookId, WebhookNo};
 pub use job::{
     Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,
     SyncJob, Withheld,
 };
-pub use license::{License, SourceUse};
+pub use license::{License, LicenseLevel, SourceUse};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{
@@ -49,4 +50,8 @@ pub use source::{
 pub use tenant::Tenant;
 pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};
+pub use webhook::{
+    Attempted, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,
+    WebhookState,
+};
 pub use work::{Forecast, JobKind, PlanEntry, PlanLine, SyncPlan};

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{RouterId, SourceId, SyncJob, TenantId, UserNo};
+use super::{RouterId, SourceId, SyncJob, TenantId, UserNo, WebhookId};
 
 /// `tenants/{tenant}`.
 #[must_use]
@@ -68,4 +68,10 @@ pub fn router(tenant: &TenantId, router: &RouterId) -> String {
 #[must_use]
 pub fn code(tenant: &TenantId, code: &str) -> String {
     format!("tenants/{tenant}/registrationCodes/{code}")
+}
+
+/// `tenants/{tenant}/webhooks/{webhook}`.
+#[must_use]
+pub fn webhook(tenant: &TenantId, webhook: &WebhookId) -> String {
+    format!("tenants/{tenant}/webhooks/{webhook}")
 }

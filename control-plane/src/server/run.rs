@@ -12,6 +12,7 @@ use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
 use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
 use rollcall_proto::admin::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
+use rollcall_proto::admin::v1::webhook_service_server::WebhookServiceServer;
 use rollcall_proto::router::v1::enrollment_service_server::EnrollmentServiceServer;
 use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
 use rollcall_proto::{DESCRIPTORS, MAX_MESSAGE};
@@ -40,10 +41,15 @@ use crate::api::sync_jobs::SyncJobs;
 use crate::api::tenants::Tenants;
 use crate::api::tokens::Tokens;
 use crate::api::users::Users;
+use crate::api::webhooks::WebhookApi;
 use crate::api::{Api, PageKey};
 use crate::config::{Config, Limits};
 use crate::jobs::{Clock, Jobs};
+use crate::outbound::Trust;
 use crate::store::Store;
+use crate::webhooks::secret::{self, Sealer};
+use crate::webhooks::send::{self, Sender};
+use crate::webhooks::{WebhookSettings, Webhooks};
 
 /// For the handshake, and for the first bytes of HTTP/2 behind it.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -100,7 +106,10 @@ pub async fn run(config: Config) -> Result<()> {
         refusals: refusals.clone(),
         clock: clock.clone(),
     };
-    let api = Api { page_key: page_key(&*store).await?, store, jobs, issuing, clock: clock.clone() };
+    let sender = sender(&*store, &config.webhooks).await?;
+    let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
+    let page_key = page_key(&*store).await?;
+    let api = Api { page_key, store, jobs, webhooks, issuing, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -155,6 +164,10 @@ pub async fn run(config: Config) -> Result<()> {
         )
         .add_service(
             TenantServiceServer::new(Tenants::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
+        )
+        .add_service(
+            WebhookServiceServer::new(WebhookApi::new(api.clone()))
+                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
             AuditServiceServer::new(Audit::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
@@ -219,6 +232,25 @@ async fn page_key(store: &dyn Store) -> Result<PageKey> {
     aws_lc_rs::rand::fill(&mut fresh)?;
     let key = store.secret(PageKey::NAME, fresh).await.context("cannot read the key of page tokens")?;
     Ok(PageKey::new(&key)?)
+}
+
+/// What sends messages to webhooks. Their secrets are sealed with the configured key, or with one that is made at the first start.
+async fn sender(store: &dyn Store, settings: &WebhookSettings) -> Result<Sender> {
+    let mut fresh = [0; 32];
+    aws_lc_rs::rand::fill(&mut fresh)?;
+    let kept = store.secret(Sealer::NAME, fresh).await.context("cannot read the key of webhook secrets")?;
+    let file = settings.key.as_deref().map(secret::read_key).transpose()?;
+    let trust = match Trust::new(settings.ca.as_deref(), true) {
+        Ok(trust) => trust,
+        Err(error) if settings.ca.is_some() => return Err(error.context("webhooks.ca")),
+        Err(error) => {
+            tracing::warn!("no webhook can be delivered: {error:#} (webhooks.ca), or install the system's");
+            Trust::nobody()?
+        }
+    };
+    let sealer = Sealer::new(&kept, file.as_ref())?;
+    let networks = std::sync::Arc::new(settings.networks());
+    Ok(Sender { networks, trust, sealer, resolve: send::system() })
 }
 
 async fn told_to_stop() -> Result<()> {

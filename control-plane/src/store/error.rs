@@ -40,6 +40,12 @@ pub enum StoreError {
     /// No more of these.
     #[error("no more than {0} are possible")]
     TooMany(i64),
+    /// The tenant has as many webhooks as it can have.
+    #[error("no more than {0} webhooks are possible")]
+    TooManyWebhooks(i64),
+    /// The webhook was tested a moment ago.
+    #[error("the webhook was tested just now")]
+    TestedJustNow,
     /// The identity router was revoked: its name is never given again.
     #[error("the identity router was revoked")]
     RouterRevoked,

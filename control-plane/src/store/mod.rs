@@ -16,6 +16,7 @@ mod router_store;
 mod schedule_store;
 mod sqlite;
 mod tenant_store;
+mod webhook_store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use plan_store::PlanStore;
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
+pub use webhook_store::{NewWebhook, WebhookChange, WebhookStore};
 
 /// Result of a store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -152,6 +154,7 @@ pub trait Store:
     + JitStore
     + PlanStore
     + DeletionStore
+    + WebhookStore
     + AuditStore
     + Send
     + Sync

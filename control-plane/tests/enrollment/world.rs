@@ -9,6 +9,7 @@ use control_plane::ca::{Authority, Subject};
 use control_plane::config::{self, Config, Log, Tls};
 use control_plane::jobs::JobSettings;
 use control_plane::model::{Actor, TenantId};
+use control_plane::webhooks::WebhookSettings;
 use control_plane::{server, store};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair};
@@ -97,6 +98,7 @@ impl World {
             database,
             limits: config::Limits::default(),
             tokens: Vec::new(),
+            webhooks: WebhookSettings::default(),
             tls: Tls {
                 certificate: at("server.pem"),
                 key: at("server.key"),

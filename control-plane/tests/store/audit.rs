@@ -7,8 +7,11 @@ use control_plane::audit::verify;
 use control_plane::model::{
     AuditEvent, AuditFilter, AuditOutcome, Decision, Event, EventType, Failure, FailureReason, Fence, Hold,
     HoldReason, IdentitySource, JobNo, License, ReadFacts, SourceId, SyncJob, TenantId, Timestamp, Trail,
+    Webhook,
 };
-use control_plane::store::{self, NewJob, Outcome, SourceChange, Store, StoreError, Work};
+use control_plane::store::{
+    self, NewJob, NewWebhook, Outcome, SourceChange, Store, StoreError, WebhookChange, Work,
+};
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
@@ -25,7 +28,7 @@ on_both! {
 }
 
 /// One change of every kind, each on something of its own.
-const CHANGES: [(&str, EventType); 16] = [
+const CHANGES: [(&str, EventType); 21] = [
     ("set the limit", EventType::LicenseLimitSet),
     ("make a tenant", EventType::TenantCreated),
     ("create", EventType::SourceCreated),
@@ -41,6 +44,11 @@ const CHANGES: [(&str, EventType); 16] = [
     ("succeed", EventType::SyncSucceeded),
     ("end as failed", EventType::SyncFailed),
     ("fail", EventType::SyncFailed),
+    ("make a webhook", EventType::WebhookCreated),
+    ("change a webhook", EventType::WebhookUpdated),
+    ("rotate a secret", EventType::WebhookSecretRotated),
+    ("test a webhook", EventType::WebhookTested),
+    ("drop a webhook", EventType::WebhookDeleted),
     ("refuse", EventType::CallRefused),
 ];
 
@@ -77,6 +85,21 @@ fn job_of(site: &Site, source: &str) -> NewJob {
     }
 }
 
+/// Everything that the changes could change.
+type Picture = (License, (bool, Vec<Webhook>), Vec<IdentitySource>, Vec<SyncJob>, Vec<AuditEvent>);
+
+fn webhook(id: &str) -> NewWebhook {
+    NewWebhook {
+        id: id.into(),
+        uid: [7; 16],
+        secret: vec![1],
+        display_name: String::new(),
+        url: "https://hooks.example.com/".to_owned(),
+        events: Vec::new(),
+        enabled: true,
+    }
+}
+
 impl Scene {
     async fn set(store: Arc<dyn Store>) -> Self {
         let site = Site::set_up(store).await;
@@ -97,6 +120,9 @@ impl Scene {
             fences.push((source, fence));
         }
         let failing = site.job("fail").await;
+        for id in ["change-a-webhook", "rotate-a-secret", "test-a-webhook", "drop-a-webhook"] {
+            site.store.create_webhook(&site.tenant, webhook(id), 30, &admin(), NOW).await.expect("a webhook");
+        }
         Self { site, fences, failing }
     }
 
@@ -143,6 +169,25 @@ impl Scene {
                 let failure = Failure::of(FailureReason::RouterLost);
                 store.fail_job(self.failing, OWNER, failure, NOW).await
             }
+            "make a webhook" => {
+                store.create_webhook(tenant, webhook("make-a-webhook"), 30, by, NOW).await.map(drop)
+            }
+            "change a webhook" => {
+                let change = WebhookChange { enabled: Some(false), ..WebhookChange::default() };
+                store.update_webhook(tenant, &source.0.as_str().into(), change, by, NOW).await.map(drop)
+            }
+            "rotate a secret" => {
+                let id = source.0.as_str().into();
+                store
+                    .rotate_webhook_secret(tenant, &id, vec![2], Timestamp(NOW.0 + 1), by, NOW)
+                    .await
+                    .map(drop)
+            }
+            "test a webhook" => {
+                let (id, pause) = (source.0.as_str().into(), std::time::Duration::from_secs(5));
+                store.begin_webhook_test(tenant, &id, pause, by, NOW).await.map(drop)
+            }
+            "drop a webhook" => store.delete_webhook(tenant, &source.0.as_str().into(), by, NOW).await,
             "refuse" => {
                 let event = Event::refused(EventType::CallRefused, "/a/method");
                 store.record(&self.site.trail(), by, event, NOW).await
@@ -152,7 +197,7 @@ impl Scene {
     }
 
     /// Everything that the changes could change.
-    async fn picture(&self) -> (License, bool, Vec<IdentitySource>, Vec<SyncJob>, Vec<AuditEvent>) {
+    async fn picture(&self) -> Picture {
         let (store, tenant) = (&self.site.store, &self.site.tenant);
         let sources = store.list_sources(tenant, None, 100).await.expect("sources");
         let mut jobs = Vec::new();
@@ -160,7 +205,9 @@ impl Scene {
             jobs.extend(store.list_jobs(tenant, &source.id, None, 100).await.expect("jobs"));
         }
         let globex = store.tenant_exists(&"globex".into()).await.expect("an answer");
-        (store.license(tenant).await.expect("a license"), globex, sources, jobs, self.site.events().await)
+        let webhooks = store.list_webhooks(tenant, None, 100).await.expect("webhooks");
+        let license = store.license(tenant).await.expect("a license");
+        (license, (globex, webhooks), sources, jobs, self.site.events().await)
     }
 }
 

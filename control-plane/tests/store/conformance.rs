@@ -42,7 +42,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new(engine: &Engine, seats: i64) -> Self {
-        let world = Self { store: engine.store().await, tenant: TenantId::from("acme") };
+        Self::with(engine.store().await, seats).await
+    }
+
+    /// In a store that is there.
+    pub(crate) async fn with(store: Arc<dyn Store>, seats: i64) -> Self {
+        let world = Self { store, tenant: TenantId::from("acme") };
         world.store.set_license_limit(&world.tenant, seats, true, &admin(), NOW).await.expect("a tenant");
         world.source("hq").await;
         world

@@ -327,6 +327,8 @@ impl Database {
             license.used,
             license.limit
         );
+        // Whoever must know has been told with the commit: that a level is left only below it is in the level's own tests.
+        assert_eq!(license.level, license.level.next(license.used, license.limit), "told: {license:?}");
         let enabled = UserFilter { enabled: Some(true), ..UserFilter::default() };
         let enabled = self.store.list_users(&self.tenant, &enabled, None, 1_000).await.expect("users");
         assert_eq!(

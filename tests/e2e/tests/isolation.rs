@@ -32,6 +32,8 @@ async fn fill(world: &World, tenant: &str, marker: &str) -> Result<(Names, Route
     let mut settings = world.settings();
     settings.roots = vec![format!("ou={marker},dc=example,dc=com")];
     filler.create_and_publish(&names.source, settings).await?;
+    let receiver = admin::Webhook { url: format!("https://{marker}.invalid/"), ..Default::default() };
+    filler.create_webhook(&names.webhook, receiver).await?;
     let job = filler.start_sync(&names.source).await?;
     let order = scripted.order().await?;
     let mut upload = scripted.open(&order).await?;

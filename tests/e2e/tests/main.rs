@@ -50,6 +50,7 @@ mod settings;
 mod setup;
 mod stop;
 mod tenants;
+mod webhooks;
 mod zoo;
 
 /// Instantiates a test for each database.

@@ -24,6 +24,7 @@ pub(crate) struct Names {
     pub(crate) job: String,
     pub(crate) user: String,
     pub(crate) router: String,
+    pub(crate) webhook: String,
     pub(crate) etag: String,
 }
 
@@ -36,6 +37,7 @@ impl Names {
             job: format!("{tenant}/identitySources/{source}/syncJobs/{job}"),
             user: format!("{tenant}/users/1"),
             router: format!("{tenant}/identityRouters/{router}"),
+            webhook: format!("{tenant}/webhooks/{source}"),
             etag: "1".to_owned(),
             tenant,
         }
@@ -67,6 +69,11 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         admin::JustInTimeSettings { name: format!("{}/justInTimeSettings", n.tenant), ..Default::default() };
     let deletion =
         admin::DeletionSettings { name: format!("{}/deletionSettings", n.tenant), ..Default::default() };
+    let webhook = admin::Webhook {
+        name: n.webhook.clone(),
+        url: "https://receiver.invalid/".to_owned(),
+        ..Default::default()
+    };
     calls! {
         "/rollcall.admin.v1.IdentitySourceService/CreateIdentitySource": admin::CreateIdentitySourceRequest { parent: n.tenant.clone(), identity_source_id: "other".to_owned(), ..Default::default() },
         "/rollcall.admin.v1.IdentitySourceService/GetIdentitySource": admin::GetIdentitySourceRequest { name: n.source.clone() },
@@ -104,6 +111,13 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         "/rollcall.admin.v1.UserService/UpdateDeletionSettings": admin::UpdateDeletionSettingsRequest { deletion_settings: Some(deletion) },
         "/rollcall.admin.v1.LicenseService/GetLicense": admin::GetLicenseRequest { name: format!("{}/license", n.tenant) },
         "/rollcall.admin.v1.LicenseService/UpdateLicense": admin::UpdateLicenseRequest { license: Some(license), ..Default::default() },
+        "/rollcall.admin.v1.WebhookService/CreateWebhook": admin::CreateWebhookRequest { parent: n.tenant.clone(), webhook_id: "other".to_owned(), webhook: Some(webhook.clone()) },
+        "/rollcall.admin.v1.WebhookService/GetWebhook": admin::GetWebhookRequest { name: n.webhook.clone() },
+        "/rollcall.admin.v1.WebhookService/ListWebhooks": admin::ListWebhooksRequest { parent: n.tenant.clone(), ..Default::default() },
+        "/rollcall.admin.v1.WebhookService/UpdateWebhook": admin::UpdateWebhookRequest { webhook: Some(webhook), ..Default::default() },
+        "/rollcall.admin.v1.WebhookService/TestWebhook": admin::TestWebhookRequest { name: n.webhook.clone() },
+        "/rollcall.admin.v1.WebhookService/RotateWebhookSecret": admin::RotateWebhookSecretRequest { name: n.webhook.clone(), ..Default::default() },
+        "/rollcall.admin.v1.WebhookService/DeleteWebhook": admin::DeleteWebhookRequest { name: n.webhook.clone() },
         "/rollcall.admin.v1.IdentityRouterService/GetIdentityRouter": admin::GetIdentityRouterRequest { name: n.router.clone() },
         "/rollcall.admin.v1.IdentityRouterService/ListIdentityRouters": admin::ListIdentityRoutersRequest { parent: n.tenant.clone(), ..Default::default() },
         "/rollcall.admin.v1.IdentityRouterService/CreateRegistrationCode": admin::CreateRegistrationCodeRequest { parent: n.tenant.clone(), ..Default::default() },

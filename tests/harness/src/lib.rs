@@ -14,6 +14,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod programs;
+pub mod receiver;
 pub mod world;
 
 pub use cable::{Cable, Direction};
@@ -23,4 +24,5 @@ pub use ldap::{Certificate, Samba, Slapd};
 pub use people::{People, Person};
 pub use postgres::Postgres;
 pub use process::Running;
+pub use receiver::Receiver;
 pub use world::World;

@@ -10,6 +10,7 @@ mod settings;
 mod single;
 mod source;
 mod user;
+mod webhook;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use settings::settings_to_proto;
 pub(super) use single::{single, single_settings, single_settings_to_proto};
 pub(super) use source::{merge, source};
 pub(super) use user::user;
+pub(super) use webhook::{failed_attempt, webhook, webhook_change};
 
 pub(super) fn timestamp(at: Timestamp) -> ProtoTimestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default();

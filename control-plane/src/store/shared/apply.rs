@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::AssertSqlSafe;
 
+use super::alarms::Taken;
 use super::engine::{self, Connection};
 use super::rows::{self, Row};
 use super::{catalog, details, planned, seats};
@@ -26,7 +27,7 @@ pub(super) async fn apply(
     let job = seats::lock_job(connection, fence).await?;
     let mut applied = Applied { counts: job.counts(), ..Applied::default() };
     let mut counts = Counts { unchanged, ..Counts::default() };
-    let mut left = None;
+    let (mut left, mut taken) = (None, None);
     if !records.is_empty() || !rejected.is_empty() {
         let mut view = view(connection, fence, records, rejected).await?;
         (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
@@ -52,9 +53,13 @@ pub(super) async fn apply(
         let done = carry_out(connection, fence, records, &plan, now).await?;
         counts.waiting += done.waits - i64::try_from(plan.waits.len()).unwrap_or_default();
         applied.seen.extend(done.added);
+        taken = Some(done.taken);
         counts.not_synchronized += refuse(connection, fence, rejected, &view, &mut applied.seen).await?;
     }
     seats::count(connection, fence, counts, left, now).await?;
+    if let Some(taken) = taken {
+        taken.tell(connection, now).await?;
+    }
     applied.counts += counts;
     Ok(applied)
 }
@@ -135,10 +140,12 @@ async fn holders(
 pub(super) const DISABLED_ONLY: &str = "Disabled: the directory says so. Nothing else was changed, since another user has the same user name or mail address.";
 
 /// What carrying out a plan led to.
-#[derive(Default)]
+#[must_use]
 pub(super) struct Done {
     pub(super) added: Vec<UserNo>,
     pub(super) waits: i64,
+    /// To be told at the end of the transaction.
+    pub(super) taken: Taken,
 }
 
 /// Carries a plan out, but for the job's counts.
@@ -149,7 +156,7 @@ pub(super) async fn carry_out(
     plan: &Plan,
     now: Timestamp,
 ) -> Result<Done> {
-    let mut done = Done::default();
+    let (mut added_users, mut waits) = (Vec::new(), 0);
     let mut lines = Vec::new();
     if !plan.updates.is_empty() {
         let first = plan.updates.iter().filter(|update| update.first);
@@ -195,7 +202,7 @@ pub(super) async fn carry_out(
             .map(|(number, (record, status))| Row::of(&records[*record], number, *status, 0))
             .collect();
         rows::insert_users(connection, fence, now, &added).await?;
-        done.added.extend(numbered().map(|(number, _)| UserNo(number)));
+        added_users.extend(numbered().map(|(number, _)| UserNo(number)));
         lines.extend(numbered().take(400).map(|(number, (record, status))| {
             let message = if *status == Status::Enabled {
                 "Added."
@@ -215,12 +222,12 @@ pub(super) async fn carry_out(
                 Row::of(record, 0, status, i64::from(*queue as i16))
             })
             .collect();
-        done.waits = rows::insert_deferred(connection, fence, now, &waiting).await?;
+        waits = rows::insert_deferred(connection, fence, now, &waiting).await?;
     }
-    seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
     lines.extend(refusals(connection, fence, records, &plan.refusals).await?);
     details::insert(connection, fence, lines).await?;
-    Ok(done)
+    Ok(Done { added: added_users, waits, taken })
 }
 
 pub(super) fn line(category: Category, user: Option<UserNo>, record: &Record, message: &str) -> Detail {

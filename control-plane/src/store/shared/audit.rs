@@ -5,8 +5,7 @@ use sqlx::AssertSqlSafe;
 use super::engine::{Connection, LOCK};
 use super::tenants;
 use crate::model::{
-    Actor, AuditEvent, AuditHead, Counts, Event, EventType, JobKind, JobState, SyncJob, TenantNo, Timestamp,
-    Trail, names, spelled,
+    Actor, AuditEvent, AuditHead, Event, EventType, SyncJob, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, StoreError};
 
@@ -97,16 +96,6 @@ pub(super) fn of_job(kind: EventType, job: &SyncJob) -> Event {
     Event::done(kind, names::job(job))
 }
 
-/// With what a job has done so far.
-pub(super) fn with_counts(event: Event, counts: Counts) -> Event {
-    event
-        .with("added", counts.added)
-        .with("updated", counts.updated)
-        .with("unchanged", counts.unchanged)
-        .with("not_synchronized", counts.not_synchronized)
-        .with("disabled", counts.disabled)
-}
-
 /// Writes an event of a job's to its tenant's trail.
 pub(super) async fn record_of_job(
     connection: &mut Connection,
@@ -116,20 +105,6 @@ pub(super) async fn record_of_job(
     now: Timestamp,
 ) -> Result<()> {
     record(connection, &Trail::Tenant(job.tenant.clone()), by, event, now).await
-}
-
-/// Writes that a job succeeded or failed.
-pub(super) async fn record_end(connection: &mut Connection, job: &SyncJob, now: Timestamp) -> Result<()> {
-    let kind = match (job.state, job.kind) {
-        (JobState::Succeeded, JobKind::DryRun) => EventType::SyncPlanned,
-        (JobState::Succeeded, _) => EventType::SyncSucceeded,
-        _ => EventType::SyncFailed,
-    };
-    let mut event = with_counts(of_job(kind, job), job.counts);
-    if let Some(failure) = &job.failure {
-        event = event.with("reason", spelled(failure.reason));
-    }
-    record_of_job(connection, job, &Actor::system(), event, now).await
 }
 
 /// Begins the trail of a new tenant.

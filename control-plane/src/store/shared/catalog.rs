@@ -246,9 +246,11 @@ pub(super) async fn delete(
     ] {
         sqlx::query(text).bind(number).execute(&mut *connection).await?;
     }
-    super::seats::take(connection, tenant_no, None, -enabled).await?;
+    let taken = super::seats::take(connection, tenant_no, None, -enabled).await?;
+    let alarm = taken.tell_webhooks(connection, now).await?;
     let event = Event::done(EventType::SourceDeleted, names::source(tenant, id)).with("users", users);
-    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+    audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    alarm.record(connection, now).await
 }
 
 pub(super) async fn lock_tenant(connection: &mut Connection, tenant: &TenantId) -> Result<TenantNo> {

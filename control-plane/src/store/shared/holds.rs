@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::engine::{self, Connection, LOCK};
 use super::rows::status;
-use super::{audit, catalog, details, jobs, reads, seats};
+use super::{audit, catalog, details, jobs, outcomes, reads, seats};
 use crate::model::{
     Absence, Absentee, Actor, Category, Counts, Decision, Detail, EventType, Fence, Hold, HoldReason,
     ImmutableId, JobNo, ReadFacts, SourceId, SourceNo, SyncJob, TenantId, TenantNo, Timestamp, UserNo,
-    Withheld, spelled,
+    Withheld,
 };
 use crate::store::{ApprovedStart, RecentDisables, Result, StoreError};
 
@@ -202,9 +202,7 @@ pub(super) async fn hold(
         .await?;
     }
     let job = jobs::by_number(connection, fence.job).await?;
-    let event = audit::of_job(EventType::SyncHeld, &job).with("reason", spelled(hold.reason));
-    audit::record_of_job(connection, &job, &Actor::system(), event.with("users", hold.users), hold.since)
-        .await?;
+    outcomes::of_hold(connection, EventType::SyncHeld, &job, &Actor::system(), hold.since).await?;
     Ok(job)
 }
 
@@ -271,9 +269,8 @@ pub(super) async fn reject(
     let job = jobs::job(connection, tenant, source, id).await?;
     let hold = locked(connection, &job).await?;
     release(connection, job.number, &hold, Decision::Rejected, &by.name, now).await?;
-    let event = audit::of_job(EventType::SyncRejected, &job).with("users", hold.users);
     let job = jobs::by_number(connection, job.number).await?;
-    audit::record_of_job(connection, &job, by, event, now).await?;
+    outcomes::of_hold(connection, EventType::SyncRejected, &job, by, now).await?;
     Ok(job)
 }
 
@@ -287,16 +284,21 @@ pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Resul
         let job = jobs::by_number(connection, JobNo(job)).await?;
         if let Some(hold) = still_held(connection, &job).await? {
             release(connection, job.number, &hold, Decision::Expired, "", now).await?;
-            let event = audit::of_job(EventType::SyncHoldExpired, &job).with("users", hold.users);
-            audit::record_of_job(connection, &job, &Actor::system(), event, now).await?;
+            let job = jobs::by_number(connection, job.number).await?;
+            let kind = EventType::SyncHoldExpired;
+            outcomes::of_hold(connection, kind, &job, &Actor::system(), now).await?;
             expired += 1;
         }
     }
     Ok(expired)
 }
 
-/// Ends the held job of a source, if there is one, since a later one begins.
-pub(super) async fn supersede(connection: &mut Connection, source: i64, now: Timestamp) -> Result<()> {
+/// Ends the held job of a source, if there is one, since a later one begins. Returns it: that it ended is to be told.
+pub(super) async fn supersede(
+    connection: &mut Connection,
+    source: i64,
+    now: Timestamp,
+) -> Result<Option<SyncJob>> {
     let held =
         sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND state = 6").bind(source);
     let held: Option<i64> = held.fetch_optional(&mut *connection).await?;
@@ -304,9 +306,10 @@ pub(super) async fn supersede(connection: &mut Connection, source: i64, now: Tim
         let job = jobs::by_number(connection, JobNo(job)).await?;
         if let Some(hold) = still_held(connection, &job).await? {
             release(connection, job.number, &hold, Decision::Superseded, "", now).await?;
+            return jobs::by_number(connection, job.number).await.map(Some);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn release(

@@ -258,10 +258,12 @@ pub(super) async fn apply(
         }
         (before.user.number, SingleOutcome::Unchanged)
     };
-    seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
     if outcome.changed() {
         stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+        let alarm = taken.tell_webhooks(connection, observation.now).await?;
         write_trail(connection, observation, user, outcome).await?;
+        alarm.record(connection, observation.now).await?;
     }
     let user = sighting(connection, fence.tenant, user).await?;
     let confirm = outcome.changed() && pending.is_some_and(|(_, runs)| runs);
@@ -355,12 +357,14 @@ pub(super) async fn disable(
     .execute(&mut *connection)
     .await?;
     stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), -i64::from(enabled)).await?;
     if enabled {
-        seats::take(connection, fence.tenant, Some(fence.source), -1).await?;
         remember(connection, fence.source, user, absence, observation.now).await?;
     }
+    let alarm = taken.tell_webhooks(connection, observation.now).await?;
     let outcome = SingleOutcome::DisabledOutOfScope;
     write_trail(connection, observation, user, outcome).await?;
+    alarm.record(connection, observation.now).await?;
     let user = sighting(connection, fence.tenant, user).await?;
     let confirm = pending.is_some_and(|(_, runs)| runs);
     let message = Some(format!("The user was disabled: {}.", absence.text()));

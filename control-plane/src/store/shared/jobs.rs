@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::works::{self, Noted};
-use super::{audit, catalog, holds, next_number, reads, seats, standing};
+use super::{audit, catalog, holds, next_number, outcomes, reads, seats, standing};
 use crate::model::{
     Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobKind, JobNo,
     JobState, JobSummary, Phase, RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo,
@@ -218,9 +218,10 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     }
     let revision = catalog::locked_revision(connection, SourceNo(source)).await?;
     let Noted { kind, origin, settings } = works::check(connection, &row, new).await?;
-    if kind != JobKind::DryRun {
-        holds::supersede(connection, source, new.now).await?;
-    }
+    let superseded = match kind {
+        JobKind::DryRun => None,
+        _ => holds::supersede(connection, source, new.now).await?,
+    };
     let tenant = standing::served(connection, &new.tenant).await?;
     let number = next_number(connection, "job").await?;
     sqlx::query(
@@ -240,6 +241,11 @@ pub(super) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     .bind(settings)
     .execute(&mut *connection)
     .await?;
+    // Told before its details are thrown away.
+    if let Some(job) = superseded {
+        let kind = EventType::SyncHoldSuperseded;
+        outcomes::of_hold(connection, kind, &job, &Actor::system(), new.now).await?;
+    }
     prune(connection, source, number, new).await?;
     let job = by_number(connection, JobNo(number)).await?;
     let mut event = audit::of_job(EventType::SyncStarted, &job)
@@ -292,8 +298,7 @@ pub(super) async fn stop(
     forget_deferred(connection, found.number).await?;
     let job = by_number(connection, found.number).await?;
     if stopped {
-        let event = audit::with_counts(audit::of_job(EventType::SyncStopped, &job), job.counts);
-        audit::record_of_job(connection, &job, by, event, now).await?;
+        outcomes::stopped(connection, &job, by, now).await?;
     }
     Ok(job)
 }
@@ -421,7 +426,7 @@ pub(super) async fn fail(
     }
     forget_deferred(connection, job).await?;
     let job = by_number(connection, job).await?;
-    audit::record_end(connection, &job, now).await
+    outcomes::ended(connection, &job, now).await
 }
 
 async fn note_plan(connection: &mut Connection, fence: Fence, plan: &SyncPlan) -> Result<()> {
@@ -485,6 +490,6 @@ pub(super) async fn finish(
     }
     forget_deferred(connection, fence.job).await?;
     let job = by_number(connection, fence.job).await?;
-    audit::record_end(connection, &job, now).await?;
+    outcomes::ended(connection, &job, now).await?;
     Ok(job)
 }

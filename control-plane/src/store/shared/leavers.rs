@@ -123,7 +123,7 @@ pub(super) async fn take_out(
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     engine::ints(query, &leaving).execute(&mut *connection).await?;
-    seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
     seats::count(connection, fence, counts, None, now).await?;
     sqlx::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
         .bind(fence.job.0)
@@ -131,5 +131,6 @@ pub(super) async fn take_out(
         .execute(&mut *connection)
         .await?;
     details::insert(connection, fence, lines).await?;
+    taken.tell(connection, now).await?;
     Ok(counts)
 }

@@ -2,10 +2,11 @@
 //! ways to bind many values at once.
 //!
 //! Each transaction runs in a task of its own, so that a caller that goes away cannot cancel it half-way, and is repeated if it lost
-//! against another one. Locks are taken in one order: job, source, tenant, users.
+//! against another one. Locks are taken in one order: job, source, tenant, users, webhooks, trail.
 
 use super as engine;
 
+mod alarms;
 mod apply;
 mod audit;
 mod audit_read;
@@ -14,6 +15,7 @@ mod catalog;
 mod codes;
 mod deletion_settings;
 mod deletion_store;
+mod deliveries;
 mod details;
 mod doubtful;
 mod enrollment;
@@ -25,6 +27,8 @@ mod jit_store;
 mod jobs;
 mod leavers;
 mod marks;
+mod outbox;
+mod outcomes;
 mod plan_store;
 mod planned;
 mod plans;
@@ -43,6 +47,8 @@ mod tenant_store;
 mod tenants;
 mod undo;
 mod users;
+mod webhook_store;
+mod webhooks;
 mod works;
 
 use std::fs::File;

@@ -213,7 +213,8 @@ async fn remove(
     let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
     engine::ints(query, &numbers).execute(&mut *connection).await?;
     let enabled = users.iter().filter(|user| user.standing.status == Status::Enabled).count();
-    seats::take(connection, tenant, Some(source), -i64::try_from(enabled).unwrap_or_default()).await
+    let seats = -i64::try_from(enabled).unwrap_or_default();
+    seats::take(connection, tenant, Some(source), seats).await?.tell(connection, now).await
 }
 
 /// Gives up the records of these users that wait in a job, or are kept while it is held. One that waited has no outcome yet, unless the

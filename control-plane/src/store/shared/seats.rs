@@ -2,6 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::alarms::Taken;
 use super::engine::{Connection, LOCK};
 use crate::model::{Counts, Fence, JobKind, SourceNo, TenantNo, Timestamp, UserNo};
 use crate::store::{Result, StoreError};
@@ -78,15 +79,16 @@ pub(super) async fn lock(connection: &mut Connection, tenant: TenantNo) -> Resul
     Ok(sqlx::query_scalar(AssertSqlSafe(text)).bind(tenant.0).fetch_one(connection).await?)
 }
 
-/// Takes seats, or with a negative number gives them back.
+/// Takes seats, or with a negative number gives them back. What it returns is told at the end of the transaction.
 pub(super) async fn take(
     connection: &mut Connection,
     tenant: TenantNo,
     source: Option<SourceNo>,
     seats: i64,
-) -> Result<()> {
+) -> Result<Taken> {
+    let taken = Taken::of(tenant);
     if seats == 0 {
-        return Ok(());
+        return Ok(taken);
     }
     sqlx::query("UPDATE tenants SET enabled_users = enabled_users + $2 WHERE tenant_no = $1")
         .bind(tenant.0)
@@ -100,7 +102,7 @@ pub(super) async fn take(
             .execute(connection)
             .await?;
     }
-    Ok(())
+    Ok(taken)
 }
 
 /// Takes so many numbers for new users and returns the first.

@@ -92,7 +92,7 @@ pub(super) async fn seats(
         ..view(connection, fence, &records, &[]).await?
     };
     let plan = batch::plan(fence.job, Mode::Final, &records, &view);
-    carry_out(connection, fence, &records, &plan, now).await?;
+    let done_with = carry_out(connection, fence, &records, &plan, now).await?;
     let refused: HashSet<usize> = match held {
         true => plan.refusals.iter().map(|refusal| refusal.record).collect(),
         false => HashSet::new(),
@@ -110,6 +110,7 @@ pub(super) async fn seats(
     forget(connection, fence, &ids).await?;
     let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
     seats::count(connection, fence, counts, None, now).await?;
+    done_with.taken.tell(connection, now).await?;
     Ok(true)
 }
 
@@ -251,7 +252,7 @@ pub(super) async fn names(
     let known = users.map(|user| (user.id.clone(), user)).collect();
     let plan =
         batch::plan(fence.job, Mode::Final, &changed, &View { known, seats: needing, ..View::default() });
-    carry_out(connection, fence, &changed, &plan, now).await?;
+    let taken = carry_out(connection, fence, &changed, &plan, now).await?.taken;
     counts += plan.counts;
     counts += disable(connection, fence, &contest, &refused, now).await?;
 
@@ -327,6 +328,7 @@ pub(super) async fn names(
     }
     forget(connection, fence, &settled).await?;
     seats::count(connection, fence, counts, None, now).await?;
+    taken.tell(connection, now).await?;
     Ok(counts)
 }
 
@@ -341,7 +343,7 @@ async fn disable(
     let disabled: Vec<_> = refused.iter().filter_map(|position| contest.to_disable(*position)).collect();
     let records: Vec<Record> = disabled.iter().map(|(record, _)| (*record).clone()).collect();
     let plan = batch::disable(fence.job, disabled.iter().map(|(_, user)| *user).enumerate());
-    carry_out(connection, fence, &records, &plan, now).await?;
+    let _told_by_the_caller = carry_out(connection, fence, &records, &plan, now).await?.taken;
     Ok(plan.counts)
 }
 
@@ -535,7 +537,7 @@ async fn take_back(
             enabled(before.status) - enabled(user.status)
         }
     };
-    seats::take(connection, fence.tenant, Some(fence.source), seats).await?;
+    let _told_by_the_caller = seats::take(connection, fence.tenant, Some(fence.source), seats).await?;
     details::remove(connection, fence, &[user.number.0]).await?;
     Ok(counts)
 }

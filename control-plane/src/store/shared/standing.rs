@@ -4,7 +4,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
-use super::{audit, holds, jobs, next_number};
+use super::{audit, holds, jobs, next_number, outcomes};
 use crate::model::{
     Actor, Event, EventType, JobNo, SyncJob, Tenant, TenantId, TenantNo, Timestamp, Trail, names,
 };
@@ -107,8 +107,7 @@ pub(super) async fn suspend(
     stopped.extend(stop_jobs(connection, number, by, now).await?);
     let trail = Trail::Tenant(id.clone());
     for job in &stopped {
-        let event = audit::with_counts(audit::of_job(EventType::SyncStopped, job), job.counts);
-        audit::record(connection, &trail, by, event, now).await?;
+        outcomes::stopped(connection, job, by, now).await?;
     }
     if was.suspended_at.is_none() {
         let event = Event::done(EventType::TenantSuspended, names::tenant(id));

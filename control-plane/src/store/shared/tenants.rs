@@ -2,6 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
+use super::alarms::{self, Taken};
 use super::engine::{Connection, LOCK};
 use super::{audit, next_number};
 use crate::model::{
@@ -16,14 +17,29 @@ pub(super) async fn number(connection: &mut Connection, tenant: &TenantId) -> Re
 }
 
 pub(super) async fn license(connection: &mut Connection, tenant: &TenantId) -> Result<License> {
-    let row = sqlx::query_as("SELECT tenant_no, license_limit, enabled_users FROM tenants WHERE id = $1");
-    let row: Option<(i64, i64, i64)> = row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
-    let (number, limit, used) = row.ok_or(StoreError::NotFound("tenant"))?;
+    let row = sqlx::query_as(
+        "SELECT tenant_no, license_limit, enabled_users, license_level FROM tenants WHERE id = $1",
+    );
+    let row: Option<(i64, i64, i64, i64)> =
+        row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+    let (number, limit, used, level) = row.ok_or(StoreError::NotFound("tenant"))?;
     let sources =
         sqlx::query_as("SELECT id, enabled_users FROM identity_sources WHERE tenant_no = $1 ORDER BY id");
     let sources: Vec<(String, i64)> = sources.bind(number).fetch_all(connection).await?;
     let by_source = sources.into_iter().map(|(id, used)| SourceUse { source: SourceId(id), used }).collect();
-    Ok(License { limit, used, by_source })
+    Ok(License { limit, used, by_source, level: alarms::level(level)? })
+}
+
+/// Seats of a tenant.
+pub(super) struct Use {
+    pub(super) used: i64,
+    pub(super) limit: i64,
+}
+
+pub(super) async fn use_of(connection: &mut Connection, tenant: TenantNo) -> Result<Use> {
+    let row = sqlx::query_as("SELECT enabled_users, license_limit FROM tenants WHERE tenant_no = $1");
+    let (used, limit): (i64, i64) = row.bind(tenant.0).fetch_one(connection).await?;
+    Ok(Use { used, limit })
 }
 
 pub(super) async fn set_limit(
@@ -43,7 +59,10 @@ pub(super) async fn set_limit(
         update.bind(tenant.0.clone()).bind(limit).execute(&mut *connection).await?;
         let event = Event::done(EventType::LicenseLimitSet, names::license(tenant));
         let event = event.with("from", before).with("to", limit);
-        return audit::record(connection, &trail, by, event, now).await;
+        let number = number(connection, tenant).await?;
+        let alarm = Taken::of(number).tell_webhooks(connection, now).await?;
+        audit::record(connection, &trail, by, event, now).await?;
+        return alarm.record(connection, now).await;
     }
     if !create {
         return Err(StoreError::NotFound("tenant"));

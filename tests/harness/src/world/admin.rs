@@ -5,17 +5,17 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use rollcall_proto::admin::v1::{
-    ApproveSyncJobRequest, AuditEvent, CreateIdentitySourceRequest, ExportSyncJobDetailsRequest,
-    GetLicenseRequest, IdentityRouter, IdentitySource, IdentitySourceSettings, License,
-    ListIdentityRoutersRequest, ListSyncJobDetailsRequest, ListUsersRequest, PublishIdentitySourceRequest,
-    StartSyncRequest, StopSyncRequest, StreamAuditEventsRequest, SyncJob, SyncJobDetail,
-    UpdateIdentitySourceRequest, UpdateLicenseRequest, User, WatchSyncJobRequest,
+    ApproveSyncJobRequest, AuditEvent, CreateIdentitySourceRequest, CreateWebhookRequest,
+    ExportSyncJobDetailsRequest, GetLicenseRequest, GetWebhookRequest, IdentityRouter, IdentitySource,
+    IdentitySourceSettings, License, ListIdentityRoutersRequest, ListSyncJobDetailsRequest, ListUsersRequest,
+    PublishIdentitySourceRequest, StartSyncRequest, StopSyncRequest, StreamAuditEventsRequest, SyncJob,
+    SyncJobDetail, UpdateIdentitySourceRequest, UpdateLicenseRequest, User, WatchSyncJobRequest, Webhook,
     audit_service_client::AuditServiceClient, identity_router_service_client::IdentityRouterServiceClient,
     identity_source_service_client::IdentitySourceServiceClient,
     just_in_time_service_client::JustInTimeServiceClient, license_service_client::LicenseServiceClient,
     sync_job, sync_job_detail::Category, sync_job_service_client::SyncJobServiceClient,
     sync_schedule_service_client::SyncScheduleServiceClient, tenant_service_client::TenantServiceClient,
-    user_service_client::UserServiceClient,
+    user_service_client::UserServiceClient, webhook_service_client::WebhookServiceClient,
 };
 use tonic::transport::Channel;
 
@@ -38,6 +38,7 @@ pub struct Admin {
     pub license: LicenseServiceClient<Channel>,
     pub routers: IdentityRouterServiceClient<Channel>,
     pub tenants: TenantServiceClient<Channel>,
+    pub webhooks: WebhookServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
 }
 
@@ -58,6 +59,7 @@ impl Admin {
             license: LicenseServiceClient::new(channel.clone()),
             routers: IdentityRouterServiceClient::new(channel.clone()),
             tenants: TenantServiceClient::new(channel.clone()),
+            webhooks: WebhookServiceClient::new(channel.clone()),
             audit: AuditServiceClient::new(channel),
         }
     }
@@ -213,6 +215,22 @@ impl Admin {
             }
             request.page_token = page.next_page_token;
         }
+    }
+
+    /// Makes a webhook; the answer has its secret. `name` is the whole resource name.
+    pub async fn create_webhook(&self, name: &str, webhook: Webhook) -> Result<Webhook> {
+        let (parent, id) = name.split_once("/webhooks/").context("not the name of a webhook")?;
+        let request = CreateWebhookRequest {
+            parent: parent.to_owned(),
+            webhook_id: id.to_owned(),
+            webhook: Some(webhook),
+        };
+        Ok(self.webhooks.clone().create_webhook(request).await?.into_inner())
+    }
+
+    pub async fn webhook(&self, name: &str) -> Result<Webhook> {
+        let request = GetWebhookRequest { name: name.to_owned() };
+        Ok(self.webhooks.clone().get_webhook(request).await?.into_inner())
     }
 
     pub async fn license(&self, tenant: &str) -> Result<License> {

@@ -28,6 +28,7 @@ use crate::{
     postgres::Postgres,
     process::Running,
     programs::{self, Profile},
+    receiver::Receiver,
 };
 
 pub use admin::Admin;
@@ -73,6 +74,7 @@ pub struct Builder {
     replicas: usize,
     routers: Vec<usize>,
     jwks: Option<String>,
+    receivers: Option<String>,
     profile: Option<Profile>,
 }
 
@@ -230,6 +232,19 @@ impl Builder {
         self
     }
 
+    /// Lets webhooks reach this machine, with certificates of this receiver's authority.
+    #[must_use]
+    pub fn receiver(self, receiver: &Receiver) -> Self {
+        self.receivers(&receiver.authority())
+    }
+
+    /// The same with certificates of the authorities in a file, which is copied.
+    #[must_use]
+    pub fn receivers(mut self, authorities: &Path) -> Self {
+        self.receivers = std::fs::read_to_string(authorities).ok();
+        self
+    }
+
     /// Starts no router, though all have enrolled; [`World::start_router`] and [`World::nth_router`] do, later.
     #[must_use]
     pub fn without_router(mut self) -> Self {
@@ -314,6 +329,9 @@ impl Builder {
             let config = files.write_control_plane(&name, address.port(), &database_url, self.sync)?;
             if let Some(jwks) = &self.jwks {
                 files.add_issuer(&config, jwks)?;
+            }
+            if let Some(authorities) = &self.receivers {
+                files.add_receivers(&config, authorities)?;
             }
             let log = dir.path().join(format!("{name}.log"));
             control_planes.push(Member::control_plane(
@@ -431,6 +449,7 @@ impl World {
             replicas: 1,
             routers: vec![0],
             jwks: None,
+            receivers: None,
             profile: None,
         }
     }

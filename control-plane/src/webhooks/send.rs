@@ -1,0 +1,258 @@
+//! One attempt to deliver a message: the name is resolved, the addresses are looked at, one that may be reached is connected to, and the
+//! message is posted, signed. Bounded in time and in what is taken of the answer, of which nothing but the status is kept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use super::address::{Networks, Target};
+use super::retry::Failed;
+use super::secret::{Sealer, Secret};
+use crate::model::{DeliveryFailure, Receiver, Timestamp};
+use crate::outbound::{ExchangeError, Trust, exchange};
+
+/// For everything, from the name to the last byte of the answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Most that is taken of an answer.
+const LARGEST: usize = 64 << 10;
+/// Most addresses of a host that are tried.
+const MOST_ADDRESSES: usize = 4;
+
+/// Finds the addresses of a host.
+pub type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// Asks the system.
+#[must_use]
+pub fn system() -> Resolve {
+    Arc::new(|host, port| {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host.as_str(), port)).await?.collect()) })
+    })
+}
+
+/// Sends messages. Clones share everything.
+#[derive(Clone)]
+pub struct Sender {
+    /// Where messages may go.
+    pub networks: Arc<Networks>,
+    /// Whom to believe that it is the right server.
+    pub trust: Trust,
+    /// Unseals the secrets.
+    pub sealer: Sealer,
+    /// Finds addresses.
+    pub resolve: Resolve,
+}
+
+impl Sender {
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being answered with 2xx.
+    pub async fn send(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<(), Failed> {
+        let attempt = tokio::time::timeout(DEADLINE, self.attempt(to, id, body, now));
+        attempt.await.unwrap_or_else(|_| Err(failed(DeliveryFailure::TimedOut)))
+    }
+
+    async fn attempt(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<(), Failed> {
+        let signatures = self.sign(to, id, body, now)?;
+        // It was parsed when it was set; one that cannot be parsed any more leads nowhere.
+        let target = Target::parse(&to.url).map_err(|_| failed(DeliveryFailure::NotResolved))?;
+        let name = ServerName::try_from(target.host.clone());
+        let name = name.map_err(|_| failed(DeliveryFailure::NotResolved))?;
+        let tcp = self.connect(&target).await?;
+        let request = request(&target, id, seconds(now), &signatures, body)?;
+        // What the answer says is read, so that the receiver can end its sentence, and thrown away.
+        match exchange(tcp, name, &self.trust, request, LARGEST, |_| true).await {
+            Ok((status, _)) if status.is_success() => Ok(()),
+            Ok((status, _)) => Err(status_failed(status)),
+            Err(ExchangeError::Tls(_)) => Err(failed(DeliveryFailure::TlsFailed)),
+            Err(ExchangeError::TooLarge) => Err(failed(DeliveryFailure::AnswerTooLarge)),
+            Err(ExchangeError::Http(_) | ExchangeError::Cut(_)) => Err(failed(DeliveryFailure::NotHttp)),
+        }
+    }
+
+    /// Signatures with the present secret and, for a while, with the one of before.
+    fn sign(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<String, Failed> {
+        let unseal = |sealed: &[u8]| self.sealer.unseal(&to.uid, sealed);
+        let present = unseal(&to.secrets.present).ok_or(failed(DeliveryFailure::SecretLost))?;
+        let previous = to.secrets.previous.as_ref().filter(|(_, until)| now < *until);
+        let previous = previous.and_then(|(sealed, _)| unseal(sealed));
+        let sign = |secret: &Secret| secret.sign(id, seconds(now), body);
+        let signatures: Vec<_> = [Some(present), previous].iter().flatten().map(sign).collect();
+        Ok(signatures.join(" "))
+    }
+
+    /// Connects to an address that was looked at: the name is not asked again in between.
+    async fn connect(&self, target: &Target) -> Result<TcpStream, Failed> {
+        let addresses = match target.literal() {
+            Some(address) => vec![SocketAddr::new(address, target.port)],
+            None => (self.resolve)(target.host.clone(), target.port)
+                .await
+                .map_err(|_| failed(DeliveryFailure::NotResolved))?,
+        };
+        if addresses.is_empty() {
+            return Err(failed(DeliveryFailure::NotResolved));
+        }
+        let allowed = addresses.into_iter().filter(|address| self.networks.may_reach(address.ip()));
+        let allowed: Vec<_> = allowed.take(MOST_ADDRESSES).collect();
+        if allowed.is_empty() {
+            return Err(failed(DeliveryFailure::AddressRefused));
+        }
+        for address in allowed {
+            if let Ok(tcp) = TcpStream::connect(address).await {
+                return Ok(tcp);
+            }
+        }
+        Err(failed(DeliveryFailure::NotConnected))
+    }
+}
+
+fn failed(failure: DeliveryFailure) -> Failed {
+    Failed { failure, status: None }
+}
+
+fn status_failed(status: StatusCode) -> Failed {
+    Failed { failure: DeliveryFailure::HttpStatus, status: Some(status.as_u16()) }
+}
+
+fn seconds(now: Timestamp) -> i64 {
+    now.0.div_euclid(1_000_000)
+}
+
+fn request(
+    target: &Target,
+    id: &str,
+    seconds: i64,
+    signatures: &str,
+    body: &str,
+) -> Result<Request<Full<Bytes>>, Failed> {
+    let wrong = |_| failed(DeliveryFailure::NotResolved);
+    let path = target.uri.path_and_query().map_or("/", |path| path.as_str());
+    let host = target.uri.authority().map_or("", |authority| authority.as_str());
+    let mut request = Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = path.parse().map_err(|_| failed(DeliveryFailure::NotResolved))?;
+    request.headers_mut().extend([
+        (HOST, HeaderValue::from_str(host).map_err(wrong)?),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (USER_AGENT, HeaderValue::from_static("rollcall")),
+        (HeaderName::from_static("webhook-id"), HeaderValue::from_str(id).map_err(wrong)?),
+        (HeaderName::from_static("webhook-timestamp"), HeaderValue::from(seconds)),
+        (HeaderName::from_static("webhook-signature"), HeaderValue::from_str(signatures).map_err(wrong)?),
+    ]);
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::model::{SealedSecrets, WebhookNo};
+
+    struct Scene {
+        sender: Sender,
+        receiver: Receiver,
+        /// How often the name was asked for.
+        asked: Arc<AtomicUsize>,
+    }
+
+    /// A name that leads to the first list of addresses when it is asked for the first time, and to the last one from then on.
+    fn scene(allow: &str, answers: Vec<Vec<SocketAddr>>) -> Scene {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&asked);
+        let resolve: Resolve = Arc::new(move |_, _| {
+            let at = counts.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
+            let answer = answers[at].clone();
+            Box::pin(async move { Ok(answer) })
+        });
+        let allow = vec![allow.parse().expect("a network")];
+        let sealer = Sealer::new(&[1; 32], None).expect("a sealer");
+        let secret = Secret::random().expect("a secret");
+        let secrets =
+            SealedSecrets { present: sealer.seal(&[7; 16], &secret).expect("sealed"), previous: None };
+        let receiver = Receiver {
+            number: WebhookNo(1),
+            uid: [7; 16],
+            tenant: "acme".into(),
+            id: "ops".into(),
+            version: 1,
+            url: "https://hooks.example.com/".to_owned(),
+            secrets,
+        };
+        let networks = Arc::new(Networks { allow, deny: Vec::new() });
+        let trust = Trust::nobody().expect("a configuration");
+        Scene { sender: Sender { networks, trust, sealer, resolve }, receiver, asked }
+    }
+
+    impl Scene {
+        async fn failure(&self) -> DeliveryFailure {
+            let sent = self.sender.send(&self.receiver, "msg_1", "{}", Timestamp(0)).await;
+            sent.expect_err("nobody answers with a certificate").failure
+        }
+    }
+
+    async fn listener(address: &str) -> TcpListener {
+        TcpListener::bind(address).await.expect("a port")
+    }
+
+    #[tokio::test]
+    async fn the_address_that_was_looked_at_is_the_one_that_is_connected_to() {
+        // The name changes as soon as it was asked for: first an address that is allowed, then one within.
+        let (allowed, inside) = (listener("127.0.0.2:0").await, listener("127.0.0.3:0").await);
+        let [first, second] = [&allowed, &inside].map(|of| of.local_addr().expect("an address"));
+        let scene = scene("127.0.0.2/32", vec![vec![first], vec![second]]);
+        let (failure, accepted) = tokio::join!(scene.failure(), async {
+            // Hangs up in the handshake.
+            allowed.accept().await.map(drop)
+        });
+        accepted.expect("a connection");
+        assert_eq!(failure, DeliveryFailure::TlsFailed);
+        assert_eq!(scene.asked.load(Ordering::SeqCst), 1, "a name that is asked twice can answer twice");
+        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(visited.is_err(), "nobody came within");
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_only_those_that_are_allowed_are_tried() {
+        let (inside, allowed) = (listener("127.0.0.3:0").await, listener("127.0.0.2:0").await);
+        let addresses = [&inside, &allowed].map(|of| of.local_addr().expect("an address"));
+        let scene = scene("127.0.0.2/32", vec![addresses.to_vec()]);
+        let (failure, accepted) = tokio::join!(scene.failure(), async { allowed.accept().await.map(drop) });
+        accepted.expect("a connection");
+        assert_eq!(failure, DeliveryFailure::TlsFailed);
+        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(visited.is_err(), "nobody came within");
+    }
+
+    #[tokio::test]
+    async fn a_name_with_inside_addresses_only_is_refused_and_one_without_is_not_found() {
+        let inside = listener("127.0.0.3:0").await;
+        let address = inside.local_addr().expect("an address");
+        assert_eq!(
+            scene("127.0.0.2/32", vec![vec![address]]).failure().await,
+            DeliveryFailure::AddressRefused
+        );
+        assert_eq!(scene("127.0.0.2/32", vec![vec![]]).failure().await, DeliveryFailure::NotResolved);
+        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(visited.is_err(), "nobody came within");
+    }
+
+    #[tokio::test]
+    async fn without_its_secret_nothing_is_sent() {
+        let mut scene = scene("127.0.0.2/32", vec![vec![]]);
+        scene.receiver.uid = [8; 16];
+        assert_eq!(scene.failure().await, DeliveryFailure::SecretLost);
+        assert_eq!(scene.asked.load(Ordering::SeqCst), 0);
+    }
+}
