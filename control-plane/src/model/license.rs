@@ -91,11 +91,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_use_that_moves_within_five_percent_is_told_once_at_most(limit in 20..100_000i64, moves in prop::collection::vec(0.0..1.0f64, 1..200), border in prop::sample::select(vec![85i64, 95])) {
+        fn a_use_that_moves_within_five_percent_is_told_once_at_most(
+            limit in 20..100_000i64,
+            moves in prop::collection::vec(prop_oneof![Just(0), Just(1_000), 0..=1_000i64], 1..200),
+            border in prop::sample::select(vec![85i64, 95]),
+        ) {
             // Anywhere from five percent below the border up to a little above it.
             let low = (limit * (border - 5) + 99) / 100;
             let high = (limit * border / 100 + 1).min(limit);
-            let uses: Vec<_> = moves.iter().map(|share| low + ((high - low) as f64 * share) as i64).collect();
+            let uses: Vec<_> = moves.iter().map(|share| low + (high - low) * share / 1_000).collect();
             let told: Vec<_> = told(limit, &uses);
             prop_assert!(told.len() <= 2, "{told:?}");
             prop_assert!(told.is_sorted(), "never downwards: {told:?}");

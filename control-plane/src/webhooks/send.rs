@@ -202,6 +202,12 @@ mod tests {
         }
     }
 
+    /// Takes one connection and hangs up in the handshake.
+    async fn visited(listener: &TcpListener) {
+        let visit = tokio::time::timeout(Duration::from_secs(20), listener.accept());
+        visit.await.expect("somebody comes").expect("a connection");
+    }
+
     async fn listener(address: &str) -> TcpListener {
         TcpListener::bind(address).await.expect("a port")
     }
@@ -212,15 +218,11 @@ mod tests {
         let (allowed, inside) = (listener("127.0.0.2:0").await, listener("127.0.0.3:0").await);
         let [first, second] = [&allowed, &inside].map(|of| of.local_addr().expect("an address"));
         let scene = scene("127.0.0.2/32", vec![vec![first], vec![second]]);
-        let (failure, accepted) = tokio::join!(scene.failure(), async {
-            // Hangs up in the handshake.
-            allowed.accept().await.map(drop)
-        });
-        accepted.expect("a connection");
+        let (failure, ()) = tokio::join!(scene.failure(), visited(&allowed));
         assert_eq!(failure, DeliveryFailure::TlsFailed);
         assert_eq!(scene.asked.load(Ordering::SeqCst), 1, "a name that is asked twice can answer twice");
-        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
-        assert!(visited.is_err(), "nobody came within");
+        let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(came.is_err(), "nobody came within");
     }
 
     #[tokio::test]
@@ -228,11 +230,10 @@ mod tests {
         let (inside, allowed) = (listener("127.0.0.3:0").await, listener("127.0.0.2:0").await);
         let addresses = [&inside, &allowed].map(|of| of.local_addr().expect("an address"));
         let scene = scene("127.0.0.2/32", vec![addresses.to_vec()]);
-        let (failure, accepted) = tokio::join!(scene.failure(), async { allowed.accept().await.map(drop) });
-        accepted.expect("a connection");
+        let (failure, ()) = tokio::join!(scene.failure(), visited(&allowed));
         assert_eq!(failure, DeliveryFailure::TlsFailed);
-        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
-        assert!(visited.is_err(), "nobody came within");
+        let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(came.is_err(), "nobody came within");
     }
 
     #[tokio::test]
@@ -244,8 +245,8 @@ mod tests {
             DeliveryFailure::AddressRefused
         );
         assert_eq!(scene("127.0.0.2/32", vec![vec![]]).failure().await, DeliveryFailure::NotResolved);
-        let visited = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
-        assert!(visited.is_err(), "nobody came within");
+        let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
+        assert!(came.is_err(), "nobody came within");
     }
 
     #[tokio::test]

@@ -208,6 +208,7 @@ async fn what_fails_again_and_again_is_overtaken(engine: Engine) {
         end(&world, &delivery, OWNER, attempted, now).await;
         let Attempted::Again { at, .. } = attempted else { panic!("given up") };
         if attempt < 8 {
+            assert!(due(&world, now.plus(Duration::from_secs(1))).await.is_empty(), "attempt {attempt}");
             now = at;
         }
     }
