@@ -42,6 +42,7 @@ numbered! {
         EnrollmentRefused = 405, RouterRevoked = 406, RouterCloned = 407, RouterRefused = 408, RouterRefusedOrder = 409,
         CallRefused = 500, TokenRefused = 501, AuditForked = 600,
         UserSynced = 700,
+        PasswordRefused = 730, PasswordAcceptedAfterRefusals = 731,
     }
 }
 

@@ -8,6 +8,7 @@ mod job;
 mod license;
 pub mod names;
 mod numbered;
+mod password;
 mod reason;
 mod record;
 mod router;
@@ -31,6 +32,7 @@ pub use job::{
     SyncJob, Withheld,
 };
 pub use license::{License, SourceUse};
+pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{

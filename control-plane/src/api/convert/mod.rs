@@ -22,7 +22,7 @@ pub(super) use job::{detail, job};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;
-pub(super) use single::{single, single_settings, single_settings_to_proto};
+pub(super) use single::{single, single_settings, single_settings_to_proto, verification};
 pub(super) use source::{merge, source};
 pub(super) use user::user;
 
