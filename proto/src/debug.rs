@@ -65,7 +65,10 @@ mod tests {
             password: "canary".to_owned(),
         };
         let printed = format!("{request:?}");
-        assert!(printed.contains("acme") && !printed.contains("canary") && !printed.contains("anna"), "{printed}");
+        assert!(
+            printed.contains("acme") && !printed.contains("canary") && !printed.contains("anna"),
+            "{printed}"
+        );
         let order = VerifyOrder {
             request_id: "r1".to_owned(),
             person: None,
@@ -75,6 +78,9 @@ mod tests {
         let message = crate::router::v1::session_response::Message::VerifyOrder(order);
         let response = crate::router::v1::SessionResponse { message: Some(message) };
         let printed = format!("{response:?}");
-        assert!(printed.contains("r1") && !printed.contains("canary") && !printed.contains("anna"), "{printed}");
+        assert!(
+            printed.contains("r1") && !printed.contains("canary") && !printed.contains("anna"),
+            "{printed}"
+        );
     }
 }

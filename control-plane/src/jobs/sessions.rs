@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Admitted, Asked, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId,
-    TenantNo,
+    Admitted, Asked, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings,
+    TenantId, TenantNo,
 };
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
@@ -205,7 +205,11 @@ impl Session {
 
     /// Orders a password to be verified and waits for the answer, in the same turns; none if the session is lost meanwhile, perhaps with the
     /// order carried out.
-    pub(super) async fn verify(&self, tenant: TenantNo, order: VerifyOrder) -> Option<Result<Asked, Failure>> {
+    pub(super) async fn verify(
+        &self,
+        tenant: TenantNo,
+        order: VerifyOrder,
+    ) -> Option<Result<Asked, Failure>> {
         match self.ask_in_turn(tenant, |request| Order::Verify { request, order: Box::new(order) }).await? {
             Answer::Verify(answer) => Some(answer),
             Answer::Test(_) | Answer::LookUp(_) | Answer::Fetch(_) => None,

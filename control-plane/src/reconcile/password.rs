@@ -156,7 +156,9 @@ pub fn text(outcome: PasswordOutcome) -> &'static str {
             "The directory has locked the account. Wait until it unlocks it, or unlock it there."
         }
         Outcome::PasswordExpired => "The password has expired. Change it in the directory.",
-        Outcome::MustChange => "The password has to be changed before the first use. Change it in the directory.",
+        Outcome::MustChange => {
+            "The password has to be changed before the first use. Change it in the directory."
+        }
         Outcome::TooManyAttempts => {
             "There were too many wrong passwords; the directory was not asked. Wait, then try again."
         }

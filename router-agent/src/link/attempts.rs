@@ -156,7 +156,8 @@ mod tests {
     fn whoever_tries_one_password_with_everybody_does_not_get_far() {
         let (attempts, start) = (Arc::new(Attempts::default()), Instant::now());
         let anyone = |number: u32| format!("uid={number},dc=example,dc=com");
-        let tried = (0..10 * OF_ALL).filter(|number| attempts.begin(&anyone(*number), start).is_some()).count();
+        let tried =
+            (0..10 * OF_ALL).filter(|number| attempts.begin(&anyone(*number), start).is_some()).count();
         assert_eq!(tried, OF_ALL as usize);
         assert!(attempts.begin(ANNA, start + MINUTE).is_some(), "the minute is over");
         for minute in 1..100 {

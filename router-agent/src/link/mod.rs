@@ -72,7 +72,8 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
     loop {
         let began = Instant::now();
         // In a task of its own: a panic in there is a failed session, not a dead router.
-        let session = tokio::spawn(connected(Arc::clone(&config), Arc::clone(&attempts), shutdown.child_token()));
+        let session =
+            tokio::spawn(connected(Arc::clone(&config), Arc::clone(&attempts), shutdown.child_token()));
         let ended = session.await;
         if began.elapsed() > GOOD_SESSION {
             (failures, barred) = (0, None);

@@ -112,7 +112,8 @@ async fn verify(
         Some((_, Fetched::Absent(gone))) => return Ok(nobody(Found::Absent(presence(gone).into()))),
         None => return Ok(nobody(Found::Absent(presence(Presence::NotFound).into()))),
     };
-    let (Ok(dn), Some(found)) = (std::str::from_utf8(entry.dn()), named(&allowed.mapping, &entry, &asked)) else {
+    let (Ok(dn), Some(found)) = (std::str::from_utf8(entry.dn()), named(&allowed.mapping, &entry, &asked))
+    else {
         return Ok(nobody(Found::Absent(presence(Presence::NotFound).into())));
     };
     let Some(attempt) = attempts.begin(dn, Instant::now()) else {
@@ -173,7 +174,9 @@ fn unanswered(error: &DirectoryError) -> ReadFailure {
         ),
         DirectoryError::BindAnonymous { server } => failure(
             FailureReason::BindRejected,
-            format!("{server} treats binds of people as anonymous, so it verifies nobody. Check the server's rules for binds."),
+            format!(
+                "{server} treats binds of people as anonymous, so it verifies nobody. Check the server's rules for binds."
+            ),
         ),
         error => of_directory(error),
     }

@@ -34,6 +34,7 @@ mod look_up_protocol;
 mod matrix;
 mod methods;
 mod moving_targets;
+mod passwords;
 mod persons;
 mod preconditions;
 mod privacy;

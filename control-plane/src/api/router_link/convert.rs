@@ -14,8 +14,9 @@ use crate::api::convert;
 use crate::jobs::{Completed, FetchOrder, Order, VerifyOrder, WINDOW};
 use crate::model::names::job_of;
 use crate::model::{
-    Asked, Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered,
-    PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo, UserValues,
+    Asked, Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason,
+    Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo,
+    UserValues,
 };
 use crate::reconcile::names;
 
@@ -97,10 +98,12 @@ pub(super) fn asked(
     let proto::VerifyResult { request_id, verdict: _, found } = result;
     let internal = || Failure::of(FailureReason::Internal);
     let asked = match (verdict, found) {
-        (Verdict::Accepted, Some(Said::Record(message))) => Ok(Asked::Accepted(match record(tenant, message)? {
-            Ok(record) => Found::Record(Box::new(record)),
-            Err(rejected) => Found::Rejected(rejected),
-        })),
+        (Verdict::Accepted, Some(Said::Record(message))) => {
+            Ok(Asked::Accepted(match record(tenant, message)? {
+                Ok(record) => Found::Record(Box::new(record)),
+                Err(rejected) => Found::Rejected(rejected),
+            }))
+        }
         (Verdict::Accepted, Some(Said::Rejected(entry))) => {
             let entry = rejections(vec![entry])?.pop();
             entry.map(|entry| Asked::Accepted(Found::Rejected(entry))).ok_or_else(internal)

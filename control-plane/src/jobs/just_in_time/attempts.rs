@@ -109,7 +109,9 @@ mod tests {
         }
         assert!(begin("anna").is_err());
         assert!(begin("ben").is_ok_and(|attempt| attempt.ended(Try::Right) == 0));
-        assert!(attempts.begin(TenantNo(2), "anna", &clock).is_ok_and(|attempt| attempt.ended(Try::Void) == 0));
+        assert!(
+            attempts.begin(TenantNo(2), "anna", &clock).is_ok_and(|attempt| attempt.ended(Try::Void) == 0)
+        );
         assert_eq!(attempts.lock().names.len(), 1, "nothing is kept of who did nothing wrong");
     }
 

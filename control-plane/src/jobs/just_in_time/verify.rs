@@ -14,8 +14,8 @@ use crate::jobs::Inner;
 use crate::jobs::run::of_the_router;
 use crate::jobs::sessions::{Choice, FetchOrder, VerifyOrder};
 use crate::model::{
-    Actor, Asked, Failure, FailureReason, FetchBy, JitSettings, PasswordOutcome, RouterId, Single,
-    TenantId, TenantNo, UserNo, Verification, Whom, spelled,
+    Actor, Asked, Failure, FailureReason, FetchBy, JitSettings, PasswordOutcome, RouterId, Single, TenantId,
+    TenantNo, UserNo, Verification, Whom, spelled,
 };
 use crate::reconcile::password::{self, Try};
 use crate::store::StoreError;
@@ -197,7 +197,12 @@ async fn put(
             Some(Err(failure)) if of_the_router(failure.reason) => failed = failure,
             Some(answer) => return answer,
             // Lost with the order, which it may have carried out.
-            None => return Ok(Asked::Unanswered(Failure { message: String::new(), reason: FailureReason::RouterLost })),
+            None => {
+                return Ok(Asked::Unanswered(Failure {
+                    message: String::new(),
+                    reason: FailureReason::RouterLost,
+                }));
+            }
         }
         tried.push(session.router().clone());
     }
