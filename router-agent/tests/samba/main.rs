@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::{
     Person, Samba,
-    ldap::{Access, ldif},
+    ldap::Access,
 };
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,
