@@ -30,11 +30,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".rollcall.router.v1") // ids and digests are slices of the received buffer, not copies
         .btree_map(".")
+        // Secrets: src/debug.rs.
         .skip_debug([
-            // Secrets: src/debug.rs.
             ".rollcall.admin.v1.RegistrationCode",
+            ".rollcall.admin.v1.VerifyPasswordRequest",
             ".rollcall.admin.v1.Webhook",
             ".rollcall.router.v1.EnrollRequest",
+            ".rollcall.router.v1.VerifyOrder",
         ])
         .enum_attribute(".rollcall.admin.v1.RegistrationCode.State", "#[derive(Debug)]") // skipped with what it is in
         .enum_attribute(".rollcall.admin.v1.Webhook", "#[derive(Debug)]")

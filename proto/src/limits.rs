@@ -13,6 +13,9 @@ pub const DISTINGUISHED_NAME: usize = 4_096;
 /// All policy attributes together, as JSON; in bytes.
 pub const POLICY_BYTES: usize = 64 << 10;
 
+/// A password that is to be verified; in bytes, at least one: an empty one would be a bind of nobody (RFC 4513, 5.1.2).
+pub const PASSWORD_BYTES: usize = 1_024;
+
 /// Directory servers of a source.
 pub const DIRECTORY_SERVERS: usize = 10;
 /// Roots of a source.

@@ -13,7 +13,7 @@ pub enum Role {
     Operator,
     /// A service that presents persons' tokens, without one.
     Console,
-    /// Synchronizes users of all tenants at sign-in, and nothing else.
+    /// Synchronizes users of all tenants at sign-in, has their passwords verified, and nothing else.
     Authenticator,
     /// An identity router.
     Router,
@@ -77,6 +77,7 @@ pub const TABLE: &[(&str, &[Role])] = &[
     ("/rollcall.admin.v1.UserService/UpdateDeletionSettings", &[SuperAdmin]),
     ("/rollcall.admin.v1.JustInTimeService/SyncUser", HELPERS),
     ("/rollcall.admin.v1.JustInTimeService/SyncAtSignIn", &[Authenticator]),
+    ("/rollcall.admin.v1.JustInTimeService/VerifyPassword", &[Authenticator]),
     ("/rollcall.admin.v1.JustInTimeService/GetJustInTimeSettings", LOOK),
     ("/rollcall.admin.v1.JustInTimeService/UpdateJustInTimeSettings", &[SuperAdmin]),
     ("/rollcall.admin.v1.LicenseService/GetLicense", PEOPLE),

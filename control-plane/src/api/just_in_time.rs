@@ -4,23 +4,78 @@ use rollcall_proto::admin::v1::just_in_time_service_server::JustInTimeService;
 use rollcall_proto::admin::v1::sync_user_request::Whom as Asked;
 use rollcall_proto::admin::v1::{
     GetJustInTimeSettingsRequest, JustInTimeSettings, SyncAtSignInRequest, SyncAtSignInResponse,
-    SyncUserRequest, SyncUserResponse, UpdateJustInTimeSettingsRequest,
+    SyncUserRequest, SyncUserResponse, UpdateJustInTimeSettingsRequest, VerifyPasswordRequest,
+    VerifyPasswordResponse,
 };
 use rollcall_proto::limits;
+use secrecy::{ExposeSecret as _, SecretString};
 use tonic::{Code, Request, Response, Status};
 
+use super::refusals::Refusals;
 use super::{Api, actor, caller, convert, names, status};
-use crate::model::{SingleOutcome, TenantId, Whom};
+use crate::model::{
+    Actor, Event, EventType, JitSettings, PasswordOutcome, SingleOutcome, TenantId, TenantNo, Trail,
+    Verification, Whom, spelled,
+};
 use crate::reconcile::single;
 
 /// Serves JustInTimeService.
-pub struct JustInTime(Api);
+pub struct JustInTime(Api, Refusals);
 
 impl JustInTime {
     /// A service over these parts.
     #[must_use]
-    pub fn new(api: Api) -> Self {
-        Self(api)
+    pub fn new(api: Api, refusals: Refusals) -> Self {
+        Self(api, refusals)
+    }
+
+    /// The tenant's number and settings, if users are synchronized at sign-in.
+    async fn at_sign_in(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings), Status> {
+        // The service belongs to no tenant, so nobody has looked before.
+        if self.0.store.tenant(tenant).await.map_err(status::store)?.suspended_at.is_some() {
+            return Err(status::tenant_suspended());
+        }
+        let (number, settings) = self.0.store.jit_settings(tenant).await.map_err(status::store)?;
+        if !settings.enabled {
+            return Err(status::error(
+                Code::FailedPrecondition,
+                "JUST_IN_TIME_OFF",
+                "Just-in-time sync is off for this tenant. A Super Admin turns it on with UpdateJustInTimeSettings.",
+                &[],
+            ));
+        }
+        Ok((number, settings))
+    }
+
+    /// What is refused goes to the audit trail, and what is accepted only where it follows refusals: whoever signs in often fills it as
+    /// little as whoever guesses.
+    fn note(&self, tenant: &TenantId, by: Actor, done: &Verification) {
+        let all = crate::model::names::tenant(tenant);
+        let subject = done.user.map_or_else(|| all.clone(), |user| crate::model::names::user(tenant, user));
+        let event = match done.outcome {
+            PasswordOutcome::Verified if done.refused_before == 0 => return,
+            PasswordOutcome::Verified => Event::done(EventType::PasswordAcceptedAfterRefusals, subject)
+                .with("refused", done.refused_before),
+            // Nobody was refused.
+            PasswordOutcome::DirectoryUnreachable | PasswordOutcome::NoRouter | PasswordOutcome::Internal => {
+                return;
+            }
+            outcome => Event::refused(EventType::PasswordRefused, subject).with("reason", spelled(outcome)),
+        };
+        self.1.note_of_one(Trail::Tenant(tenant.clone()), by, event, all);
+    }
+}
+
+/// A password as it was typed. It is never trimmed: white space is a part of it.
+fn password(given: String) -> Result<SecretString, Status> {
+    let secret = SecretString::from(given);
+    // An empty one would be a bind of nobody, which directories accept (RFC 4513, 5.1.2).
+    match (1..=limits::PASSWORD_BYTES).contains(&secret.expose_secret().len()) {
+        true => Ok(secret),
+        false => {
+            let must = format!("must have 1 to {} bytes", limits::PASSWORD_BYTES);
+            Err(status::invalid(vec![("password".to_owned(), must)]))
+        }
     }
 }
 
@@ -76,22 +131,26 @@ impl JustInTimeService for JustInTime {
     ) -> Result<Response<SyncAtSignInResponse>, Status> {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
         let by = actor(&request, &tenant)?;
-        // The service belongs to no tenant, so nobody has looked before.
-        if self.0.store.tenant(&tenant).await.map_err(status::store)?.suspended_at.is_some() {
-            return Err(status::tenant_suspended());
-        }
         let whom = Whom::Login(typed("login", &request.get_ref().login)?);
-        let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::store)?;
-        if !settings.enabled {
-            return Err(status::error(
-                Code::FailedPrecondition,
-                "JUST_IN_TIME_OFF",
-                "Just-in-time sync is off for this tenant. A Super Admin turns it on with UpdateJustInTimeSettings.",
-                &[],
-            ));
-        }
+        let (number, settings) = self.at_sign_in(&tenant).await?;
         let done = self.0.jobs.sync_at_sign_in((&tenant, number), whom, settings, by).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single(&tenant, &done)) }))
+    }
+
+    async fn verify_password(
+        &self,
+        request: Request<VerifyPasswordRequest>,
+    ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        let tenant = names::tenant("parent", &request.get_ref().parent)?;
+        let by = actor(&request, &tenant)?;
+        let mut message = request.into_inner();
+        let login = typed("login", &message.login)?;
+        let password = password(std::mem::take(&mut message.password))?;
+        let (number, settings) = self.at_sign_in(&tenant).await?;
+        let done =
+            self.0.jobs.verify_password((&tenant, number), (login, password), settings, by.clone()).await;
+        self.note(&tenant, by, &done);
+        Ok(Response::new(convert::verification(&tenant, &done)))
     }
 
     async fn get_just_in_time_settings(

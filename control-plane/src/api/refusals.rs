@@ -101,6 +101,14 @@ impl Refusals {
         }
     }
 
+    /// The same for something of one of many: while there is much of all kinds, it is noted as of `all` of them, so that whoever brings about
+    /// very many takes the room of nothing else.
+    pub fn note_of_one(&self, trail: Trail, actor: Actor, event: Event, all: String) {
+        let much = self.notes().of_trail.get(&trail).is_some_and(|kinds| *kinds >= MOST_OF_A_TRAIL / 2);
+        let event = if much { Event { subject: all, ..event } } else { event };
+        self.note(trail, actor, event);
+    }
+
     /// Writes what is noted and not written yet, before its minute is over: for the end of the program.
     pub async fn flush(&self) {
         self.write(Timestamp(i64::MAX), self.0.clock.now()).await;

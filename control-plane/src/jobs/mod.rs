@@ -26,20 +26,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use secrecy::SecretString;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
     Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob,
-    TenantId, TenantNo, Timestamp, Whom,
+    TenantId, TenantNo, Timestamp, Verification, Whom,
 };
 use crate::store::{JobName, NewJob, Store, StoreError, Work};
 
 pub use clock::Clock;
 pub use intake::{Completed, Intake, IntakeError, WINDOW};
 pub use run::ReadEnd;
-pub use sessions::{ConnectionTest, FetchOrder, Order, Session, SyncOrder};
+pub use sessions::{ConnectionTest, FetchOrder, Order, Session, SyncOrder, VerifyOrder};
 
 /// A router that was last heard of longer ago than this is not connected, whatever the store says.
 pub const ROUTER_SILENCE: Duration = Duration::from_secs(45);
@@ -112,6 +113,7 @@ struct Inner {
     clock: Clock,
     sessions: sessions::Sessions,
     flights: just_in_time::Flights,
+    attempts: Arc<just_in_time::Attempts>,
     runs: Mutex<HashMap<JobNo, run::Slot>>,
     /// Something happened that the dispatcher may care about.
     wake: Notify,
@@ -135,6 +137,7 @@ impl Jobs {
             clock,
             sessions: sessions::Sessions::default(),
             flights: just_in_time::Flights::default(),
+            attempts: Arc::default(),
             runs: Mutex::new(HashMap::new()),
             wake: Notify::new(),
             changed: Notify::new(),
@@ -323,6 +326,17 @@ impl Jobs {
         by: Actor,
     ) -> Arc<Single> {
         just_in_time::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await
+    }
+
+    /// Has the directory verify a password, and synchronizes whose it is if it accepts it. `typed` is a name and the password.
+    pub async fn verify_password(
+        &self,
+        tenant: (&TenantId, TenantNo),
+        typed: (String, SecretString),
+        settings: JitSettings,
+        by: Actor,
+    ) -> Verification {
+        just_in_time::verify(&self.inner, tenant, typed, settings, by).await
     }
 
     /// How long an upload may be silent.

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollcall_proto::admin::v1::DirectoryServerTest;
+use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Admitted, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId,
-    TenantNo,
+    Admitted, Asked, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings,
+    TenantId, TenantNo,
 };
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
@@ -58,6 +59,24 @@ pub enum Order {
         /// Whom, and from where.
         order: Box<FetchOrder>,
     },
+    /// Have a password verified.
+    Verify {
+        /// Comes back in the answer.
+        request: String,
+        /// Whose, and by whom.
+        order: Box<VerifyOrder>,
+    },
+}
+
+/// A password that is to be verified.
+#[derive(Clone, Debug)]
+pub struct VerifyOrder {
+    /// Whose.
+    pub person: FetchOrder,
+    /// The name that was typed.
+    pub login: String,
+    /// The password. Wiped when it is dropped, and nothing shows it.
+    pub password: SecretString,
 }
 
 /// One person that is to be fetched.
@@ -104,12 +123,13 @@ enum Answer {
     Test(Vec<DirectoryServerTest>),
     LookUp(Result<Vec<Presence>, Failure>),
     Fetch(Result<Found, Failure>),
+    Verify(Result<Asked, Failure>),
 }
 
 /// A question that waits for its answer.
 struct Question {
     answer: oneshot::Sender<Answer>,
-    /// By which number names in the answer are keyed; only of a fetch.
+    /// By which number names in the answer are keyed; only of a fetch or a verification.
     tenant: Option<TenantNo>,
 }
 
@@ -156,7 +176,7 @@ impl Session {
         let settings = Box::new(settings);
         match self.ask(|request| Order::Test { request, settings }).await? {
             Answer::Test(servers) => Some(servers),
-            Answer::LookUp(_) | Answer::Fetch(_) => None,
+            Answer::LookUp(_) | Answer::Fetch(_) | Answer::Verify(_) => None,
         }
     }
 
@@ -170,27 +190,43 @@ impl Session {
         match self.ask(|request| Order::LookUp { request, settings, ids }).await? {
             Answer::LookUp(Ok(presences)) if presences.len() != asked => None,
             Answer::LookUp(answer) => Some(answer),
-            Answer::Test(_) | Answer::Fetch(_) => None,
+            Answer::Test(_) | Answer::Fetch(_) | Answer::Verify(_) => None,
         }
     }
 
     /// Orders one person to be fetched and waits for the answer; none if the session is lost meanwhile. Many are under way at a time; beyond
     /// that, and where the router is slow to take orders, this waits for its turn.
     pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Option<Result<Found, Failure>> {
+        match self.ask_in_turn(tenant, |request| Order::Fetch { request, order: Box::new(order) }).await? {
+            Answer::Fetch(answer) => Some(answer),
+            Answer::Test(_) | Answer::LookUp(_) | Answer::Verify(_) => None,
+        }
+    }
+
+    /// Orders a password to be verified and waits for the answer, in the same turns; none if the session is lost meanwhile, perhaps with the
+    /// order carried out.
+    pub(super) async fn verify(
+        &self,
+        tenant: TenantNo,
+        order: VerifyOrder,
+    ) -> Option<Result<Asked, Failure>> {
+        match self.ask_in_turn(tenant, |request| Order::Verify { request, order: Box::new(order) }).await? {
+            Answer::Verify(answer) => Some(answer),
+            Answer::Test(_) | Answer::LookUp(_) | Answer::Fetch(_) => None,
+        }
+    }
+
+    async fn ask_in_turn(&self, tenant: TenantNo, order: impl FnOnce(String) -> Order) -> Option<Answer> {
         let _turn = tokio::select! {
             turn = self.fetches.acquire() => turn.ok()?,
             () = self.closed.cancelled() => return None,
         };
         let (request, answered, _forget) = self.question(Some(tenant));
-        let order = Order::Fetch { request, order: Box::new(order) };
         tokio::select! {
-            sent = self.orders.send(order) => sent.ok()?,
+            sent = self.orders.send(order(request)) => sent.ok()?,
             () = self.closed.cancelled() => return None,
         }
-        match self.answered(answered).await? {
-            Answer::Fetch(answer) => Some(answer),
-            Answer::Test(_) | Answer::LookUp(_) => None,
-        }
+        self.answered(answered).await
     }
 
     async fn ask(&self, order: impl FnOnce(String) -> Order) -> Option<Answer> {
@@ -227,7 +263,7 @@ impl Session {
         self.answer(request, Answer::LookUp(presences));
     }
 
-    /// The number of the tenant for which a fetch was asked; none if nobody waits for it any more.
+    /// The number of the tenant for which a fetch or a verification was asked; none if nobody waits for it any more.
     #[must_use]
     pub fn asked_for(&self, request: &str) -> Option<TenantNo> {
         self.answers().get(request).and_then(|question| question.tenant)
@@ -236,6 +272,11 @@ impl Session {
     /// Hands on what was fetched.
     pub fn answer_fetch(&self, request: &str, found: Result<Found, Failure>) {
         self.answer(request, Answer::Fetch(found));
+    }
+
+    /// Hands on what the directory says of a password.
+    pub fn answer_verify(&self, request: &str, asked: Result<Asked, Failure>) {
+        self.answer(request, Answer::Verify(asked));
     }
 
     fn answer(&self, request: &str, answer: Answer) {

@@ -47,6 +47,7 @@ numbered! {
         UserSynced = 700,
         UserMarked = 710, UserUndeleted = 711, UserDeleted = 712, UsersMarked = 713, MarksLifted = 714, UsersPurged = 715,
         DeletionSet = 720,
+        PasswordRefused = 730, PasswordAcceptedAfterRefusals = 731,
     }
 }
 

@@ -9,6 +9,7 @@ mod job;
 mod license;
 pub mod names;
 mod numbered;
+mod password;
 mod reason;
 mod record;
 mod router;
@@ -35,6 +36,7 @@ pub use job::{
     SyncJob, Withheld,
 };
 pub use license::{License, LicenseLevel, SourceUse};
+pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{

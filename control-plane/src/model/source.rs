@@ -52,6 +52,9 @@ pub struct SourceSettings {
     pub disable_guard: DisableGuard,
     /// Routers that may read the source, by id, in order of preference; empty means any.
     pub routers: Vec<String>,
+    /// Whether the directory may be asked for passwords of its people.
+    #[serde(default)]
+    pub verify_passwords: bool,
 }
 
 impl SourceSettings {
@@ -71,6 +74,7 @@ impl SourceSettings {
             sync_limit,
             disable_guard,
             routers,
+            verify_passwords,
         } = self;
         let fields = [
             ("draft.directory_servers", *servers != other.servers),
@@ -83,6 +87,7 @@ impl SourceSettings {
             ("draft.sync_limit", *sync_limit != other.sync_limit),
             ("draft.disable_guard", *disable_guard != other.disable_guard),
             ("draft.identity_routers", *routers != other.routers),
+            ("draft.verify_passwords", *verify_passwords != other.verify_passwords),
         ];
         let changed = fields.into_iter().chain(mapping.differs_in(&other.mapping));
         changed.filter(|(_, differs)| *differs).map(|(path, _)| path).collect()

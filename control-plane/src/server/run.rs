@@ -155,7 +155,7 @@ pub async fn run(config: Config) -> Result<()> {
             UserServiceServer::new(Users::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
-            JustInTimeServiceServer::new(JustInTime::new(api.clone()))
+            JustInTimeServiceServer::new(JustInTime::new(api.clone(), refusals.clone()))
                 .max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(

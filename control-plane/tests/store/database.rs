@@ -84,6 +84,7 @@ pub(crate) fn settings() -> SourceSettings {
         sync_limit: 1_000_000,
         disable_guard: DisableGuard::default(),
         routers: Vec::new(),
+        verify_passwords: false,
     }
 }
 

@@ -12,6 +12,7 @@ const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const CONSTRUCTED: u8 = 0x20;
 const OCTET_STRING: u8 = 0x04;
+const SEARCH: u8 = 0x63;
 const ENTRY: u8 = 0x64;
 
 /// What kind of response a message is.
@@ -112,6 +113,13 @@ pub(super) fn check(message: &[u8]) -> Result<(u32, Kind), &'static str> {
         }
     }
     Ok((id, kind))
+}
+
+/// The message id of a search among the messages that a client sends; none if it is something else.
+pub(super) fn search_request(message: &[u8]) -> Result<Option<u32>, &'static str> {
+    let (id, rest) = split(content(message, SEQUENCE)?)?;
+    let (operation, _) = split(rest)?;
+    Ok(if operation.first() == Some(&SEARCH) { Some(number(inside(id)?)) } else { None })
 }
 
 /// Checks a whole message; returns the result code of an ExtendedResponse, none if it is something else.

@@ -7,22 +7,22 @@ use ldap3::result::ExopResult;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::error::bind_hint;
-use super::guard::{self, Found, Guarded, Relay, Watch};
+use super::guard::{self, Guarded, Relay, Watch};
 use super::{Credential, DirectoryError, Server, Timeouts};
 
 /// A bound connection. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) ldap: Ldap,
-    pub(super) found: mpsc::Receiver<Vec<Found>>,
     pub(super) watch: Arc<Watch>,
+    /// Held while a search is asked, so that `watch` knows what which may find.
+    pub(super) asking: tokio::sync::Mutex<()>,
     /// The server's certificate, in DER.
     pub(super) certificate: Option<Vec<u8>>,
     driver: JoinHandle<()>,
-    _relay: Relay,
+    relay: Relay,
 }
 
 impl Drop for Connection {
@@ -34,10 +34,7 @@ impl Drop for Connection {
 impl Connection {
     /// Whether it stands, as far as the operating system knows, and nothing came on it that nobody asked for.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.driver.is_finished()
-            && !self.found.is_closed()
-            && self.found.is_empty()
-            && self.watch.violation().is_none()
+        !self.driver.is_finished() && !self.relay.is_over() && self.watch.violation().is_none()
     }
 
     /// Why nothing came of a bind.
@@ -102,7 +99,7 @@ pub(super) async fn bind(
 
 /// Lets the crate speak on a connection that stands.
 pub(super) async fn opened(server: &Server, guarded: Guarded) -> Result<Connection, DirectoryError> {
-    let Guarded { stream, found, watch, certificate, relay } = guarded;
+    let Guarded { stream, watch, certificate, relay } = guarded;
     let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
     let (driver, ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
         .await
@@ -110,7 +107,7 @@ pub(super) async fn opened(server: &Server, guarded: Guarded) -> Result<Connecti
     let driver = tokio::spawn(async move {
         let _ = driver.drive().await;
     });
-    Ok(Connection { ldap, found, watch, certificate, driver, _relay: relay })
+    Ok(Connection { ldap, watch, asking: tokio::sync::Mutex::default(), certificate, driver, relay })
 }
 
 /// The answer to a bind, whatever it is.

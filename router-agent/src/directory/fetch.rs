@@ -80,8 +80,8 @@ pub async fn fetch(
     let entrance = Entrance { servers: &plan.servers, credential, ca_file };
     let mut attempts = warm.attempts(entrance, Instant::now() + within).await?;
     loop {
-        let mut lease = attempts.lease().await?;
-        match search.on(&mut lease).await {
+        let lease = attempts.lease().await?;
+        match search.on(&lease).await {
             Ok(fetched) => {
                 let server = lease.server.to_string();
                 attempts.keep(lease);
@@ -125,7 +125,7 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn on(&self, lease: &mut Lease) -> Result<Fetched, Failed> {
+    async fn on(&self, lease: &Lease) -> Result<Fetched, Failed> {
         let mut found = self.in_scope(lease).await?;
         if found.is_empty()
             && let Whom::Id(id) = self.whom
@@ -149,7 +149,7 @@ impl Fetch<'_> {
     }
 
     /// The entries of the source that have the name or the id, each once where one root lies in another.
-    async fn in_scope(&self, lease: &mut Lease) -> Result<Vec<Entry>, Failed> {
+    async fn in_scope(&self, lease: &Lease) -> Result<Vec<Entry>, Failed> {
         let plan = self.source.plan;
         let (mut found, mut missing): (Vec<Entry>, _) = (Vec::new(), 0);
         for root in &plan.roots {
@@ -213,7 +213,7 @@ impl Fetch<'_> {
     }
 
     /// Where who is not in scope is, as far as the policy lets it be known.
-    async fn beyond(&self, lease: &mut Lease, id: &Bytes) -> Result<Presence, Failed> {
+    async fn beyond(&self, lease: &Lease, id: &Bytes) -> Result<Presence, Failed> {
         let Source { plan, mapping, look_up_moved, .. } = self.source;
         if !look_up_moved {
             return Ok(Presence::NotFound);

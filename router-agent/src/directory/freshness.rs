@@ -22,7 +22,7 @@ pub struct Freshness {
 impl Connection {
     /// Asks how recent the data below these roots is.
     pub(super) async fn freshness(
-        &mut self,
+        &self,
         roots: &[String],
         timeout: Duration,
     ) -> Result<Freshness, Interrupted> {

@@ -1,15 +1,14 @@
 //! Stands between the network and the ldap3 crate: connects, does the TLS (LDAPS or StartTLS) itself, and lets through only messages
 //! that `ber` has checked. The crate sees one end of a socket pair and nothing else; it asks the questions and reads the results. What
-//! was found does not pass through it: entries and references go to the page loop by a queue of their own, before the result that
-//! ends them, and no more of them than were asked for.
+//! was found does not pass through it: entries and references are laid down here by the message id of the search that they answer, before the
+//! result that ends it, no more of them than were asked for, and none of a search that nobody asked. Several searches may be under way.
 //!
-//! Everything here is bounded: a slow reader slows the directory down, and an entry that is too large is thrown away as it comes, but for its
-//! name.
+//! Everything here is bounded, and an entry that is too large is thrown away as it comes, but for its name.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,7 +16,6 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
@@ -31,13 +29,13 @@ const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.
 const REFERENCES: i64 = 10_000;
 /// Largest message that is read. Of a larger entry only the name is kept.
 const MAX_MESSAGE: usize = 8 << 20;
-/// Most bytes of a page. An entry of mapped attributes has one or two thousand.
+/// Most bytes of a page, or of all searches that are under way on one connection. An entry of mapped attributes has one or two thousand.
 const PAGE_BYTES: i64 = 64 << 20;
 /// Most bytes of a page that may be thrown away.
 const DISCARDED: i64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
-/// Portions of what was found that may wait, each at most what one buffer held.
-const FOUND: usize = 2;
+/// The same for questions.
+const QUESTIONS: usize = 16 << 10;
 
 /// What a search found.
 #[derive(Debug)]
@@ -47,52 +45,149 @@ pub(crate) enum Found {
     Reference(Vec<String>),
 }
 
-/// What the guard knows and the page loop sets.
+/// What may be found by a search.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allowed {
+    entries: u32,
+    large: bool,
+}
+
+/// A search that was asked.
+#[derive(Debug)]
+struct Asked {
+    found: Vec<Found>,
+    entries: i64,
+    references: i64,
+    discarded: i64,
+    bytes: i64,
+    /// Its result has come: nothing more may.
+    over: bool,
+}
+
+#[derive(Debug, Default)]
+struct Searches {
+    next: Allowed,
+    asked: HashMap<u32, Asked>,
+    /// Bytes of what was found and not taken yet.
+    bytes: i64,
+}
+
+/// How the server broke the protocol, and in which search, if it was in one.
+#[derive(Clone, Debug)]
+struct Violation {
+    why: String,
+    search: Option<u32>,
+}
+
+/// What the searches of a connection have found, and what they may.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    entries: AtomicI64,
-    references: AtomicI64,
-    bytes: AtomicI64,
-    discarded: AtomicI64,
-    violation: Mutex<Option<String>>,
+    searches: Mutex<Searches>,
+    violation: Mutex<Option<Violation>>,
 }
 
 impl Watch {
-    /// Allows one more page; entries in it that are too large, if the page is read for what the people are and not for who is there.
+    /// Says what the search that is asked next may find: so many entries; some that are too large, if it is asked for what the people are and
+    /// not for who is there.
     pub(super) fn expect(&self, entries: u32, large: bool) {
-        self.entries.store(i64::from(entries), Ordering::Relaxed);
-        self.references.store(REFERENCES, Ordering::Relaxed);
-        self.bytes.store(PAGE_BYTES, Ordering::Relaxed);
-        self.discarded.store(if large { DISCARDED } else { 0 }, Ordering::Relaxed);
+        self.searches().next = Allowed { entries, large };
+    }
+
+    /// What a search found; nothing more of it is kept.
+    pub(super) fn take(&self, search: u32) -> Vec<Found> {
+        let mut searches = self.searches();
+        let Some(asked) = searches.asked.remove(&search) else { return Vec::new() };
+        searches.bytes -= asked.bytes;
+        asked.found
     }
 
     /// How the server broke the protocol, if it did.
     pub(super) fn violation(&self) -> Option<String> {
+        self.violated_by().map(|violation| violation.why)
+    }
+
+    /// The same, if it was in this search or in none.
+    pub(super) fn violation_in(&self, search: Option<u32>) -> Option<String> {
+        let violation = self.violated_by()?;
+        let elsewhere = violation.search.zip(search).is_some_and(|(in_search, own)| in_search != own);
+        (!elsewhere).then_some(violation.why)
+    }
+
+    fn violated_by(&self) -> Option<Violation> {
         self.violation.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn violated(&self, why: &str) {
-        self.violation.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
+    fn violated(&self, Wrong { why, search }: Wrong) {
+        let violation = Violation { why: why.to_owned(), search };
+        self.violation.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(violation);
     }
 
-    fn admits(&self, left: &AtomicI64, bytes: usize) -> Result<(), &'static str> {
-        if left.fetch_sub(1, Ordering::Relaxed) <= 0 {
-            return Err("more entries than were asked for in one page");
-        }
+    fn searches(&self) -> MutexGuard<'_, Searches> {
+        self.searches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A search is on its way to the server.
+    fn asked(&self, search: u32) {
+        let mut searches = self.searches();
+        let Allowed { entries, large } = searches.next;
+        let asked = Asked {
+            found: Vec::new(),
+            entries: i64::from(entries),
+            references: REFERENCES,
+            discarded: if large { DISCARDED } else { 0 },
+            bytes: 0,
+            over: false,
+        };
+        searches.asked.insert(search, asked);
+    }
+}
+
+impl Searches {
+    /// A search that was asked and is not over.
+    fn of(&mut self, search: u32) -> Result<&mut Asked, Wrong> {
+        let asked = self.asked.get_mut(&search).filter(|asked| !asked.over);
+        asked.ok_or(Wrong::from("an answer to a search that was not asked"))
+    }
+
+    fn add(&mut self, search: u32, found: Found, bytes: usize) -> Result<(), Wrong> {
+        let wrong = Wrong::of(search);
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        if self.bytes.fetch_sub(bytes, Ordering::Relaxed) < bytes {
-            return Err("a page of more than 64 MiB; set a smaller page_size in the source");
+        let all = self.bytes.saturating_add(bytes);
+        let asked = self.of(search)?;
+        let left = match found {
+            Found::Entry(_) => &mut asked.entries,
+            Found::Reference(_) => &mut asked.references,
+        };
+        *left -= 1;
+        if *left < 0 {
+            return Err(wrong("more entries than were asked for in one page"));
         }
+        if all > PAGE_BYTES {
+            return Err(wrong("a page of more than 64 MiB; set a smaller page_size in the source"));
+        }
+        asked.bytes += bytes;
+        asked.found.push(found);
+        self.bytes = all;
         Ok(())
     }
+}
 
-    /// Whether so many bytes may still be thrown away.
-    fn may_discard(&self, bytes: i64) -> Result<(), &'static str> {
-        match self.discarded.load(Ordering::Relaxed) {
-            0 => Err("a message of more than 8 MiB"),
-            left if left < bytes => Err("entries of more than 256 MiB in a page"),
-            _ => Ok(()),
-        }
+/// How the server broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    why: &'static str,
+    search: Option<u32>,
+}
+
+impl From<&'static str> for Wrong {
+    fn from(why: &'static str) -> Self {
+        Self { why, search: None }
+    }
+}
+
+impl Wrong {
+    fn of(search: u32) -> impl Fn(&'static str) -> Self {
+        move |why| Self { why, search: Some(search) }
     }
 }
 
@@ -100,8 +195,6 @@ impl Watch {
 pub(super) struct Guarded {
     /// What ldap3 is given.
     pub(super) stream: StdUnixStream,
-    /// What searches find.
-    pub(super) found: mpsc::Receiver<Vec<Found>>,
     /// What happens on it.
     pub(super) watch: Arc<Watch>,
     /// The server's certificate, in DER.
@@ -113,6 +206,13 @@ pub(super) struct Guarded {
 /// The task between the two streams.
 #[derive(Debug)]
 pub(super) struct Relay(AbortHandle);
+
+impl Relay {
+    /// Whether the connection has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+}
 
 impl Drop for Relay {
     fn drop(&mut self) {
@@ -266,33 +366,47 @@ where
     ours.set_nonblocking(true).map_err(internal)?;
     let ours = UnixStream::from_std(ours).map_err(internal)?;
     let watch = Arc::new(Watch::default());
-    let (sender, found) = mpsc::channel(FOUND);
-    let relay = tokio::spawn(relay(server, ours, sender, Arc::clone(&watch)));
-    Ok(Guarded { stream, found, watch, certificate, relay: Relay(relay.abort_handle()) })
+    let relay = tokio::spawn(relay(server, ours, Arc::clone(&watch)));
+    Ok(Guarded { stream, watch, certificate, relay: Relay(relay.abort_handle()) })
 }
 
-async fn relay<S: AsyncRead + AsyncWrite>(
-    server: S,
-    client: UnixStream,
-    found: mpsc::Sender<Vec<Found>>,
-    watch: Arc<Watch>,
-) {
-    let (from_server, mut to_server) = tokio::io::split(server);
-    let (mut from_client, to_client) = client.into_split();
+async fn relay<S: AsyncRead + AsyncWrite>(server: S, client: UnixStream, watch: Arc<Watch>) {
+    let (from_server, to_server) = tokio::io::split(server);
+    let (from_client, to_client) = client.into_split();
     tokio::select! {
         // Either side's end is the connection's end.
-        _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
-        () = inspect(from_server, to_client, found, &watch) => {}
+        () = ask(from_client, to_server, &watch) => {}
+        () = inspect(from_server, to_client, &watch) => {}
+    }
+}
+
+/// Passes on what the crate asks, and remembers which searches those are.
+async fn ask(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin, watch: &Watch) {
+    let mut buffer = BytesMut::with_capacity(QUESTIONS);
+    loop {
+        match client.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let mut whole = 0;
+        while let Ok(Some(length)) = ber::message_length(&buffer[whole..])
+            && whole + length <= buffer.len()
+        {
+            if let Ok(Some(search)) = ber::search_request(&buffer[whole..whole + length]) {
+                watch.asked(search);
+            }
+            whole += length;
+        }
+        if whole > 0 {
+            if server.write_all(&buffer.split_to(whole)).await.is_err() || server.flush().await.is_err() {
+                return;
+            }
+        }
     }
 }
 
 /// Reads whole messages, checks them, and passes them on to whom they are for.
-async fn inspect(
-    mut server: impl AsyncRead + Unpin,
-    mut client: impl AsyncWrite + Unpin,
-    found: mpsc::Sender<Vec<Found>>,
-    watch: &Watch,
-) {
+async fn inspect(mut server: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin, watch: &Watch) {
     let mut buffer = BytesMut::with_capacity(BUFFER);
     let mut sorter = Sorter::default();
     loop {
@@ -304,13 +418,13 @@ async fn inspect(
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        if let Err(why) = sorter.sort(&mut buffer, watch) {
-            return watch.violated(why);
-        }
-        // In this order: who reads the result of a search may rely on having been sent all that it found.
-        if !sorter.found.is_empty() && found.send(std::mem::take(&mut sorter.found)).await.is_err() {
+        if let Err(wrong) = sorter.sort(&mut buffer, watch) {
+            watch.violated(wrong);
+            // What came before it is whole.
+            let _ = client.write_all(&sorter.others).await;
             return;
         }
+        // What was found is laid down by now: who reads the result of a search may rely on that.
         if !sorter.others.is_empty() {
             if client.write_all(&sorter.others).await.is_err() {
                 return;
@@ -320,7 +434,8 @@ async fn inspect(
     }
 }
 
-/// What one page found and what is for the crate, out of bytes that come in these pieces. What has more bytes than `largest` is large.
+/// What a search, with message id 2, found and what is for the crate, out of bytes that come in these pieces. What has more bytes than
+/// `largest` is large.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn sort_pieces<'b>(
     pieces: impl Iterator<Item = &'b [u8]>,
@@ -329,20 +444,18 @@ pub(crate) fn sort_pieces<'b>(
 ) -> Result<(Vec<Found>, Vec<u8>), &'static str> {
     let watch = Watch::default();
     watch.expect(entries, true);
+    watch.asked(2);
     let (mut buffer, mut sorter) = (BytesMut::new(), Sorter { largest, ..Sorter::default() });
     for piece in pieces {
         buffer.extend_from_slice(piece);
-        sorter.sort(&mut buffer, &watch)?;
+        sorter.sort(&mut buffer, &watch).map_err(|wrong| wrong.why)?;
     }
-    Ok((sorter.found, sorter.others))
+    Ok((watch.take(2), sorter.others))
 }
 
 /// Tells what a search found from everything else.
 struct Sorter {
-    found: Vec<Found>,
     others: Vec<u8>,
-    /// The message id of the search whose result has not come yet.
-    search: Option<u32>,
     /// Most bytes of a message that is read as a whole.
     largest: usize,
     /// Bytes of a larger one that are still to be thrown away as they come.
@@ -351,13 +464,13 @@ struct Sorter {
 
 impl Default for Sorter {
     fn default() -> Self {
-        Self { found: Vec::new(), others: Vec::new(), search: None, largest: MAX_MESSAGE, rest: 0 }
+        Self { others: Vec::new(), largest: MAX_MESSAGE, rest: 0 }
     }
 }
 
 impl Sorter {
     /// Takes the whole messages out of the buffer.
-    fn sort(&mut self, buffer: &mut BytesMut, watch: &Watch) -> Result<(), &'static str> {
+    fn sort(&mut self, buffer: &mut BytesMut, watch: &Watch) -> Result<(), Wrong> {
         loop {
             let gone = self.rest.min(buffer.len());
             buffer.advance(gone);
@@ -377,44 +490,39 @@ impl Sorter {
     }
 
     /// Takes the name of an entry that is too large and leaves the rest of it; not yet, if the name has not come.
-    fn large_entry(&mut self, start: &[u8], length: usize, watch: &Watch) -> Result<bool, &'static str> {
+    fn large_entry(&mut self, start: &[u8], length: usize, watch: &Watch) -> Result<bool, Wrong> {
         let bytes = i64::try_from(length).unwrap_or(i64::MAX);
-        watch.may_discard(bytes)?;
-        let Some((id, name)) = ber::start_of_entry(start, length)? else { return Ok(false) };
-        self.belongs(id)?;
-        watch.admits(&watch.entries, name.len())?;
-        watch.discarded.fetch_sub(bytes, Ordering::Relaxed);
-        let entry = Entry::too_large(&start[name]);
+        let Some((search, name)) = ber::start_of_entry(start, length)? else { return Ok(false) };
+        let wrong = Wrong::of(search);
+        let mut searches = watch.searches();
+        let asked = searches.of(search)?;
+        match asked.discarded {
+            0 => return Err(wrong("a message of more than 8 MiB")),
+            left if left < bytes => return Err(wrong("entries of more than 256 MiB in a page")),
+            left => asked.discarded = left - bytes,
+        }
+        let entry = Entry::too_large(&start[name.clone()]);
         tracing::debug!(dn = ?String::from_utf8_lossy(entry.dn()), bytes, "an entry is too large to be read");
-        self.found.push(Found::Entry(entry));
+        searches.add(search, Found::Entry(entry), name.len())?;
         self.rest = length;
         Ok(true)
     }
 
-    /// One search at a time: what is found, and the result behind it, are of the same.
-    fn belongs(&mut self, id: u32) -> Result<(), &'static str> {
-        match *self.search.get_or_insert(id) == id {
-            true => Ok(()),
-            false => Err("an answer to a search that was not asked"),
-        }
-    }
-
-    fn message(&mut self, message: Bytes, watch: &Watch) -> Result<(), &'static str> {
+    fn message(&mut self, message: Bytes, watch: &Watch) -> Result<(), Wrong> {
         let (id, kind) = ber::check(&message)?;
-        if kind != Kind::Other {
-            self.belongs(id)?;
-        }
+        let wrong = Wrong::of(id);
+        let bytes = message.len();
         match kind {
             Kind::Entry => {
-                watch.admits(&watch.entries, message.len())?;
-                self.found.push(Found::Entry(entry::entry(message)?));
+                let found = Found::Entry(entry::entry(message).map_err(wrong)?);
+                watch.searches().add(id, found, bytes)?;
             }
             Kind::Reference => {
-                watch.admits(&watch.references, message.len())?;
-                self.found.push(Found::Reference(entry::references(&message)?));
+                let found = Found::Reference(entry::references(&message).map_err(wrong)?);
+                watch.searches().add(id, found, bytes)?;
             }
             Kind::Done => {
-                self.search = None;
+                watch.searches().of(id)?.over = true;
                 self.others.extend_from_slice(&message);
             }
             Kind::Other => self.others.extend_from_slice(&message),
@@ -478,7 +586,9 @@ mod tests {
         let sort = |bytes: &[u8], large| {
             let watch = Watch::default();
             watch.expect(3, large);
-            Sorter { largest: 64, ..Sorter::default() }.sort(&mut BytesMut::from(bytes), &watch)
+            watch.asked(2);
+            let sorted = Sorter { largest: 64, ..Sorter::default() }.sort(&mut BytesMut::from(bytes), &watch);
+            sorted.map_err(|wrong| wrong.why)
         };
         assert_eq!(sort(&large(), true), Ok(()));
         assert_eq!(sort(&large(), false), Err("a message of more than 8 MiB"));
@@ -488,14 +598,61 @@ mod tests {
         let start = b"\x30\x84\x0c\x80\x00\x00\x02\x01\x02\x64\x84\x0c\x00\x00\x00\x04\x05uid=c";
         let watch = Watch::default();
         watch.expect(3, true);
+        watch.asked(2);
         let mut sorter = Sorter::default();
         assert_eq!(sorter.sort(&mut BytesMut::from(&start[..]), &watch), Ok(()));
-        assert_eq!((sorter.found.len(), sorter.rest), (1, (200 << 20) + 6 - start.len()));
+        assert_eq!((watch.searches().asked[&2].found.len(), sorter.rest), (1, (200 << 20) + 6 - start.len()));
         sorter.rest = 0;
+        let again = sorter.sort(&mut BytesMut::from(&start[..]), &watch).map_err(|wrong| wrong.why);
+        assert_eq!(again, Err("entries of more than 256 MiB in a page"));
+    }
+
+    /// The same message with another id.
+    fn of(id: u8, message: &[u8]) -> Vec<u8> {
+        let mut message = message.to_vec();
+        message[4] = id;
+        message
+    }
+
+    #[test]
+    fn what_several_searches_find_at_the_same_time_is_told_apart_and_none_takes_anothers_share() {
+        let watch = Watch::default();
+        watch.expect(2, true);
+        (2..=3).for_each(|id| watch.asked(id));
+        watch.expect(1, false);
+        watch.asked(4);
+        let mut sorter = Sorter::default();
+        let mut sort = |bytes: &[u8]| sorter.sort(&mut BytesMut::from(bytes), &watch);
+        let mixed = [of(2, ENTRY), of(3, ENTRY), of(4, ENTRY), of(3, DONE), of(2, ENTRY), of(2, DONE)];
+        assert_eq!(sort(&mixed.concat()), Ok(()));
+        assert_eq!((watch.take(3).len(), watch.take(2).len(), watch.take(2).len()), (1, 2, 0));
         assert_eq!(
-            sorter.sort(&mut BytesMut::from(&start[..]), &watch),
-            Err("entries of more than 256 MiB in a page")
+            watch.searches().bytes,
+            i64::try_from(ENTRY.len()).expect("small"),
+            "of the one that is left"
         );
+        let wrong = sort(&of(4, ENTRY)).expect_err("one was asked for");
+        assert_eq!((wrong.why, wrong.search), ("more entries than were asked for in one page", Some(4)));
+        watch.violated(wrong);
+        assert!(watch.violation_in(Some(4)).is_some() && watch.violation_in(None).is_some());
+        assert_eq!(watch.violation_in(Some(5)), None, "it is not the fault of the others");
+    }
+
+    #[test]
+    fn nothing_is_an_answer_to_a_search_that_nobody_asked_or_that_is_over() {
+        let not_asked = Err("an answer to a search that was not asked");
+        let sort = |bytes: &[u8]| {
+            let watch = Watch::default();
+            watch.expect(9, true);
+            watch.asked(2);
+            let sorted = Sorter { largest: 64, ..Sorter::default() }.sort(&mut BytesMut::from(bytes), &watch);
+            sorted.map_err(|wrong| wrong.why)
+        };
+        for message in [ENTRY, DONE, &large()] {
+            assert_eq!(sort(&of(3, message)), not_asked);
+            assert_eq!(sort(&[DONE, message].concat()), not_asked);
+            assert_eq!(sort(message), Ok(()));
+        }
     }
 
     #[test]

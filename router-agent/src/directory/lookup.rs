@@ -80,15 +80,15 @@ pub async fn lookup(
     }
     // Before anyone is asked: one id that cannot be looked up fails all.
     any_of(wanted.mapping, wanted.ids)?;
-    let (server, mut connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
-    let presences = look_up_on(&server, &mut connection, plan, wanted, timeouts).await?;
+    let (server, connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
+    let presences = look_up_on(&server, &connection, plan, wanted, timeouts).await?;
     Ok(LookedUp { server: server.to_string(), presences })
 }
 
 /// Looks these people up on a connection that stands.
 pub(super) async fn look_up_on(
     server: &Server,
-    connection: &mut Connection,
+    connection: &Connection,
     plan: &Plan,
     wanted: Wanted<'_>,
     timeouts: &Timeouts,
@@ -126,7 +126,7 @@ struct Lookup<'a> {
     wanted: Wanted<'a>,
     timeouts: &'a Timeouts,
     server: &'a Server,
-    connection: &'a mut Connection,
+    connection: &'a Connection,
     root_dse: RootDse,
 }
 

@@ -42,14 +42,14 @@ impl RootDse {
 
 impl Connection {
     /// Asks the server about itself. An answer without an entry, or with an error, is one that says nothing.
-    pub(super) async fn root_dse(&mut self, timeout: Duration) -> Result<RootDse, Interrupted> {
+    pub(super) async fn root_dse(&self, timeout: Duration) -> Result<RootDse, Interrupted> {
         let attributes = ["namingContexts", "highestCommittedUSN", "dsServiceName"];
         Ok(self.look_at("", &attributes, timeout).await?.as_ref().map(RootDse::of).unwrap_or_default())
     }
 
     /// One entry by its name, if the server shows it.
     pub(super) async fn look_at(
-        &mut self,
+        &self,
         name: &str,
         attributes: &[&str],
         timeout: Duration,

@@ -1,5 +1,6 @@
 //! One search on a guarded connection, to its result. The crate asks and reads the result; what is found comes past it (`guard`).
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
@@ -48,55 +49,52 @@ pub(super) enum Interrupted {
 }
 
 impl Connection {
-    /// Searches.
-    pub(super) async fn search<A>(&mut self, search: Search<'_, A>) -> Result<Answer, Interrupted>
+    /// Searches. Others may be under way on the connection.
+    pub(super) async fn search<A>(&self, search: Search<'_, A>) -> Result<Answer, Interrupted>
     where
         A: AsRef<str> + Send + Sync,
     {
         let Search { base, scope, filter, attributes, control, limit, most, large, covering, timeout } =
             search;
-        self.watch.expect(most, large);
-        let ldap = &mut self.ldap;
+        let id = AtomicU32::new(0);
         let result = tokio::time::timeout(timeout, async {
+            let mut ldap = self.ldap.clone();
             ldap.with_timeout(timeout);
             ldap.with_search_options(SearchOptions::new().sizelimit(limit));
             if let Some(control) = control {
                 ldap.with_controls(control);
             }
-            let mut search = ldap.streaming_search(base, scope, filter, attributes).await?;
+            let mut search = {
+                let _asking = self.asking.lock().await;
+                self.watch.expect(most, large);
+                // It is on its way once this returns.
+                ldap.streaming_search(base, scope, filter, attributes).await?
+            };
+            id.store(u32::try_from(search.ldap_handle().last_id()).unwrap_or_default(), Ordering::Relaxed);
             // Only intermediate responses, which mean nothing here.
             while search.next().await?.is_some() {}
             Ok(search.finish().await)
-        });
-        let mut collected = Collected::new(covering);
-        let result = {
-            tokio::pin!(result);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(portion) = self.found.recv() => collected.take(portion),
-                    result = &mut result => break result,
-                }
-            }
-        };
-        // All that the search found was queued before its result was passed on.
-        while let Ok(portion) = self.found.try_recv() {
-            collected.take(portion);
-        }
+        })
+        .await;
+        let id = Some(id.into_inner()).filter(|id| *id != 0);
         match result {
-            Ok(Ok(result)) => Ok(Answer {
-                entries: collected.entries,
-                ignored_references: collected.ignored_references,
-                elsewhere: collected.elsewhere,
-                result,
-            }),
-            Ok(Err(error)) => Err(self.interrupted(&error)),
+            Ok(Ok(result)) => {
+                let mut collected = Collected::new(covering);
+                collected.take(id.map(|id| self.watch.take(id)).unwrap_or_default());
+                Ok(Answer {
+                    entries: collected.entries,
+                    ignored_references: collected.ignored_references,
+                    elsewhere: collected.elsewhere,
+                    result,
+                })
+            }
+            Ok(Err(error)) => Err(self.interrupted(&error, id)),
             Err(_) => Err(Interrupted::Broken("no whole answer in time".to_owned())),
         }
     }
 
-    fn interrupted(&self, error: &LdapError) -> Interrupted {
-        match self.watch.violation() {
+    fn interrupted(&self, error: &LdapError, search: Option<u32>) -> Interrupted {
+        match self.watch.violation_in(search) {
             Some(why) => Interrupted::Protocol(why),
             None => Interrupted::Broken(self.why(error)),
         }

@@ -1,11 +1,12 @@
 //! Bound connections that are kept for the next question, so that one person is fetched with one search. Few of them to the same servers
-//! with the same credential, not many in all, none for ever. A connection carries one search at a time, since the guard tells only whole
-//! searches apart; several at once are several connections. What went wrong on a connection ends it.
+//! with the same credential, not many in all, none for ever. Several searches share a connection; another one is made only when each has some.
+//! What went wrong on a connection ends it: nobody asks on it any more, and whoever still has a search there hears its end.
 //!
 //! A bulk read and look-ups before someone is disabled have connections of their own.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub struct Limits {
     pub all: usize,
     /// Most to the same servers with the same credential.
     pub same: usize,
+    /// As long as one of them has fewer searches under way than this, no other is made.
+    pub few: usize,
+    /// Most searches under way on one.
+    pub many: usize,
     /// How long one is kept without a question; up to a quarter more or less, so that not all end at once.
     pub idle: Duration,
     /// How long one is used at most. A server shows its certificate, and looks at the account, only when one begins.
@@ -40,6 +45,8 @@ impl Default for Limits {
         Self {
             all: 16,
             same: 4,
+            few: 4,
+            many: 16,
             idle: Duration::from_secs(60),
             age: Duration::from_secs(600),
             shun: Duration::from_secs(30),
@@ -70,8 +77,8 @@ struct Shared {
     /// Of this process only: what is made with it says nothing of a password.
     hash_key: [u8; 32],
     places: Arc<Semaphore>,
-    /// A connection was given back to whichever door: who waits for a place may have its.
-    idled: Notify,
+    /// A connection has no search any more, at whichever door: who waits for a place may have its.
+    idled: Arc<Notify>,
     doors: Mutex<HashMap<[u8; 32], Arc<Door>>>,
 }
 
@@ -83,39 +90,55 @@ struct Door {
     turns: Arc<Semaphore>,
     /// One at a time connects: a wrong password is tried once, however many ask.
     connecting: tokio::sync::Mutex<()>,
+    /// A search ended.
     returned: Notify,
+    idled: Arc<Notify>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    idle: Vec<Held>,
+    /// The one that was used last comes last.
+    lines: Vec<Arc<Line>>,
     /// Servers that did not answer, and until when they come last.
     shunned: HashMap<usize, Instant>,
     refusals: u32,
     refused: Option<(Instant, DirectoryError)>,
 }
 
-/// A connection that stands.
-struct Held {
+/// A connection that stands. It ends with the last search on it once nobody is given it any more.
+struct Line {
     server: usize,
     connection: Connection,
     /// When it is too old, or its server's certificate.
     end: Instant,
+    under_way: AtomicUsize,
     /// When it was unused for too long.
-    idle_end: Instant,
+    idle_end: Mutex<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Line").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-impl Held {
+impl Line {
+    fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.under_way() == 0
+    }
+
+    fn idle_end(&self) -> Instant {
+        *locked(&self.idle_end)
+    }
+
     fn is_good(&self, now: Instant) -> bool {
-        now < self.end && now < self.idle_end && self.connection.is_quiet()
+        now < self.end && (!self.is_idle() || now < self.idle_end()) && self.connection.is_quiet()
     }
 }
 
@@ -142,7 +165,7 @@ impl Warm {
             limits,
             hash_key: rand::random(),
             places,
-            idled: Notify::new(),
+            idled: Arc::default(),
             doors: Mutex::default(),
         });
         let sweeper = tokio::spawn(sweep_for_ever(Arc::downgrade(&shared), sweep)).abort_handle();
@@ -200,9 +223,10 @@ impl Shared {
         }
         let door = Arc::new(Door {
             secret,
-            turns: Arc::new(Semaphore::new(self.limits.same)),
+            turns: Arc::new(Semaphore::new(self.limits.same * self.limits.many)),
             connecting: tokio::sync::Mutex::default(),
             returned: Notify::new(),
+            idled: Arc::clone(&self.idled),
             state: Mutex::default(),
         });
         // One with another password or authority goes, and its connections with it.
@@ -210,11 +234,13 @@ impl Shared {
         Ok(door)
     }
 
-    /// A place for one more connection: a free one, that of the connection which was not used for longest, or the next that becomes so.
+    /// A place for one more connection: a free one, that of the connection which was not used for longest, or the next that becomes so. If
+    /// all are busy, the one that stands for longest gets no more searches, so that nobody waits for ever.
     async fn place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, DirectoryError> {
+        let mut retired = false;
         loop {
-            if self.places.available_permits() == 0 {
-                drop(self.longest_unused());
+            if self.places.available_permits() == 0 && !self.retire(true) && !retired {
+                retired = self.retire(false);
             }
             tokio::select! {
                 biased;
@@ -225,14 +251,21 @@ impl Shared {
         }
     }
 
-    fn longest_unused(&self) -> Option<Held> {
+    /// Gives one connection to nobody any more: of those without a search, or of all. False if there is none.
+    fn retire(&self, idle: bool) -> bool {
         let doors: Vec<_> = locked(&self.doors).values().cloned().collect();
-        let oldest = |door: &Arc<Door>| locked(&door.state).idle.iter().map(|held| held.idle_end).min();
-        let (_, door) =
-            doors.iter().filter_map(|door| Some((oldest(door)?, door))).min_by_key(|(end, _)| *end)?;
+        let when = |line: &Line| if idle { line.idle_end() } else { line.end };
+        let oldest = |door: &Arc<Door>| {
+            let state = locked(&door.state);
+            state.lines.iter().filter(|line| !idle || line.is_idle()).map(|line| when(line)).min()
+        };
+        let oldest = doors.iter().filter_map(|door| Some((oldest(door)?, door))).min_by_key(|(at, _)| *at);
+        let Some((at, door)) = oldest else { return false };
         let mut state = locked(&door.state);
-        let at = (0..state.idle.len()).min_by_key(|at| state.idle[*at].idle_end)?;
-        Some(state.idle.swap_remove(at))
+        let found = state.lines.iter().position(|line| when(line) == at && (!idle || line.is_idle()));
+        let gone = found.map(|at| state.lines.remove(at));
+        drop(state);
+        gone.is_some()
     }
 
     /// Closes what is no longer good, and forgets doors that nobody uses.
@@ -241,12 +274,12 @@ impl Shared {
         locked(&self.doors).retain(|_, door| {
             let in_use = Arc::strong_count(door) > 1;
             let mut state = locked(&door.state);
-            gone.extend(state.idle.extract_if(.., |held| !held.is_good(now)));
+            gone.extend(state.lines.extract_if(.., |line| !line.is_good(now)));
             state.shunned.retain(|_, until| now < *until);
             // A refusal is remembered for as long again, so that the next one counts as one more.
             let refused =
                 state.refused.as_ref().is_some_and(|(until, _)| now < *until + self.limits.refusal * 64);
-            in_use || refused || !state.idle.is_empty() || !state.shunned.is_empty()
+            in_use || refused || !state.lines.is_empty() || !state.shunned.is_empty()
         });
     }
 }
@@ -271,19 +304,21 @@ pub(super) struct Attempts<'a> {
     _turn: OwnedSemaphorePermit,
 }
 
-/// A connection for one question. Dropping it closes it; only `keep` gives it back.
+/// A connection for one question. Dropped, it is given to nobody any more; only `keep` leaves it for the next.
 pub(super) struct Lease {
-    held: Held,
+    line: Arc<Line>,
+    door: Arc<Door>,
     pub(super) server: Server,
     /// When this try has to be over.
     until: Instant,
     /// It was used before, so the server may have closed it just now.
     used: bool,
+    kept: bool,
 }
 
 impl Lease {
-    pub(super) fn connection(&mut self) -> &mut Connection {
-        &mut self.held.connection
+    pub(super) fn connection(&self) -> &Connection {
+        &self.line.connection
     }
 
     /// The time that this try has left.
@@ -292,23 +327,46 @@ impl Lease {
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.kept || !self.line.connection.is_quiet() {
+            locked(&self.door.state).lines.retain(|line| !Arc::ptr_eq(line, &self.line));
+        }
+        if self.line.under_way.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.door.idled.notify_one();
+        }
+        self.door.returned.notify_one();
+    }
+}
+
 impl Attempts<'_> {
     /// A connection to ask on.
     pub(super) async fn lease(&mut self) -> Result<Lease, DirectoryError> {
+        let Limits { same, few, many, .. } = self.shared.limits;
         loop {
-            if let Some(lease) = self.idle() {
+            if let Some(lease) = self.standing(few) {
                 return Ok(lease);
             }
             let door = Arc::clone(&self.door);
             let returned = door.returned.notified();
-            let connecting = tokio::select! {
-                biased;
-                connecting = door.connecting.lock() => connecting,
-                () = returned => continue,
-                () = tokio::time::sleep_until(self.deadline) => return Err(overdue(&self.errors)),
+            let full = locked(&door.state).lines.len() >= same;
+            let connecting = if full { None } else { door.connecting.try_lock().ok() };
+            let connecting = match connecting {
+                Some(connecting) => connecting,
+                // Rather share one than wait.
+                None => match self.standing(many) {
+                    Some(lease) => return Ok(lease),
+                    None => tokio::select! {
+                        biased;
+                        connecting = door.connecting.lock() => connecting,
+                        () = returned => continue,
+                        () = tokio::time::sleep_until(self.deadline) => return Err(overdue(&self.errors)),
+                    },
+                },
             };
-            // Meanwhile another may have been given back, or refused.
-            if let Some(lease) = self.idle() {
+            // Meanwhile another may have been made, or refused.
+            let most = if locked(&door.state).lines.len() < same { few } else { many };
+            if let Some(lease) = self.standing(most) {
                 return Ok(lease);
             }
             if let Some(lease) = self.connect().await? {
@@ -318,24 +376,35 @@ impl Attempts<'_> {
         }
     }
 
-    /// A connection that stands, to a server that answers.
-    fn idle(&self) -> Option<Lease> {
+    /// A connection that stands, to a server that answers, with fewer searches under way than so many: of several the one with the fewest, and
+    /// of those the one that was used last, so that the others may grow old and go.
+    fn standing(&self, fewer_than: usize) -> Option<Lease> {
         let now = Instant::now();
         let (mut gone, mut found) = (Vec::new(), None);
         let mut state = locked(&self.door.state);
-        gone.extend(state.idle.extract_if(.., |held| !held.is_good(now)));
-        let State { idle, shunned, .. } = &mut *state;
-        let usable = |held: &Held| {
-            !self.failed.contains(&held.server) && shunned.get(&held.server).is_none_or(|until| *until <= now)
+        gone.extend(state.lines.extract_if(.., |line| !line.is_good(now)));
+        let State { lines, shunned, .. } = &mut *state;
+        let usable = |line: &Line| {
+            line.under_way() < fewer_than
+                && !self.failed.contains(&line.server)
+                && shunned.get(&line.server).is_none_or(|until| *until <= now)
         };
-        // The one that was used last: the others may grow old and go.
-        if let Some(at) = idle.iter().rposition(usable) {
-            found = Some(idle.remove(at));
+        let best = lines.iter().enumerate().filter(|(_, line)| usable(line));
+        if let Some((at, _)) = best.min_by_key(|(at, line)| (line.under_way(), usize::MAX - at)) {
+            let line = lines.remove(at);
+            line.under_way.fetch_add(1, Ordering::AcqRel);
+            lines.push(Arc::clone(&line));
+            found = Some(line);
         }
         drop(state);
-        let held = found?;
-        let server = self.entrance.servers[held.server].clone();
-        Some(Lease { until: self.share(now, held.server), held, server, used: true })
+        let line = found?;
+        Some(self.leased(line, now, true))
+    }
+
+    fn leased(&self, line: Arc<Line>, now: Instant, used: bool) -> Lease {
+        let server = self.entrance.servers[line.server].clone();
+        let until = self.share(now, line.server);
+        Lease { until, line, door: Arc::clone(&self.door), server, used, kept: false }
     }
 
     /// Connects to the next server; none if it cannot be used and another may be.
@@ -371,8 +440,19 @@ impl Attempts<'_> {
                 let age = self.shared.limits.age;
                 let valid = connection.certificate.as_deref().map_or(age, validity);
                 let end = Instant::now() + age.min(valid);
-                let held = Held { server: at, connection, end, idle_end: end, _place: place };
-                Ok(Some(Lease { held, server, until, used: false }))
+                let line = Arc::new(Line {
+                    server: at,
+                    connection,
+                    end,
+                    under_way: AtomicUsize::new(1),
+                    idle_end: Mutex::new(end),
+                    _place: place,
+                });
+                locked(&self.door.state).lines.push(Arc::clone(&line));
+                let door = Arc::clone(&self.door);
+                // Whoever waited for it may share it.
+                door.returned.notify_waiters();
+                Ok(Some(Lease { line, door, server, until, used: false, kept: false }))
             }
             Err(error) if error.try_next_server() => {
                 self.give_up(at, error);
@@ -411,7 +491,7 @@ impl Attempts<'_> {
     fn give_up(&mut self, at: usize, error: DirectoryError) {
         let mut state = locked(&self.door.state);
         state.shunned.insert(at, Instant::now() + self.shared.limits.shun);
-        let gone: Vec<_> = state.idle.extract_if(.., |held| held.server == at).collect();
+        let gone: Vec<_> = state.lines.extract_if(.., |line| line.server == at).collect();
         drop(state);
         drop(gone);
         tracing::warn!(server = %self.entrance.servers[at], reason = ?error.failure_reason(), "directory server passed over");
@@ -435,7 +515,7 @@ impl Attempts<'_> {
         if lease.used && lost && !late {
             return Ok(());
         }
-        self.give_up(lease.held.server, error);
+        self.give_up(lease.line.server, error);
         match self.failed.len() == self.entrance.servers.len() || Instant::now() >= self.deadline {
             true => Err(none_of(std::mem::take(&mut self.errors))),
             false => Ok(()),
@@ -444,14 +524,10 @@ impl Attempts<'_> {
 
     /// Keeps a connection on which all went well for the next question.
     pub(super) fn keep(&self, lease: Lease) {
-        let Lease { mut held, .. } = lease;
+        let mut lease = lease;
         let idle = self.shared.limits.idle;
-        held.idle_end = Instant::now() + idle.mul_f64(0.75 + 0.5 * rand::random::<f64>());
-        if held.connection.is_quiet() {
-            locked(&self.door.state).idle.push(held);
-            self.door.returned.notify_one();
-            self.shared.idled.notify_one();
-        }
+        *locked(&lease.line.idle_end) = Instant::now() + idle.mul_f64(0.75 + 0.5 * rand::random::<f64>());
+        lease.kept = true;
     }
 }
 

@@ -11,14 +11,17 @@ use rollcall_proto::router::v1::{
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
 use super::orders::{Allowed, Unprepared, allow, failure, of_directory, presence, refused, say};
 use super::trail::Trail;
 use crate::config::Config;
 use crate::directory::{self, Fetched, Limits, Source, Warm, Whom};
 use crate::record::{Asked, Mapped, Mapping, Name, map_entry};
 
-/// Most fetches under way.
+/// Most fetches under way, and passwords that are verified.
 const AT_ONCE: usize = 64;
+/// Of those, how many may have a connection of their own to ask about a password.
+const BINDS: usize = 16;
 /// For an order that does not say it.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Nobody waits longer for a sign-in.
@@ -26,12 +29,14 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Fetches of one session.
 pub(super) struct Fetches {
-    config: Arc<Config>,
-    sender: mpsc::Sender<SessionRequest>,
-    all: CancellationToken,
-    trail: Arc<Mutex<Trail>>,
-    warm: Arc<Warm>,
-    turns: Arc<Semaphore>,
+    pub(super) config: Arc<Config>,
+    pub(super) sender: mpsc::Sender<SessionRequest>,
+    pub(super) all: CancellationToken,
+    pub(super) trail: Arc<Mutex<Trail>>,
+    pub(super) warm: Arc<Warm>,
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) binds: Arc<Semaphore>,
+    pub(super) attempts: Arc<Attempts>,
 }
 
 /// What was found, and where.
@@ -43,9 +48,11 @@ impl Fetches {
         sender: mpsc::Sender<SessionRequest>,
         all: CancellationToken,
         trail: Arc<Mutex<Trail>>,
+        attempts: Arc<Attempts>,
     ) -> Self {
         let warm = Arc::new(Warm::new(Limits::default()));
-        Self { config, sender, all, trail, warm, turns: Arc::new(Semaphore::new(AT_ONCE)) }
+        let (turns, binds) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(BINDS)));
+        Self { config, sender, all, trail, warm, turns, binds, attempts }
     }
 
     /// Begins one. The answer goes to the session.
@@ -85,33 +92,38 @@ async fn fetch(
         refused(trail, "FetchOrder", &keys);
         failure
     });
-    let Allowed { mapping, plan, credential, ca_file } = allowed?;
+    let allowed = allowed?;
+    Ok(match fetch_entry(config, warm, &allowed, order).await? {
+        Some((server, fetched)) => (server, found(&allowed.mapping, fetched)),
+        None => (String::new(), absent(directory::Presence::NotFound)),
+    })
+}
+
+/// Fetches an entry, and says which server has it; none if no record can have the name, so that nobody was asked.
+pub(super) async fn fetch_entry(
+    config: &Config,
+    warm: &Warm,
+    Allowed { mapping, plan, credential, ca_file }: &Allowed,
+    order: &FetchOrder,
+) -> Result<Option<(String, Fetched)>, ReadFailure> {
     let (asked, id);
     let whom = match order.whom.as_ref() {
         Some(fetch_order::Whom::ImmutableId(wanted)) => {
             id = wanted.clone();
             Whom::Id(&id)
         }
-        named => match who(&mapping, named)? {
+        named => match who(mapping, named)? {
             Some(one) => {
                 asked = one;
                 Whom::Named(&asked)
             }
-            // No record can have such a name.
-            None => return Ok((String::new(), absent(directory::Presence::NotFound))),
+            None => return Ok(None),
         },
     };
-    let source = Source {
-        plan: &plan,
-        mapping: &mapping,
-        credential: &credential,
-        ca_file: ca_file.as_deref(),
-        look_up_moved: config.policy.look_up_moved,
-    };
-    let (server, fetched) = directory::fetch(warm, source, whom, deadline_of(order))
-        .await
-        .map_err(|error| of_directory(&error))?;
-    Ok((server, found(&mapping, fetched)))
+    let ca_file = ca_file.as_deref();
+    let source = Source { plan, mapping, credential, ca_file, look_up_moved: config.policy.look_up_moved };
+    let fetched = directory::fetch(warm, source, whom, deadline_of(order)).await;
+    fetched.map(Some).map_err(|error| of_directory(&error))
 }
 
 /// The name that is asked for; none if nobody can have it.
@@ -128,7 +140,7 @@ fn who<'m>(mapping: &'m Mapping, whom: Option<&fetch_order::Whom>) -> Result<Opt
     Asked::of(mapping, name).map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))
 }
 
-fn deadline_of(order: &FetchOrder) -> Duration {
+pub(super) fn deadline_of(order: &FetchOrder) -> Duration {
     let said = order.deadline.and_then(|deadline| Duration::try_from(deadline).ok());
     said.unwrap_or(DEADLINE).min(LONGEST)
 }
@@ -215,7 +227,8 @@ mod tests {
             log: Log::default(),
         };
         let (sender, said) = mpsc::channel(200);
-        (Fetches::new(Arc::new(config), sender, CancellationToken::new(), Arc::default()), said)
+        let (config, trail, attempts) = (Arc::new(config), Arc::default(), Arc::default());
+        (Fetches::new(config, sender, CancellationToken::new(), trail, attempts), said)
     }
 
     fn order(port: u16, whom: fetch_order::Whom) -> FetchOrder {

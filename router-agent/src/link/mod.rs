@@ -2,8 +2,10 @@
 //! carries one out, `batches` cuts records into batches, `backoff` says how long to wait before the next try. `door` is where a router without
 //! a valid certificate gets one, `renewal` keeps it valid, `refusal` reads what the control plane answers instead, and `witness` remembers the
 //! newest event of its audit trail, `limits` is what may be ordered at most, `trail` what
-//! the log says of orders that were refused.
+//! the log says of orders that were refused. `fetch` carries out orders for one person, `verify` those for a password, and `attempts` counts the
+//! passwords that were tried in vain.
 
+mod attempts;
 mod backoff;
 mod batches;
 pub(crate) mod connect;
@@ -16,6 +18,7 @@ pub(crate) mod renewal;
 pub(crate) mod session;
 mod trail;
 mod upload;
+mod verify;
 pub(crate) mod wire;
 mod witness;
 
@@ -29,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::identity::{self, State};
+use attempts::Attempts;
 use refusal::{Kind, Refusal};
 use renewal::Alarm;
 use session::Ended;
@@ -63,10 +67,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
     let (mut failures, mut alarm, mut barred) = (0, Alarm::default(), None);
+    // Of all sessions: a control plane decides when one ends.
+    let attempts = Arc::new(Attempts::default());
     loop {
         let began = Instant::now();
         // In a task of its own: a panic in there is a failed session, not a dead router.
-        let session = tokio::spawn(connected(Arc::clone(&config), shutdown.child_token()));
+        let session =
+            tokio::spawn(connected(Arc::clone(&config), Arc::clone(&attempts), shutdown.child_token()));
         let ended = session.await;
         if began.elapsed() > GOOD_SESSION {
             (failures, barred) = (0, None);
@@ -112,8 +119,12 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
 }
 
 /// A session to its end. A certificate that has expired is exchanged for a new one first.
-async fn connected(config: Arc<Config>, shutdown: CancellationToken) -> anyhow::Result<Ended> {
-    let error = match session::run(Arc::clone(&config), shutdown.clone()).await {
+async fn connected(
+    config: Arc<Config>,
+    attempts: Arc<Attempts>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Ended> {
+    let error = match session::run(Arc::clone(&config), Arc::clone(&attempts), shutdown.clone()).await {
         Err(error) => error,
         ended => return ended,
     };
@@ -125,7 +136,7 @@ async fn connected(config: Arc<Config>, shutdown: CancellationToken) -> anyhow::
     tracing::warn!("the router's certificate has expired; recovering with its key");
     let facts = renewal::recover(&config).await.context("the expired certificate is not replaced")?;
     tracing::info!(until = wire::text(facts.life.not_after), "the router has a valid certificate again");
-    session::run(config, shutdown).await
+    session::run(config, attempts, shutdown).await
 }
 
 fn what_to_do(kind: Kind) -> &'static str {

@@ -11,7 +11,7 @@ use rollcall_proto::limits::DIRECTORY_SERVERS;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
     FetchOrder, LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder,
-    TestResult, lookup_result, session_request,
+    TestResult, VerifyOrder, lookup_result, session_request,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -19,13 +19,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
+use super::attempts::Attempts;
 use super::fetch::{self, Fetches};
 use super::limits::{Beyond, Limits, fits, is_name};
 use super::trail::Trail;
-use super::upload;
+use super::{upload, verify};
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
+use crate::policy::Refusal;
 use crate::record::Mapping;
 
 /// What a read needs, once the policy has allowed it.
@@ -65,10 +67,12 @@ impl Orders {
         client: RouterServiceClient<Channel>,
         sender: mpsc::Sender<SessionRequest>,
         all: CancellationToken,
+        attempts: Arc<Attempts>,
     ) -> Self {
         let end = all.clone().drop_guard();
-        let trail = Arc::default();
-        let fetches = Fetches::new(Arc::clone(&config), sender.clone(), all.clone(), Arc::clone(&trail));
+        let trail: Arc<Mutex<Trail>> = Arc::default();
+        let (own, lines) = (Arc::clone(&config), Arc::clone(&trail));
+        let fetches = Fetches::new(own, sender.clone(), all.clone(), lines, attempts);
         Self {
             config,
             client,
@@ -172,6 +176,21 @@ impl Orders {
         self.fetches.begin(order);
     }
 
+    /// Has a password verified.
+    pub(super) fn verify(&self, order: VerifyOrder) {
+        let person = order.person.as_ref();
+        let fits = fits(&order.request_id, person.and_then(|person| person.settings.as_ref()));
+        // Directories take an empty one for a bind of nobody, and accept it (RFC 4513, 5.1.2): not even the person is searched.
+        if let Err(beyond) = fits.and_then(|()| match verify::is_password(&order.password) {
+            true => Ok(()),
+            false => Err(Beyond::Size),
+        }) {
+            let result = verify::failed(order.request_id.clone(), failure_of(beyond));
+            return self.refuse("VerifyOrder", session_request::Message::VerifyResult(result));
+        }
+        self.fetches.verify(order);
+    }
+
     /// Tests the connection to every server.
     pub(super) fn test(&self, order: TestOrder) {
         let place = match self.limits.question(&order.request_id, order.settings.as_ref()) {
@@ -209,6 +228,7 @@ impl Orders {
             session_request::Message::LookupResult(result) => &result.request_id,
             session_request::Message::TestResult(result) => &result.request_id,
             session_request::Message::FetchResult(result) => &result.request_id,
+            session_request::Message::VerifyResult(result) => &result.request_id,
             _ => return,
         };
         if is_name(name) {
@@ -277,14 +297,7 @@ pub(super) fn allow(
     settings: &IdentitySourceSettings,
     revision: i32,
 ) -> Result<Allowed, Unprepared> {
-    config.policy.check(settings).map_err(|refusals| {
-        let said: Vec<_> = refusals.iter().map(ToString::to_string).collect();
-        let message =
-            format!("The identity router's policy does not allow this source: {}.", said.join("; "));
-        let mut keys: Vec<_> = refusals.iter().map(|refusal| refusal.key).collect();
-        keys.dedup();
-        Unprepared { failure: failure(FailureReason::RouterPolicy, message), keys: keys.join(",") }
-    })?;
+    config.policy.check(settings).map_err(forbidden)?;
     let mapping =
         Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp())
             .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
@@ -309,6 +322,15 @@ pub(super) fn allow(
         return Err(failure(FailureReason::RouterPolicy, message).into());
     }
     Ok(Allowed { mapping, plan, credential, ca_file })
+}
+
+/// What the policy does not allow, and which of its keys forbid it.
+pub(super) fn forbidden(refusals: Vec<Refusal>) -> Unprepared {
+    let said: Vec<_> = refusals.iter().map(ToString::to_string).collect();
+    let message = format!("The identity router's policy does not allow this source: {}.", said.join("; "));
+    let mut keys: Vec<_> = refusals.iter().map(|refusal| refusal.key).collect();
+    keys.dedup();
+    Unprepared { failure: failure(FailureReason::RouterPolicy, message), keys: keys.join(",") }
 }
 
 /// What the control plane is told when a directory could not be read.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use super::attempts::Attempts;
 use super::connect::{Connection, connect};
 use super::orders::Orders;
 use super::refusal::Refusal;
@@ -105,7 +106,11 @@ fn request(message: session_request::Message) -> SessionRequest {
 }
 
 /// Runs one session to its end.
-pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Result<Ended> {
+pub(super) async fn run(
+    config: Arc<Config>,
+    attempts: Arc<Attempts>,
+    shutdown: CancellationToken,
+) -> Result<Ended> {
     let welcomed = tokio::select! {
         welcomed = hello(&config, false) => welcomed?,
         () = shutdown.cancelled() => return Ok(Ended::Shutdown),
@@ -115,7 +120,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
     let renewals = Arc::clone(&config);
     let mut renewal = Box::pin(renewal::keep(&renewals, client.clone(), facts.clone()));
     // Dropping the orders cancels whatever they started.
-    let mut orders = Orders::new(config, client, sender.clone(), shutdown.child_token());
+    let mut orders = Orders::new(config, client, sender.clone(), shutdown.child_token(), attempts);
     let mut beat = tokio::time::interval(interval);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut sequence, mut heard) = (0, Instant::now());
@@ -142,6 +147,7 @@ pub(crate) async fn run(config: Arc<Config>, shutdown: CancellationToken) -> Res
                     Some(session_response::Message::TestOrder(order)) => orders.test(order),
                     Some(session_response::Message::LookupOrder(order)) => orders.look_up(order),
                     Some(session_response::Message::FetchOrder(order)) => orders.fetch(order),
+                    Some(session_response::Message::VerifyOrder(order)) => orders.verify(order),
                     Some(session_response::Message::Drain(drain)) => {
                         let after = drain.reconnect_after.and_then(duration);
                         return Ok(Ended::Drained(after.unwrap_or_default().min(LONGEST_DRAIN)));

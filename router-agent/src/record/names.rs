@@ -65,6 +65,12 @@ impl<'m> Asked<'m> {
         entry.is_too_large()
             || values.any(|value| text(value, self.most).is_ok_and(|value| folded(value) == self.folded))
     }
+
+    /// Whether one of these is the name.
+    #[must_use]
+    pub fn is_one_of(&self, names: [&str; 2]) -> bool {
+        names.iter().any(|name| !name.is_empty() && folded(name) == self.folded)
+    }
 }
 
 /// The one text that all equal names become, as in the control plane: NFC and full case folding.

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{
-    Person, Samba,
-    ldap::{Access, ldif},
-};
+use harness::{Person, Samba, ldap::Access};
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,
     attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
@@ -304,13 +301,8 @@ async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samb
             .expect("an answer")
     };
     for number in 20..=25 {
-        let (mut record, password) = (Vec::new(), format!("\"Secret-{number}\""));
-        let password: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let dn = domain.person_dn(&person(number));
-        ldif::line(&mut record, "dn", &dn).expect("LDIF");
-        record.extend_from_slice(b"changetype: modify\nreplace: unicodePwd\n");
-        ldif::binary(&mut record, "unicodePwd", &password).expect("LDIF");
-        domain.modify(&String::from_utf8(record).expect("text")).expect("a password");
+        domain.set_password(&dn, &format!("Secret-{number}")).expect("a password");
         domain.set_disabled(&dn, false).expect("enabled");
     }
     let set = |number, attribute, value: &str| {

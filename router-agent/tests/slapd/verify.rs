@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use harness::Cable;
 use harness::ldap::Slapd;
-use harness::{Cable, ldap::ldif};
 use router_agent::directory::{DirectoryError, Password, Security, Server, Verdict, verify};
 use router_agent::policy::{MayVerify, Policy};
 
@@ -81,24 +81,7 @@ async fn an_empty_password_is_wrong_before_anyone_is_asked() {
 #[tokio::test]
 async fn a_password_policys_reasons_are_told_apart() {
     let slapd = directory();
-    slapd
-        .configure(
-            "dn: olcOverlay={0}ppolicy,olcDatabase={1}mdb,cn=config\nchangetype: modify\nreplace: olcPPolicyUseLockout\n\
-             olcPPolicyUseLockout: TRUE\n-\nreplace: olcPPolicyDefault\nolcPPolicyDefault: cn=policy,dc=example,dc=com\n",
-        )
-        .expect("a password policy");
-    let policy = [
-        ("changetype", "add"),
-        ("objectClass", "device"),
-        ("objectClass", "pwdPolicy"),
-        ("cn", "policy"),
-        ("pwdAttribute", "userPassword"),
-        ("pwdLockout", "TRUE"),
-        ("pwdMaxFailure", "3"),
-        ("pwdMustChange", "TRUE"),
-        ("pwdMaxAge", "1000000"),
-    ];
-    slapd.modify(&ldif::change("cn=policy,dc=example,dc=com", &policy).expect("LDIF")).expect("added");
+    slapd.police_passwords().expect("a password policy");
     assert_eq!(ask(&slapd, "anna", "anna-secret").await, Ok(Verdict::Right));
 
     slapd.replace(&format!("uid=ben,{PEOPLE}"), "pwdReset", &["TRUE"]).expect("changed");

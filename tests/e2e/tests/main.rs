@@ -35,6 +35,7 @@ mod look_up_protocol;
 mod matrix;
 mod methods;
 mod moving_targets;
+mod passwords;
 mod persons;
 mod plans;
 mod preconditions;

@@ -98,6 +98,7 @@ pub(crate) fn every_call(names: &Names) -> Vec<Call> {
         "/rollcall.admin.v1.SyncScheduleService/UpdateSyncSchedule": admin::UpdateSyncScheduleRequest { sync_schedule: Some(schedule) },
         "/rollcall.admin.v1.JustInTimeService/SyncUser": admin::SyncUserRequest { parent: n.tenant.clone(), whom: Some(admin::sync_user_request::Whom::User(n.user.clone())) },
         "/rollcall.admin.v1.JustInTimeService/SyncAtSignIn": admin::SyncAtSignInRequest { parent: n.tenant.clone(), login: "anna".to_owned() },
+        "/rollcall.admin.v1.JustInTimeService/VerifyPassword": admin::VerifyPasswordRequest { parent: n.tenant.clone(), login: "anna".to_owned(), password: "guess".to_owned() },
         "/rollcall.admin.v1.JustInTimeService/GetJustInTimeSettings": admin::GetJustInTimeSettingsRequest { name: settings.name.clone() },
         "/rollcall.admin.v1.JustInTimeService/UpdateJustInTimeSettings": admin::UpdateJustInTimeSettingsRequest { just_in_time_settings: Some(settings) },
         "/rollcall.admin.v1.UserService/GetUser": admin::GetUserRequest { name: n.user.clone() },

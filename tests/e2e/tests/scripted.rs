@@ -6,8 +6,9 @@ use rollcall_proto::router::v1::lookup_result::Presence;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
     AuditHead, Complete, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records, RootRead,
-    SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, Welcome,
-    session_request, session_response, upload_request::Message as Say, upload_response::Message as Answer,
+    SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, VerifyOrder,
+    VerifyResult, Welcome, session_request, session_response, upload_request::Message as Say,
+    upload_response::Message as Answer,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -80,6 +81,22 @@ impl Router {
                 return Ok(order);
             }
         }
+    }
+
+    /// The next order to verify a password.
+    pub(crate) async fn verify(&mut self) -> Result<VerifyOrder> {
+        loop {
+            let message = self.orders.message().await?.context("the session ended")?.message;
+            if let Some(session_response::Message::VerifyOrder(order)) = message {
+                return Ok(order);
+            }
+        }
+    }
+
+    /// Answers an order to verify a password.
+    pub(crate) async fn verified(&self, result: VerifyResult) -> Result<()> {
+        let message = Some(session_request::Message::VerifyResult(result));
+        Ok(self.session.send(SessionRequest { message }).await?)
     }
 
     /// Answers an order to look users up.

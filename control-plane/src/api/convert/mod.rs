@@ -25,7 +25,7 @@ pub(super) use job::{detail, job, plan_entry};
 pub(super) use schedule::{schedule, settings as schedule_settings};
 pub(super) use settings::settings;
 pub use settings::settings_to_proto;
-pub(super) use single::{single, single_settings, single_settings_to_proto};
+pub(super) use single::{single, single_settings, single_settings_to_proto, verification};
 pub(super) use source::{merge, source};
 pub(super) use user::user;
 pub(super) use webhook::{failed_attempt, webhook, webhook_change};

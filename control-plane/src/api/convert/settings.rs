@@ -74,6 +74,7 @@ pub(in crate::api) fn settings(
         sync_limit,
         disable_guard,
         identity_routers,
+        verify_passwords,
     } = settings;
     if directory_servers.is_empty() || directory_servers.len() > DIRECTORY_SERVERS {
         check.wrong("directory_servers", "must have 1 to 10 servers, in fail-over order");
@@ -142,6 +143,7 @@ pub(in crate::api) fn settings(
         roots,
         object_class,
         extra_filter,
+        verify_passwords,
     };
     if check.violations.is_empty() { Ok(checked) } else { Err(check.violations) }
 }
@@ -322,6 +324,7 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
         sync_limit,
         disable_guard,
         routers,
+        verify_passwords,
     } = settings.clone();
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let servers =
@@ -359,6 +362,7 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
             .iter()
             .map(|router| names::router_name(tenant, &RouterId::from(router.as_str())))
             .collect(),
+        verify_passwords,
     }
 }
 
@@ -450,6 +454,7 @@ mod tests {
                 ..Default::default()
             }),
             identity_routers: vec!["tenants/acme/identityRouters/hq-1".to_owned()],
+            verify_passwords: true,
             ..Default::default()
         };
         let checked = settings(&tenant, "draft", given).expect("good settings");

@@ -7,7 +7,8 @@ use tonic::Status;
 
 use super::{duration, timestamp, user};
 use crate::api::{names, status};
-use crate::model::{JitSettings, Single, TenantId};
+use crate::model::{JitSettings, Single, TenantId, Verification};
+use crate::reconcile::password;
 
 /// What a sign-in may wait.
 const DEADLINES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
@@ -23,6 +24,18 @@ pub(in crate::api) fn single(tenant: &TenantId, single: &Single) -> proto::Singl
         observe_time: observed_at.map(timestamp),
         message,
         identity_source: source.map(|source| names::source_name(tenant, &source)).unwrap_or_default(),
+    }
+}
+
+/// Of whom the password was not accepted nothing is shown.
+pub(in crate::api) fn verification(tenant: &TenantId, done: &Verification) -> proto::VerifyPasswordResponse {
+    let Verification { outcome, sync, message, retry, user: _, refused_before: _ } = done;
+    proto::VerifyPasswordResponse {
+        outcome: outcome.number().into(),
+        allowed: password::may_enter(*outcome, sync.as_ref()),
+        sync: sync.as_ref().map(|sync| single(tenant, sync)),
+        message: message.clone(),
+        retry_delay: retry.and_then(duration),
     }
 }
 
@@ -81,7 +94,7 @@ pub(in crate::api) fn single_settings(message: proto::JustInTimeSettings) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SingleOutcome, spelled};
+    use crate::model::{PasswordOutcome, SingleOutcome, spelled};
 
     fn seconds(seconds: i64) -> Option<prost_types::Duration> {
         Some(prost_types::Duration { seconds, nanos: 0 })
@@ -119,5 +132,15 @@ mod tests {
             assert_eq!(spelled(ours), named.as_str_name());
         }
         assert!(proto::single_sync::Outcome::try_from(23).is_err(), "an outcome that is not listed here");
+    }
+
+    #[test]
+    fn every_outcome_of_a_password_is_one_of_the_api_under_the_same_name() {
+        use proto::verify_password_response::Outcome;
+        for ours in PasswordOutcome::ALL {
+            let named = Outcome::try_from(i32::from(ours.number())).expect("an outcome");
+            assert_eq!(spelled(ours), named.as_str_name());
+        }
+        assert!(Outcome::try_from(13).is_err(), "an outcome that is not listed here");
     }
 }

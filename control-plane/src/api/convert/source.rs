@@ -74,6 +74,7 @@ pub(in crate::api) fn merge(
             sync_limit,
             disable_guard,
             identity_routers,
+            verify_passwords,
         ]
     ) {
         return true;
@@ -97,6 +98,7 @@ pub(in crate::api) fn merge(
             display_name,
             phone,
             disabled,
+            expires,
             policy_attributes,
         ]
     ) {

@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rollcall_proto::limits;
 use rollcall_proto::router::v1 as proto;
+use secrecy::ExposeSecret as _;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::convert;
-use crate::jobs::{Completed, FetchOrder, Order, WINDOW};
+use crate::jobs::{Completed, FetchOrder, Order, VerifyOrder, WINDOW};
 use crate::model::names::job_of;
 use crate::model::{
-    Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason, Offered,
-    Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo, UserValues,
+    Asked, Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason,
+    Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo,
+    UserValues,
 };
 use crate::reconcile::names;
 
@@ -56,21 +58,71 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
             })
         }
         Order::Fetch { request, order } => {
-            let FetchOrder { settings, revision, by, deadline } = *order;
-            proto::session_response::Message::FetchOrder(proto::FetchOrder {
+            proto::session_response::Message::FetchOrder(fetch(tenant, request, *order))
+        }
+        Order::Verify { request, order } => {
+            let VerifyOrder { person, login, password } = *order;
+            proto::session_response::Message::VerifyOrder(proto::VerifyOrder {
                 request_id: request,
-                settings: Some(convert::settings_to_proto(tenant, &settings)),
-                revision,
-                whom: Some(match by {
-                    FetchBy::Mail(mail) => proto::fetch_order::Whom::Mail(mail),
-                    FetchBy::UserName(name) => proto::fetch_order::Whom::UserName(name),
-                    FetchBy::Login(login) => proto::fetch_order::Whom::Login(login),
-                    FetchBy::Id(id) => proto::fetch_order::Whom::ImmutableId(id.0),
-                }),
-                deadline: duration(deadline),
+                person: Some(fetch(tenant, String::new(), person)),
+                login,
+                password: password.expose_secret().to_owned(),
             })
         }
     }
+}
+
+fn fetch(tenant: &TenantId, request: String, order: FetchOrder) -> proto::FetchOrder {
+    let FetchOrder { settings, revision, by, deadline } = order;
+    proto::FetchOrder {
+        request_id: request,
+        settings: Some(convert::settings_to_proto(tenant, &settings)),
+        revision,
+        whom: Some(match by {
+            FetchBy::Mail(mail) => proto::fetch_order::Whom::Mail(mail),
+            FetchBy::UserName(name) => proto::fetch_order::Whom::UserName(name),
+            FetchBy::Login(login) => proto::fetch_order::Whom::Login(login),
+            FetchBy::Id(id) => proto::fetch_order::Whom::ImmutableId(id.0),
+        }),
+        deadline: duration(deadline),
+    }
+}
+
+/// What the directory says of a password, or why nobody was asked. Only an explicit word accepts one, and only with the person.
+pub(super) fn asked(
+    tenant: TenantNo,
+    result: proto::VerifyResult,
+) -> Result<(String, Result<Asked, Failure>), Status> {
+    use proto::verify_result::{Found as Said, Verdict};
+    let verdict = result.verdict();
+    let proto::VerifyResult { request_id, verdict: _, found } = result;
+    let internal = || Failure::of(FailureReason::Internal);
+    let asked = match (verdict, found) {
+        (Verdict::Accepted, Some(Said::Record(message))) => {
+            Ok(Asked::Accepted(match record(tenant, message)? {
+                Ok(record) => Found::Record(Box::new(record)),
+                Err(rejected) => Found::Rejected(rejected),
+            }))
+        }
+        (Verdict::Accepted, Some(Said::Rejected(entry))) => {
+            let entry = rejections(vec![entry])?.pop();
+            entry.map(|entry| Asked::Accepted(Found::Rejected(entry))).ok_or_else(internal)
+        }
+        (Verdict::Unanswered, Some(Said::Failure(failed))) => Ok(Asked::Unanswered(failure(failed))),
+        (Verdict::Accepted | Verdict::Unanswered, _) => Ok(Asked::Unanswered(internal())),
+        (Verdict::Wrong, _) => Ok(Asked::Refused(PasswordOutcome::WrongPasswordOrUnknown)),
+        (Verdict::AccountDisabled, _) => Ok(Asked::Refused(PasswordOutcome::AccountDisabled)),
+        (Verdict::AccountExpired, _) => Ok(Asked::Refused(PasswordOutcome::AccountExpired)),
+        (Verdict::AccountLocked, _) => Ok(Asked::Refused(PasswordOutcome::AccountLocked)),
+        (Verdict::PasswordExpired, _) => Ok(Asked::Refused(PasswordOutcome::PasswordExpired)),
+        (Verdict::MustChange, _) => Ok(Asked::Refused(PasswordOutcome::MustChange)),
+        (Verdict::TooManyAttempts, _) => Ok(Asked::Refused(PasswordOutcome::TooManyAttempts)),
+        (Verdict::Unspecified, Some(Said::Absent(_))) => Ok(Asked::Absent),
+        (Verdict::Unspecified, Some(Said::Ambiguous(_))) => Ok(Asked::Ambiguous),
+        (Verdict::Unspecified, Some(Said::Failure(failed))) => Err(failure(failed)),
+        (Verdict::Unspecified, _) => Err(internal()),
+    };
+    Ok((request_id, asked))
 }
 
 /// What was fetched, or why nothing was.

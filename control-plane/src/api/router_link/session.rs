@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 use super::super::status;
 use super::{RouterIdentity, RouterLink, convert, witness};
 use crate::jobs::{Order, ROUTER_SILENCE, Session};
-use crate::model::{Event, EventType, FailureReason, Trail, spelled};
+use crate::model::{Event, EventType, FailureReason, Trail, names, spelled};
 
 /// How often routers are asked to send a heartbeat: three fit into the silence after which a router counts as gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -139,6 +139,16 @@ async fn hear(
             }
             Ok(())
         }
+        session_request::Message::VerifyResult(result) => {
+            if let Some(tenant) = session.asked_for(&result.request_id) {
+                let (request, asked) = convert::asked(tenant, result)?;
+                if matches!(&asked, Err(failure) if failure.reason == FailureReason::RouterPolicy) {
+                    policy_forbids(link, router, names::router(&router.tenant, &router.router));
+                }
+                session.answer_verify(&request, asked);
+            }
+            Ok(())
+        }
         session_request::Message::LookupResult(result) => {
             let (request, presences) = convert::presences(result);
             session.answer_look_up(&request, presences);
@@ -150,13 +160,18 @@ async fn hear(
             let (reason, subject) = (failure.reason, refused.sync_job);
             let ordered = link.jobs.read_refused(&router.tenant, &router.router, job, refused.epoch, failure);
             if ordered && reason == FailureReason::RouterPolicy {
-                let event = Event::refused(EventType::RouterRefusedOrder, subject);
-                let event = event.with("reason", spelled(reason));
-                link.refusals.note(Trail::Tenant(router.tenant.clone()), router.actor.clone(), event);
+                policy_forbids(link, router, subject);
             }
             Ok(())
         }
     }
+}
+
+/// Notes that the router's own policy forbids an order.
+fn policy_forbids(link: &RouterLink, router: &RouterIdentity, subject: String) {
+    let event = Event::refused(EventType::RouterRefusedOrder, subject);
+    let event = event.with("reason", spelled(FailureReason::RouterPolicy));
+    link.refusals.note(Trail::Tenant(router.tenant.clone()), router.actor.clone(), event);
 }
 
 async fn note_seen(link: &RouterLink, router: &RouterIdentity, version: &str) -> Result<(), Status> {

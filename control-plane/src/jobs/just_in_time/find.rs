@@ -19,14 +19,21 @@ use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 /// How often one user is asked for.
 const TRIES: u32 = 3;
 /// More sources than a tenant can have.
-const SOURCES: i64 = 1_000;
+pub(super) const SOURCES: i64 = 1_000;
 
 /// What a call is for.
-struct Call<'a> {
-    asker: Asker<'a>,
-    whom: &'a Whom,
-    settings: JitSettings,
-    by: &'a Actor,
+pub(super) struct Call<'a> {
+    pub(super) asker: Asker<'a>,
+    pub(super) whom: &'a Whom,
+    pub(super) settings: JitSettings,
+    pub(super) by: &'a Actor,
+}
+
+/// What a source has just been seen to have.
+pub(super) struct Seen {
+    pub(super) source: Source,
+    pub(super) asked_at: Timestamp,
+    pub(super) found: Found,
 }
 
 /// Synchronizes one user.
@@ -41,7 +48,7 @@ pub(super) async fn sync(
     let Some(known) = inner.store.sight_user(number, whom).await? else {
         return call.by_name().await;
     };
-    let single = call.by_id(known).await?;
+    let single = call.by_id(known, None).await?;
     let gone = match single.outcome {
         // Its names are free: perhaps somebody else has them, or the same person has a new entry.
         SingleOutcome::DisabledOutOfScope => true,
@@ -62,17 +69,17 @@ pub(super) async fn sync(
 }
 
 impl Call<'_> {
-    /// Fetches a known user by immutable id.
-    async fn by_id(&self, mut known: Sighting) -> Result<Single> {
+    /// Fetches a known user by immutable id, unless that was done already.
+    pub(super) async fn by_id(&self, mut known: Sighting, mut seen: Option<Seen>) -> Result<Single> {
         let store = &self.asker.inner.store;
         let mut first_change: Option<Written> = None;
         for attempt in 1..=TRIES {
-            let source = store.source(self.asker.tenant, &known.user.source).await?;
-            let Some(source) = published(source) else { return Err(StoreError::SourceNotPublished) };
-            let asked_at = self.asker.inner.clock.now();
-            let found = match fetch(self.asker, &source, FetchBy::Id(known.user.id.clone())).await {
-                Ok(found) => found,
-                Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
+            let Seen { source, asked_at, found } = match seen.take() {
+                Some(seen) => seen,
+                None => match self.fetch_known(&known).await? {
+                    Ok(seen) => seen,
+                    Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
+                },
             };
             let observation = self.observation(&source, &known, asked_at);
             let written = match &found {
@@ -129,6 +136,14 @@ impl Call<'_> {
         Ok(Single { user: Some(known.user), ..contested })
     }
 
+    async fn fetch_known(&self, known: &Sighting) -> Result<std::result::Result<Seen, Single>> {
+        let source = self.asker.inner.store.source(self.asker.tenant, &known.user.source).await?;
+        let Some(source) = published(source) else { return Err(StoreError::SourceNotPublished) };
+        let asked_at = self.asker.inner.clock.now();
+        let found = fetch(self.asker, &source, FetchBy::Id(known.user.id.clone())).await;
+        Ok(found.map(|found| Seen { source, asked_at, found }))
+    }
+
     /// Searches whoever is not known by the name in all sources.
     async fn by_name(&self) -> Result<Single> {
         let Some(by) = single::fetch_by(self.whom) else { return Ok(came_to(SingleOutcome::NotFound)) };
@@ -146,29 +161,37 @@ impl Call<'_> {
             };
             match &found {
                 Found::Absent(_) => {}
-                Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
-                Found::Rejected(rejected) => return Ok(refused(&source, rejected, None, asked_at)),
                 // Found by a name that is another one by our rule.
                 Found::Record(record) if !single::is_of(self.asker.number, self.whom, record) => {}
-                Found::Record(record) => {
-                    let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
-                    return match store.apply_single(observation, (**record).clone()).await? {
-                        SingleWrite::Done(written) => {
-                            self.confirmed(&source, *written, &found, asked_at).await
-                        }
-                        SingleWrite::AskAgain(None) => Ok(self.nothing(&source, SingleOutcome::Internal)),
-                        // Known by another name so far, or out of scope.
-                        SingleWrite::AskAgain(Some(user)) => {
-                            match store.sight_user(self.asker.number, &Whom::User(user)).await? {
-                                Some(known) => self.by_id(known).await,
-                                None => Ok(self.nothing(&source, SingleOutcome::Internal)),
-                            }
-                        }
-                    };
+                Found::Ambiguous(_) | Found::Rejected(_) | Found::Record(_) => {
+                    return self.apply_found(Seen { source, asked_at, found }).await;
                 }
             }
         }
         Ok(failed.unwrap_or_else(|| came_to(SingleOutcome::NotFound)))
+    }
+
+    /// Applies what was found by name, of whom nobody was known by it.
+    pub(super) async fn apply_found(&self, Seen { source, asked_at, found }: Seen) -> Result<Single> {
+        let store = &self.asker.inner.store;
+        let record = match &found {
+            Found::Record(record) if single::is_of(self.asker.number, self.whom, record) => record,
+            Found::Record(_) | Found::Absent(_) => return Ok(self.nothing(&source, SingleOutcome::NotFound)),
+            Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
+            Found::Rejected(rejected) => return Ok(refused(&source, rejected, None, asked_at)),
+        };
+        let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
+        match store.apply_single(observation, (**record).clone()).await? {
+            SingleWrite::Done(written) => self.confirmed(&source, *written, &found, asked_at).await,
+            SingleWrite::AskAgain(None) => Ok(self.nothing(&source, SingleOutcome::Internal)),
+            // Known by another name so far, or out of scope.
+            SingleWrite::AskAgain(Some(user)) => {
+                match store.sight_user(self.asker.number, &Whom::User(user)).await? {
+                    Some(known) => self.by_id(known, None).await,
+                    None => Ok(self.nothing(&source, SingleOutcome::Internal)),
+                }
+            }
+        }
     }
 
     /// A new user that was added while a job of the source runs is asked for once more.
@@ -182,7 +205,7 @@ impl Call<'_> {
         let Some(known) = written.user.clone().filter(|_| written.confirm) else {
             return Ok(self.single(source, written, found, asked_at));
         };
-        let single = self.by_id(known).await?;
+        let single = self.by_id(known, None).await?;
         Ok(match single.outcome {
             SingleOutcome::Unchanged => Single {
                 outcome: written.outcome,
@@ -249,7 +272,7 @@ fn refused(source: &Source, rejected: &Rejected, known: Option<Sighting>, asked_
     }
 }
 
-fn published(source: IdentitySource) -> Option<Source> {
+pub(super) fn published(source: IdentitySource) -> Option<Source> {
     let IdentitySource { id, published, published_revision, .. } = source;
     published.map(|settings| Source { id, settings, revision: published_revision })
 }

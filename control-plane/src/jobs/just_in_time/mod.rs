@@ -1,11 +1,14 @@
 //! Syncs of single users, outside of any job: at each sign-in, and on demand.
 //!
 //! `flight` makes one search of calls for the same user at the same time, `find` goes from the name to the answer, `fetch` asks a router.
-//! What is found is applied by the store, by the rules of a sync.
+//! What is found is applied by the store, by the rules of a sync. `verify` has the directory verify a password first, and `attempts` counts the
+//! wrong ones.
 
+mod attempts;
 mod fetch;
 mod find;
 mod flight;
+mod verify;
 
 use std::sync::Arc;
 
@@ -18,7 +21,9 @@ use crate::reconcile::deletion::SIGN_IN_PRECISION;
 use crate::reconcile::single;
 use crate::store::StoreError;
 
+pub(super) use attempts::Attempts;
 pub(super) use flight::Flights;
+pub(super) use verify::verify;
 
 /// Synchronizes one user, and says what came of it.
 pub(super) async fn sync_user(

@@ -128,7 +128,7 @@ impl Link {
 
     /// The answer to the order with this request id or job, or what ended the session.
     pub(crate) async fn answer(&mut self, id: &str) -> Result<session_request::Message> {
-        use session_request::Message::{LookupResult, SyncRefused, TestResult};
+        use session_request::Message::{LookupResult, SyncRefused, TestResult, VerifyResult};
         let answered = async {
             while let Some(request) = self.said.recv().await {
                 let Some(message) = request.message else { continue };
@@ -136,6 +136,7 @@ impl Link {
                     SyncRefused(refused) => &refused.sync_job,
                     TestResult(result) => &result.request_id,
                     LookupResult(result) => &result.request_id,
+                    VerifyResult(result) => &result.request_id,
                     _ => continue,
                 };
                 if of == id {

@@ -4,6 +4,7 @@
 mod beyond;
 mod bytes;
 mod impostor;
+mod passwords;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::Dice;
-use harness::world::World;
+use harness::world::{Policy, World};
 use rollcall_proto::admin::v1::{
     FailureReason, IdentitySourceSettings, attribute_mapping::ImmutableIdFormat,
 };
@@ -97,8 +98,14 @@ struct House {
 
 impl House {
     async fn open() -> Result<Self> {
-        let builder =
-            World::builder().directory(|directory| directory.these_people(flawless(50)).ldif(&secrets()));
+        Self::with(|policy| policy).await
+    }
+
+    /// One whose policy says something else, too.
+    async fn with(policy: impl FnOnce(Policy) -> Policy + 'static) -> Result<Self> {
+        let builder = World::builder()
+            .directory(|directory| directory.these_people(flawless(50)).ldif(&secrets()))
+            .policy(policy);
         let mut world = builder.without_router().start().await?;
         world.directory().allow_everything()?;
         // A second credential, which the policy allows for another host only.

@@ -236,6 +236,16 @@ impl Samba {
         self.replace(dn, "userAccountControl", &[if disabled { DISABLED } else { ENABLED }])
     }
 
+    /// Gives an account a password, which must be one that the domain's rules take.
+    pub fn set_password(&self, dn: &str, password: &str) -> Result<()> {
+        let quoted: Vec<u8> = format!("\"{password}\"").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut record = Vec::new();
+        ldif::line(&mut record, "dn", dn)?;
+        record.extend_from_slice(b"changetype: modify\nreplace: unicodePwd\n");
+        ldif::binary(&mut record, "unicodePwd", &quoted)?;
+        self.modify(&String::from_utf8(record)?)
+    }
+
     /// Takes a person out of the recycle bin, to where the person was.
     pub fn restore(&self, person: &Person) -> Result<()> {
         let account = format!("(&(isDeleted=TRUE)(sAMAccountName={}))", person.uid);

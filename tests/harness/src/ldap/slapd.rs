@@ -456,12 +456,47 @@ impl Slapd {
 
     /// How many searches the server has answered since its start, this one not among them.
     pub fn searches(&self) -> Result<u64> {
+        self.monitor("cn=Search,cn=Operations", "monitorOpCompleted")
+    }
+
+    /// How many binds the server has answered since its start, this question's own among them.
+    pub fn binds(&self) -> Result<u64> {
+        self.monitor("cn=Bind,cn=Operations", "monitorOpCompleted")
+    }
+
+    /// How many connections the server has taken since its start, this question's own among them.
+    pub fn connections(&self) -> Result<u64> {
+        self.monitor("cn=Total,cn=Connections", "monitorCounter")
+    }
+
+    fn monitor(&self, name: &str, attribute: &str) -> Result<u64> {
         let mut command = self.tool("ldapsearch");
         command.args(["-LLL", "-D", &self.agent_dn(), "-w", AGENT_PASSWORD, "-s", "base"]);
-        command.args(["-b", "cn=Search,cn=Operations,cn=Monitor", "monitorOpCompleted"]);
+        command.args(["-b", &format!("{name},cn=Monitor"), attribute]);
         let output = String::from_utf8(command.output()?.stdout)?;
-        let count = output.lines().find_map(|line| line.strip_prefix("monitorOpCompleted: "));
+        let count = output.lines().find_map(|line| line.strip_prefix(&format!("{attribute}: ")));
         Ok(count.context("the monitor says nothing")?.parse()?)
+    }
+
+    /// Has passwords obey a policy: after three wrong ones an account is locked, and says so; one that was reset must be changed.
+    pub fn police_passwords(&self) -> Result<()> {
+        let policy = format!("cn=policy,{}", self.base);
+        self.configure(&format!(
+            "dn: olcOverlay={{0}}ppolicy,olcDatabase={{1}}mdb,cn=config\nchangetype: modify\nreplace: olcPPolicyUseLockout\n\
+             olcPPolicyUseLockout: TRUE\n-\nreplace: olcPPolicyDefault\nolcPPolicyDefault: {policy}\n"
+        ))?;
+        let lines = [
+            ("changetype", "add"),
+            ("objectClass", "device"),
+            ("objectClass", "pwdPolicy"),
+            ("cn", "policy"),
+            ("pwdAttribute", "userPassword"),
+            ("pwdLockout", "TRUE"),
+            ("pwdMaxFailure", "3"),
+            ("pwdMustChange", "TRUE"),
+            ("pwdMaxAge", "1000000"),
+        ];
+        self.modify(&ldif::change(&policy, &lines)?)
     }
 
     fn tool(&self, program: &str) -> Command {

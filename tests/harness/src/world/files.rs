@@ -60,6 +60,7 @@ pub struct Policy {
     pub allow_plain: bool,
     pub roots: Vec<String>,
     pub attributes: Vec<String>,
+    pub verify_passwords: bool,
 }
 
 impl Policy {
@@ -78,13 +79,15 @@ impl Policy {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            verify_passwords: false,
         }
     }
 
     fn toml(&self) -> String {
         format!(
-            "[[directory]]\nhost = {:?}\nports = {:?}\nallow_plain = {}\nca_file = \"ldap-ca.pem\"\n\
+            "verify_passwords = {}\n[[directory]]\nhost = {:?}\nports = {:?}\nallow_plain = {}\nca_file = \"ldap-ca.pem\"\n\
              credentials = [{CREDENTIAL:?}]\nroots = {}\nattributes = {}\n",
+            self.verify_passwords,
             self.host,
             self.ports,
             self.allow_plain,

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: whole syncs of many users through the real programs, beside the public tools doing the same work in the
 //! same run. Prints ratios: absolute times are those of this machine and this moment. Every sync's counts are checked, so that a
-//! wrong sync is not a fast one.
+//! wrong sync is not a fast one. `jit` measures single users instead.
 
+mod jit;
 mod measure;
 mod tools;
 
@@ -18,7 +19,10 @@ use measure::{Samples, megabytes};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    what: Option<What>,
     /// People in the directory.
     #[arg(long, default_value_t = 100_000)]
     users: u64,
@@ -30,7 +34,16 @@ pub(crate) struct Options {
     only: Option<String>,
 }
 
+#[derive(clap::Subcommand)]
+enum What {
+    /// Measures sign-ins of known users, at 1, 16 and 128 callers, against the same searches by a plain LDAP client.
+    Jit(jit::Options),
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(What::Jit(options)) = &options.what {
+        return jit::run(options);
+    }
     measure::warn_if_busy();
     println!("building both programs for release (minutes, the first time)");
     programs::build(Profile::Release)?;

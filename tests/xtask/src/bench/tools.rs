@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{People, Postgres, Slapd};
 
 /// The attributes that the source maps, and no others.
-const ATTRIBUTES: [&str; 10] = [
+pub(super) const ATTRIBUTES: [&str; 10] = [
     "entryUUID",
     "uid",
     "mail",
