@@ -397,10 +397,10 @@ async fn ask(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + U
             }
             whole += length;
         }
-        if whole > 0 {
-            if server.write_all(&buffer.split_to(whole)).await.is_err() || server.flush().await.is_err() {
-                return;
-            }
+        if whole > 0
+            && (server.write_all(&buffer.split_to(whole)).await.is_err() || server.flush().await.is_err())
+        {
+            return;
         }
     }
 }

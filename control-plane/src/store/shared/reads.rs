@@ -9,6 +9,18 @@ use super::{catalog, routers, seats};
 use crate::model::{Fence, JobKind, JobNo, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo};
 use crate::store::{Result, StoreError};
 
+/// The job, as its owner holds it.
+#[derive(sqlx::FromRow)]
+struct HeldRow {
+    tenant_no: i64,
+    source_no: i64,
+    epoch: i64,
+    revision: i64,
+    reads: i64,
+    kind: i64,
+    settings: Option<String>,
+}
+
 #[derive(sqlx::FromRow)]
 struct SourceFacts {
     published: Option<String>,
@@ -28,13 +40,14 @@ pub(super) async fn begin_read(
     let text = format!(
         "SELECT tenant_no, source_no, epoch, revision, reads, kind, settings FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
     );
-    let held: Option<(i64, i64, i64, i64, i64, i64, Option<String>)> = sqlx::query_as(AssertSqlSafe(text))
+    let held: Option<HeldRow> = sqlx::query_as(AssertSqlSafe(text))
         .bind(job.0)
         .bind(owner.to_owned())
         .fetch_optional(&mut *connection)
         .await?;
-    let (tenant, source, epoch, revision, reads, kind, draft) = held.ok_or(StoreError::Fenced)?;
-    let kind = JobKind::from_number(small(kind)).unwrap_or(JobKind::Sync);
+    let held = held.ok_or(StoreError::Fenced)?;
+    let (tenant, source, revision, draft) = (held.tenant_no, held.source_no, held.revision, held.settings);
+    let kind = JobKind::from_number(small(held.kind)).unwrap_or(JobKind::Sync);
     routers::may_read(connection, TenantNo(tenant), router).await?;
     let facts: SourceFacts = sqlx::query_as(
         "SELECT published, published_revision, last_read, last_read_revision, enabled_users FROM identity_sources \
@@ -83,7 +96,7 @@ pub(super) async fn begin_read(
     .bind(i64::from(before.is_some()))
     .execute(&mut *connection)
     .await?;
-    if reads > 0 && kind != JobKind::DryRun {
+    if held.reads > 0 && kind != JobKind::DryRun {
         recount(connection, job).await?;
     }
     forget_deferred(connection, job).await?;
@@ -103,7 +116,7 @@ pub(super) async fn begin_read(
         sqlx::query(text).bind(job.0).execute(&mut *connection).await?;
     }
     Ok(ReadStart {
-        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
+        fence: Fence { job, epoch: held.epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
         known,
         enabled: facts.enabled_users,
         beyond_limit: beyond.map(UserNo),
