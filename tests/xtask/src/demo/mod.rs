@@ -1,6 +1,8 @@
 //! `cargo xtask demo`: the main job as an administrator sees it, on a private OpenLDAP with 2,000 people, the embedded database
-//! and one identity router. It only tells the story; `story` changes the directory, `show` prints.
+//! and one identity router. It only tells the story; `story` changes the directory, `plans` tries, applies and undoes,
+//! `show` prints.
 
+mod plans;
 mod show;
 mod story;
 
@@ -69,6 +71,8 @@ async fn tell(options: &Options) -> Result<()> {
 
     show::chapter("Synchronize Now once more: nothing has changed, nothing is done");
     synchronize(&world).await?;
+
+    plans::tell(&world, &people).await?;
 
     if options.once {
         println!("\nDone; everything is stopped and removed.");

@@ -163,6 +163,12 @@ pub(super) fn commands(world: &World, tenant: &str, source: &str) {
         "SyncJobService/ExportSyncJobDetails",
         &format!(r#"{{"parent":"{source}/syncJobs/latest","category":"NOT_SYNCHRONIZED"}}"#),
     );
+    call(&admin, "SyncJobService/StartSync", &format!(r#"{{"parent":"{source}","validate_only":true}}"#));
+    call(
+        &admin,
+        "SyncJobService/ExportSyncPlan",
+        &format!(r#"{{"parent":"{source}/syncJobs/latest","format":"JSON_LINES"}}"#),
+    );
     call(&admin, "SyncJobService/StopSync", &format!(r#"{{"name":"{source}/syncJobs/latest"}}"#));
     call(&admin, "UserService/ListUsers", &format!(r#"{{"parent":"tenants/{tenant}","text":"müller"}}"#));
     call(&admin, "LicenseService/GetLicense", &format!(r#"{{"name":"tenants/{tenant}/license"}}"#));

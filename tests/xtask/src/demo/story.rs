@@ -9,6 +9,8 @@ pub(super) const SEATS_LEFT: i32 = 2;
 
 const JOINERS: u64 = 70;
 const LEAVERS: usize = 12;
+const MORE_LEAVERS: usize = 20;
+const MOVED: &str = "ou=Contractors,ou=Boston";
 
 /// Changes the directory and says in words what changed.
 pub(super) fn changes(world: &World, people: &People) -> Result<Vec<String>> {
@@ -53,10 +55,24 @@ pub(super) fn changes(world: &World, people: &People) -> Result<Vec<String>> {
     Ok(said)
 }
 
+/// More people leave, from the end of the list, where nothing else happens.
+pub(super) fn leave(world: &World, people: &People) -> Result<String> {
+    let directory = world.directory();
+    let mut plain = (0..people.count)
+        .rev()
+        .map(|number| people.person(number))
+        .filter(|p| p.mails.len() == 1 && !p.disabled && p.unit != MOVED);
+    for _ in 0..MORE_LEAVERS {
+        let leaver = plain.next().context("the demo's directory has too few people")?;
+        directory.delete(&leaver.dn(directory.base_dn()))?;
+    }
+    Ok(format!("{MORE_LEAVERS} people leave"))
+}
+
 /// Moves `ou=Contractors` with everyone in it from one place to another.
 fn move_unit(world: &World, people: &People) -> Result<usize> {
     let root = world.directory().people_dn();
-    let unit = "ou=Contractors,ou=Boston";
+    let unit = MOVED;
     world.directory().rename(&format!("{unit},{root}"), "ou=Contractors", Some(&root))?;
     Ok(people.iter().filter(|person: &Person| person.unit == unit).count())
 }
