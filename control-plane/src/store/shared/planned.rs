@@ -63,12 +63,14 @@ pub(super) async fn filter(
         let entry = entries.get(&record.id.0[..]).filter(|entry| entry.holds(record, user));
         // What an earlier read of this job has applied is no longer what it was, and right.
         let applied = user.is_some_and(|user| user.counted_by(fence.job));
+        // A plan has no entry for whoever only looks different.
+        let right = applied || view.same.contains(&record.id);
         let refused = entry.filter(|entry| entry.category == i64::from(Category::NotSynchronized.number()));
         let reason = refused.and_then(|entry| entry.reason).and_then(|reason| i16::try_from(reason).ok());
         let reason = match (entry, reason.and_then(NotSynchronizedReason::from_number)) {
             (Some(_), None) => None,
             (Some(_), reason) => reason,
-            (None, _) if applied => None,
+            (None, _) if right => None,
             (None, _) => Some(NotSynchronizedReason::PlanChanged),
         };
         match reason {
