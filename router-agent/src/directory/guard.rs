@@ -626,7 +626,11 @@ mod tests {
         let mixed = [of(2, ENTRY), of(3, ENTRY), of(4, ENTRY), of(3, DONE), of(2, ENTRY), of(2, DONE)];
         assert_eq!(sort(&mixed.concat()), Ok(()));
         assert_eq!((watch.take(3).len(), watch.take(2).len(), watch.take(2).len()), (1, 2, 0));
-        assert_eq!(watch.searches().bytes, i64::try_from(ENTRY.len()).expect("small"), "of the one that is left");
+        assert_eq!(
+            watch.searches().bytes,
+            i64::try_from(ENTRY.len()).expect("small"),
+            "of the one that is left"
+        );
         let wrong = sort(&of(4, ENTRY)).expect_err("one was asked for");
         assert_eq!((wrong.why, wrong.search), ("more entries than were asked for in one page", Some(4)));
         watch.violated(wrong);

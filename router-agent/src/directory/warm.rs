@@ -526,8 +526,7 @@ impl Attempts<'_> {
     pub(super) fn keep(&self, lease: Lease) {
         let mut lease = lease;
         let idle = self.shared.limits.idle;
-        *locked(&lease.line.idle_end) =
-            Instant::now() + idle.mul_f64(0.75 + 0.5 * rand::random::<f64>());
+        *locked(&lease.line.idle_end) = Instant::now() + idle.mul_f64(0.75 + 0.5 * rand::random::<f64>());
         lease.kept = true;
     }
 }

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{
-    Person, Samba,
-    ldap::Access,
-};
+use harness::{Person, Samba, ldap::Access};
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,
     attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
