@@ -31,11 +31,12 @@ impl JustInTime {
 
     /// The tenant's number and settings, if users are synchronized at sign-in.
     async fn at_sign_in(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings), Status> {
+        let (number, settings, suspended) =
+            self.0.store.sign_in_settings(tenant).await.map_err(status::store)?;
         // The service belongs to no tenant, so nobody has looked before.
-        if self.0.store.tenant(tenant).await.map_err(status::store)?.suspended_at.is_some() {
+        if suspended {
             return Err(status::tenant_suspended());
         }
-        let (number, settings) = self.0.store.jit_settings(tenant).await.map_err(status::store)?;
         if !settings.enabled {
             return Err(status::error(
                 Code::FailedPrecondition,

@@ -113,6 +113,7 @@ struct Inner {
     clock: Clock,
     sessions: sessions::Sessions,
     flights: just_in_time::Flights,
+    published: just_in_time::Published,
     attempts: Arc<just_in_time::Attempts>,
     runs: Mutex<HashMap<JobNo, run::Slot>>,
     /// Something happened that the dispatcher may care about.
@@ -137,6 +138,7 @@ impl Jobs {
             clock,
             sessions: sessions::Sessions::default(),
             flights: just_in_time::Flights::default(),
+            published: just_in_time::Published::default(),
             attempts: Arc::default(),
             runs: Mutex::new(HashMap::new()),
             wake: Notify::new(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::numbered::numbered;
 use super::{
-    ImmutableId, JobNo, NotSynchronizedReason, Presence, Record, Rejected, SourceId, Status, Timestamp, User,
-    UserNo,
+    ImmutableId, JobNo, NotSynchronizedReason, Presence, Record, Rejected, SourceId, SourceNo, Status,
+    Timestamp, User, UserNo,
 };
 
 /// Whether and how users are synchronized at sign-in.
@@ -159,6 +159,8 @@ pub struct UserVersion {
 pub struct Sighting {
     /// The user.
     pub user: User,
+    /// Its source, and the revision of that which is published.
+    pub source: (SourceNo, i32),
     /// The version.
     pub version: UserVersion,
 }

@@ -57,6 +57,8 @@ pub enum SingleWrite {
 pub trait JitStore {
     /// A tenant's number, by which names are keyed, and its settings.
     async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)>;
+    /// The same, and whether the tenant is suspended: what a sign-in begins with.
+    async fn sign_in_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings, bool)>;
     /// Sets them.
     async fn set_jit_settings(
         &self,

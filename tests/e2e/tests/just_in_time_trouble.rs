@@ -230,3 +230,29 @@ async fn fifty_calls_for_one_user_at_the_same_time_are_one_search() -> Result<()
     assert!(fifty <= 2 * one, "{fifty} searches, where one call is {one}");
     Ok(())
 }
+
+/// Each of sixty people signs in at the same time: one connection to the control plane takes 64 calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_of_many_at_the_same_time_share_a_few_connections_of_the_router() -> Result<()> {
+    const PEOPLE: u64 = 60;
+    let world = World::builder().these_people(flawless(PEOPLE)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let sign_in = Arc::new(SignIn::over(world).await?);
+    let directory = sign_in.world.directory();
+    assert_eq!(succeeded(&sign_in.world.sync_now().await?)[0], i32::try_from(PEOPLE)?);
+    let (connections, searches) = (directory.connections()?, directory.searches()?);
+    let mut callers = JoinSet::new();
+    for person in flawless(PEOPLE).iter() {
+        let sign_in = Arc::clone(&sign_in);
+        callers.spawn(async move { sign_in.came_to(&person.uid).await });
+    }
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer??, (Outcome::Unchanged, true));
+    }
+    let (connections, searches) = (directory.connections()? - connections, directory.searches()? - searches);
+    println!("{PEOPLE} sign-ins: {searches} searches on {connections} connections");
+    // The two questions here are a connection and a search each.
+    assert!(searches >= PEOPLE, "everybody was searched for: {searches}");
+    assert!((2..=2 + 4).contains(&connections), "{connections} connections");
+    Ok(())
+}

@@ -14,7 +14,7 @@ use crate::model::{
     TenantNo, Timestamp, Whom,
 };
 use crate::reconcile::single;
-use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
+use crate::store::{Observation, Result, SingleWrite, Written};
 
 /// How often one user is asked for.
 const TRIES: u32 = 3;
@@ -137,8 +137,8 @@ impl Call<'_> {
     }
 
     async fn fetch_known(&self, known: &Sighting) -> Result<std::result::Result<Seen, Single>> {
-        let source = self.asker.inner.store.source(self.asker.tenant, &known.user.source).await?;
-        let Some(source) = published(source) else { return Err(StoreError::SourceNotPublished) };
+        let Asker { inner, tenant, .. } = self.asker;
+        let source = inner.published.of(&*inner.store, tenant, known).await?;
         let asked_at = self.asker.inner.clock.now();
         let found = fetch(self.asker, &source, FetchBy::Id(known.user.id.clone())).await;
         Ok(found.map(|found| Seen { source, asked_at, found }))

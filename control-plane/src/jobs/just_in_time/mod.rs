@@ -2,12 +2,13 @@
 //!
 //! `flight` makes one search of calls for the same user at the same time, `find` goes from the name to the answer, `fetch` asks a router.
 //! What is found is applied by the store, by the rules of a sync. `verify` has the directory verify a password first, and `attempts` counts the
-//! wrong ones.
+//! wrong ones. `published` keeps settings of sources.
 
 mod attempts;
 mod fetch;
 mod find;
 mod flight;
+mod published;
 mod verify;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::store::StoreError;
 
 pub(super) use attempts::Attempts;
 pub(super) use flight::Flights;
+pub(super) use published::Published;
 pub(super) use verify::verify;
 
 /// Synchronizes one user, and says what came of it.

@@ -27,8 +27,9 @@ const FORGOTTEN: Duration = Duration::from_secs(25 * 3_600);
 /// Where the age of an observation matters, one that is younger than this is young enough not to be written down again.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Columns that make a version of a user, besides those of the user.
-const VERSION: &str = "u.digest, u.observed_at, u.fetched_job, u.fetched_stage";
+/// Columns that make a version of a user, besides those of the user, and of its source.
+const VERSION: &str =
+    "u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision";
 
 #[derive(FromRow)]
 struct SightingRow {
@@ -38,6 +39,8 @@ struct SightingRow {
     observed_at: i64,
     fetched_job: i64,
     fetched_stage: i64,
+    source_no: i64,
+    published_revision: i64,
 }
 
 impl TryFrom<SightingRow> for Sighting {
@@ -53,7 +56,8 @@ impl TryFrom<SightingRow> for Sighting {
             observed_at: Timestamp(row.observed_at),
             fetched: (JobNo(row.fetched_job), row.fetched_stage),
         };
-        Ok(Self { user, version })
+        let revision = i32::try_from(row.published_revision).unwrap_or_default();
+        Ok(Self { user, source: (SourceNo(row.source_no), revision), version })
     }
 }
 
@@ -116,7 +120,6 @@ impl JobRow {
 struct NowRow {
     #[sqlx(flatten)]
     sighting: SightingRow,
-    published_revision: i64,
     #[sqlx(flatten)]
     job: JobRow,
 }
@@ -157,15 +160,15 @@ pub(super) async fn nothing_new(
         return Ok(None);
     }
     let text = format!(
-        "SELECT {COLUMNS}, {VERSION}, s.published_revision, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+        "SELECT {COLUMNS}, {VERSION}, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
          JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
          WHERE l.source_no = u.source_no AND l.kind <> 2) WHERE t.id = $1 AND u.user_no = $2"
     );
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(observation.tenant.0.clone()).bind(version.user.0);
     let row: Option<NowRow> = query.fetch_optional(connection).await?;
-    let Some(NowRow { sighting, published_revision, job }) = row else { return Ok(None) };
+    let Some(NowRow { sighting, job }) = row else { return Ok(None) };
     let (user, pending) = (Sighting::try_from(sighting)?, job.pending());
-    let same_revision = published_revision == i64::from(observation.revision);
+    let same_revision = user.source.1 == observation.revision;
     let user = Some(user).filter(|now| now.version == version);
     Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {
         done(Written { outcome: SingleOutcome::Unchanged, message: None, user: Some(user), confirm: false })
@@ -421,7 +424,9 @@ pub(super) async fn last_observed(
     tenant: TenantNo,
     whom: &Whom,
 ) -> Result<Option<(User, Timestamp)>> {
-    let Some(Sighting { user, version }) = sight(connection, tenant, whom).await? else { return Ok(None) };
+    let Some(Sighting { user, version, .. }) = sight(connection, tenant, whom).await? else {
+        return Ok(None);
+    };
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing.
     let synced = sqlx::query_scalar(
         "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \

@@ -7,16 +7,21 @@ use super::engine::Connection;
 use crate::model::{Actor, Event, EventType, JitSettings, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{Result, StoreError};
 
-pub(super) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<(TenantNo, JitSettings)> {
+/// The tenant's number, its settings, and whether it is suspended.
+pub(super) async fn get(
+    connection: &mut Connection,
+    tenant: &TenantId,
+) -> Result<(TenantNo, JitSettings, bool)> {
     let query = sqlx::query_as(
-        "SELECT tenant_no, jit_enabled, jit_deadline, jit_last_known_max_age FROM tenants WHERE id = $1",
+        "SELECT tenant_no, jit_enabled, jit_deadline, jit_last_known_max_age, suspended_at FROM tenants WHERE id = $1",
     );
-    let row: Option<(i64, i64, i64, i64)> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
-    let (number, enabled, deadline, age) = row.ok_or(StoreError::NotFound("tenant"))?;
+    let query = query.bind(tenant.0.clone());
+    let row: Option<(i64, i64, i64, i64, Option<i64>)> = query.fetch_optional(connection).await?;
+    let (number, enabled, deadline, age, suspended) = row.ok_or(StoreError::NotFound("tenant"))?;
     let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
     let settings =
         JitSettings { enabled: enabled != 0, deadline: micros(deadline), last_known_max_age: micros(age) };
-    Ok((TenantNo(number), settings))
+    Ok((TenantNo(number), settings, suspended.is_some()))
 }
 
 pub(super) async fn set(

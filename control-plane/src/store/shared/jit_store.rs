@@ -12,6 +12,12 @@ use crate::store::{JitStore, Observation, Result, SingleWrite};
 impl JitStore for Engine {
     async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)> {
         let tenant = tenant.clone();
+        let settings = self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await;
+        settings.map(|(number, settings, _)| (number, settings))
+    }
+
+    async fn sign_in_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings, bool)> {
+        let tenant = tenant.clone();
         self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await
     }
 

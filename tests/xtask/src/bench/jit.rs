@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Only so many callers at a time, for a profile.
     #[arg(long)]
     callers: Option<usize>,
+    /// So many calls in a round, instead of as many as are usual for the number of callers.
+    #[arg(long)]
+    calls: Option<usize>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -74,7 +77,7 @@ async fn measure_all(options: &Options) -> Result<()> {
             if options.callers.is_some_and(|only| only != callers) {
                 continue;
             }
-            let row = bench.measure(callers, calls).await?;
+            let row = bench.measure(callers, options.calls.unwrap_or(calls)).await?;
             table.add_row(row.cells(name, callers));
         }
         println!("{name}: done");
