@@ -10,7 +10,8 @@ use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
 use super::error::bind_hint;
-use super::guard::{self, Guarded, Relay, Watch};
+use super::guard::{self, Guarded, Relay};
+use super::watch::Watch;
 use super::{Credential, DirectoryError, Server, Timeouts};
 
 /// A bound connection. Dropping it closes it.

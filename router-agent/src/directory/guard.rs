@@ -1,14 +1,13 @@
 //! Stands between the network and the ldap3 crate: connects, does the TLS (LDAPS or StartTLS) itself, and lets through only messages
 //! that `ber` has checked. The crate sees one end of a socket pair and nothing else; it asks the questions and reads the results. What
-//! was found does not pass through it: entries and references are laid down here by the message id of the search that they answer, before the
+//! was found does not pass through it: entries and references are laid down in `watch` by the message id of the search that they answer, before the
 //! result that ends it, no more of them than were asked for, and none of a search that nobody asked. Several searches may be under way.
 //!
 //! Everything here is bounded, and an entry that is too large is thrown away as it comes, but for its name.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,176 +19,17 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::ber::{self, Kind};
+use super::watch::{Found, Watch, Wrong};
 use super::{DirectoryError, Security, Server, Timeouts, entry};
 use crate::record::Entry;
 
 /// The StartTLS request (RFC 4511, 4.14.1) with message id 1.
 const START_TLS: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
-/// References a page may carry beside its entries.
-const REFERENCES: i64 = 10_000;
 /// Largest message that is read. Of a larger entry only the name is kept.
 const MAX_MESSAGE: usize = 8 << 20;
-/// Most bytes of a page, or of all searches that are under way on one connection. An entry of mapped attributes has one or two thousand.
-const PAGE_BYTES: i64 = 64 << 20;
-/// Most bytes of a page that may be thrown away.
-const DISCARDED: i64 = 256 << 20;
 const BUFFER: usize = 256 << 10;
 /// The same for questions.
 const QUESTIONS: usize = 16 << 10;
-
-/// What a search found.
-#[derive(Debug)]
-pub(crate) enum Found {
-    Entry(Entry),
-    /// URLs of elsewhere.
-    Reference(Vec<String>),
-}
-
-/// What may be found by a search.
-#[derive(Clone, Copy, Debug, Default)]
-struct Allowed {
-    entries: u32,
-    large: bool,
-}
-
-/// A search that was asked.
-#[derive(Debug)]
-struct Asked {
-    found: Vec<Found>,
-    entries: i64,
-    references: i64,
-    discarded: i64,
-    bytes: i64,
-    /// Its result has come: nothing more may.
-    over: bool,
-}
-
-#[derive(Debug, Default)]
-struct Searches {
-    next: Allowed,
-    asked: HashMap<u32, Asked>,
-    /// Bytes of what was found and not taken yet.
-    bytes: i64,
-}
-
-/// How the server broke the protocol, and in which search, if it was in one.
-#[derive(Clone, Debug)]
-struct Violation {
-    why: String,
-    search: Option<u32>,
-}
-
-/// What the searches of a connection have found, and what they may.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    searches: Mutex<Searches>,
-    violation: Mutex<Option<Violation>>,
-}
-
-impl Watch {
-    /// Says what the search that is asked next may find: so many entries; some that are too large, if it is asked for what the people are and
-    /// not for who is there.
-    pub(super) fn expect(&self, entries: u32, large: bool) {
-        self.searches().next = Allowed { entries, large };
-    }
-
-    /// What a search found; nothing more of it is kept.
-    pub(super) fn take(&self, search: u32) -> Vec<Found> {
-        let mut searches = self.searches();
-        let Some(asked) = searches.asked.remove(&search) else { return Vec::new() };
-        searches.bytes -= asked.bytes;
-        asked.found
-    }
-
-    /// How the server broke the protocol, if it did.
-    pub(super) fn violation(&self) -> Option<String> {
-        self.violated_by().map(|violation| violation.why)
-    }
-
-    /// The same, if it was in this search or in none.
-    pub(super) fn violation_in(&self, search: Option<u32>) -> Option<String> {
-        let violation = self.violated_by()?;
-        let elsewhere = violation.search.zip(search).is_some_and(|(in_search, own)| in_search != own);
-        (!elsewhere).then_some(violation.why)
-    }
-
-    fn violated_by(&self) -> Option<Violation> {
-        self.violation.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn violated(&self, Wrong { why, search }: Wrong) {
-        let violation = Violation { why: why.to_owned(), search };
-        self.violation.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(violation);
-    }
-
-    fn searches(&self) -> MutexGuard<'_, Searches> {
-        self.searches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A search is on its way to the server.
-    fn asked(&self, search: u32) {
-        let mut searches = self.searches();
-        let Allowed { entries, large } = searches.next;
-        let asked = Asked {
-            found: Vec::new(),
-            entries: i64::from(entries),
-            references: REFERENCES,
-            discarded: if large { DISCARDED } else { 0 },
-            bytes: 0,
-            over: false,
-        };
-        searches.asked.insert(search, asked);
-    }
-}
-
-impl Searches {
-    /// A search that was asked and is not over.
-    fn of(&mut self, search: u32) -> Result<&mut Asked, Wrong> {
-        let asked = self.asked.get_mut(&search).filter(|asked| !asked.over);
-        asked.ok_or(Wrong::from("an answer to a search that was not asked"))
-    }
-
-    fn add(&mut self, search: u32, found: Found, bytes: usize) -> Result<(), Wrong> {
-        let wrong = Wrong::of(search);
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let all = self.bytes.saturating_add(bytes);
-        let asked = self.of(search)?;
-        let left = match found {
-            Found::Entry(_) => &mut asked.entries,
-            Found::Reference(_) => &mut asked.references,
-        };
-        *left -= 1;
-        if *left < 0 {
-            return Err(wrong("more entries than were asked for in one page"));
-        }
-        if all > PAGE_BYTES {
-            return Err(wrong("a page of more than 64 MiB; set a smaller page_size in the source"));
-        }
-        asked.bytes += bytes;
-        asked.found.push(found);
-        self.bytes = all;
-        Ok(())
-    }
-}
-
-/// How the server broke the protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    why: &'static str,
-    search: Option<u32>,
-}
-
-impl From<&'static str> for Wrong {
-    fn from(why: &'static str) -> Self {
-        Self { why, search: None }
-    }
-}
-
-impl Wrong {
-    fn of(search: u32) -> impl Fn(&'static str) -> Self {
-        move |why| Self { why, search: Some(search) }
-    }
-}
 
 /// A guarded connection. Dropping it closes the connection.
 pub(super) struct Guarded {
@@ -397,9 +237,10 @@ async fn ask(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + U
             }
             whole += length;
         }
-        if whole > 0
-            && (server.write_all(&buffer.split_to(whole)).await.is_err() || server.flush().await.is_err())
-        {
+        if whole == 0 {
+            continue;
+        }
+        if server.write_all(&buffer.split_to(whole)).await.is_err() || server.flush().await.is_err() {
             return;
         }
     }

@@ -4,7 +4,7 @@
 //! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
 //! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope,
 //! `filter` what a filter asks about.
-//! `fetch` reads one person, `warm` keeps connections for that, `verify` asks whether a password is somebody's.
+//! `watch` keeps what searches find. `fetch` reads one person, `warm` keeps connections for that, `verify` asks whether a password is somebody's.
 
 mod ber;
 mod connect;
@@ -25,6 +25,7 @@ mod search;
 mod tls;
 mod verify;
 mod warm;
+mod watch;
 
 pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;

@@ -7,8 +7,8 @@ use ldap3::controls::RawControl;
 use ldap3::{LdapError, LdapResult, Scope, SearchOptions};
 
 use super::connect::Connection;
-use super::guard::Found;
 use super::references::{Reference, classify};
+use super::watch::Found;
 use crate::record::Entry;
 
 /// What to ask.
