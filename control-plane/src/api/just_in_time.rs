@@ -149,7 +149,8 @@ impl JustInTimeService for JustInTime {
         let password = password(std::mem::take(&mut message.password))?;
         let (number, settings) = self.at_sign_in(&tenant).await?;
         let done =
-            self.0.jobs.verify_password((&tenant, number), (login, password), settings, by.clone()).await;
+            Box::pin(self.0.jobs.verify_password((&tenant, number), (login, password), settings, by.clone()))
+                .await;
         self.note(&tenant, by, &done);
         Ok(Response::new(convert::verification(&tenant, &done)))
     }

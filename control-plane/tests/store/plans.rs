@@ -191,20 +191,29 @@ proptest! {
 
     #[test]
     fn whoever_is_not_in_the_plan_or_has_changed_since_is_left_out_and_listed(
-        before in distinct(8), planned in distinct(8), by_now in distinct(8), reading in reading(8),
+        before in distinct(8), planned in distinct(8), between in distinct(8), by_now in distinct(8), reading in reading(8),
+        as_planned_by_now in any::<bool>(),
     ) {
+        let by_now = if as_planned_by_now { planned.clone() } else { by_now };
         block_on(async {
             let engine = Engine::sqlite();
             let database = database(&engine, &before).await;
             let users = database.users().await;
             let (plan, entries) = database.dry_run(&planned, Reading::plain()).await;
             let would_be = as_planned(&users, &entries);
+            // Something else changes users before the plan is applied.
+            let then = users;
+            database.sync(&between, Reading::plain()).await;
+            let users = database.users().await;
             let applied = database.apply_plan(plan.id, &by_now, reading).await;
             let listed: BTreeSet<u8> = applied.refused.iter().map(|(id, _)| *id).collect();
             let persons: BTreeMap<u8, &Person> = by_now.iter().map(|person| (person.id, person)).collect();
             for id in 0..8 {
                 let key = (SOURCES[0].to_owned(), id);
                 let (was, is) = (users.get(&key), applied.users.get(&key));
+                if was != then.get(&key) {
+                    prop_assert_eq!(is, was, "{} has changed since", id);
+                }
                 // Either as it was or as the plan has it, and nothing else.
                 prop_assert!(is == was || is == would_be.get(&key), "{id}: {was:?} {is:?}");
                 let asked_for = persons.get(&id).map(|person| {
