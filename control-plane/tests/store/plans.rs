@@ -289,6 +289,10 @@ async fn everything_that_a_plan_shows_is_applied_and_can_be_undone(engine: Engin
     let applied = database.apply_plan(plan.id, &after, Reading::plain()).await;
     assert_eq!(as_planned(&before, &entries), applied.users);
     let (_, undone) = database.undo(database.newest().await.id, true).await;
+    let newest = database.newest().await.number;
+    let told =
+        database.store().list_details(newest, Some(Category::Updated), None, 10).await.expect("details");
+    assert!(told.iter().all(|(_, line)| line.message.contains("what it was before")), "{told:?}");
     let old = |users: Users| users.into_iter().filter(|((_, id), _)| *id < 4).collect::<Users>();
     assert_eq!(old(undone.users), before);
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::works::{self, Noted};
-use super::{audit, catalog, holds, next_number, outcomes, reads, seats, standing};
+use super::{audit, catalog, holds, next_number, outcomes, reads, seats, standing, undo};
 use crate::model::{
     Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobKind, JobNo,
     JobState, JobSummary, Phase, RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo,
@@ -490,6 +490,9 @@ pub(super) async fn finish(
     }
     forget_deferred(connection, fence.job).await?;
     let job = by_number(connection, fence.job).await?;
+    if job.kind == JobKind::Undo {
+        undo::name_details(connection, fence).await?;
+    }
     outcomes::ended(connection, &job, now).await?;
     Ok(job)
 }

@@ -205,6 +205,16 @@ pub(super) async fn adds(
     Ok(Some(last))
 }
 
+/// Says of whom the job gave something back what that was: the batches speak of a directory.
+pub(super) async fn name_details(connection: &mut Connection, fence: Fence) -> Result<()> {
+    sqlx::query("UPDATE job_details SET message = $2 WHERE job_no = $1 AND category = 2")
+        .bind(fence.job.0)
+        .bind("Is again what it was before the job that is undone.")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 async fn take_out(connection: &mut Connection, fence: Fence, users: &[i64], now: Timestamp) -> Result<()> {
     let undone = |_| ("Disabled: the sync that let the user in was undone.".to_owned(), false);
     leavers::take_out(connection, fence, users, (i64::MAX, &undone), now).await.map(drop)
