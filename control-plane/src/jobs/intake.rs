@@ -178,8 +178,10 @@ impl Intake {
         let repeats = plan.repeats.iter().map(|position| offered[at(position)].clone()).collect();
         let repeats = self.repeats(repeats).await?;
         let mut refused = rejected;
-        refused
-            .extend(plan.beyond_limit.iter().map(|position| beyond_limit(offered[at(position)].id.clone())));
+        refused.extend(plan.beyond_limit.iter().map(|position| {
+            let id = offered[at(position)].id.clone();
+            Rejected::of(Some(id), NotSynchronizedReason::SyncLimit)
+        }));
         refused.extend(repeats);
         if !refused.is_empty() || self.flushed.elapsed() > FLUSH {
             self.apply(Vec::new(), refused).await?;
@@ -367,23 +369,6 @@ impl offer::Earlier for Earlier<'_> {
 
 /// Under no id of its own: the user with that id is the other entry's, and has an outcome.
 fn repeated(id: &ImmutableId) -> Rejected {
-    let reason = NotSynchronizedReason::DuplicateUniqueId;
-    Rejected {
-        id: None,
-        reason,
-        message: format!("Immutable id {}: {}", id.text(), reason.text()),
-        user_name: String::new(),
-        mail: String::new(),
-    }
-}
-
-fn beyond_limit(id: ImmutableId) -> Rejected {
-    let reason = NotSynchronizedReason::SyncLimit;
-    Rejected {
-        id: Some(id),
-        reason,
-        message: reason.text().to_owned(),
-        user_name: String::new(),
-        mail: String::new(),
-    }
+    let usual = Rejected::of(None, NotSynchronizedReason::DuplicateUniqueId);
+    Rejected { message: format!("Immutable id {}: {}", id.text(), usual.message), ..usual }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::NotSynchronizedReason;
+use super::{NotSynchronizedReason, Status};
 
 /// What never changes for a person: 16 bytes are a UUID, 0xFF and UTF-8 is text (with another 0xFF where that makes 16).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +87,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The status that the directory gives.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::in_scope(self.disabled)
+    }
+
     /// The names that the record claims.
     pub fn names(&self) -> impl Iterator<Item = (NameKind, NameKey)> + use<> {
         [(NameKind::UserName, Some(self.user_name_key)), (NameKind::Mail, self.mail_key)]
@@ -108,4 +114,12 @@ pub struct Rejected {
     pub user_name: String,
     /// Mail address, if known.
     pub mail: String,
+}
+
+impl Rejected {
+    /// An entry of which nothing more is told than the reason's usual text.
+    #[must_use]
+    pub fn of(id: Option<ImmutableId>, reason: NotSynchronizedReason) -> Self {
+        Self { id, reason, message: reason.text().to_owned(), user_name: String::new(), mail: String::new() }
+    }
 }

@@ -15,6 +15,14 @@ numbered! {
     }
 }
 
+impl Status {
+    /// That of a user in scope, whether the directory says that the account is disabled or not.
+    #[must_use]
+    pub fn in_scope(disabled: bool) -> Self {
+        if disabled { Self::DisabledInDirectory } else { Self::Enabled }
+    }
+}
+
 /// What reconciliation needs to know of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownUser {

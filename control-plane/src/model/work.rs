@@ -36,7 +36,7 @@ pub enum Forecast {
     /// A known user would get the record's values and this status.
     Update(Status),
     /// A known user would be disabled, and otherwise stay as it is: another one has a name that it has in the directory.
-    DisableOnly,
+    DisableOnly(NotSynchronizedReason),
     /// Nothing.
     Refuse(NotSynchronizedReason),
 }

@@ -181,7 +181,7 @@ impl Planner<'_> {
             }
             return;
         }
-        let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
+        let status = record.status();
         if user.digest == record.digest && user.status == status {
             if !user.counted_by(self.job) {
                 self.plan.counts.unchanged += 1;
@@ -204,19 +204,19 @@ impl Planner<'_> {
         }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {
-                Mode::Reading | Mode::Planning => self.wait(position, Queue::Name),
                 // No name keeps anyone enabled whom the directory has disabled.
                 Mode::Final if record.disabled && user.status == Status::Enabled => {
                     self.update(position, user, status, true);
                 }
                 Mode::Final => self.refuse_known(position, user, duplicate(kind), holder),
+                _ => self.wait(position, Queue::Name),
             };
         }
         let returns = user.status != Status::Enabled && status == Status::Enabled;
         if returns && self.seats < 1 {
             return match self.mode {
-                Mode::Reading | Mode::Planning => self.wait(position, Queue::Returning),
                 Mode::Final => self.refuse_known(position, user, NotSynchronizedReason::LicenseLimit, None),
+                _ => self.wait(position, Queue::Returning),
             };
         }
         if user.status != Status::Enabled {
@@ -246,24 +246,24 @@ impl Planner<'_> {
         }
         if let Some((kind, holder)) = self.conflict(record, None) {
             return match self.mode {
-                Mode::Reading | Mode::Planning => self.wait(position, Queue::Name),
                 Mode::Final => self.refuse(position, duplicate(kind), holder),
+                _ => self.wait(position, Queue::Name),
             };
         }
         if self.plan.quota < 1 {
             return match self.mode {
-                Mode::Reading | Mode::Planning => self.wait(position, Queue::New),
                 Mode::Final => self.refuse(position, NotSynchronizedReason::SyncLimit, None),
+                _ => self.wait(position, Queue::New),
             };
         }
         let kept = match self.mode {
-            Mode::Reading | Mode::Planning => self.plan.reserve,
             Mode::Final => 0,
+            _ => self.plan.reserve,
         };
         if !record.disabled && self.seats - kept < 1 {
             return match self.mode {
-                Mode::Reading | Mode::Planning => self.wait(position, Queue::New),
                 Mode::Final => self.refuse(position, NotSynchronizedReason::LicenseLimit, None),
+                _ => self.wait(position, Queue::New),
             };
         }
         self.plan.quota -= 1;
@@ -271,8 +271,7 @@ impl Planner<'_> {
         self.claim(position, record);
         self.plan.counts.added += 1;
         self.plan.counts.disabled_in_directory += i64::from(record.disabled);
-        let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
-        self.plan.adds.push((position, status));
+        self.plan.adds.push((position, record.status()));
     }
 
     fn take_seats(&mut self, seats: i64) {

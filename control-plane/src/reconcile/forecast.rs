@@ -45,7 +45,7 @@ impl Waiting {
     }
 
     fn after(&self) -> Status {
-        if self.disabled { Status::DisabledInDirectory } else { Status::Enabled }
+        Status::in_scope(self.disabled)
     }
 
     fn player(&self) -> Player {
@@ -92,8 +92,8 @@ pub fn forecast(situation: &Situation) -> Vec<Forecast> {
         let has_seat = one.status() == Status::DisabledInDirectory && one.renamed();
         let seat = i64::from(needs_seat(one) && !has_seat);
         forecasts[*position] = match (verdicts[*position], &one.user) {
-            (Verdict::Refused { .. }, _) if one.disabled && one.status() == Status::Enabled => {
-                Forecast::DisableOnly
+            (Verdict::Refused { kind, .. }, _) if one.disabled && one.status() == Status::Enabled => {
+                Forecast::DisableOnly(duplicate(kind))
             }
             (Verdict::Refused { kind, .. }, _) => Forecast::Refuse(duplicate(kind)),
             (Verdict::Stuck, _) => continue,
@@ -172,7 +172,8 @@ mod tests {
         let leaves = Waiting { disabled: true, ..known(5, Status::Enabled, 5, 7) };
         let mut situation = situation(vec![leaves, new(6, 6)], 0);
         situation.holders.insert(mail(7), UserNo(77));
-        assert_eq!(forecast(&situation), [Forecast::DisableOnly, Forecast::Add(Status::Enabled)]);
+        let disabled = Forecast::DisableOnly(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(forecast(&situation), [disabled, Forecast::Add(Status::Enabled)]);
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum Holder {
 }
 
 /// Decides. `held` has the contested names that users hold who are not players.
+///
+/// Nobody is refused for a name that is free in the end: each refusal names who has it then.
 #[must_use]
 pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict> {
     let mut order: Vec<usize> = (0..players.len()).collect();
@@ -72,59 +74,86 @@ pub fn resolve(players: &[Player], held: &HashMap<Name, UserNo>) -> Vec<Verdict>
     // Someone may have been kept from a name by a player that did not get all of its own in the end. What was granted stands; the others
     // try again, as they would in the next sync, until that changes nothing.
     loop {
-        let verdicts = resolve_beside(players, held, &order, &granted);
-        let positions = (0..players.len()).filter(|player| verdicts[*player] == Verdict::Granted);
-        let now: HashSet<usize> = positions.collect();
-        if now.len() == granted.len() {
-            return verdicts;
+        let now = granted_beside(players, held, &order, &granted);
+        if now.len() > granted.len() {
+            granted = now;
+            continue;
         }
-        granted = now;
+        let (verdicts, free) = verdicts(players, held, &order, &granted);
+        match free {
+            Some(player) => granted.insert(player),
+            None => return verdicts,
+        };
     }
 }
 
-/// Decides, where it stands already that these players get their names.
-fn resolve_beside(
+/// Who gets all of its names, where it stands already that these players do.
+fn granted_beside(
     players: &[Player],
     held: &HashMap<Name, UserNo>,
     order: &[usize],
     granted: &HashSet<usize>,
-) -> Vec<Verdict> {
-    let mut verdicts: Vec<_> =
-        players.iter().map(|player| if player.stuck { Verdict::Stuck } else { Verdict::Granted }).collect();
+) -> HashSet<usize> {
     let mut staying: HashSet<usize> = (0..players.len()).filter(|player| players[*player].stuck).collect();
     // Each round assumes that every user in scope moves but those known to stay. Who turns out not to can only make names
     // scarcer, so the set of those who stay grows and the loop ends.
     loop {
         let mut claims = claims_from_before(players, granted, &staying);
-        let mut stays = Vec::new();
+        let (mut gets, mut stays) = (granted.clone(), Vec::new());
         for &player in order {
             if staying.contains(&player) || granted.contains(&player) {
                 continue;
             }
-            let refusal =
-                players[player].wants.iter().find_map(|name| match (held.get(name), claims.get(name)) {
-                    (Some(user), _) => Some((name.0, Holder::User(*user))),
-                    (None, Some(other)) if *other != player => Some((name.0, Holder::Player(*other))),
-                    _ => None,
-                });
-            match refusal {
-                None => {
-                    verdicts[player] = Verdict::Granted;
-                    claims.extend(players[player].wants.iter().map(|name| (*name, player)));
-                }
-                Some((kind, holder)) => {
-                    verdicts[player] = Verdict::Refused { kind, holder };
-                    if players[player].rank == Rank::Present {
-                        stays.push(player);
-                    }
-                }
+            if refusal(&players[player], player, held, &claims).is_none() {
+                gets.insert(player);
+                claims.extend(players[player].wants.iter().map(|name| (*name, player)));
+            } else if players[player].rank == Rank::Present {
+                stays.push(player);
             }
         }
         if stays.is_empty() {
-            return verdicts;
+            return gets;
         }
         staying.extend(stays);
     }
+}
+
+/// What is said to each player if nobody else moves than these; and the first to whom no refusal can be given, since all that it wants
+/// is free then.
+fn verdicts(
+    players: &[Player],
+    held: &HashMap<Name, UserNo>,
+    order: &[usize],
+    granted: &HashSet<usize>,
+) -> (Vec<Verdict>, Option<usize>) {
+    let claims = claims_from_before(players, granted, &(0..players.len()).collect());
+    let mut verdicts = vec![Verdict::Granted; players.len()];
+    let mut free = None;
+    for &player in order.iter().filter(|player| !granted.contains(player)) {
+        verdicts[player] = match refusal(&players[player], player, held, &claims) {
+            _ if players[player].stuck => Verdict::Stuck,
+            Some((kind, holder)) => Verdict::Refused { kind, holder },
+            None => {
+                free.get_or_insert(player);
+                Verdict::Granted
+            }
+        };
+    }
+    (verdicts, free)
+}
+
+/// The first name that a player wants and someone else has.
+fn refusal(
+    player: &Player,
+    position: usize,
+    held: &HashMap<Name, UserNo>,
+    claims: &HashMap<Name, usize>,
+) -> Option<(NameKind, Holder)> {
+    player.wants.iter().find_map(|name| match (held.get(name), claims.get(name)) {
+        (Some(user), _) => Some((name.0, Holder::User(*user))),
+        (None, Some(other)) if *other != position => Some((name.0, Holder::Player(*other))),
+        _ => None,
+    })
 }
 
 /// Names that are not up for grabs: granted already, kept by records that still have them, or by users who stay as they were.
@@ -220,6 +249,18 @@ mod tests {
         let refused = Verdict::Refused { kind: NameKind::UserName, holder: Holder::Player(3) };
         let granted = Verdict::Granted;
         assert_eq!(resolve(&players, &HashMap::new()), [granted, refused, granted, granted]);
+    }
+
+    #[test]
+    fn whoever_wants_a_name_that_is_free_in_the_end_gets_it_also_when_nobody_moves_at_first() {
+        let user_name = |n| (NameKind::UserName, NameKey([n; 16]));
+        let players = [
+            // Comes first at the address, and cannot have it together with the user name that the other one keeps as long as it stays.
+            player(2, Rank::Present, &[user_name(0)], &[user_name(5), mail(0)]),
+            player(5, Rank::Present, &[user_name(5)], &[user_name(1), mail(0)]),
+        ];
+        let refused = Verdict::Refused { kind: NameKind::Mail, holder: Holder::Player(1) };
+        assert_eq!(resolve(&players, &HashMap::new()), [refused, Verdict::Granted]);
     }
 
     #[test]

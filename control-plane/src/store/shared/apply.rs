@@ -9,8 +9,8 @@ use super::engine::{self, Connection};
 use super::rows::{self, Row};
 use super::{catalog, details, planned, seats};
 use crate::model::{
-    Category, Counts, Detail, Fence, ImmutableId, JobKind, NameKey, NameKind, NotSynchronizedReason, Record,
-    Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
+    Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
+    NotSynchronizedReason, Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::{self, Mode, Plan, Refusal, View};
 use crate::reconcile::doubt;
@@ -37,11 +37,16 @@ pub(super) async fn apply(
         if job.doubts != 0 {
             view.doubtful = doubtful(records, &view, &values);
         }
-        let (planned, mut left_out);
+        let mut planned;
         let (records, rejected) = if job.kind() == JobKind::Plan {
-            (planned, left_out) = planned::filter(connection, fence, records, &view).await?;
-            left_out.extend_from_slice(rejected);
-            (&planned[..], &left_out[..])
+            planned = planned::filter(connection, fence, records, &view).await?;
+            planned.left_out.extend_from_slice(rejected);
+            let disabled = planned.disabled.iter();
+            let users = || disabled.clone().filter_map(|record| Some((record, view.known.get(&record.id)?)));
+            applied.seen.extend(users().map(|(_, user)| user.number));
+            let enabled = users().filter(|(_, user)| user.status == Status::Enabled);
+            counts += disable_only(connection, fence, enabled, now).await?;
+            (&planned.records[..], &planned.left_out[..])
         } else {
             (records, rejected)
         };
@@ -64,6 +69,20 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
+/// Disables users as the directory says, and gives them nothing else of their records.
+pub(super) async fn disable_only(
+    connection: &mut Connection,
+    fence: Fence,
+    users: impl Iterator<Item = (&Record, &KnownUser)>,
+    now: Timestamp,
+) -> Result<Counts> {
+    let (records, users): (Vec<Record>, Vec<&KnownUser>) =
+        users.map(|(record, user)| (record.clone(), user)).unzip();
+    let plan = batch::disable(fence.job, users.into_iter().enumerate());
+    let _told_by_the_caller = carry_out(connection, fence, &records, &plan, now).await?.taken;
+    Ok(plan.counts)
+}
+
 /// The values of the users in scope whose records have other digests.
 async fn changed_values(
     connection: &mut Connection,
@@ -82,8 +101,7 @@ async fn changed_values(
 fn same(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
     let same = records.iter().filter(|record| {
         view.known.get(&record.id).is_some_and(|user| {
-            let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
-            user.status == status
+            user.status == record.status()
                 && user.names().eq(record.names())
                 && values.get(&user.number.0).is_some_and(|before| *before == record.values)
         })
@@ -218,8 +236,7 @@ pub(super) async fn carry_out(
             .iter()
             .map(|(record, queue)| {
                 let record = &records[*record];
-                let status = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
-                Row::of(record, 0, status, i64::from(*queue as i16))
+                Row::of(record, 0, record.status(), i64::from(*queue as i16))
             })
             .collect();
         waits = rows::insert_deferred(connection, fence, now, &waiting).await?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::AssertSqlSafe;
 
 use super::engine::{self, Connection};
-use super::holds;
+use super::{holds, rows};
 use crate::model::{
     Category, DETAILS_PER_CATEGORY, Detail, Fence, ImmutableId, JobNo, NotSynchronizedReason, UserNo,
 };
@@ -56,15 +56,9 @@ pub(super) async fn insert(connection: &mut Connection, fence: Fence, details: V
 }
 
 fn statement(lines: usize) -> String {
-    let mut text = String::from(
-        "INSERT INTO job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, message) VALUES ",
-    );
-    for line in 0..lines {
-        let parameters: Vec<_> = (0..7).map(|column| format!("${}", 3 + line * 7 + column)).collect();
-        text.push_str(if line == 0 { "" } else { ", " });
-        text.push_str(&format!("($1, $2, {})", parameters.join(", ")));
-    }
-    text
+    let into =
+        "job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, message)";
+    rows::insert_many(into, 2, 7, lines)
 }
 
 /// Takes back the details of records that are kept for another try and were counted as not synchronized.

@@ -6,7 +6,8 @@ use sqlx::AssertSqlSafe;
 
 use super::apply::refusals;
 use super::engine::{self, Connection};
-use super::settle::{DEFERRED, DeferredRow};
+use super::rows::RecordRow;
+use super::settle::DEFERRED;
 use super::{details, holds, rows, seats};
 use crate::model::{Counts, Fence, ImmutableId, NotSynchronizedReason, Record, Timestamp};
 use crate::reconcile::batch::Refusal;
@@ -41,7 +42,7 @@ pub(super) async fn refuse(
 ) -> Result<bool> {
     seats::lock_job(connection, fence).await?;
     let text = format!("{DEFERRED} AND queue IN (4, 5) LIMIT $2");
-    let waiting: Vec<DeferredRow> =
+    let waiting: Vec<RecordRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(false);

@@ -274,23 +274,22 @@ pub(super) async fn reject(
     Ok(job)
 }
 
-/// Ends held jobs that nobody decided on in time. How many.
-pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+/// A held job that nobody decided on in time.
+pub(super) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due =
         sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE state = 6 AND hold_expires_at <= $1 LIMIT 1");
-    let due: Vec<i64> = due.bind(now.0).fetch_all(&mut *connection).await?;
-    let mut expired = 0;
-    for job in due {
-        let job = jobs::by_number(connection, JobNo(job)).await?;
-        if let Some(hold) = still_held(connection, &job).await? {
-            release(connection, job.number, &hold, Decision::Expired, "", now).await?;
-            let job = jobs::by_number(connection, job.number).await?;
-            let kind = EventType::SyncHoldExpired;
-            outcomes::of_hold(connection, kind, &job, &Actor::system(), now).await?;
-            expired += 1;
-        }
-    }
-    Ok(expired)
+    Ok(due.bind(now.0).fetch_optional(connection).await?)
+}
+
+/// Ends the next such job. How many.
+pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+    let Some(job) = expired(connection, now).await? else { return Ok(0) };
+    let job = jobs::by_number(connection, JobNo(job)).await?;
+    let Some(hold) = still_held(connection, &job).await? else { return Ok(0) };
+    release(connection, job.number, &hold, Decision::Expired, "", now).await?;
+    let job = jobs::by_number(connection, job.number).await?;
+    outcomes::of_hold(connection, EventType::SyncHoldExpired, &job, &Actor::system(), now).await?;
+    Ok(1)
 }
 
 /// Ends the held job of a source, if there is one, since a later one begins. Returns it: that it ended is to be told.

@@ -145,10 +145,6 @@ fn must_stamp(
         || observation.keep_fresh && version.observed_at < observation.asked_at.minus(YOUNG)
 }
 
-fn status_of(record: &Record) -> Status {
-    if record.disabled { Status::DisabledInDirectory } else { Status::Enabled }
-}
-
 /// What an observation comes to that shows nothing new and need not be written down; none if it must.
 pub(super) async fn nothing_new(
     connection: &mut Connection,
@@ -156,7 +152,7 @@ pub(super) async fn nothing_new(
     record: &Record,
 ) -> Result<Option<SingleWrite>> {
     let Some(version) = observation.version else { return Ok(None) };
-    if version.digest != record.digest || version.status != status_of(record) {
+    if version.digest != record.digest || version.status != record.status() {
         return Ok(None);
     }
     let text = format!(

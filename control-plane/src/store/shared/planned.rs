@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::engine::{self, Connection};
+use super::engine::{self, Connection, Query};
 use super::{details, seats};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, KnownUser, NotSynchronizedReason, Record, Rejected,
@@ -26,6 +26,16 @@ struct Entry {
 }
 
 impl Entry {
+    /// Why the record is not applied, whole or but for the status.
+    fn reason(&self) -> Option<NotSynchronizedReason> {
+        self.reason.and_then(|reason| i16::try_from(reason).ok()).and_then(NotSynchronizedReason::from_number)
+    }
+
+    /// Whether the plan disables the user and gives it nothing else of its record.
+    fn only_disables(&self) -> bool {
+        self.category == i64::from(Category::Updated.number()) && self.reason.is_some()
+    }
+
     /// Whether record and user are what they were.
     fn holds(&self, record: &Record, user: Option<&KnownUser>) -> bool {
         let same_user = match (user, &self.before_digest, self.before_status) {
@@ -39,13 +49,30 @@ impl Entry {
     }
 }
 
-/// Records that the plan has as they are; the others with why they are left out.
+/// Notes that the job has dealt with these entries of its plan.
+fn taken(fence: Fence, which: &str) -> Query {
+    let text = format!("UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND {which}");
+    sqlx::query(AssertSqlSafe(text)).bind(fence.job.0)
+}
+
+/// What a plan has of a batch of records.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    /// To be applied as in a sync.
+    pub(super) records: Vec<Record>,
+    /// Of these only that the directory disables the user.
+    pub(super) disabled: Vec<Record>,
+    /// Not as the plan has them, or refused by it.
+    pub(super) left_out: Vec<Rejected>,
+}
+
+/// Sorts records by what the plan has of them.
 pub(super) async fn filter(
     connection: &mut Connection,
     fence: Fence,
     records: &[Record],
     view: &View,
-) -> Result<(Vec<Record>, Vec<Rejected>)> {
+) -> Result<Planned> {
     let text = format!(
         "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM plan_entries WHERE job_no = {ORIGIN} \
          AND immutable_id {}",
@@ -57,39 +84,35 @@ pub(super) async fn filter(
     let entries = rows.iter().map(Entry::from_row).collect::<std::result::Result<Vec<_>, _>>()?;
     let entries: HashMap<&[u8], &Entry> =
         entries.iter().map(|entry| (&entry.immutable_id[..], entry)).collect();
-    let (mut planned, mut left_out) = (Vec::new(), Vec::new());
+    let mut planned = Planned::default();
     for record in records {
         let user = view.known.get(&record.id);
-        let entry = entries.get(&record.id.0[..]).filter(|entry| entry.holds(record, user));
+        let entry = entries.get(&record.id.0[..]);
         // What an earlier read of this job has applied is no longer what it was, and right.
         let applied = user.is_some_and(|user| user.counted_by(fence.job));
+        if entry.is_some_and(|entry| entry.only_disables() && (applied || entry.holds(record, user))) {
+            planned.disabled.push(record.clone());
+            continue;
+        }
         // A plan has no entry for whoever only looks different.
         let right = applied || view.same.contains(&record.id);
-        let refused = entry.filter(|entry| entry.category == i64::from(Category::NotSynchronized.number()));
-        let reason = refused.and_then(|entry| entry.reason).and_then(|reason| i16::try_from(reason).ok());
-        let reason = match (entry, reason.and_then(NotSynchronizedReason::from_number)) {
-            (Some(_), None) => None,
-            (Some(_), reason) => reason,
-            (None, _) if right => None,
-            (None, _) => Some(NotSynchronizedReason::PlanChanged),
+        let reason = match entry.filter(|entry| entry.holds(record, user)) {
+            Some(entry) => entry.reason(),
+            None if right => None,
+            None => Some(NotSynchronizedReason::PlanChanged),
         };
         match reason {
-            None => planned.push(record.clone()),
-            Some(reason) => left_out.push(Rejected {
-                id: Some(record.id.clone()),
-                reason,
-                message: reason.text().to_owned(),
+            None => planned.records.push(record.clone()),
+            Some(reason) => planned.left_out.push(Rejected {
                 user_name: record.values.user_name.clone(),
                 mail: record.values.mail.clone(),
+                ..Rejected::of(Some(record.id.clone()), reason)
             }),
         }
     }
-    let text = format!(
-        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND category <> 3 AND immutable_id {}",
-        engine::in_blobs(2)
-    );
-    engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids()).execute(connection).await?;
-    Ok((planned, left_out))
+    let query = taken(fence, &format!("category <> 3 AND immutable_id {}", engine::in_blobs(2)));
+    engine::blobs(query, ids()).execute(connection).await?;
+    Ok(planned)
 }
 
 /// Those of these absent users whom the plan disables, and who are as they were.
@@ -111,11 +134,7 @@ pub(super) async fn leavers(
         .iter()
         .map(|row| <(i64,)>::from_row(row).map(|row| row.0))
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let text = format!(
-        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND category = 3 AND user_no {}",
-        engine::in_ints(2)
-    );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = taken(fence, &format!("category = 3 AND user_no {}", engine::in_ints(2)));
     engine::ints(query, &numbers).execute(connection).await?;
     Ok(planned.into_iter().map(UserNo).collect())
 }
@@ -185,11 +204,7 @@ pub(super) async fn leave_out_rest(
         let names = (values.user_name, values.mail);
         lines.push(left_out(row.user_no.map(UserNo), row.immutable_id, names, message));
     }
-    let text = format!(
-        "UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND position {}",
-        engine::in_ints(2)
-    );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = taken(fence, &format!("position {}", engine::in_ints(2)));
     engine::ints(query, &positions).execute(&mut *connection).await?;
     list(connection, fence, lines, now).await?;
     Ok(true)

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::{self, Connection};
-use super::rows::{self, sixteen, status};
-use super::settle::{DEFERRED, DeferredRow};
+use super::rows::{self, RecordRow, ValuesRow, status};
+use super::settle::DEFERRED;
 use super::{catalog, details, seats};
 use crate::model::{
-    Absence, Category, Counts, Detail, Fence, Forecast, ImmutableId, JobKind, JobNo, JobState, NameKey,
-    NameKind, NotSynchronizedReason, PlanEntry, PlanLine, Record, SourceSettings, Status, Timestamp, UserNo,
+    Absence, Category, Counts, Detail, Fence, Forecast, ImmutableId, JobKind, JobNo, JobState,
+    NotSynchronizedReason, PlanEntry, PlanLine, Record, SourceSettings, Status, Timestamp, UserNo,
     UserValues,
 };
 use crate::reconcile::forecast::{Situation, Waiting};
@@ -43,10 +43,7 @@ pub(super) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
     let rows: Vec<WaitingRow> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let mut waiting = Vec::with_capacity(rows.len());
     for row in rows {
-        let mut names = Vec::new();
-        for (kind, key) in [(NameKind::UserName, row.user_name_key), (NameKind::Mail, row.mail_key)] {
-            names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
-        }
+        let names = rows::names(row.user_name_key, row.mail_key)?;
         let disabled = status(row.status)? != Status::Enabled;
         waiting.push(Waiting { id: ImmutableId(row.immutable_id.into()), disabled, names, user: None });
     }
@@ -77,38 +74,25 @@ pub(super) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
 }
 
 /// A user as it is when the plan is written.
+struct Before {
+    user_no: i64,
+    immutable_id: Vec<u8>,
+    digest: Vec<u8>,
+    values: UserValues,
+    status: i64,
+}
+
 #[derive(FromRow)]
 struct BeforeRow {
     user_no: i64,
     immutable_id: Vec<u8>,
     digest: Vec<u8>,
-    user_name: String,
-    mail: String,
-    first_name: String,
-    last_name: String,
-    display_name: String,
-    phone: String,
-    distinguished_name: String,
-    policy_attributes: String,
+    #[sqlx(flatten)]
+    values: ValuesRow,
     status: i64,
 }
 
-impl BeforeRow {
-    fn values(&self) -> UserValues {
-        UserValues {
-            user_name: self.user_name.clone(),
-            mail: self.mail.clone(),
-            first_name: self.first_name.clone(),
-            last_name: self.last_name.clone(),
-            display_name: self.display_name.clone(),
-            phone: self.phone.clone(),
-            distinguished_name: self.distinguished_name.clone(),
-            policy_attributes: self.policy_attributes.clone(),
-        }
-    }
-}
-
-async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<Vec<BeforeRow>> {
+async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<Vec<Before>> {
     let text = format!(
         "SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, \
          policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no {}",
@@ -116,13 +100,17 @@ async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Res
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
     let rows = engine::ints(query, users).fetch_all(connection).await?;
-    rows.iter().map(|row| BeforeRow::from_row(row).map_err(StoreError::from)).collect()
+    let before = |row| -> Result<Before> {
+        let BeforeRow { user_no, immutable_id, digest, values, status } = FromRow::from_row(row)?;
+        Ok(Before { user_no, immutable_id, digest, values: values.into(), status })
+    };
+    rows.iter().map(before).collect()
 }
 
 /// A line with everything that is written of it.
 struct Line {
     category: Category,
-    before: Option<BeforeRow>,
+    before: Option<Before>,
     after: Option<(Record, Status)>,
     reason: Option<NotSynchronizedReason>,
     message: String,
@@ -143,7 +131,7 @@ pub(super) async fn write(
     let query = engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids);
     let mut records = HashMap::new();
     for row in query.fetch_all(&mut *connection).await? {
-        let record = Record::try_from(DeferredRow::from_row(&row)?)?;
+        let record = Record::try_from(RecordRow::from_row(&row)?)?;
         records.insert(record.id.clone(), record);
     }
     let known = rows::known_by_id(connection, fence.source, records.keys()).await?;
@@ -155,7 +143,7 @@ pub(super) async fn write(
     let users = before(connection, fence, &numbers).await?;
     let by_id: HashMap<Vec<u8>, i64> =
         users.iter().map(|row| (row.immutable_id.clone(), row.user_no)).collect();
-    let mut users: HashMap<i64, BeforeRow> = users.into_iter().map(|row| (row.user_no, row)).collect();
+    let mut users: HashMap<i64, Before> = users.into_iter().map(|row| (row.user_no, row)).collect();
 
     let (mut entries, mut counts) = (Vec::new(), Counts::default());
     for line in lines {
@@ -177,7 +165,7 @@ pub(super) async fn write(
     seats::count(connection, fence, counts, None, now).await
 }
 
-fn leaving(user: BeforeRow, absence: Absence) -> Line {
+fn leaving(user: Before, absence: Absence) -> Line {
     Line {
         category: Category::Disabled,
         before: Some(user),
@@ -187,8 +175,8 @@ fn leaving(user: BeforeRow, absence: Absence) -> Line {
     }
 }
 
-fn changing(record: Record, user: Option<BeforeRow>, forecast: Forecast) -> Line {
-    let directory = if record.disabled { Status::DisabledInDirectory } else { Status::Enabled };
+fn changing(record: Record, user: Option<Before>, forecast: Forecast) -> Line {
+    let directory = record.status();
     let (category, status, reason, message) = match forecast {
         Forecast::Add(Status::Enabled) => (Category::Added, directory, None, "Would be added."),
         Forecast::Add(_) => {
@@ -201,10 +189,11 @@ fn changing(record: Record, user: Option<BeforeRow>, forecast: Forecast) -> Line
         Forecast::Update(_) => {
             (Category::Updated, directory, None, "Would be updated; is disabled in the directory.")
         }
-        Forecast::DisableOnly => (
+        // The reason is why the rest of the record is not applied.
+        Forecast::DisableOnly(reason) => (
             Category::Updated,
             directory,
-            None,
+            Some(reason),
             "Would be disabled, and nothing else: another user has the same user name or mail address.",
         ),
         Forecast::Refuse(reason) => (Category::NotSynchronized, directory, Some(reason), reason.text()),
@@ -238,7 +227,7 @@ fn detail(entry: &Line) -> Option<Detail> {
         return None;
     }
     let values = entry.after.as_ref().map(|(record, _)| record.values.clone());
-    let values = values.or_else(|| entry.before.as_ref().map(BeforeRow::values)).unwrap_or_default();
+    let values = values.or_else(|| entry.before.as_ref().map(|user| user.values.clone())).unwrap_or_default();
     Some(Detail {
         category: entry.category,
         user: entry.before.as_ref().map(|user| UserNo(user.user_no)),
@@ -273,7 +262,7 @@ async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> 
                 .bind(entry.after.as_ref().map(|(record, _)| record.digest.to_vec()))
                 .bind(before.map(|user| user.digest.clone()))
                 .bind(before.map(|user| user.status))
-                .bind(before.map(|user| catalog::json(&user.values())).transpose()?)
+                .bind(before.map(|user| catalog::json(&user.values)).transpose()?)
                 .bind(entry.after.as_ref().map(|(record, _)| catalog::json(&record.values)).transpose()?)
                 .bind(entry.after.as_ref().map(|(_, status)| i64::from(status.number())))
                 .bind(entry.reason.map(|reason| i64::from(reason.number())))
@@ -285,16 +274,9 @@ async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> 
 }
 
 fn statement(entries: usize) -> String {
-    let mut text = String::from(
-        "INSERT INTO plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, \
-         before_values, after_values, after_status, reason, message) VALUES ",
-    );
-    for entry in 0..entries {
-        let parameters: Vec<_> = (0..12).map(|column| format!("${}", 2 + entry * 12 + column)).collect();
-        text.push_str(if entry == 0 { "" } else { ", " });
-        text.push_str(&format!("($1, {})", parameters.join(", ")));
-    }
-    text
+    let into = "plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, before_values, \
+                after_values, after_status, reason, message)";
+    rows::insert_many(into, 1, 12, entries)
 }
 
 #[derive(FromRow)]
@@ -383,18 +365,18 @@ pub(super) async fn entries(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-/// What has expired stays away for good: what is left of the plan says so.
-pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+/// A plan that has expired and still has entries.
+pub(super) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due = sqlx::query_scalar(
         "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
          AND EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) LIMIT 1",
     );
-    let due: Vec<i64> = due.bind(now.0).fetch_all(&mut *connection).await?;
-    for job in &due {
-        sqlx::query("DELETE FROM plan_entries WHERE job_no = $1")
-            .bind(*job)
-            .execute(&mut *connection)
-            .await?;
-    }
-    Ok(due.len())
+    Ok(due.bind(now.0).fetch_optional(connection).await?)
+}
+
+/// What has expired stays away for good: what is left of the plan says so.
+pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+    let Some(job) = expired(connection, now).await? else { return Ok(0) };
+    sqlx::query("DELETE FROM plan_entries WHERE job_no = $1").bind(job).execute(connection).await?;
+    Ok(1)
 }

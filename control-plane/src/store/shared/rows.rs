@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::{self, Connection, Query};
 use crate::model::{
@@ -11,6 +11,83 @@ use crate::model::{
     UserNo, UserValues,
 };
 use crate::store::{Result, StoreError};
+
+/// The columns of a user's values, under the same names in every table that has them.
+#[derive(FromRow)]
+pub(super) struct ValuesRow {
+    user_name: String,
+    mail: String,
+    first_name: String,
+    last_name: String,
+    display_name: String,
+    phone: String,
+    distinguished_name: String,
+    policy_attributes: String,
+}
+
+impl From<ValuesRow> for UserValues {
+    fn from(row: ValuesRow) -> Self {
+        Self {
+            user_name: row.user_name,
+            mail: row.mail,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            display_name: row.display_name,
+            phone: row.phone,
+            distinguished_name: row.distinguished_name,
+            policy_attributes: row.policy_attributes,
+        }
+    }
+}
+
+/// A record as the tables have it: one that waits, or a user as the journal has it from before a job.
+#[derive(FromRow)]
+pub(super) struct RecordRow {
+    immutable_id: Vec<u8>,
+    digest: Vec<u8>,
+    #[sqlx(flatten)]
+    values: ValuesRow,
+    user_name_key: Option<Vec<u8>>,
+    mail_key: Option<Vec<u8>>,
+    status: i64,
+}
+
+impl RecordRow {
+    /// Whether it is of a user in scope: only such a one has names.
+    pub(super) fn in_scope(&self) -> Result<bool> {
+        Ok(self.user_name_key.is_some() && status(self.status)? != Status::OutOfScope)
+    }
+
+    pub(super) fn whose(self) -> (ImmutableId, UserValues) {
+        (ImmutableId(Bytes::from(self.immutable_id)), self.values.into())
+    }
+}
+
+impl TryFrom<RecordRow> for Record {
+    type Error = StoreError;
+
+    fn try_from(row: RecordRow) -> Result<Self> {
+        let user_name_key =
+            row.user_name_key.ok_or_else(|| StoreError::Broken("a record without user name".into()))?;
+        Ok(Self {
+            id: ImmutableId(Bytes::from(row.immutable_id)),
+            digest: sixteen(row.digest)?,
+            values: row.values.into(),
+            disabled: status(row.status)? != Status::Enabled,
+            user_name_key: NameKey(sixteen(user_name_key)?),
+            mail_key: row.mail_key.map(sixteen).transpose()?.map(NameKey),
+        })
+    }
+}
+
+/// Names by the two columns of their keys.
+pub(super) fn names(user_name: Option<Vec<u8>>, mail: Option<Vec<u8>>) -> Result<Vec<(NameKind, NameKey)>> {
+    let mut names = Vec::new();
+    for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+        names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
+    }
+    Ok(names)
+}
 
 /// One row of a statement over many users.
 pub(in crate::store) struct Row<'a> {
@@ -84,8 +161,15 @@ pub(super) async fn insert_users(
     execute(connection, text, fence, now, rows).await.map(drop)
 }
 
-/// Changes users that are there. Written as an upsert, which both engines drive from the rows: an UPDATE … FROM may read the whole
-/// table instead.
+/// The begin of a change of users that are there. Written as an upsert, which both engines drive from the rows: an UPDATE … FROM may read
+/// the whole table instead.
+const CHANGE: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
+     first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, changed_job, \
+     created_at, updated_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
+     r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, $3, \
+     $3, $4, $4";
+
+/// Changes users that are there.
 pub(super) async fn update_users(
     connection: &mut Connection,
     fence: Fence,
@@ -93,11 +177,7 @@ pub(super) async fn update_users(
     rows: &[Row<'_>],
 ) -> Result<()> {
     let text = (
-        "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
-         first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, changed_job, \
-         created_at, updated_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
-         r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, $3, \
-         $3, $4, $4",
+        CHANGE,
         "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, user_name = excluded.user_name, \
          user_name_key = excluded.user_name_key, mail = excluded.mail, mail_key = excluded.mail_key, \
          first_name = excluded.first_name, last_name = excluded.last_name, display_name = excluded.display_name, \
@@ -138,13 +218,7 @@ pub(super) async fn refresh_digests(
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<()> {
-    let text = (
-        "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, \
-         phone, distinguished_name, policy_attributes, status, added_job, created_at, updated_at) SELECT $1, r.user_no, $2, \
-         r.immutable_id, r.digest, r.user_name, r.mail, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, \
-         r.policy_attributes, r.status, $3, $4, $4",
-        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest",
-    );
+    let text = (CHANGE, "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest");
     execute(connection, text, fence, now, rows).await.map(drop)
 }
 
@@ -180,13 +254,13 @@ pub(super) async fn waiting_digests(
     let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
     let rows = engine::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;
     let digest = |row| -> Result<(ImmutableId, [u8; 16])> {
-        let (id, digest): (Vec<u8>, Vec<u8>) = sqlx::FromRow::from_row(row)?;
+        let (id, digest): (Vec<u8>, Vec<u8>) = FromRow::from_row(row)?;
         Ok((ImmutableId(id.into()), sixteen(digest)?))
     };
     rows.iter().map(digest).collect()
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(FromRow)]
 pub(super) struct KnownRow {
     user_no: i64,
     immutable_id: Vec<u8>,
@@ -259,7 +333,6 @@ pub(super) async fn known_by_name(
 }
 
 pub(super) async fn fetch_known(connection: &mut Connection, query: Query) -> Result<Vec<KnownUser>> {
-    use sqlx::FromRow;
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(|row| KnownUser::try_from(KnownRow::from_row(row)?)).collect()
 }
@@ -332,30 +405,20 @@ pub(super) async fn values(
     let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
     let rows = engine::ints(query, users).fetch_all(connection).await?;
     let values = |row| -> Result<(i64, UserValues)> {
-        let (
-            user,
-            user_name,
-            mail,
-            first_name,
-            last_name,
-            display_name,
-            phone,
-            distinguished_name,
-            policy_attributes,
-        ) = sqlx::FromRow::from_row(row)?;
-        let values = UserValues {
-            user_name,
-            mail,
-            first_name,
-            last_name,
-            display_name,
-            phone,
-            distinguished_name,
-            policy_attributes,
-        };
-        Ok((user, values))
+        let (user,): (i64,) = FromRow::from_row(row)?;
+        Ok((user, ValuesRow::from_row(row)?.into()))
     };
     rows.iter().map(values).collect()
+}
+
+/// An INSERT of so many rows: `into`, then for each row the parameters up to `shared`, which all have, and `own` more of its own.
+pub(super) fn insert_many(into: &str, shared: usize, own: usize, rows: usize) -> String {
+    let numbers = |from: usize, count: usize| (from..from + count).map(|number| format!("${number}"));
+    let row = |row: usize| {
+        let parameters: Vec<_> = numbers(1, shared).chain(numbers(1 + shared + row * own, own)).collect();
+        format!("({})", parameters.join(", "))
+    };
+    format!("INSERT INTO {into} VALUES {}", (0..rows).map(row).collect::<Vec<_>>().join(", "))
 }
 
 pub(super) fn sixteen(bytes: Vec<u8>) -> Result<[u8; 16]> {

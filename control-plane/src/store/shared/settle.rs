@@ -2,63 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use super::apply::{DISABLED_ONLY, carry_out, line, refusals, view};
+use super::apply::{DISABLED_ONLY, carry_out, disable_only, line, refusals, view};
 use super::engine::{self, Connection};
-use super::rows::{self, sixteen, status};
+use super::rows::{self, RecordRow, status};
 use super::{catalog, details, holds, seats};
 use crate::model::{
-    Category, Counts, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record,
-    Status, Timestamp, UserNo, UserValues,
+    Category, Counts, Fence, ImmutableId, KnownUser, NameKey, NotSynchronizedReason, Record, Status,
+    Timestamp, UserNo, UserValues,
 };
 use crate::reconcile::batch::{self, Mode, Refusal, View, duplicate};
 use crate::reconcile::settle::{Holder, Name, Player, Rank, Verdict, resolve};
-use crate::store::{Result, StoreError};
-
-#[derive(FromRow)]
-pub(super) struct DeferredRow {
-    immutable_id: Vec<u8>,
-    digest: Vec<u8>,
-    user_name: String,
-    user_name_key: Option<Vec<u8>>,
-    mail: String,
-    mail_key: Option<Vec<u8>>,
-    first_name: String,
-    last_name: String,
-    display_name: String,
-    phone: String,
-    distinguished_name: String,
-    policy_attributes: String,
-    status: i64,
-}
-
-impl TryFrom<DeferredRow> for Record {
-    type Error = StoreError;
-
-    fn try_from(row: DeferredRow) -> Result<Self> {
-        let user_name_key =
-            row.user_name_key.ok_or_else(|| StoreError::Broken("a record without user name".into()))?;
-        Ok(Self {
-            id: ImmutableId(Bytes::from(row.immutable_id)),
-            digest: sixteen(row.digest)?,
-            values: UserValues {
-                user_name: row.user_name,
-                mail: row.mail,
-                first_name: row.first_name,
-                last_name: row.last_name,
-                display_name: row.display_name,
-                phone: row.phone,
-                distinguished_name: row.distinguished_name,
-                policy_attributes: row.policy_attributes,
-            },
-            disabled: status(row.status)? != Status::Enabled,
-            user_name_key: NameKey(sixteen(user_name_key)?),
-            mail_key: row.mail_key.map(sixteen).transpose()?.map(NameKey),
-        })
-    }
-}
+use crate::store::Result;
 
 pub(super) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1";
@@ -73,7 +29,7 @@ pub(super) async fn seats(
 ) -> Result<bool> {
     let job = seats::lock_job(connection, fence).await?;
     let text = format!("{DEFERRED} AND queue < 4 ORDER BY queue, immutable_id LIMIT $2");
-    let waiting: Vec<DeferredRow> =
+    let waiting: Vec<RecordRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(false);
@@ -192,7 +148,7 @@ pub(super) async fn names(
 ) -> Result<Counts> {
     let job = seats::lock_job(connection, fence).await?;
     let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
-    let waiting: Vec<DeferredRow> =
+    let waiting: Vec<RecordRow> =
         sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(Counts::default());
@@ -202,7 +158,9 @@ pub(super) async fn names(
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
     let (records, mut counts) = without_fetched(connection, fence, job.reads, records).await?;
     let mut contest = contest(connection, fence, records).await?;
-    let needing = contest.give_seats(free);
+    // Whom the directory disables gives the seat up, whatever becomes of the names.
+    let leaving = (0..contest.players.len()).filter(|at| contest.to_disable(*at).is_some()).count();
+    let needing = contest.give_seats(free + i64::try_from(leaving).unwrap_or_default());
     let verdicts = resolve(&contest.players, &contest.held);
 
     let (mut revert, mut apply, mut refused, mut moves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -254,7 +212,8 @@ pub(super) async fn names(
         batch::plan(fence.job, Mode::Final, &changed, &View { known, seats: needing, ..View::default() });
     let taken = carry_out(connection, fence, &changed, &plan, now).await?.taken;
     counts += plan.counts;
-    counts += disable(connection, fence, &contest, &refused, now).await?;
+    let disabled_only = refused.iter().filter_map(|position| contest.to_disable(*position));
+    counts += disable_only(connection, fence, disabled_only, now).await?;
 
     let mut lines = (Vec::new(), Vec::new());
     let mut uncounted = HashSet::new();
@@ -330,21 +289,6 @@ pub(super) async fn names(
     seats::count(connection, fence, counts, None, now).await?;
     taken.tell(connection, now).await?;
     Ok(counts)
-}
-
-/// Disables those of these whom the directory disables: it is only the names that they do not get.
-async fn disable(
-    connection: &mut Connection,
-    fence: Fence,
-    contest: &Contest,
-    refused: &[usize],
-    now: Timestamp,
-) -> Result<Counts> {
-    let disabled: Vec<_> = refused.iter().filter_map(|position| contest.to_disable(*position)).collect();
-    let records: Vec<Record> = disabled.iter().map(|(record, _)| (*record).clone()).collect();
-    let plan = batch::disable(fence.job, disabled.iter().map(|(_, user)| *user).enumerate());
-    let _told_by_the_caller = carry_out(connection, fence, &records, &plan, now).await?.taken;
-    Ok(plan.counts)
 }
 
 /// Records but those of users who were fetched alone since the read began: those stay as they are.
@@ -489,11 +433,7 @@ async fn journal(connection: &mut Connection, fence: Fence, users: &[i64]) -> Re
     let before = |row| -> Result<(i64, Before)> {
         let (user, number, user_name, mail): (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>) =
             FromRow::from_row(row)?;
-        let mut names = Vec::new();
-        for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
-            names.extend(key.map(sixteen).transpose()?.map(|key| (kind, NameKey(key))));
-        }
-        Ok((user, Before { status: status(number)?, names }))
+        Ok((user, Before { status: status(number)?, names: rows::names(user_name, mail)? }))
     };
     rows.iter().map(before).collect()
 }

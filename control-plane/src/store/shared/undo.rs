@@ -4,11 +4,10 @@
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::{Connection, LOCK};
-use super::rows::{sixteen, status};
+use super::rows::RecordRow;
 use super::{apply, jobs, leavers, seats};
 use crate::model::{
-    Fence, ImmutableId, JobNo, NameKey, NotSynchronizedReason, Record, Rejected, SourceNo, Status, TenantNo,
-    Timestamp, UserNo, UserValues,
+    Fence, ImmutableId, JobNo, NotSynchronizedReason, Rejected, SourceNo, TenantNo, Timestamp, UserNo,
 };
 use crate::store::{Result, StoreError};
 
@@ -16,60 +15,17 @@ use crate::store::{Result, StoreError};
 #[derive(FromRow)]
 struct ChangeRow {
     user_no: i64,
-    immutable_id: Vec<u8>,
-    digest: Vec<u8>,
-    user_name: String,
-    user_name_key: Option<Vec<u8>>,
-    mail: String,
-    mail_key: Option<Vec<u8>>,
-    first_name: String,
-    last_name: String,
-    display_name: String,
-    phone: String,
-    distinguished_name: String,
-    policy_attributes: String,
-    status: i64,
+    #[sqlx(flatten)]
+    before: RecordRow,
     /// What this job has done to it already: a try before has been cut off.
     done: i64,
     /// Whether it is not what the job that is undone made of it.
     changed_since: i64,
 }
 
-impl ChangeRow {
-    fn rejected(self) -> Rejected {
-        Rejected {
-            id: Some(ImmutableId(self.immutable_id.into())),
-            reason: NotSynchronizedReason::ChangedSince,
-            message: NotSynchronizedReason::ChangedSince.text().to_owned(),
-            user_name: self.user_name,
-            mail: self.mail,
-        }
-    }
-
-    /// As a directory would have the user; none if it was out of scope.
-    fn record(self) -> Result<Option<Record>> {
-        let status = status(self.status)?;
-        let Some(user_name_key) = self.user_name_key.filter(|_| status != Status::OutOfScope) else {
-            return Ok(None);
-        };
-        Ok(Some(Record {
-            id: ImmutableId(self.immutable_id.into()),
-            digest: sixteen(self.digest)?,
-            values: UserValues {
-                user_name: self.user_name,
-                mail: self.mail,
-                first_name: self.first_name,
-                last_name: self.last_name,
-                display_name: self.display_name,
-                phone: self.phone,
-                distinguished_name: self.distinguished_name,
-                policy_attributes: self.policy_attributes,
-            },
-            disabled: status == Status::DisabledInDirectory,
-            user_name_key: NameKey(sixteen(user_name_key)?),
-            mail_key: self.mail_key.map(sixteen).transpose()?.map(NameKey),
-        }))
-    }
+/// Why a user is left as it is.
+fn changed_since(id: ImmutableId, user_name: String, mail: String) -> Rejected {
+    Rejected { user_name, mail, ..Rejected::of(Some(id), NotSynchronizedReason::ChangedSince) }
 }
 
 pub(super) async fn begin(
@@ -147,13 +103,14 @@ pub(super) async fn changes(
     let (mut records, mut rejected, mut leaving) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         let user = row.user_no;
+        let in_scope = row.before.in_scope()?;
         if row.changed_since != 0 {
-            rejected.push(row.rejected());
+            let (id, values) = row.before.whose();
+            rejected.push(changed_since(id, values.user_name, values.mail));
+        } else if in_scope {
+            records.push(row.before.try_into()?);
         } else {
-            match row.record()? {
-                Some(record) => records.push(record),
-                None => leaving.push(user),
-            }
+            leaving.push(user);
         }
     }
     apply::apply(connection, fence, &records, &rejected, 0, now).await?;
@@ -189,13 +146,7 @@ pub(super) async fn adds(
             continue;
         }
         if updated_at > ended_at {
-            rejected.push(Rejected {
-                id: Some(ImmutableId(id.into())),
-                reason: NotSynchronizedReason::ChangedSince,
-                message: NotSynchronizedReason::ChangedSince.text().to_owned(),
-                user_name,
-                mail,
-            });
+            rejected.push(changed_since(ImmutableId(id.into()), user_name, mail));
         } else {
             leaving.push(user);
         }

@@ -4,11 +4,10 @@ use bytes::Bytes;
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::{self, Connection, LIKE};
-use super::rows::status;
+use super::rows::{ValuesRow, status};
 use super::tenants;
 use crate::model::{
     ImmutableId, Mark, MarkReason, SourceId, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo,
-    UserValues,
 };
 use crate::store::{Result, StoreError};
 
@@ -25,14 +24,8 @@ pub(super) struct UserRow {
     user_no: i64,
     source: String,
     immutable_id: Vec<u8>,
-    user_name: String,
-    mail: String,
-    first_name: String,
-    last_name: String,
-    display_name: String,
-    phone: String,
-    distinguished_name: String,
-    policy_attributes: String,
+    #[sqlx(flatten)]
+    values: ValuesRow,
     status: i64,
     created_at: i64,
     updated_at: i64,
@@ -61,16 +54,7 @@ impl TryFrom<UserRow> for User {
             number: UserNo(row.user_no),
             source: SourceId(row.source),
             id: ImmutableId(Bytes::from(row.immutable_id)),
-            values: UserValues {
-                user_name: row.user_name,
-                mail: row.mail,
-                first_name: row.first_name,
-                last_name: row.last_name,
-                display_name: row.display_name,
-                phone: row.phone,
-                distinguished_name: row.distinguished_name,
-                policy_attributes: row.policy_attributes,
-            },
+            values: row.values.into(),
             status: status(row.status)?,
             disabled_at: row.disabled_at.map(Timestamp),
             created_at: Timestamp(row.created_at),
