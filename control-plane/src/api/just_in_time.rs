@@ -9,15 +9,16 @@ use rollcall_proto::admin::v1::{
 };
 use rollcall_proto::limits;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status};
 
 use super::refusals::Refusals;
 use super::{Api, actor, caller, convert, names, status};
 use crate::model::{
-    Actor, Event, EventType, JitSettings, PasswordOutcome, SingleOutcome, TenantId, TenantNo, Trail,
-    Verification, Whom, spelled,
+    Actor, Event, EventType, PasswordOutcome, SingleOutcome, TenantId, Trail, Verification, Whom, spelled,
 };
 use crate::reconcile::single;
+use crate::store::SignIn;
 
 /// Serves JustInTimeService.
 pub struct JustInTime(Api, Refusals);
@@ -29,15 +30,14 @@ impl JustInTime {
         Self(api, refusals)
     }
 
-    /// The tenant's number and settings, if users are synchronized at sign-in.
-    async fn at_sign_in(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings), Status> {
-        let (number, settings, suspended) =
-            self.0.store.sign_in_settings(tenant).await.map_err(status::store)?;
+    /// What a sign-in begins with, if users are synchronized at sign-in.
+    async fn at_sign_in(&self, tenant: &TenantId, whom: &Whom) -> Result<SignIn, Status> {
+        let begun = self.0.store.begin_sign_in(tenant, whom).await.map_err(status::store)?;
         // The service belongs to no tenant, so nobody has looked before.
-        if suspended {
+        if begun.suspended {
             return Err(status::tenant_suspended());
         }
-        if !settings.enabled {
+        if !begun.settings.enabled {
             return Err(status::error(
                 Code::FailedPrecondition,
                 "JUST_IN_TIME_OFF",
@@ -45,7 +45,7 @@ impl JustInTime {
                 &[],
             ));
         }
-        Ok((number, settings))
+        Ok(begun)
     }
 
     /// What is refused goes to the audit trail, and what is accepted only where it follows refusals: whoever signs in often fills it as
@@ -133,8 +133,8 @@ impl JustInTimeService for JustInTime {
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
         let by = actor(&request, &tenant)?;
         let whom = Whom::Login(typed("login", &request.get_ref().login)?);
-        let (number, settings) = self.at_sign_in(&tenant).await?;
-        let done = self.0.jobs.sync_at_sign_in((&tenant, number), whom, settings, by).await;
+        let SignIn { tenant: number, settings, known, .. } = self.at_sign_in(&tenant, &whom).await?;
+        let done = self.0.jobs.sync_at_sign_in((&tenant, number), (whom, known), settings, by).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single(&tenant, &done)) }))
     }
 
@@ -142,15 +142,15 @@ impl JustInTimeService for JustInTime {
         &self,
         request: Request<VerifyPasswordRequest>,
     ) -> Result<Response<VerifyPasswordResponse>, Status> {
+        let called = Instant::now();
         let tenant = names::tenant("parent", &request.get_ref().parent)?;
         let by = actor(&request, &tenant)?;
         let mut message = request.into_inner();
         let login = typed("login", &message.login)?;
         let password = password(std::mem::take(&mut message.password))?;
-        let (number, settings) = self.at_sign_in(&tenant).await?;
-        let done =
-            Box::pin(self.0.jobs.verify_password((&tenant, number), (login, password), settings, by.clone()))
-                .await;
+        let begun = self.at_sign_in(&tenant, &Whom::Login(login.clone())).await?;
+        let done = self.0.jobs.verify_password(&tenant, begun, (login, password), by.clone(), called);
+        let done = Box::pin(done).await;
         self.note(&tenant, by, &done);
         Ok(Response::new(convert::verification(&tenant, &done)))
     }

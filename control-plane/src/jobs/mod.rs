@@ -28,14 +28,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Single, SourceId, SourceSettings, SyncJob,
-    TenantId, TenantNo, Timestamp, Verification, Whom,
+    Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Sighting, Single, SourceId,
+    SourceSettings, SyncJob, TenantId, TenantNo, Timestamp, Verification, Whom,
 };
-use crate::store::{JobName, NewJob, Store, StoreError, Work};
+use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
 pub use clock::Clock;
 pub use intake::{Completed, Intake, IntakeError, WINDOW};
@@ -114,6 +115,7 @@ struct Inner {
     sessions: sessions::Sessions,
     flights: just_in_time::Flights,
     published: just_in_time::Published,
+    signed_in: just_in_time::SignedIn,
     attempts: Arc<just_in_time::Attempts>,
     runs: Mutex<HashMap<JobNo, run::Slot>>,
     /// Something happened that the dispatcher may care about.
@@ -139,6 +141,7 @@ impl Jobs {
             sessions: sessions::Sessions::default(),
             flights: just_in_time::Flights::default(),
             published: just_in_time::Published::default(),
+            signed_in: just_in_time::SignedIn::default(),
             attempts: Arc::default(),
             runs: Mutex::new(HashMap::new()),
             wake: Notify::new(),
@@ -149,6 +152,7 @@ impl Jobs {
         tokio::spawn(scheduler::follow(Arc::clone(&inner)));
         tokio::spawn(deletion::follow(Arc::clone(&inner)));
         tokio::spawn(barred::watch(Arc::clone(&inner)));
+        tokio::spawn(just_in_time::note_sign_ins(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -316,29 +320,37 @@ impl Jobs {
         settings: JitSettings,
         by: Actor,
     ) -> Arc<Single> {
-        just_in_time::sync_user(&self.inner, tenant, whom, settings, by).await
+        just_in_time::sync_user(&self.inner, tenant, (whom, None), settings, by).await
     }
 
-    /// The same at a sign-in: where neither router nor directory answer, the settings may let in who was last known.
+    /// The same at a sign-in: where neither router nor directory answer, the settings may let in who was last known. `whom` comes with the
+    /// user, if it was found already.
     pub async fn sync_at_sign_in(
         &self,
         tenant: (&TenantId, TenantNo),
-        whom: Whom,
+        whom: (Whom, Option<Sighting>),
         settings: JitSettings,
         by: Actor,
     ) -> Arc<Single> {
         just_in_time::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await
     }
 
-    /// Has the directory verify a password, and synchronizes whose it is if it accepts it. `typed` is a name and the password.
+    /// Has the directory verify a password, and synchronizes whose it is if it accepts it. `typed` is a name and the password, `begun`
+    /// when the call came.
     pub async fn verify_password(
         &self,
-        tenant: (&TenantId, TenantNo),
+        tenant: &TenantId,
+        sign_in: SignIn,
         typed: (String, SecretString),
-        settings: JitSettings,
         by: Actor,
+        begun: Instant,
     ) -> Verification {
-        just_in_time::verify(&self.inner, tenant, typed, settings, by).await
+        just_in_time::verify(&self.inner, tenant, sign_in, typed, by, begun).await
+    }
+
+    /// Writes down who was let in and is not written down yet: for the end of the program.
+    pub async fn flush(&self) {
+        just_in_time::write_sign_ins(&self.inner).await;
     }
 
     /// How long an upload may be silent.

@@ -109,7 +109,7 @@ pub async fn run(config: Config) -> Result<()> {
     let sender = sender(&*store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
     let page_key = page_key(&*store).await?;
-    let api = Api { page_key, store, jobs, webhooks, issuing, clock: clock.clone() };
+    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuing, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -205,6 +205,7 @@ pub async fn run(config: Config) -> Result<()> {
         Err(_) => tracing::info!("some connections did not end in time"),
     }
     // The database may be what is in trouble: nobody waits for it here.
+    let _ = tokio::time::timeout(LAST_WORDS, jobs.flush()).await;
     let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
     Ok(())
 }

@@ -59,8 +59,8 @@ pub trait DeletionStore {
     ) -> Result<Vec<User>>;
     /// Deletes a user that is not enabled, with all that is kept of it but the audit trail.
     async fn delete_user(&self, tenant: &TenantId, user: UserNo, by: &Actor, now: Timestamp) -> Result<()>;
-    /// Notes that a user was let in.
-    async fn note_sign_in(&self, tenant: TenantNo, user: UserNo, now: Timestamp) -> Result<()>;
+    /// Notes that users were let in, but of those of whom that was noted within the hour.
+    async fn note_sign_ins(&self, tenant: TenantNo, users: Vec<UserNo>, now: Timestamp) -> Result<()>;
 
     // --- what happens by itself ---
 

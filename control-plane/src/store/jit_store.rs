@@ -52,13 +52,26 @@ pub enum SingleWrite {
     AskAgain(Option<UserNo>),
 }
 
+/// What a sign-in begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The tenant's number, by which names are keyed.
+    pub tenant: TenantNo,
+    /// Its settings.
+    pub settings: JitSettings,
+    /// Whether the tenant is suspended.
+    pub suspended: bool,
+    /// The user in scope that holds the name, if there is one.
+    pub known: Option<Sighting>,
+}
+
 /// What is kept of and written by syncs of one user.
 #[async_trait]
 pub trait JitStore {
     /// A tenant's number, by which names are keyed, and its settings.
     async fn jit_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings)>;
-    /// The same, and whether the tenant is suspended: what a sign-in begins with.
-    async fn sign_in_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings, bool)>;
+    /// What a sign-in begins with.
+    async fn begin_sign_in(&self, tenant: &TenantId, whom: &Whom) -> Result<SignIn>;
     /// Sets them.
     async fn set_jit_settings(
         &self,

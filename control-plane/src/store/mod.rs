@@ -34,7 +34,7 @@ use crate::model::{
 pub use audit_store::{AuditStore, StoredTrail};
 pub use deletion_store::{DeletionLease, DeletionStore, Purged};
 pub use error::StoreError;
-pub use jit_store::{JitStore, Observation, SingleWrite, Written};
+pub use jit_store::{JitStore, Observation, SignIn, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
 pub use plan_store::PlanStore;
 pub use router_store::{Admission, NewCertificate, RouterStore};

@@ -405,7 +405,11 @@ async fn by_itself_whoever_is_disabled_or_unused_for_so_long_is_marked_and_nobod
     world.sync(world.people(0..4), NOW).await;
     // u3 is out of scope from the 10th day on.
     world.sync(world.people(0..3), after(10)).await;
-    world.store.note_sign_in(world.number, world.user("u1").await.number, after(11)).await.expect("noted");
+    world
+        .store
+        .note_sign_ins(world.number, vec![world.user("u1").await.number], after(11))
+        .await
+        .expect("noted");
     review(&world, after(3_000)).await;
     assert_eq!(marks(&world).await, BTreeMap::new(), "off until it is set");
     assert_eq!(world.store.markings(None, 10).await.expect("tenants"), []);
@@ -450,7 +454,11 @@ async fn whoever_comes_back_before_the_end_is_not_deleted(engine: Engine) {
     review(&world, after(30)).await;
     assert_eq!(marks(&world).await.len(), 6);
     // u0 signs in. u3 is in scope again and enabled; u4, too, and out of scope again a day later: its time begins anew.
-    world.store.note_sign_in(world.number, world.user("u0").await.number, after(31)).await.expect("noted");
+    world
+        .store
+        .note_sign_ins(world.number, vec![world.user("u0").await.number], after(31))
+        .await
+        .expect("noted");
     let gone = world.user("u5").await;
     let back: Vec<_> = world.people(0..5);
     let (_, fence) = world.reading(after(32)).await;
@@ -476,7 +484,11 @@ async fn whoever_comes_back_before_the_end_is_not_deleted(engine: Engine) {
     review(&world, after(63)).await;
     assert_eq!(marks(&world).await["u4"], MarkReason::LongDisabled);
     // A complete read sees whoever is in scope, also where it changes nobody.
-    world.store.note_sign_in(world.number, world.user("u4").await.number, after(64)).await.expect("noted");
+    world
+        .store
+        .note_sign_ins(world.number, vec![world.user("u4").await.number], after(64))
+        .await
+        .expect("noted");
     review(&world, after(100)).await;
     let reasons = marks(&world).await;
     assert_eq!((reasons["u3"], reasons["u4"]), (MarkReason::LongUnused, MarkReason::LongDisabled));
@@ -515,10 +527,10 @@ async fn a_sign_in_is_noted_once_an_hour(engine: Engine) {
         (NOW.plus(hour), NOW.plus(hour)),
         (NOW, NOW.plus(hour)),
     ] {
-        world.store.note_sign_in(world.number, number, now).await.expect("noted");
+        world.store.note_sign_ins(world.number, vec![number], now).await.expect("noted");
         assert_eq!(world.user("u0").await.last_sign_in_at, Some(noted));
     }
-    world.store.note_sign_in(world.number, UserNo(77), NOW).await.expect("nobody to note it of");
+    world.store.note_sign_ins(world.number, vec![UserNo(77)], NOW).await.expect("nobody to note it of");
 }
 
 /// Through the real task of two replicas, with a clock that the test sets.

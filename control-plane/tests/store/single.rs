@@ -7,7 +7,7 @@ use control_plane::model::{
     Absence, Actor, Fence, JitSettings, Record, SingleOutcome, SourceId, Status, TenantNo, UserVersion, Whom,
     Withheld,
 };
-use control_plane::store::{self, Observation, SingleWrite, Store, Written};
+use control_plane::store::{self, Observation, SignIn, SingleWrite, Store, Written};
 use tokio::task::JoinSet;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both};
@@ -17,6 +17,7 @@ use crate::drive::Database;
 on_both! {
     settings_are_off_until_they_are_set
     a_user_is_found_by_number_and_while_in_scope_by_either_name
+    what_a_sign_in_begins_with_is_the_same_the_first_time_and_later
     a_record_is_written_only_over_what_was_there_before_the_directory_was_asked
     an_unchanged_user_is_written_only_if_a_job_must_know_or_its_age_matters
     a_new_user_who_is_disabled_in_the_directory_is_not_added
@@ -142,6 +143,33 @@ async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Eng
     assert_eq!(world.disable(&person(1), Absence::Moved).await, SingleOutcome::DisabledOutOfScope);
     assert_eq!(find(Whom::Login(values.mail)).await, None, "its names are free");
     assert_eq!(find(Whom::User(number)).await.expect("a user").user.status, Status::OutOfScope);
+}
+
+async fn what_a_sign_in_begins_with_is_the_same_the_first_time_and_later(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    let (tenant, store) = (world.database.tenant(), &world.store);
+    let known = Whom::Login(world.record(&person(1)).values.mail);
+    let unknown = Whom::Login("nobody".to_owned());
+    let begin = async |whom: &Whom| store.begin_sign_in(&tenant, whom).await.expect("an answer");
+    let settings = JitSettings { enabled: true, ..JitSettings::default() };
+    for (settings, suspended) in
+        [(JitSettings::default(), false), (settings, false), (settings, true), (settings, false)]
+    {
+        store.set_jit_settings(&tenant, settings, &admin(), NOW).await.expect("set");
+        if suspended {
+            store.suspend_tenant(&tenant, "unpaid", &admin(), NOW).await.expect("suspended");
+        } else {
+            store.resume_tenant(&tenant, &admin(), NOW).await.expect("not suspended");
+        }
+        for whom in [&known, &unknown, &known] {
+            let known = store.sight_user(world.tenant, whom).await.expect("an answer");
+            assert_eq!(known.is_some(), *whom != unknown);
+            let expected = SignIn { tenant: world.tenant, settings, suspended, known };
+            assert_eq!(begin(whom).await, expected);
+        }
+    }
+    assert!(store.begin_sign_in(&"globex".into(), &known).await.is_err(), "no such tenant");
 }
 
 async fn a_record_is_written_only_over_what_was_there_before_the_directory_was_asked(engine: Engine) {

@@ -228,6 +228,9 @@ async fn whoever_never_signed_in_and_is_seen_by_no_sync_is_marked_and_whoever_si
         set(&sign_in.world, DeletionSettings { unused_for: seconds(30 * 86_400), ..Default::default() });
     assert_eq!(settings.await?.pending_period.map(|period| period.seconds), Some(7 * 86_400));
     assert!(sign_in.came_to("anna").await?.1);
+    // What was answered is written down at the latest when the control plane ends.
+    sign_in.world.stop_control_plane()?;
+    sign_in.world.start_control_plane()?;
     let anna = users(&sign_in.world).await?.remove("anna").context("anna")?;
     assert!(anna.last_sign_in_time.is_some());
     // A month goes by, and nobody synchronizes.

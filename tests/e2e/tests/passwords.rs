@@ -111,6 +111,12 @@ async fn whoever_has_the_password_is_synchronized_and_let_in_and_nobody_else(
     assert_eq!(sign_in.verified("ben", "pässwörd mit Räumen ").await?, let_in(Synced::Added));
     assert_eq!(sign_in.verified("ben", "pässwörd mit Räumen").await?, REFUSED);
     assert_eq!(sign_in.verified("carla", "carla").await?, REFUSED, "who has no password");
+    let (mut noted, end) = (false, Instant::now() + Duration::from_secs(10));
+    while !noted {
+        ensure!(Instant::now() < end, "whose password was verified has signed in");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        noted = users(world).await?["anna"].last_sign_in_time.is_some();
+    }
     for nobody in ["nobody", "*", "anna)(uid=*"] {
         assert_eq!(sign_in.verified(nobody, "anna-secret").await?, REFUSED, "{nobody}");
     }

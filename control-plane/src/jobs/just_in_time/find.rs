@@ -36,18 +36,21 @@ pub(super) struct Seen {
     pub(super) found: Found,
 }
 
-/// Synchronizes one user.
+/// Synchronizes one user; `known` if it was found already.
 pub(super) async fn sync(
     (inner, tenant, number): (&Inner, &TenantId, TenantNo),
     whom: &Whom,
+    known: Option<Sighting>,
     settings: JitSettings,
     by: &Actor,
 ) -> Result<Single> {
     let deadline = Instant::now() + settings.deadline;
     let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by };
-    let Some(known) = inner.store.sight_user(number, whom).await? else {
-        return call.by_name().await;
+    let known = match known {
+        Some(known) => Some(known),
+        None => inner.store.sight_user(number, whom).await?,
     };
+    let Some(known) = known else { return call.by_name().await };
     let single = call.by_id(known, None).await?;
     let gone = match single.outcome {
         // Its names are free: perhaps somebody else has them, or the same person has a new entry.

@@ -2,13 +2,14 @@
 //!
 //! `flight` makes one search of calls for the same user at the same time, `find` goes from the name to the answer, `fetch` asks a router.
 //! What is found is applied by the store, by the rules of a sync. `verify` has the directory verify a password first, and `attempts` counts the
-//! wrong ones. `published` keeps settings of sources.
+//! wrong ones. `published` keeps settings of sources. `signed_in` notes who was let in.
 
 mod attempts;
 mod fetch;
 mod find;
 mod flight;
 mod published;
+mod signed_in;
 mod verify;
 
 use std::sync::Arc;
@@ -17,28 +18,28 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::model::{Actor, JitSettings, Single, SingleOutcome, TenantId, TenantNo, User, Whom, spelled};
-use crate::reconcile::deletion::SIGN_IN_PRECISION;
+use crate::model::{Actor, JitSettings, Sighting, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
 use crate::reconcile::single;
 use crate::store::StoreError;
 
 pub(super) use attempts::Attempts;
 pub(super) use flight::Flights;
 pub(super) use published::Published;
+pub(super) use signed_in::{SignedIn, follow as note_sign_ins, write as write_sign_ins};
 pub(super) use verify::verify;
 
-/// Synchronizes one user, and says what came of it.
+/// Synchronizes one user, and says what came of it. `known` is the user, if it was looked for already and found.
 pub(super) async fn sync_user(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    whom: Whom,
+    (whom, known): (Whom, Option<Sighting>),
     settings: JitSettings,
     by: Actor,
 ) -> Arc<Single> {
     let key = (tenant.clone(), whom.clone());
     let (tenant, work) = (tenant.clone(), Arc::clone(inner));
     let work = async move {
-        let answered = find::sync((&work, &tenant, number), &whom, settings, &by);
+        let answered = find::sync((&work, &tenant, number), &whom, known, settings, &by);
         let single = match tokio::time::timeout(settings.deadline, answered).await {
             Ok(Ok(single)) => single,
             Ok(Err(error)) => fault(&error),
@@ -61,36 +62,30 @@ pub(super) async fn sync_user(
 pub(super) async fn sync_at_sign_in(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    whom: Whom,
+    (whom, known): (Whom, Option<Sighting>),
     settings: JitSettings,
     by: Actor,
 ) -> Arc<Single> {
-    let single = at_sign_in(inner, (tenant, number), whom, settings, by).await;
-    if let Some(user) = single.user.as_ref().filter(|_| single.allowed) {
-        note(inner, number, user).await;
-    }
+    let single = at_sign_in(inner, (tenant, number), (whom, known), settings, by).await;
+    note(inner, number, &single);
     single
 }
 
-/// Notes that a user was let in. It is let in also where that cannot be written.
-async fn note(inner: &Inner, tenant: TenantNo, user: &User) {
-    let now = inner.clock.now();
-    if user.last_sign_in_at.is_some_and(|last| last > now.minus(SIGN_IN_PRECISION)) {
-        return;
-    }
-    if let Err(error) = inner.store.note_sign_in(tenant, user.number, now).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a sign-in could not be noted");
+/// Notes that a user was let in, if it was.
+fn note(inner: &Inner, tenant: TenantNo, single: &Single) {
+    if let Some(user) = single.user.as_ref().filter(|_| single.allowed) {
+        inner.signed_in.note(tenant, user, inner.clock.now());
     }
 }
 
 async fn at_sign_in(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    whom: Whom,
+    (whom, known): (Whom, Option<Sighting>),
     settings: JitSettings,
     by: Actor,
 ) -> Arc<Single> {
-    let single = sync_user(inner, (tenant, number), whom.clone(), settings, by).await;
+    let single = sync_user(inner, (tenant, number), (whom.clone(), known), settings, by).await;
     let nobody_answered =
         matches!(single.outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
     if !nobody_answered || settings.last_known_max_age.is_zero() {

@@ -10,15 +10,16 @@ use tokio::time::Instant;
 
 use super::fetch::{Asker, Source};
 use super::find::{Call, SOURCES, Seen, published};
+use super::note;
 use crate::jobs::Inner;
 use crate::jobs::run::of_the_router;
 use crate::jobs::sessions::{Choice, FetchOrder, VerifyOrder};
 use crate::model::{
-    Actor, Asked, Failure, FailureReason, FetchBy, JitSettings, PasswordOutcome, RouterId, Single, TenantId,
-    TenantNo, UserNo, Verification, Whom, spelled,
+    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, RouterId, Single, TenantId, UserNo,
+    Verification, Whom, spelled,
 };
 use crate::reconcile::password::{self, Try};
-use crate::store::StoreError;
+use crate::store::{SignIn, StoreError};
 
 /// A wrong password and an unknown name are answered at the next multiple of this after the call: longer than a search and a bind take, so
 /// that how long it took tells nobody which it was.
@@ -45,20 +46,16 @@ impl Came {
     }
 }
 
-/// Verifies a password, and synchronizes whose it is.
+/// Verifies a password, and synchronizes whose it is. `begun` is when the call came: before anything depended on the name.
 pub(in crate::jobs) async fn verify(
     inner: &Arc<Inner>,
-    (tenant, number): (&TenantId, TenantNo),
+    tenant: &TenantId,
+    SignIn { tenant: number, settings, known, .. }: SignIn,
     (login, secret): (String, SecretString),
-    settings: JitSettings,
     by: Actor,
+    begun: Instant,
 ) -> Verification {
-    let begun = Instant::now();
     let whom = Whom::Login(login.clone());
-    let known = match inner.store.sight_user(number, &whom).await {
-        Ok(known) => known,
-        Err(error) => return fault(&error),
-    };
     let user = known.as_ref().map(|known| known.user.number);
     let attempt = match inner.attempts.begin(number, &login, &inner.clock) {
         Ok(attempt) => attempt,
@@ -87,6 +84,9 @@ pub(in crate::jobs) async fn verify(
         tokio::time::sleep_until(begun + EVEN * (passed + 1)).await;
     }
     tracing::info!(%tenant, by = by.name, outcome = spelled(outcome), "a password was verified or refused");
+    if let Some(single) = &sync {
+        note(inner, number, single);
+    }
     let user = sync.as_ref().and_then(|sync| sync.user.as_ref()).map(|user| user.number).or(user);
     let message = message.unwrap_or_else(|| password::text(outcome).to_owned());
     Verification { outcome, sync, message, retry: None, user, refused_before }

@@ -1,8 +1,9 @@
 //! [`DeletionStore`] over the statements of `deletion_settings`, `marks` and `purge`.
 
 use async_trait::async_trait;
+use sqlx::AssertSqlSafe;
 
-use super::engine::Connection;
+use super::engine::{self, Connection};
 use super::{Engine, deletion_settings, marks, purge};
 use crate::model::{
     Actor, DeletionSettings, DuePurge, Marking, TenantId, TenantNo, Timestamp, User, UserNo, UserStanding,
@@ -71,8 +72,12 @@ impl DeletionStore for Engine {
         .await
     }
 
-    async fn note_sign_in(&self, tenant: TenantNo, user: UserNo, now: Timestamp) -> Result<()> {
-        self.write(move |c| Box::pin(async move { note_sign_in(c, tenant, user, now).await })).await
+    async fn note_sign_ins(&self, tenant: TenantNo, users: Vec<UserNo>, now: Timestamp) -> Result<()> {
+        self.write(move |c| {
+            let users = users.clone();
+            Box::pin(async move { note_sign_ins(c, tenant, &users, now).await })
+        })
+        .await
     }
 
     async fn due_purges(&self, now: Timestamp, limit: i64) -> Result<Vec<DuePurge>> {
@@ -136,20 +141,21 @@ impl DeletionStore for Engine {
     }
 }
 
-async fn note_sign_in(
+async fn note_sign_ins(
     connection: &mut Connection,
     tenant: TenantNo,
-    user: UserNo,
+    users: &[UserNo],
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE users SET last_sign_in_at = $3 WHERE tenant_no = $1 AND user_no = $2 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $4)",
-    )
-    .bind(tenant.0)
-    .bind(user.0)
-    .bind(now.0)
-    .bind(now.minus(SIGN_IN_PRECISION).0)
-    .execute(connection)
-    .await?;
+    let text = format!(
+        "UPDATE users SET last_sign_in_at = $2 WHERE tenant_no = $1 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $3) AND user_no {}",
+        engine::in_ints(4)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(now.0);
+    // In one order, so that two replicas do not wait for each other.
+    let mut numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    numbers.sort_unstable();
+    let query = query.bind(now.minus(SIGN_IN_PRECISION).0);
+    engine::ints(query, &numbers).execute(connection).await?;
     Ok(())
 }

@@ -2,21 +2,24 @@
 //! user that was there before the directory was asked, and it notes during which stage of which job that was, so that the job leaves
 //! the user alone. The rows of source and tenant, which every write of users locks, come first.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::Connection;
+use super::jit_settings::{self, SettingsRow};
 use super::rows::{self, Row, sixteen};
 use super::users::{COLUMNS, FROM, UserRow};
 use super::{apply, audit, catalog, holds, seats};
 use crate::model::{
     Absence, Event, EventType, Fence, JobNo, NameKind, Record, Sighting, SingleOutcome, SourceNo, Status,
-    TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom, names, spelled,
+    TenantId, TenantNo, Timestamp, Trail, User, UserNo, UserVersion, Whom, names, spelled,
 };
 use crate::reconcile::batch::{self, Mode, View};
 use crate::reconcile::{guard, single};
-use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
+use crate::store::{Observation, Result, SignIn, SingleWrite, StoreError, Written};
 
 /// The job of what no job does: none has counted a user for it.
 const NO_JOB: JobNo = JobNo(-1);
@@ -77,6 +80,19 @@ pub(super) async fn sight(
     if let Whom::User(user) = whom {
         return sighting(connection, tenant, *user).await;
     }
+    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
+    let (user_name, mail) = keys(tenant, whom);
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user_name).bind(mail);
+    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in an index each. The tenant is part of
+/// the keys.
+const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users WHERE mail_key = $3))";
+
+/// The keys for [`NAMED`].
+fn keys(tenant: TenantNo, whom: &Whom) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let (mut user_name, mut mail) = (None, None);
     for (kind, key) in single::keys(tenant, whom) {
         match kind {
@@ -84,14 +100,54 @@ pub(super) async fn sight(
             NameKind::Mail => mail = Some(key.0.to_vec()),
         }
     }
-    // One look-up in an index each, and one row. The tenant is part of the keys.
-    let text = format!(
-        "SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), \
-         (SELECT user_no FROM users WHERE mail_key = $3))"
-    );
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user_name).bind(mail);
-    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
-    row.map(TryInto::try_into).transpose()
+    (user_name, mail)
+}
+
+/// Numbers of tenants, which never change: with the number a sign-in of a known user begins with one statement.
+pub(super) type Numbers = Mutex<HashMap<TenantId, TenantNo>>;
+
+/// More tenants than sign in at one replica; then it begins anew.
+const MANY: usize = 10_000;
+
+#[derive(FromRow)]
+struct SignInRow {
+    #[sqlx(flatten)]
+    settings: SettingsRow,
+    #[sqlx(flatten)]
+    known: SightingRow,
+}
+
+pub(super) async fn begin_sign_in(
+    connection: &mut Connection,
+    numbers: &Numbers,
+    tenant: &TenantId,
+    whom: &Whom,
+) -> Result<SignIn> {
+    let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+    if let Some(number) = number {
+        let text = format!(
+            "SELECT {}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+             JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4",
+            jit_settings::COLUMNS
+        );
+        let (user_name, mail) = keys(number, whom);
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0).bind(user_name).bind(mail);
+        let row: Option<SignInRow> = query.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+        if let Some(SignInRow { settings, known }) = row {
+            let (tenant, settings, suspended) = settings.into();
+            return Ok(SignIn { tenant, settings, suspended, known: Some(known.try_into()?) });
+        }
+    }
+    let (number, settings, suspended) = jit_settings::get(connection, tenant).await?;
+    {
+        let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if numbers.len() >= MANY {
+            numbers.clear();
+        }
+        numbers.insert(tenant.clone(), number);
+    }
+    let known = sight(connection, number, whom).await?;
+    Ok(SignIn { tenant: number, settings, suspended, known })
 }
 
 /// Columns of a [`JobRow`].

@@ -2,26 +2,47 @@
 
 use std::time::Duration;
 
+use sqlx::{AssertSqlSafe, FromRow};
+
 use super::audit;
 use super::engine::Connection;
 use crate::model::{Actor, Event, EventType, JitSettings, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{Result, StoreError};
+
+/// Columns of a [`SettingsRow`], of tenants `t`.
+pub(super) const COLUMNS: &str =
+    "t.tenant_no, t.jit_enabled, t.jit_deadline, t.jit_last_known_max_age, t.suspended_at";
+
+#[derive(FromRow)]
+pub(super) struct SettingsRow {
+    tenant_no: i64,
+    jit_enabled: i64,
+    jit_deadline: i64,
+    jit_last_known_max_age: i64,
+    suspended_at: Option<i64>,
+}
+
+impl From<SettingsRow> for (TenantNo, JitSettings, bool) {
+    fn from(row: SettingsRow) -> Self {
+        let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
+        let settings = JitSettings {
+            enabled: row.jit_enabled != 0,
+            deadline: micros(row.jit_deadline),
+            last_known_max_age: micros(row.jit_last_known_max_age),
+        };
+        (TenantNo(row.tenant_no), settings, row.suspended_at.is_some())
+    }
+}
 
 /// The tenant's number, its settings, and whether it is suspended.
 pub(super) async fn get(
     connection: &mut Connection,
     tenant: &TenantId,
 ) -> Result<(TenantNo, JitSettings, bool)> {
-    let query = sqlx::query_as(
-        "SELECT tenant_no, jit_enabled, jit_deadline, jit_last_known_max_age, suspended_at FROM tenants WHERE id = $1",
-    );
-    let query = query.bind(tenant.0.clone());
-    let row: Option<(i64, i64, i64, i64, Option<i64>)> = query.fetch_optional(connection).await?;
-    let (number, enabled, deadline, age, suspended) = row.ok_or(StoreError::NotFound("tenant"))?;
-    let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
-    let settings =
-        JitSettings { enabled: enabled != 0, deadline: micros(deadline), last_known_max_age: micros(age) };
-    Ok((TenantNo(number), settings, suspended.is_some()))
+    let text = format!("SELECT {COLUMNS} FROM tenants t WHERE t.id = $1");
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0.clone());
+    let row: Option<SettingsRow> = query.fetch_optional(connection).await?;
+    Ok(row.ok_or(StoreError::NotFound("tenant"))?.into())
 }
 
 pub(super) async fn set(

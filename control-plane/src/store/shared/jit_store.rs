@@ -1,12 +1,14 @@
 //! [`JitStore`] over the statements of `jit` and `jit_settings`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{Engine, jit, jit_settings};
 use crate::model::{
     Absence, Actor, JitSettings, Record, Sighting, TenantId, TenantNo, Timestamp, User, UserNo, Whom,
 };
-use crate::store::{JitStore, Observation, Result, SingleWrite};
+use crate::store::{JitStore, Observation, Result, SignIn, SingleWrite};
 
 #[async_trait]
 impl JitStore for Engine {
@@ -16,9 +18,10 @@ impl JitStore for Engine {
         settings.map(|(number, settings, _)| (number, settings))
     }
 
-    async fn sign_in_settings(&self, tenant: &TenantId) -> Result<(TenantNo, JitSettings, bool)> {
-        let tenant = tenant.clone();
-        self.read(move |c| Box::pin(async move { jit_settings::get(c, &tenant).await })).await
+    async fn begin_sign_in(&self, tenant: &TenantId, whom: &Whom) -> Result<SignIn> {
+        let (tenant, whom, numbers) = (tenant.clone(), whom.clone(), Arc::clone(&self.tenants));
+        self.read(move |c| Box::pin(async move { jit::begin_sign_in(c, &numbers, &tenant, &whom).await }))
+            .await
     }
 
     async fn set_jit_settings(

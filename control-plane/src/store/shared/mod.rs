@@ -52,6 +52,7 @@ mod webhooks;
 mod works;
 
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -67,13 +68,14 @@ const TRIES: u32 = 6;
 pub(in crate::store) struct Engine {
     writer: Pool,
     reader: Pool,
+    tenants: Arc<jit::Numbers>,
     /// Kept, and let go with the store: the lock that says whose file it is.
     _claim: Option<File>,
 }
 
 impl Engine {
     pub(in crate::store) fn new(writer: Pool, reader: Pool, claim: Option<File>) -> Self {
-        Self { writer, reader, _claim: claim }
+        Self { writer, reader, tenants: Arc::default(), _claim: claim }
     }
 
     /// Runs a transaction to its end, whatever becomes of the caller. `work` may be run more than once.
