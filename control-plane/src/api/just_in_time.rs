@@ -149,8 +149,8 @@ impl JustInTimeService for JustInTime {
         let login = typed("login", &message.login)?;
         let password = password(std::mem::take(&mut message.password))?;
         let begun = self.at_sign_in(&tenant, &Whom::Login(login.clone())).await?;
-        let done = self.0.jobs.verify_password(&tenant, begun, (login, password), by.clone(), called);
-        let done = Box::pin(done).await;
+        let typed = (login, password);
+        let done = self.0.jobs.verify_password(&tenant, begun, typed, by.clone(), called).await;
         self.note(&tenant, by, &done);
         Ok(Response::new(convert::verification(&tenant, &done)))
     }

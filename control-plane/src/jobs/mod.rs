@@ -345,7 +345,7 @@ impl Jobs {
         by: Actor,
         begun: Instant,
     ) -> Verification {
-        just_in_time::verify(&self.inner, tenant, sign_in, typed, by, begun).await
+        Box::pin(just_in_time::verify(&self.inner, tenant, sign_in, typed, by, begun)).await
     }
 
     /// Writes down who was let in and is not written down yet: for the end of the program.

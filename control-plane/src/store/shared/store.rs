@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::{
-    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, reads, rows, seats, settle,
-    users,
+    Engine, apply, catalog, details, doubtful, export, holds, jobs, leavers, names, reads, rows, seats,
+    settle, users,
 };
 use crate::model::{
     Absence, Absentee, Actor, Category, Counts, Detail, Failure, Fence, Hold, IdentitySource, ImmutableId,
@@ -432,7 +432,7 @@ impl Store for Engine {
     }
 
     async fn settle_names(&self, fence: Fence, held: bool, now: Timestamp) -> Result<Counts> {
-        self.write(move |c| Box::pin(async move { settle::names(c, fence, held, now).await })).await
+        self.write(move |c| Box::pin(async move { names::names(c, fence, held, now).await })).await
     }
 
     async fn settle_seats(&self, fence: Fence, limit: i64, held: bool, now: Timestamp) -> Result<bool> {
