@@ -1,7 +1,8 @@
 //! PostgreSQL: several replicas share it. What differs from SQLite is in this file; everything else is in `shared`, compiled for both.
 //!
 //! sqlx 0.9.0 can leave a session inside a transaction when a `begin` is canceled: no future that owns a transaction is ever dropped
-//! half-way (see `shared`), and a connection that is inside one all the same is thrown away before it is used.
+//! half-way (see `shared`), and a connection that is inside one all the same is thrown away before it is used to write. Connections that
+//! only read are never inside one.
 
 #[path = "../shared/mod.rs"]
 mod shared;
@@ -30,7 +31,11 @@ const LOCK: &str = " FOR UPDATE";
 /// Case-insensitive LIKE.
 const LIKE: &str = "ILIKE";
 
-const CONNECTIONS: u32 = 12;
+/// Connections for writing, and for reading.
+const WRITERS: u32 = 6;
+const READERS: u32 = 6;
+/// A connection for reading that was in use so recently is not tested before it is used again: it takes as long as a read.
+const RECENT: Duration = Duration::from_secs(1);
 /// How long a server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -50,10 +55,9 @@ pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
         // rather than to follow the primary key.
         ("enable_bitmapscan", "off"),
     ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(CONNECT)
-        .test_before_acquire(false)
+    let pool =
+        |most| PgPoolOptions::new().max_connections(most).acquire_timeout(CONNECT).test_before_acquire(false);
+    let writer = pool(WRITERS)
         .before_acquire(|connection, _| {
             Box::pin(async move {
                 // Outside of a transaction both are the same instant. Doubles as the test whether the connection still works.
@@ -61,9 +65,20 @@ pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
                 row.try_get(0)
             })
         })
-        .connect_with(options)
+        .connect_with(options.clone())
         .await?;
-    Ok(Engine::new(pool.clone(), pool, None))
+    let reader = pool(READERS)
+        .before_acquire(|connection, of| {
+            Box::pin(async move {
+                if of.idle_for >= RECENT {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(options.options([("default_transaction_read_only", "on")]))
+        .await?;
+    Ok(Engine::new(writer, reader, None))
 }
 
 /// Opens a database that is there, for reading only: nothing is brought up to date.
