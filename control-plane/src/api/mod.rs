@@ -12,6 +12,7 @@ mod bounded;
 pub mod convert;
 pub mod deadline;
 pub mod enrollment;
+mod export;
 pub mod gate;
 pub mod identity_routers;
 pub mod identity_sources;

@@ -1,21 +1,12 @@
 //! Exports a plan: entry by entry, as JSON lines, or as CSV.
 
-use std::pin::Pin;
-
 use rollcall_proto::admin::v1 as proto;
 use rollcall_proto::admin::v1::export_sync_plan_request::Format;
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Api, convert, names, status};
+use super::export::{self, Export};
+use super::{Api, convert, names};
 use crate::model::{Category, JobNo, PlanEntry, Status as UserStatus, TenantId, UserNo, UserValues, spelled};
-
-/// Entries that are read at once.
-const PAGE: i64 = 1_000;
-
-/// What an export answers with.
-pub(super) type Export = Pin<Box<dyn Stream<Item = Result<proto::ExportSyncPlanResponse, Status>> + Send>>;
 
 /// The fields of a user in both files, in the order of the columns.
 const FIELDS: [&str; 9] = [
@@ -30,38 +21,20 @@ const FIELDS: [&str; 9] = [
     "status",
 ];
 
-/// Starts an export. The first page is read before it answers: its error is the call's.
+/// Starts an export.
 pub(super) async fn stream(
     api: &Api,
     tenant: TenantId,
     (job, category): (JobNo, Option<Category>),
     format: Format,
-) -> Result<Response<Export>, Status> {
+) -> Result<Response<Export<proto::ExportSyncPlanResponse>>, Status> {
     let (store, jobs) = (api.store.clone(), api.jobs.clone());
-    let mut page = store.plan_entries(job, category, 0, PAGE, jobs.now()).await.map_err(status::store)?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(64);
-    tokio::spawn(async move {
-        if format == Format::Csv && sender.send(header()).await.is_err() {
-            return;
-        }
-        while let Some(last) = page.last() {
-            let after = last.position;
-            for entry in page {
-                // Whoever goes away ends the export; whoever reads slowly slows it down.
-                if sender.send(message(&tenant, entry, format)).await.is_err() {
-                    return;
-                }
-            }
-            page = match store.plan_entries(job, category, after, PAGE, jobs.now()).await {
-                Ok(page) => page,
-                Err(error) => {
-                    let _ = sender.send(Err(status::store(error))).await;
-                    return;
-                }
-            };
-        }
-    });
-    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    let page = move |after| {
+        let (store, now) = (store.clone(), jobs.now());
+        async move { store.plan_entries(job, category, after, export::PAGE, now).await }
+    };
+    let head = (format == Format::Csv).then(header).transpose()?;
+    export::stream(head, page, move |entry| message(&tenant, entry, format)).await
 }
 
 fn message(
@@ -177,7 +150,6 @@ mod tests {
     fn entry(user_name: &str) -> PlanEntry {
         let values = UserValues { user_name: user_name.to_owned(), ..UserValues::default() };
         PlanEntry {
-            position: 1,
             category: Category::Added,
             user: None,
             id: crate::model::ImmutableId(vec![7; 16].into()),

@@ -5,22 +5,19 @@ use std::pin::Pin;
 use rollcall_proto::admin::v1::sync_job_service_server::SyncJobService;
 use rollcall_proto::admin::v1::{
     ApplySyncPlanRequest, ApproveSyncJobRequest, ExportSyncJobDetailsRequest, ExportSyncPlanRequest,
-    GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse, ListSyncJobsRequest,
-    ListSyncJobsResponse, RejectSyncJobRequest, StartSyncRequest, StopSyncRequest, SyncJob, SyncJobDetail,
-    UndoSyncJobRequest, WatchSyncJobRequest,
+    ExportSyncPlanResponse, GetSyncJobRequest, ListSyncJobDetailsRequest, ListSyncJobDetailsResponse,
+    ListSyncJobsRequest, ListSyncJobsResponse, RejectSyncJobRequest, StartSyncRequest, StopSyncRequest,
+    SyncJob, SyncJobDetail, UndoSyncJobRequest, WatchSyncJobRequest,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
+use super::export::{self, Export};
 use super::page::Page;
 use super::{Api, actor, caller, convert, names, plan_export, status};
 use crate::model::{Actor, Category, JobNo, SourceId, TenantId};
 use crate::store::Work;
-
-/// Details that an export reads at once.
-const EXPORT_PAGE: i64 = 1_000;
 
 /// Serves SyncJobService.
 pub struct SyncJobs(Api);
@@ -63,8 +60,8 @@ fn named(id: Option<Uuid>, why: &str) -> Result<Uuid, Status> {
 #[tonic::async_trait]
 impl SyncJobService for SyncJobs {
     type WatchSyncJobStream = Pin<Box<dyn Stream<Item = Result<SyncJob, Status>> + Send>>;
-    type ExportSyncPlanStream = plan_export::Export;
-    type ExportSyncJobDetailsStream = Pin<Box<dyn Stream<Item = Result<SyncJobDetail, Status>> + Send>>;
+    type ExportSyncPlanStream = Export<ExportSyncPlanResponse>;
+    type ExportSyncJobDetailsStream = Export<SyncJobDetail>;
 
     async fn start_sync(&self, request: Request<StartSyncRequest>) -> Result<Response<SyncJob>, Status> {
         let message = request.get_ref();
@@ -220,28 +217,10 @@ impl SyncJobService for SyncJobs {
         })?;
         let (store, kept) = (self.0.store.clone(), self.0.jobs.full_lists_kept());
         let job = store.job(&tenant, &source, id).await.map_err(status::store)?.number;
-        // The first page is read before the call is answered: its error is the call's.
-        let mut page =
-            store.export_details(job, category, kept, 0, EXPORT_PAGE).await.map_err(status::store)?;
-        let (sender, receiver) = tokio::sync::mpsc::channel(64);
-        tokio::spawn(async move {
-            while let Some((last, _)) = page.last() {
-                let after = *last;
-                for (_, detail) in page {
-                    // Whoever goes away ends the export; whoever reads slowly slows it down.
-                    if sender.send(Ok(convert::detail(&tenant, detail))).await.is_err() {
-                        return;
-                    }
-                }
-                page = match store.export_details(job, category, kept, after, EXPORT_PAGE).await {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let _ = sender.send(Err(status::store(error))).await;
-                        return;
-                    }
-                };
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let page = move |after| {
+            let store = store.clone();
+            async move { store.export_details(job, category, kept, after, export::PAGE).await }
+        };
+        export::stream(None, page, move |detail| Ok(convert::detail(&tenant, detail))).await
     }
 }

@@ -53,8 +53,6 @@ pub enum PlanLine {
 /// An entry of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanEntry {
-    /// Its place.
-    pub position: i64,
     /// Which list it is on.
     pub category: super::Category,
     /// The user, if there is one.

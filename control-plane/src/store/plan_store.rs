@@ -15,7 +15,7 @@ pub trait PlanStore {
     async fn situation(&self, fence: Fence) -> Result<Situation>;
     /// Writes the next lines of the plan and counts them.
     async fn write_plan(&self, fence: Fence, lines: Vec<PlanLine>, now: Timestamp) -> Result<()>;
-    /// Entries of a plan by position, after `after`. [`super::StoreError::PlanUnusable`] if there is none, or not any more.
+    /// Entries of a plan with their positions, after `after`. [`super::StoreError::PlanUnusable`] if there is none, or not any more.
     async fn plan_entries(
         &self,
         job: JobNo,
@@ -23,7 +23,7 @@ pub trait PlanStore {
         after: i64,
         limit: i64,
         now: Timestamp,
-    ) -> Result<Vec<PlanEntry>>;
+    ) -> Result<Vec<(i64, PlanEntry)>>;
     /// Throws away the entries of plans that have expired. How many plans.
     async fn expire_plans(&self, now: Timestamp) -> Result<usize>;
     /// Those of these absent users whom the plan that the job applies disables, and who are as they were when it was made.

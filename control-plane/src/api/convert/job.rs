@@ -76,7 +76,7 @@ fn plan(plan: SyncPlan) -> proto::SyncPlan {
 }
 
 pub(in crate::api) fn plan_entry(tenant: &TenantId, entry: PlanEntry) -> proto::SyncPlanEntry {
-    let PlanEntry { position: _, category, user, id, before, after, reason, message } = entry;
+    let PlanEntry { category, user, id, before, after, reason, message } = entry;
     proto::SyncPlanEntry {
         category: i32::from(category.number()),
         immutable_id: id.text(),

@@ -32,7 +32,7 @@ impl PlanStore for Engine {
         after: i64,
         limit: i64,
         now: Timestamp,
-    ) -> Result<Vec<PlanEntry>> {
+    ) -> Result<Vec<(i64, PlanEntry)>> {
         self.read(move |c| {
             Box::pin(async move { plans::entries(c, job, category, (after, limit), now).await })
         })

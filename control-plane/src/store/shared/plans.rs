@@ -306,7 +306,6 @@ impl TryFrom<EntryRow> for PlanEntry {
         };
         let category = Category::from_number(small(row.category));
         Ok(Self {
-            position: row.position,
             category: category.ok_or_else(|| StoreError::Broken("an entry of an unknown category".into()))?,
             user: row.user_no.map(UserNo),
             id: ImmutableId(row.immutable_id.into()),
@@ -350,7 +349,7 @@ pub(super) async fn entries(
     category: Option<Category>,
     (after, limit): (i64, i64),
     now: Timestamp,
-) -> Result<Vec<PlanEntry>> {
+) -> Result<Vec<(i64, PlanEntry)>> {
     usable(connection, job, now).await?;
     let rows: Vec<EntryRow> = sqlx::query_as(
         "SELECT position, category, user_no, immutable_id, before_status, before_values, after_values, after_status, reason, message \
@@ -362,7 +361,7 @@ pub(super) async fn entries(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(TryInto::try_into).collect()
+    rows.into_iter().map(|row| Ok((row.position, row.try_into()?))).collect()
 }
 
 /// A plan that has expired and still has entries.
