@@ -5,10 +5,10 @@
 #![expect(clippy::print_stdout, reason = "a measurement talks to a person")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use harness::load::{Calls, call_all};
 use harness::{Dice, People, Slapd};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use rollcall_proto::admin::v1::{
@@ -35,15 +35,16 @@ async fn main() -> Result<()> {
         "in flight", "fetch p50, p99 ms", "ldap3 p50, p99 ms", "p50, p99 ratio", "fetches/s"
     );
     for at_once in [1, 16, 128] {
-        let (mut ours, mut plain) = (Samples::default(), Samples::default());
+        let (mut ours, mut plain) = (Calls::default(), Calls::default());
         // Turn by turn: what else the machine does meets both.
         for _ in 0..ROUNDS {
             let ldap = connect(&slapd, &router).await?;
             let with = Arc::clone(&router);
             let by_ldap3 = move |name| by_ldap3(ldap.clone(), Arc::clone(&with), name);
-            plain.add(timed(&names, at_once, by_ldap3).await?);
+            plain.add(call_all(&names, at_once, |_| by_ldap3.clone()).await?);
             let with = Arc::clone(&router);
-            ours.add(timed(&names, at_once, move |name| by_fetch(Arc::clone(&with), name)).await?);
+            let by_fetch = move |name| by_fetch(Arc::clone(&with), name);
+            ours.add(call_all(&names, at_once, |_| by_fetch.clone()).await?);
         }
         let (a, b, c, d) = (ours.at(0.5), ours.at(0.99), plain.at(0.5), plain.at(0.99));
         println!(
@@ -138,68 +139,4 @@ async fn by_fetch(router: Arc<Router>, name: String) -> Result<()> {
     let Fetched::Entry(entry) = fetched else { anyhow::bail!("{fetched:?}") };
     ensure!(matches!(map_entry(mapping, &entry), Mapped::Record(_)), "no record");
     Ok(())
-}
-
-/// Asks for all of the names, so many at once, and says how long each took, and all together.
-async fn timed<F>(
-    names: &Arc<[String]>,
-    at_once: usize,
-    one: impl Fn(String) -> F + Clone + Send + 'static,
-) -> Result<(Vec<Duration>, Duration)>
-where
-    F: Future<Output = Result<()>> + Send,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let began = Instant::now();
-    let workers: Vec<_> = (0..at_once)
-        .map(|_| {
-            let (names, next, one) = (Arc::clone(names), Arc::clone(&next), one.clone());
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let began = Instant::now();
-                    one(name.clone()).await?;
-                    times.push(began.elapsed());
-                }
-                anyhow::Ok(times)
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for worker in workers {
-        times.extend(worker.await??);
-    }
-    Ok((times, began.elapsed()))
-}
-
-#[derive(Default)]
-struct Samples {
-    times: Vec<Duration>,
-    total: Duration,
-}
-
-impl Samples {
-    fn add(&mut self, (times, total): (Vec<Duration>, Duration)) {
-        self.times.extend(times);
-        self.times.sort_unstable();
-        self.total += total;
-    }
-
-    /// In milliseconds, the time within which this share was done.
-    fn at(&self, share: f64) -> f64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a place in a list"
-        )]
-        let at = ((self.times.len() - 1) as f64 * share) as usize;
-        self.times[at].as_secs_f64() * 1_000.0
-    }
-
-    fn rate(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "for people")]
-        let count = self.times.len() as f64;
-        count / self.total.as_secs_f64()
-    }
 }

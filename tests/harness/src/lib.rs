@@ -9,6 +9,7 @@ pub mod dice;
 pub mod disk;
 pub mod install;
 pub mod ldap;
+pub mod load;
 pub mod people;
 pub mod ports;
 pub mod postgres;

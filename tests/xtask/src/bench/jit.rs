@@ -3,11 +3,10 @@
 //! uses, and asks for the same attributes by the same filter over the same LDAPS port. Every answer is checked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use comfy_table::{Table, presets};
+use harness::load::{Calls, call_all};
 use harness::programs::{self, Profile};
 use harness::world::connect::channel;
 use harness::world::{Admin, Database, TENANT, World};
@@ -96,8 +95,8 @@ struct Bench {
 }
 
 struct Row {
-    ours: Samples,
-    plain: Samples,
+    ours: Calls,
+    plain: Calls,
     connections: (u64, usize),
 }
 
@@ -106,7 +105,7 @@ impl Row {
         let Self { ours, plain, connections } = self;
         let (p50, rate) = (ours.at(0.5) / plain.at(0.5), ours.rate() / plain.rate());
         let met = |met| if met { "met" } else { "missed" };
-        let both = |samples: &Samples| format!("{:.2}, {:.2}", samples.at(0.5), samples.at(0.99));
+        let both = |samples: &Calls| format!("{:.2}, {:.2}", samples.at(0.5), samples.at(0.99));
         [
             format!("{database}, {callers}"),
             both(ours),
@@ -145,7 +144,7 @@ impl Bench {
     }
 
     async fn measure(&self, callers: usize, calls: usize) -> Result<Row> {
-        let (mut ours, mut plain) = (Samples::default(), Samples::default());
+        let (mut ours, mut plain) = (Calls::default(), Calls::default());
         let directory = self.world.directory();
         let connections = callers.min(CONNECTIONS);
         let mut ldaps = Vec::new();
@@ -169,7 +168,7 @@ impl Bench {
                 move |person: Person| sign_in(service.clone(), person)
             };
             let (searched, signed_in) =
-                (all(&persons, callers, by_ldap).await?, all(&persons, callers, by_call).await?);
+                (call_all(&persons, callers, by_ldap).await?, call_all(&persons, callers, by_call).await?);
             // The first one warms both up.
             if round > 0 {
                 plain.add(searched);
@@ -233,61 +232,4 @@ async fn connect(directory: &Slapd) -> Result<Ldap> {
     tokio::spawn(driver.drive());
     ldap.simple_bind(&directory.agent_dn(), directory.agent_password()).await?.success()?;
     Ok(ldap)
-}
-
-/// Does it for all of these, so many callers at once, each with means of its own; how long each took, and all together.
-async fn all<F, One>(
-    persons: &Arc<[Person]>,
-    callers: usize,
-    means: impl Fn(usize) -> One,
-) -> Result<(Vec<Duration>, Duration)>
-where
-    One: Fn(Person) -> F + Send + 'static,
-    F: Future<Output = Result<()>> + Send,
-{
-    let next = Arc::new(AtomicUsize::new(0));
-    let began = Instant::now();
-    let callers: Vec<_> = (0..callers)
-        .map(|caller| {
-            let (persons, next, one) = (Arc::clone(persons), Arc::clone(&next), means(caller));
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while let Some(person) = persons.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let began = Instant::now();
-                    one(person.clone()).await?;
-                    times.push(began.elapsed());
-                }
-                anyhow::Ok(times)
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for caller in callers {
-        times.extend(caller.await.context("a caller")??);
-    }
-    Ok((times, began.elapsed()))
-}
-
-#[derive(Default)]
-struct Samples {
-    times: Vec<Duration>,
-    total: Duration,
-}
-
-impl Samples {
-    fn add(&mut self, (times, total): (Vec<Duration>, Duration)) {
-        self.times.extend(times);
-        self.times.sort_unstable();
-        self.total += total;
-    }
-
-    /// In milliseconds, the time within which this share was done.
-    fn at(&self, share: f64) -> f64 {
-        let at = (self.times.len().saturating_sub(1) as f64 * share) as usize;
-        self.times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1_000.0)
-    }
-
-    fn rate(&self) -> f64 {
-        self.times.len() as f64 / self.total.as_secs_f64()
-    }
 }
