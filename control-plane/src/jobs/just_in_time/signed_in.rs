@@ -2,7 +2,7 @@
 //! the last tenth of a second had; whoever is let in again within the hour is noted then.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -21,6 +21,8 @@ const MOST: usize = 100_000;
 pub(in crate::jobs) struct SignedIn {
     pending: Mutex<HashMap<TenantNo, HashSet<UserNo>>>,
     first: Notify,
+    /// Who writes, one at a time: the end of the program waits for what is under way.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl SignedIn {
@@ -44,7 +46,7 @@ impl SignedIn {
 }
 
 /// Writes down who was let in, until the program ends.
-pub(in crate::jobs) async fn follow(inner: std::sync::Arc<Inner>) {
+pub(in crate::jobs) async fn follow(inner: Arc<Inner>) {
     loop {
         inner.signed_in.first.notified().await;
         tokio::time::sleep(GATHER).await;
@@ -54,6 +56,7 @@ pub(in crate::jobs) async fn follow(inner: std::sync::Arc<Inner>) {
 
 /// Writes down what is noted now. A user is let in also where that cannot be written.
 pub(in crate::jobs) async fn write(inner: &Inner) {
+    let _alone = inner.signed_in.writing.lock().await;
     let pending = std::mem::take(&mut *inner.signed_in.pending());
     for (tenant, users) in pending {
         let noted = inner.store.note_sign_ins(tenant, users.into_iter().collect(), inner.clock.now()).await;
