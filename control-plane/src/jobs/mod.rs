@@ -197,23 +197,14 @@ impl Jobs {
         source: &SourceId,
         draft: bool,
     ) -> Result<(), JobsError> {
-        let (store, now) = (&self.inner.store, self.inner.clock.now());
-        let found = store.source(tenant, source).await?;
+        let found = self.inner.store.source(tenant, source).await?;
         let settings = if draft { Some(found.draft) } else { found.published };
         let settings = settings.ok_or(StoreError::SourceNotPublished)?;
-        let may_read = |router: &IdentityRouter| {
-            (settings.routers.is_empty() || settings.routers.contains(&router.id.0))
-                && (router.sources.is_empty() || router.sources.contains(source))
-        };
-        let routers = store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
-        if routers.is_empty() {
-            return Err(JobsError::NoRouter);
+        match self.inner.some_router(tenant, source, &settings).await? {
+            None => Err(JobsError::NoRouter),
+            Some(false) => Err(JobsError::NoRouterConnected),
+            Some(true) => Ok(()),
         }
-        let oldest = now.minus(ROUTER_SILENCE);
-        if !routers.iter().any(|router| may_read(router) && router.connected && router.last_seen >= oldest) {
-            return Err(JobsError::NoRouterConnected);
-        }
-        Ok(())
     }
 
     /// Stop Sync. After this has returned nothing of the job is applied any more.
@@ -410,6 +401,24 @@ impl Jobs {
 }
 
 impl Inner {
+    /// Whether a router that may read the source is connected, to whichever replica; none if the tenant has no router at all.
+    async fn some_router(
+        &self,
+        tenant: &TenantId,
+        source: &SourceId,
+        settings: &SourceSettings,
+    ) -> Result<Option<bool>, StoreError> {
+        let routers = self.store.list_routers(tenant, None, i64::from(u16::MAX)).await?;
+        let oldest = self.clock.now().minus(ROUTER_SILENCE);
+        let can = |router: &IdentityRouter| {
+            (settings.routers.is_empty() || settings.routers.contains(&router.id.0))
+                && (router.sources.is_empty() || router.sources.contains(source))
+                && router.connected
+                && router.last_seen >= oldest
+        };
+        Ok((!routers.is_empty()).then(|| routers.iter().any(can)))
+    }
+
     fn runs(&self) -> MutexGuard<'_, HashMap<JobNo, run::Slot>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }

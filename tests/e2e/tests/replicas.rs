@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use harness::world::{Admin, Database, SOURCE, TENANT, World, router_name};
-use rollcall_proto::admin::v1::{GetSyncJobRequest, SyncJob, sync_job::State};
+use rollcall_proto::admin::v1::single_sync::Outcome;
+use rollcall_proto::admin::v1::sync_user_request::Whom;
+use rollcall_proto::admin::v1::{GetSyncJobRequest, SingleSync, SyncJob, SyncUserRequest, sync_job::State};
 
 use crate::expect::{enabled, flawless, numbers, succeeded, users};
 
@@ -168,4 +170,22 @@ async fn of_two_replicas_that_are_asked_at_once_one_starts_the_job() -> Result<(
         world.admins[0].watch(&started[0].name, |_| {}).await?;
     }
     nothing_is_left_to_do(&world).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_without_a_router_says_that_another_one_has_it() -> Result<()> {
+    let world = World::builder().database(Database::Postgres).replicas(2).routers_at(&[0]);
+    let world = world.these_people(flawless(2)).start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    let uid = flawless(2).person(1).uid;
+    let sync = async |admin: &Admin| -> Result<SingleSync> {
+        let request =
+            SyncUserRequest { parent: format!("tenants/{TENANT}"), whom: Some(Whom::UserName(uid.clone())) };
+        Ok(admin.just_in_time.clone().sync_user(request).await?.into_inner().sync.unwrap_or_default())
+    };
+    let elsewhere = sync(&world.admins[1]).await?;
+    assert_eq!(elsewhere.outcome(), Outcome::NoRouter);
+    assert!(elsewhere.message.contains("another replica"), "{}", elsewhere.message);
+    assert_eq!(sync(&world.admins[0]).await?.outcome(), Outcome::Added);
+    Ok(())
 }

@@ -66,7 +66,7 @@ async fn ask(asker: Asker<'_>, source: &Source, question: &Question) -> Result<A
         let choice =
             Choice { source: &source.id, allowed: &source.settings.routers, last: None, except: &tried };
         let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else {
-            return Err(came_to_nothing(source, failed));
+            return Err(came_to_nothing(source, none_left(asker, source, &tried, failed).await));
         };
         match put(asker, &session, source, question).await {
             Some(Ok(answer)) => return Ok(answer),
@@ -78,6 +78,22 @@ async fn ask(asker: Asker<'_>, source: &Source, question: &Question) -> Result<A
         }
         tried.push(session.router().clone());
     }
+}
+
+/// Why no router is left to ask: what the last one said, or that there is one, but not at this replica.
+pub(super) async fn none_left(
+    asker: Asker<'_>,
+    source: &Source,
+    tried: &[RouterId],
+    failed: Failure,
+) -> Failure {
+    let elsewhere = asker.inner.some_router(asker.tenant, &source.id, &source.settings);
+    if tried.is_empty() && matches!(elsewhere.await, Ok(Some(true))) {
+        let message = "An identity router that may read the source is connected, but to another replica of the control plane. Connect one to each \
+                       replica, or send sign-ins where it is.";
+        return Failure { message: message.to_owned(), ..failed };
+    }
+    failed
 }
 
 /// None if the router is lost.

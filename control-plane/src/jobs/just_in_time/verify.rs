@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::fetch::{Asker, Source};
+use super::fetch::{Asker, Source, none_left};
 use super::find::{Call, SOURCES, Seen, published};
 use super::note;
 use crate::jobs::Inner;
@@ -182,7 +182,9 @@ async fn put(
     loop {
         let choice =
             Choice { source: &source.id, allowed: &source.settings.routers, last: None, except: &tried };
-        let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else { return Err(failed) };
+        let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else {
+            return Err(none_left(asker, source, &tried, failed).await);
+        };
         let order = VerifyOrder {
             person: FetchOrder {
                 settings: source.settings.clone(),
