@@ -69,6 +69,8 @@ fn step(what: &str, program: &str, arguments: &[&str]) -> Result<()> {
     println!("==> {what}: {program} {}", arguments.join(" "));
     let status = Command::new(program)
         .args(arguments)
+        // All at once, before the tests: alone they would be built anew, while the first tests wait.
+        .env("ROLLCALL_PROGRAMS_BUILT", "1")
         .stdin(Stdio::null())
         .status()
         .with_context(|| format!("cannot start {program}"))?;
