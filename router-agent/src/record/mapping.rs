@@ -9,7 +9,7 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, NotSynchronizedReason as Reason, attribute_mapping::ImmutableIdFormat,
 };
 use rollcall_proto::limits::{DISTINGUISHED_NAME, MAIL, NAME, POLICY_BYTES, USER_NAME};
-use rollcall_proto::router::v1::{PolicyAttribute, RejectedEntry, UserRecord};
+use rollcall_proto::router::v1::{FormerImmutableId, PolicyAttribute, RejectedEntry, UserRecord};
 
 use super::disabled::Rule;
 use super::expiry;
@@ -59,6 +59,8 @@ pub struct Mapping {
     revision: i32,
     id: String,
     id_format: ImmutableIdFormat,
+    /// Attribute and format of the id by which people are known until the source is published anew.
+    former: Option<(String, ImmutableIdFormat)>,
     pub(super) user_name: String,
     pub(super) mail: String,
     mail_optional: bool,
@@ -110,10 +112,7 @@ impl Mapping {
             None => None,
             Some(rule) => Some(expiry::Rule::new(rule).ok_or(MappingError::ExpiryRule)?),
         };
-        let id_format = match mapping.immutable_id_format() {
-            ImmutableIdFormat::Unspecified => ImmutableIdFormat::Uuid,
-            format => format,
-        };
+        let id_format = usual(mapping.immutable_id_format());
         let mut policy = policy_attributes;
         policy.sort();
         policy.dedup();
@@ -121,6 +120,7 @@ impl Mapping {
             revision,
             id: immutable_id,
             id_format,
+            former: None,
             user_name,
             mail,
             mail_optional,
@@ -135,9 +135,26 @@ impl Mapping {
             attributes: Vec::new(),
         };
         mapping.attributes = mapping.named();
-        match mapping.attributes.iter().find(|attribute| is_password_attribute(attribute)) {
+        mapping.without_secrets()
+    }
+
+    /// The same, reading the former immutable id of each entry as well.
+    ///
+    /// # Errors
+    /// If there is no attribute, or it holds secrets.
+    pub fn with_former(mut self, former: &FormerImmutableId) -> Result<Self, MappingError> {
+        if former.attribute.is_empty() {
+            return Err(MappingError::Missing("former immutable_id"));
+        }
+        self.former = Some((former.attribute.clone(), usual(former.format())));
+        self.attributes = self.named();
+        self.without_secrets()
+    }
+
+    fn without_secrets(self) -> Result<Self, MappingError> {
+        match self.attributes.iter().find(|attribute| is_password_attribute(attribute)) {
             Some(secret) => Err(MappingError::Password(secret.clone())),
-            None => Ok(mapping),
+            None => Ok(self),
         }
     }
 
@@ -157,12 +174,13 @@ impl Mapping {
     /// and that would be another person.
     #[must_use]
     pub fn immutable_id(&self, entry: &Entry) -> Option<Bytes> {
-        let mut values = entry.values(&self.id);
-        let value = values.next()?;
-        if values.next().is_some() {
-            return None;
-        }
-        immutable_id::read(self.id_format, value)
+        only_id(entry, &self.id, self.id_format)
+    }
+
+    /// The id by which the entry was known before; none if the mapping reads none, or the entry has none.
+    fn former_id(&self, entry: &Entry) -> Option<Bytes> {
+        let (attribute, format) = self.former.as_ref()?;
+        only_id(entry, attribute, *format)
     }
 
     /// A filter for the entry with this immutable id; none if no value could be read as it.
@@ -181,17 +199,40 @@ impl Mapping {
             &self.display_name,
             &self.phone,
         ];
+        let former = self.former.as_ref().map(|(attribute, _)| attribute);
         let rule = self.disabled.as_ref().map(|rule| &rule.attribute);
         let expiry = self.expires.as_ref().map(|rule| &rule.attribute);
         let mut named: Vec<String> = Vec::new();
-        for attribute in
-            fields.into_iter().chain(rule).chain(expiry).chain(&self.policy).filter(|name| !name.is_empty())
+        for attribute in fields
+            .into_iter()
+            .chain(former)
+            .chain(rule)
+            .chain(expiry)
+            .chain(&self.policy)
+            .filter(|name| !name.is_empty())
         {
             if !named.iter().any(|other| other.eq_ignore_ascii_case(attribute)) {
                 named.push(attribute.clone());
             }
         }
         named
+    }
+}
+
+/// The id in the one value of an attribute.
+fn only_id(entry: &Entry, attribute: &str, format: ImmutableIdFormat) -> Option<Bytes> {
+    let mut values = entry.values(attribute);
+    let value = values.next()?;
+    if values.next().is_some() {
+        return None;
+    }
+    immutable_id::read(format, value)
+}
+
+fn usual(format: ImmutableIdFormat) -> ImmutableIdFormat {
+    match format {
+        ImmutableIdFormat::Unspecified => ImmutableIdFormat::Uuid,
+        format => format,
     }
 }
 
@@ -208,6 +249,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
             };
             Mapped::Rejected(RejectedEntry {
                 immutable_id: mapping.immutable_id(entry).unwrap_or_default(),
+                former_id: mapping.former_id(entry).unwrap_or_default(),
                 reason: reason.into(),
                 message,
                 user_name: shown(&mapping.user_name, USER_NAME),
@@ -224,14 +266,12 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
         return Err((Reason::EntryUnreadable, TOO_LARGE.to_owned()));
     }
     let Some(immutable_id) = mapping.immutable_id(entry) else {
-        return Err((
-            Reason::MissingUniqueId,
-            format!(
-                "The entry has no readable value of {}, or several. Check the source's mapping, and that the bind account may read the attribute.",
-                mapping.id
-            ),
-        ));
+        return Err(no_id(&mapping.id));
     };
+    let former_id = mapping.former_id(entry);
+    if let (Some((attribute, _)), None) = (&mapping.former, &former_id) {
+        return Err(no_id(attribute));
+    }
     let field = |attribute: &str, most| {
         chosen(entry, attribute, most, |_| true)
             .map(Option::unwrap_or_default)
@@ -286,9 +326,17 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Refusal> {
             .to_owned(),
         policy_attributes: policy_attributes(mapping, entry)?,
         disabled,
+        former_id: former_id.unwrap_or_default(),
     };
     record.digest = Bytes::copy_from_slice(&digest(&record, mapping.revision));
     Ok(record)
+}
+
+fn no_id(attribute: &str) -> Refusal {
+    let message = format!(
+        "The entry has no readable value of {attribute}, or several. Check the source's mapping, and that the bind account may read the attribute."
+    );
+    (Reason::MissingUniqueId, message)
 }
 
 /// The value of an attribute that an entry is named by, for one that has nothing but its name.
