@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use control_plane::model::{
-    Absence, Actor, Category, EventType, Fence, IdFormat, IdPair, ImmutableId, JobNo, JobState, KnownBy,
-    NotSynchronizedReason, PlanLine, Record, Rejected, RouterId, SourceId, Status, SyncJob, SyncPlan,
-    Timestamp, User, UserFilter,
+    Absence, Actor, AuditFilter, Category, EventType, Fence, IdFormat, IdPair, ImmutableId, JobNo, JobState,
+    KnownBy, NotSynchronizedReason, PlanLine, Record, Rejected, RouterId, SourceId, Status, SyncJob,
+    SyncPlan, Timestamp, Trail, User, UserFilter,
 };
 use control_plane::reconcile::forecast;
 use control_plane::reconcile::rekey::{self, Occurrence};
@@ -66,9 +66,9 @@ impl Database {
         draft.mapping.immutable_id_format =
             if attribute == "entryUUID" { IdFormat::Uuid } else { IdFormat::Text };
         let change = SourceChange { display_name: source.display_name, draft };
-        let updated =
-            self.store().update_source(&self.tenant(), &hq(), source.version, change, &admin(), NOW);
-        updated.await.expect("a draft");
+        let (store, tenant) = (self.store(), self.tenant());
+        let updated = store.update_source(&tenant, &hq(), source.version, change, &admin(), NOW).await;
+        updated.expect("a draft");
     }
 
     async fn publish(&self) -> Result<i32, StoreError> {
@@ -282,10 +282,12 @@ async fn everybody_gets_the_id_that_somebody_else_had_and_stays_the_same_user(en
         let name = entry.person.record(control_plane::model::TenantNo(1)).values.user_name;
         assert_eq!(ids.get(&name), entry.new.map(id).as_ref(), "{name}");
     }
-    let events = database.store().audit_events(&database.tenant()).await;
-    let published =
-        events.iter().rev().find(|event| event.kind == EventType::SourcePublished).expect("an event");
-    assert_eq!(published.details.get("rekeyed").map(String::as_str), Some("5"), "{published:?}");
+    let trail = Trail::Tenant(database.tenant());
+    let events = database.store().events_from(&trail, &AuditFilter::default(), 1, 1_000).await;
+    let events = events.expect("events");
+    let published = EventType::SourcePublished.number();
+    let published = events.iter().rev().find(|event| event.kind == published).expect("an event");
+    assert!(published.details.contains(r#""rekeyed":"5""#), "{published:?}");
     assert!(database.sync(&by_new_ids(&entries), Reading::plain()).await.changed_nobody());
 }
 

@@ -305,7 +305,7 @@ fn explained(rejected: Rejected, ids: &IdPair) -> Rejected {
         }
         _ => return rejected,
     };
-    Rejected { message: format!("{} {what}", rejected.message), ..rejected }
+    Rejected { message: short(format!("{what} {}", rejected.message), 1_000), ..rejected }
 }
 
 fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record, Rejected>, Status> {
