@@ -401,6 +401,14 @@ mod tests {
     }
 
     #[test]
+    fn the_former_immutable_id_is_read_only_if_the_policy_names_it() {
+        assert_eq!(policy().check_with(&settings(), Some("employeeType")), Ok(()));
+        let refused = policy().check_with(&settings(), Some("employeeNumber")).expect_err("a refusal");
+        assert_eq!(refused[0].key, "attributes");
+        assert!(refused[0].to_string().contains("employeeNumber"));
+    }
+
+    #[test]
     fn what_the_policy_names_is_allowed() {
         assert_eq!(policy().check(&settings()), Ok(()));
     }

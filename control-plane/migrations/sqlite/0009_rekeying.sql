@@ -10,7 +10,7 @@ CREATE TABLE id_pairs (
     digest    BLOB NOT NULL,                 -- of the record; zeros for an entry that is none
     counted   BIGINT NOT NULL,              -- whether it was taken for a record, as the first that had its ids
     clashes   BIGINT NOT NULL DEFAULT 0,    -- whether another entry has one of its ids
-    user_no   BIGINT,                       -- whose it is; known only while the draft is published
+    user_no   BIGINT,                       -- whose it is, where that id is in the way while the draft is published
     PRIMARY KEY (job_no, former_id, new_id, digest)
 );
 CREATE INDEX id_pairs_by_new_id ON id_pairs (job_no, new_id);

@@ -494,6 +494,31 @@ mod tests {
     }
 
     #[test]
+    fn both_ids_are_read_and_the_former_one_changes_no_digest() {
+        let former = FormerImmutableId {
+            attribute: "employeeNumber".to_owned(),
+            format: ImmutableIdFormat::Text.into(),
+        };
+        let both = mapping().with_former(&former).expect("a mapping");
+        assert!(both.attributes().iter().any(|attribute| attribute == "employeeNumber"));
+        let entry = anna(&[("employeeNumber", &[b"17"])]);
+        let (Mapped::Record(with), Mapped::Record(without)) =
+            (map_entry(&both, &entry), map_entry(&mapping(), &entry))
+        else {
+            panic!("records")
+        };
+        assert_eq!(with.former_id, Bytes::from_static(b"\xFF17"));
+        assert_eq!((with.digest, without.former_id), (without.digest, Bytes::new()));
+        // An entry without the former id is nobody's, and says by which id it is known from now on.
+        let Mapped::Rejected(nobody) = map_entry(&both, &anna(&[])) else { panic!("a record") };
+        assert_eq!(nobody.reason(), Reason::MissingUniqueId);
+        assert!(nobody.message.contains("employeeNumber") && nobody.former_id.is_empty());
+        assert_eq!(nobody.immutable_id, without.immutable_id);
+        let secret = FormerImmutableId { attribute: "userPassword".to_owned(), format: 0 };
+        assert!(mapping().with_former(&secret).is_err());
+    }
+
+    #[test]
     fn what_an_entry_lacks_is_its_reason_and_its_id_stays_known() {
         let identified = true;
         let cases: &[(&str, &[&[u8]], Reason, bool)] = &[

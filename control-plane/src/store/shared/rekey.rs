@@ -44,12 +44,13 @@ pub(super) async fn rekey(connection: &mut Connection, row: &SourceRow, now: Tim
     // Whatever a job has read by the former ids is void: its next write finds its fence so, and then another revision.
     let void = sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN (1, 2)");
     void.bind(row.source_no).execute(&mut *connection).await?;
+    // Whose id is in the way of a new one is noted by number: it is found by that one no more once it has given way.
     let whose = format!(
         "UPDATE id_pairs AS p SET user_no = (SELECT u.user_no FROM users u WHERE u.source_no = $2 AND u.immutable_id = p.former_id) \
-         WHERE p.job_no = $1 AND {SOUND}"
+         WHERE p.job_no = $1 AND {SOUND} AND EXISTS (SELECT 1 FROM id_pairs o WHERE o.job_no = $1 AND o.new_id = p.former_id)"
     );
     sqlx::query(AssertSqlSafe(whose)).bind(run.job_no).bind(row.source_no).execute(&mut *connection).await?;
-    // First whatever is in the way: an old id may be somebody else's new one.
+    // First whatever is in the way: a former id may be somebody else's new one.
     let free = format!(
         "UPDATE users SET immutable_id = {GONE} WHERE tenant_no = $3 AND source_no = $2 AND (NOT EXISTS (SELECT 1 FROM id_pairs p \
          WHERE p.job_no = $1 AND p.former_id = users.immutable_id AND {SOUND}) OR EXISTS (SELECT 1 FROM id_pairs p \
@@ -57,14 +58,20 @@ pub(super) async fn rekey(connection: &mut Connection, row: &SourceRow, now: Tim
     );
     let free = sqlx::query(AssertSqlSafe(free)).bind(run.job_no).bind(row.source_no).bind(run.tenant_no);
     free.execute(&mut *connection).await?;
-    let give = sqlx::query(
-        "UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.user_no IS NOT NULL \
-         AND users.tenant_no = $2 AND users.user_no = p.user_no",
-    );
-    let given = give.bind(run.job_no).bind(run.tenant_no).execute(&mut *connection).await?;
+    let mut given = 0;
+    for owner in [
+        "p.user_no IS NULL AND users.source_no = $3 AND users.immutable_id = p.former_id",
+        "users.source_no = $3 AND users.user_no = p.user_no",
+    ] {
+        let give = format!(
+            "UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND {SOUND} AND users.tenant_no = $2 AND {owner}"
+        );
+        let give = sqlx::query(AssertSqlSafe(give)).bind(run.job_no).bind(run.tenant_no).bind(row.source_no);
+        given += give.execute(&mut *connection).await?.rows_affected();
+    }
     let forget = "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1)";
     sqlx::query(forget).bind(row.source_no).execute(connection).await?;
-    Ok(i64::try_from(given.rows_affected()).unwrap_or(i64::MAX))
+    Ok(i64::try_from(given).unwrap_or(i64::MAX))
 }
 
 /// The newest dry run of this very draft whose plan has not expired, and that has read both ids.
