@@ -148,13 +148,25 @@ impl Policy {
     /// # Errors
     /// One sentence for each thing that is not allowed.
     pub fn check(&self, settings: &IdentitySourceSettings) -> Result<(), Vec<Refusal>> {
+        self.check_with(settings, None)
+    }
+
+    /// The same where one more attribute is read than the source's mapping has.
+    ///
+    /// # Errors
+    /// One sentence for each thing that is not allowed.
+    pub fn check_with(
+        &self,
+        settings: &IdentitySourceSettings,
+        more: Option<&str>,
+    ) -> Result<(), Vec<Refusal>> {
         let mut refusals = too_many(settings);
         // What is beyond the limits is not looked at.
         if refusals.is_empty() {
             refusals = settings
                 .directory_servers
                 .iter()
-                .flat_map(|server| self.check_server(server, settings))
+                .flat_map(|server| self.check_server(server, settings, more))
                 .take(MOST_REFUSALS)
                 .collect();
         }
@@ -176,7 +188,12 @@ impl Policy {
     }
 
     /// The same for one server of it, within the limits.
-    fn check_server(&self, server: &DirectoryServer, settings: &IdentitySourceSettings) -> Vec<Refusal> {
+    fn check_server(
+        &self,
+        server: &DirectoryServer,
+        settings: &IdentitySourceSettings,
+        more: Option<&str>,
+    ) -> Vec<Refusal> {
         let port = port(server);
         let Some(directory) = self.directory(server) else {
             return vec![refusal(
@@ -223,7 +240,7 @@ impl Policy {
         };
         let allowed =
             |attribute: &str| directory.attributes.iter().any(|other| other.eq_ignore_ascii_case(attribute));
-        for attribute in asked {
+        for attribute in asked.into_iter().chain(more.map(str::to_owned)) {
             let name = shown(&attribute);
             if is_password_attribute(&attribute) {
                 refusals
@@ -381,6 +398,14 @@ mod tests {
             std::fs::write(&path, format!("{line}\ndirectory = []\n")).expect("a file");
             assert_eq!(Policy::read(&path).expect("a policy").verify_passwords, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn the_former_immutable_id_is_read_only_if_the_policy_names_it() {
+        assert_eq!(policy().check_with(&settings(), Some("employeeType")), Ok(()));
+        let refused = policy().check_with(&settings(), Some("employeeNumber")).expect_err("a refusal");
+        assert_eq!(refused[0].key, "attributes");
+        assert!(refused[0].to_string().contains("employeeNumber"));
     }
 
     #[test]

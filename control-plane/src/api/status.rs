@@ -107,8 +107,16 @@ pub(super) fn of_store(failure: StoreError, job: impl Fn(Uuid) -> String) -> Sta
         StoreError::ImmutableIdInUse => error(
             Code::FailedPrecondition,
             "IMMUTABLE_ID_IN_USE",
-            "The source has users, who are known by the published immutable id; by another one each of them would be a stranger: disabled, and added as somebody new. Put the former mapping back. StartSync with validate_only and draft shows what would happen; to go through with it, delete the source with its users (DeleteIdentitySource with force) and create it anew.",
+            "The source has users, who are known by the published immutable id; without their new ids each of them would be a stranger. Make a dry run of the draft (StartSync with validate_only and draft), which reads both ids of each entry, look at it, then publish: every user stays the same.",
             &[],
+        ),
+        StoreError::NotInDryRun(users) => error(
+            Code::FailedPrecondition,
+            "DRY_RUN_OUTDATED",
+            format!(
+                "{users} users are neither in the dry run of the draft nor among those whom it would disable, or may be back since; each of them would be a stranger. Make the dry run again (StartSync with validate_only and draft), look at it, then publish."
+            ),
+            &[("users", users.to_string())],
         ),
         StoreError::SourceNotPublished => error(
             Code::FailedPrecondition,

@@ -5,7 +5,8 @@ use roaring::RoaringTreemap;
 
 use super::{Inner, Intake, Session};
 use crate::model::{
-    Absence, Absentee, Failure, FailureReason, Fence, JobNo, Presence, SourceSettings, Status, UserNo,
+    Absence, Absentee, Failure, FailureReason, Fence, ImmutableId, JobNo, Presence, SourceSettings, Status,
+    UserNo,
 };
 use crate::reconcile::containers::{Containers, MANY};
 use crate::store::StoreError;
@@ -185,10 +186,27 @@ async fn presences(
     settings: &SourceSettings,
     absentees: &[Absentee],
 ) -> Result<Vec<Presence>, LookUpError> {
-    if absentees.is_empty() {
-        return Ok(Vec::new());
+    let ids: Vec<_> =
+        absentees.iter().filter(|one| !one.id.is_gone()).map(|absentee| absentee.id.clone()).collect();
+    // Nobody is asked for whoever has no immutable id.
+    let mut asked = match ids.is_empty() {
+        true => Vec::new(),
+        false => ask(inner, session, settings, ids).await?,
     }
-    let ids = absentees.iter().map(|absentee| absentee.id.clone()).collect();
+    .into_iter();
+    let presence = |one: &Absentee| match one.id.is_gone() {
+        true => Presence::NotFound,
+        false => asked.next().unwrap_or(Presence::NotFound),
+    };
+    Ok(absentees.iter().map(presence).collect())
+}
+
+async fn ask(
+    inner: &Inner,
+    session: &Session,
+    settings: &SourceSettings,
+    ids: Vec<ImmutableId>,
+) -> Result<Vec<Presence>, LookUpError> {
     let answer = tokio::time::timeout(inner.settings.test_deadline, session.look_up(settings, ids)).await;
     match answer {
         Ok(Some(Ok(presences))) => Ok(presences),

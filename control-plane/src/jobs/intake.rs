@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use super::{Clock, ReadEnd};
 use crate::model::{
-    Failure, FailureReason, Fence, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart, Record,
-    Rejected, UserNo,
+    Failure, FailureReason, Fence, IdPair, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart,
+    Record, Rejected, UserNo,
 };
 use crate::reconcile::offer;
+use crate::reconcile::rekey::{self, Occurrence};
 use crate::store::{Store, StoreError};
 
 /// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
@@ -56,6 +57,15 @@ pub struct Completed {
     pub facts: ReadFacts,
 }
 
+/// What a read of both ids has of one entry.
+#[derive(Clone, Debug)]
+pub struct Paired {
+    /// Both ids.
+    pub ids: IdPair,
+    /// The record, named by the former id, or why there is none.
+    pub found: Result<Record, Rejected>,
+}
+
 /// The state of one read.
 pub struct Intake {
     store: Arc<dyn Store>,
@@ -86,6 +96,7 @@ struct Gathered {
     batches: Vec<u64>,
     records: Vec<Record>,
     rejected: Vec<Rejected>,
+    paired: Vec<Paired>,
 }
 
 impl Intake {
@@ -237,6 +248,44 @@ impl Intake {
         Ok(())
     }
 
+    /// Whether each entry is read with the former id, too.
+    #[must_use]
+    pub fn reads_both_ids(&self) -> bool {
+        self.start.former.is_some()
+    }
+
+    /// Takes what a read of both ids has, to be applied by [`Self::commit`].
+    ///
+    /// # Errors
+    /// If the router broke the protocol.
+    pub fn paired(&mut self, sequence: u64, paired: Vec<Paired>) -> Result<(), IntakeError> {
+        let rejected: Vec<_> = paired.iter().filter_map(|one| one.found.as_ref().err()).cloned().collect();
+        self.next(sequence, paired.len() - rejected.len(), &rejected)?;
+        self.gathered.batches.push(sequence);
+        self.gathered.paired.extend(paired);
+        Ok(())
+    }
+
+    /// Keeps the pairs, and sorts what they come with: an entry on two pages counts once, and of two that share an id the second is refused.
+    async fn sort(&mut self, paired: Vec<Paired>) -> Result<(Vec<Record>, Vec<Rejected>), IntakeError> {
+        if paired.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let pairs = paired.iter().map(|one| (one.ids.clone(), one.found.is_ok())).collect();
+        let occurrences = self.store.pair_ids(self.start.fence, pairs).await;
+        let occurrences = self.heard(occurrences)?;
+        let (mut records, mut rejected) = (Vec::new(), Vec::new());
+        for (Paired { ids, found }, occurrence) in paired.into_iter().zip(occurrences) {
+            match (found, occurrence) {
+                (Ok(record), Occurrence::First) => records.push(record),
+                (Ok(record), Occurrence::Clash) => rejected.push(rekey::clash(ids.former, &record.values)),
+                (Err(refused), Occurrence::First | Occurrence::Clash) => rejected.push(refused),
+                (_, Occurrence::Again) => {}
+            }
+        }
+        Ok((records, rejected))
+    }
+
     /// Whether there are records to commit.
     #[must_use]
     pub fn has_gathered(&self) -> bool {
@@ -246,7 +295,7 @@ impl Intake {
     /// Whether they are enough for a transaction.
     #[must_use]
     pub fn has_enough(&self) -> bool {
-        self.gathered.records.len() + self.gathered.rejected.len() >= ENOUGH
+        self.gathered.records.len() + self.gathered.rejected.len() + self.gathered.paired.len() >= ENOUGH
     }
 
     /// Applies what was gathered; returns the numbers of the batches that are committed now.
@@ -254,7 +303,10 @@ impl Intake {
     /// # Errors
     /// If the store refused.
     pub async fn commit(&mut self) -> Result<Vec<u64>, IntakeError> {
-        let Gathered { batches, records, rejected } = std::mem::take(&mut self.gathered);
+        let Gathered { batches, mut records, mut rejected, paired } = std::mem::take(&mut self.gathered);
+        let (of_pairs, refused) = self.sort(paired).await?;
+        records.extend(of_pairs);
+        rejected.extend(refused);
         let refused = rejected.iter().filter_map(|rejected| rejected.id.clone());
         let ids: Vec<_> = records.iter().map(|record| record.id.clone()).chain(refused).collect();
         self.apply(records, rejected).await?;

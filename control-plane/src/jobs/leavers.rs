@@ -1,12 +1,13 @@
 //! Ends a complete read: users who are gone from scope are disabled if that is proved and not suspiciously many, or held for an
 //! administrator, or left alone; then the records that waited are settled. And ends what an administrator approved.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::absent::{self, Absent, LookUpError};
 use super::{Inner, Intake, Session, planning};
 use crate::model::{
-    Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobKind, JobNo, Newcomer,
+    Absence, Decision, DisabledTest, Failure, FailureReason, Fence, Hold, JobKind, JobNo, KnownBy, Newcomer,
     ReadFacts, SourceSettings, SyncJob, Timestamp, UserNo, Withheld,
 };
 use crate::reconcile::eyes;
@@ -51,15 +52,9 @@ pub(super) async fn reconcile(
     let mut absent = absent::find(inner, intake).await?;
     // A directory without anybody has nothing to look up; that is held in any case.
     if absent.len() > 0 && facts.entries() > 0 {
-        let found = absent.clone();
-        absent = match absent::look_up(inner, fence, session, settings, absent).await {
+        let known_by = as_known(settings, start.former.as_ref());
+        absent = match absent::look_up(inner, fence, session, &known_by, absent).await {
             Ok(absent) => absent,
-            // A draft with another immutable id: nobody can be looked up by it, and nobody would be explained.
-            Err(LookUpError::Failed(failure))
-                if start.kind == JobKind::DryRun && failure.reason == FailureReason::SourceInvalid =>
-            {
-                found
-            }
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(End::Lost),
             Err(LookUpError::Failed(failure)) => {
@@ -73,6 +68,15 @@ pub(super) async fn reconcile(
         inner.store.count_still_in_scope(fence, absent.still_in_scope, inner.clock.now()).await?;
     }
     decide(inner, intake, settings, facts, absent).await
+}
+
+/// The settings with the immutable id by which users are known.
+fn as_known<'a>(settings: &'a SourceSettings, former: Option<&KnownBy>) -> Cow<'a, SourceSettings> {
+    let Some(KnownBy { attribute, format }) = former else { return Cow::Borrowed(settings) };
+    let mut settings = settings.clone();
+    settings.mapping.immutable_id.clone_from(attribute);
+    settings.mapping.immutable_id_format = *format;
+    Cow::Owned(settings)
 }
 
 fn not_looked_up(failure: Failure) -> Failure {
@@ -119,7 +123,12 @@ async fn decide(
         fresh: up_to_date || again.is_some(),
     };
     let verdict = match (guard::judge(&evidence), start.kind) {
-        (verdict, JobKind::DryRun) => return planning::plan(inner, fence, verdict, &absent).await,
+        (verdict, JobKind::DryRun) => {
+            if start.former.is_some() {
+                inner.store.refuse_clashes(fence, inner.clock.now()).await?;
+            }
+            return planning::plan(inner, fence, verdict, &absent).await;
+        }
         (verdict, JobKind::Plan) => planning::approved(inner, fence, verdict).await?,
         (verdict, JobKind::Sync | JobKind::Undo) => verdict,
     };

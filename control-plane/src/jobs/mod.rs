@@ -39,7 +39,7 @@ use crate::model::{
 use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
 pub use clock::Clock;
-pub use intake::{Completed, Intake, IntakeError, WINDOW};
+pub use intake::{Completed, Intake, IntakeError, Paired, WINDOW};
 pub use run::ReadEnd;
 pub use sessions::{ConnectionTest, FetchOrder, Order, Session, SyncOrder, VerifyOrder};
 

@@ -412,7 +412,9 @@ async fn read(
         begun => begun?,
     };
     let epoch = start.fence.epoch;
-    let records_only = start.known == 0;
+    let former = start.former.clone();
+    // By another immutable id all digests are other ones: nothing would be gained by offering them first.
+    let records_only = start.known == 0 || former.is_some();
     let (opened, was_opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();
     let roots = settings.roots.clone();
@@ -438,6 +440,7 @@ async fn read(
         settings: settings.clone(),
         revision: job.revision,
         records_only,
+        former,
     };
     if !session.order(Order::Sync(Box::new(order))) {
         return Ok(None);

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::model::{
-    Admitted, Asked, Failure, FetchBy, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings,
-    TenantId, TenantNo,
+    Admitted, Asked, Failure, FetchBy, Found, ImmutableId, KnownBy, Presence, RouterId, SourceId,
+    SourceSettings, TenantId, TenantNo,
 };
 
 /// Orders that a slow router may have outstanding; more, and the session is as good as lost.
@@ -107,6 +107,8 @@ pub struct SyncOrder {
     pub revision: i32,
     /// No user of the source is known: send records at once.
     pub records_only: bool,
+    /// What users are known by so far, where each entry is to be read with both ids.
+    pub former: Option<KnownBy>,
 }
 
 /// What a connection test found.

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::numbered::numbered;
 use super::{
-    FailureReason, Hold, ImmutableId, JobKind, JobNo, NotSynchronizedReason, ReadFacts, RouterId, SourceId,
-    SourceNo, SyncPlan, TenantId, TenantNo, Timestamp, UserNo,
+    FailureReason, Hold, ImmutableId, JobKind, JobNo, KnownBy, NotSynchronizedReason, ReadFacts, RouterId,
+    SourceId, SourceNo, SyncPlan, TenantId, TenantNo, Timestamp, UserNo,
 };
 
 /// Most details that are kept of each category.
@@ -218,6 +218,8 @@ pub struct ReadStart {
     pub kind: JobKind,
     /// What the last trusted read of the published revision found; none before the first.
     pub before: Option<ReadFacts>,
+    /// In the dry run of a draft with another immutable id: what the source's users are known by. Each entry is read with both.
+    pub former: Option<KnownBy>,
 }
 
 numbered! {

@@ -38,7 +38,7 @@ pub use job::{
 pub use license::{License, LicenseLevel, SourceUse};
 pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
-pub use record::{ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
+pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use router::{
     Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RECOVERIES, Refusal,
     Refused, RegistrationCode, RouterState, Shown,
@@ -47,7 +47,7 @@ pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Sch
 pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
-    IdFormat, IdentitySource, Scope, Security, SourceSettings,
+    IdFormat, IdentitySource, KnownBy, Scope, Security, SourceSettings,
 };
 pub use tenant::Tenant;
 pub use time::Timestamp;

@@ -188,6 +188,32 @@ pub struct AttributeMapping {
     pub policy_attributes: Vec<String>,
 }
 
+impl AttributeMapping {
+    /// What people are known by.
+    #[must_use]
+    pub fn known_by(&self) -> KnownBy {
+        KnownBy { attribute: self.immutable_id.clone(), format: self.immutable_id_format }
+    }
+}
+
+/// The immutable id of a source: the attribute, and how it is read.
+#[derive(Clone, Debug)]
+pub struct KnownBy {
+    /// The attribute.
+    pub attribute: String,
+    /// How it is read.
+    pub format: IdFormat,
+}
+
+/// Names of attributes have no case (RFC 4512, 2.5).
+impl PartialEq for KnownBy {
+    fn eq(&self, other: &Self) -> bool {
+        self.format == other.format && self.attribute.to_lowercase() == other.attribute.to_lowercase()
+    }
+}
+
+impl Eq for KnownBy {}
+
 /// How an immutable id is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdFormat {

@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The source has users who are known by another immutable id.
     #[error("the source's users are known by another immutable id")]
     ImmutableIdInUse,
+    /// So many users came, or came back, since the dry run of the draft with another immutable id.
+    #[error("{0} users are not in the dry run of the draft")]
+    NotInDryRun(i64),
     /// The source was never published.
     #[error("the identity source is not published")]
     SourceNotPublished,

@@ -3,14 +3,20 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::model::{Category, Fence, JobNo, PlanEntry, PlanLine, SourceSettings, Timestamp, UserNo};
+use crate::model::{Category, Fence, IdPair, JobNo, PlanEntry, PlanLine, SourceSettings, Timestamp, UserNo};
 use crate::reconcile::forecast::Situation;
+use crate::reconcile::rekey::Occurrence;
 
 /// What is kept of plans, and what undoing a job takes. Whatever is given a fence checks it.
 #[async_trait]
 pub trait PlanStore {
     /// The draft that a dry run reads; none where a job reads what is published.
     async fn draft_of(&self, job: JobNo) -> Result<Option<SourceSettings>>;
+    /// Keeps the pairs of ids that the dry run of another immutable id reads, each with whether it is that of a record. Says of each, in order,
+    /// whether the read had its ids before.
+    async fn pair_ids(&self, fence: Fence, pairs: Vec<(IdPair, bool)>) -> Result<Vec<Occurrence>>;
+    /// After the read: refuses whatever was taken for a record and shares one of its ids with another entry.
+    async fn refuse_clashes(&self, fence: Fence, now: Timestamp) -> Result<()>;
     /// All that decides what would become of the records that wait and the users that the job noted as absent.
     async fn situation(&self, fence: Fence) -> Result<Situation>;
     /// Writes the next lines of the plan and counts them.

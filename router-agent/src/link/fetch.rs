@@ -88,7 +88,7 @@ async fn fetch(
     order: &FetchOrder,
 ) -> Result<Found, ReadFailure> {
     let settings = order.settings.clone().unwrap_or_default();
-    let allowed = allow(config, &settings, order.revision).map_err(|Unprepared { failure, keys }| {
+    let allowed = allow(config, &settings, order.revision, None).map_err(|Unprepared { failure, keys }| {
         refused(trail, "FetchOrder", &keys);
         failure
     });

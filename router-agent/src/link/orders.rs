@@ -10,8 +10,8 @@ use rollcall_proto::admin::v1::{DirectoryServerTest, FailureReason, IdentitySour
 use rollcall_proto::limits::DIRECTORY_SERVERS;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    FetchOrder, LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder, SyncRefused, TestOrder,
-    TestResult, VerifyOrder, lookup_result, session_request,
+    FetchOrder, FormerImmutableId, LookupOrder, LookupResult, ReadFailure, SessionRequest, SyncOrder,
+    SyncRefused, TestOrder, TestResult, VerifyOrder, lookup_result, session_request,
 };
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -109,7 +109,7 @@ impl Orders {
         let task = tokio::spawn(async move {
             let _place = place;
             let settings = order.settings.clone().unwrap_or_default();
-            match prepare(&config, &settings, order.revision) {
+            match prepare(&config, &settings, order.revision, order.former.as_ref()) {
                 Err(Unprepared { failure, keys }) => {
                     tracing::debug!(job = job_id(&order.sync_job), reason = ?failure.reason(), "read refused");
                     refused(&trail, "SyncOrder", &keys);
@@ -285,8 +285,13 @@ pub(super) struct Allowed {
 }
 
 /// Checks an order against the policy and brings together what it needs.
-fn prepare(config: &Config, settings: &IdentitySourceSettings, revision: i32) -> Result<Read, Unprepared> {
-    let Allowed { mapping, plan, credential, ca_file } = allow(config, settings, revision)?;
+fn prepare(
+    config: &Config,
+    settings: &IdentitySourceSettings,
+    revision: i32,
+    former: Option<&FormerImmutableId>,
+) -> Result<Read, Unprepared> {
+    let Allowed { mapping, plan, credential, ca_file } = allow(config, settings, revision, former)?;
     let tls = directory::tls_config(ca_file.as_deref()).map_err(|error| of_directory(&error))?;
     Ok(Read { mapping, plan, credential, tls })
 }
@@ -296,11 +301,16 @@ pub(super) fn allow(
     config: &Config,
     settings: &IdentitySourceSettings,
     revision: i32,
+    former: Option<&FormerImmutableId>,
 ) -> Result<Allowed, Unprepared> {
-    config.policy.check(settings).map_err(forbidden)?;
+    config.policy.check_with(settings, former.map(|former| &*former.attribute)).map_err(forbidden)?;
     let mapping =
-        Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp())
-            .map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
+        Mapping::new(&settings.mapping.clone().unwrap_or_default(), revision, clock::now().unix_timestamp());
+    let mapping = match former {
+        Some(former) => mapping.and_then(|mapping| mapping.with_former(former)),
+        None => mapping,
+    };
+    let mapping = mapping.map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
     let plan = directory::plan(settings, &mapping).map_err(|error| of_directory(&error))?;
     let name = &settings.credential;
     let missing = |why: String| {
@@ -344,7 +354,7 @@ async fn look_up(
     trail: &Mutex<Trail>,
 ) -> Result<LookedUp, ReadFailure> {
     let settings = order.settings.clone().unwrap_or_default();
-    let prepared = prepare(config, &settings, 0).map_err(|Unprepared { failure, keys }| {
+    let prepared = prepare(config, &settings, 0, None).map_err(|Unprepared { failure, keys }| {
         refused(trail, "LookupOrder", &keys);
         failure
     });
@@ -389,7 +399,7 @@ async fn test(
     let mut tests = Vec::with_capacity(settings.directory_servers.len());
     for server in &settings.directory_servers {
         let alone = IdentitySourceSettings { directory_servers: vec![server.clone()], ..settings.clone() };
-        let test = match prepare(config, &alone, 0) {
+        let test = match prepare(config, &alone, 0, None) {
             Err(Unprepared { failure, keys }) => {
                 refused(trail, "TestOrder", &keys);
                 DirectoryServerTest {

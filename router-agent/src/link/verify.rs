@@ -87,7 +87,7 @@ fn may(config: &Config, order: &VerifyOrder) -> Result<(MayVerify, Allowed), Unp
         return Err(failure(FailureReason::SourceInvalid, message).into());
     }
     let word = config.policy.may_verify(&settings).map_err(forbidden)?;
-    Ok((word, allow(config, &settings, person.revision)?))
+    Ok((word, allow(config, &settings, person.revision, None)?))
 }
 
 async fn verify(

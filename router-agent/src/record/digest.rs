@@ -18,6 +18,8 @@ pub(super) fn digest(record: &UserRecord, revision: i32) -> [u8; 16] {
         distinguished_name,
         policy_attributes,
         disabled,
+        // It says who the record was taken for before, and nothing of the record.
+        former_id: _,
     } = record;
     let mut form = Vec::with_capacity(512);
     form.extend_from_slice(b"rollcall record 1\0");

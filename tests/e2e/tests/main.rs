@@ -41,6 +41,7 @@ mod plans;
 mod preconditions;
 mod privacy;
 mod protocol;
+mod rekey;
 mod renewal;
 mod replicas;
 mod revocation;

@@ -17,7 +17,7 @@ on_both_databases! {
     a_job_is_undone_but_for_whom_something_has_changed_since,
 }
 
-async fn dry_run(world: &World, draft: bool) -> Result<SyncJob> {
+pub(crate) async fn dry_run(world: &World, draft: bool) -> Result<SyncJob> {
     let request =
         StartSyncRequest { parent: SOURCE.to_owned(), validate_only: true, draft, ..Default::default() };
     let job = world.admin.jobs.clone().start_sync(request).await?.into_inner();
@@ -162,7 +162,7 @@ async fn a_job_is_undone_but_for_whom_something_has_changed_since(database: Data
     Ok(())
 }
 
-async fn draft(world: &World, settings: IdentitySourceSettings) -> Result<()> {
+pub(crate) async fn draft(world: &World, settings: IdentitySourceSettings) -> Result<()> {
     let source = IdentitySource { name: SOURCE.to_owned(), draft: Some(settings), ..Default::default() };
     let request = UpdateIdentitySourceRequest { identity_source: Some(source), ..Default::default() };
     world.admin.sources.clone().update_identity_source(request).await?;
@@ -243,34 +243,6 @@ async fn another_root_and_renamed_containers_turn_nobody_into_a_stranger() -> Re
     };
     assert_eq!(names(&before), names(&after));
     assert!(after.values().all(|user| user.distinguished_name.contains("ou=staff")));
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_immutable_id_shows_what_it_would_do_and_makes_nobody_a_stranger() -> Result<()> {
-    let world = World::builder().these_people(flawless(40)).start().await?;
-    world.create_and_publish_source(world.settings()).await?;
-    assert_eq!(succeeded(&world.sync_now().await?)[0], 40);
-    let mut settings = world.settings();
-    if let Some(mapping) = &mut settings.mapping {
-        mapping.immutable_id = "uid".to_owned();
-        mapping
-            .set_immutable_id_format(rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat::Text);
-    }
-    draft(&world, settings).await?;
-    assert_eq!(
-        succeeded(&dry_run(&world, true).await?),
-        [40, 0, 0, 40, 0],
-        "everyone would be somebody else"
-    );
-    let request = rollcall_proto::admin::v1::PublishIdentitySourceRequest {
-        name: SOURCE.to_owned(),
-        ..Default::default()
-    };
-    let refused = world.admin.sources.clone().publish_identity_source(request).await.expect_err("strangers");
-    assert_eq!(refused.code(), Code::FailedPrecondition);
-    assert!(refused.message().contains("would be a stranger"), "{}", refused.message());
-    assert_eq!(succeeded(&world.sync_now().await?), [0, 0, 40, 0, 0], "what is published is still read");
     Ok(())
 }
 

@@ -366,6 +366,14 @@ pub fn settings_to_proto(tenant: &TenantId, settings: &SourceSettings) -> proto:
     }
 }
 
+pub(in crate::api) fn id_format(format: IdFormat) -> proto::attribute_mapping::ImmutableIdFormat {
+    match format {
+        IdFormat::Uuid => proto::attribute_mapping::ImmutableIdFormat::Uuid,
+        IdFormat::Guid => proto::attribute_mapping::ImmutableIdFormat::Guid,
+        IdFormat::Text => proto::attribute_mapping::ImmutableIdFormat::Text,
+    }
+}
+
 fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
     let AttributeMapping {
         immutable_id,
@@ -383,12 +391,7 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
     } = mapping;
     proto::AttributeMapping {
         immutable_id,
-        immutable_id_format: match immutable_id_format {
-            IdFormat::Uuid => proto::attribute_mapping::ImmutableIdFormat::Uuid,
-            IdFormat::Guid => proto::attribute_mapping::ImmutableIdFormat::Guid,
-            IdFormat::Text => proto::attribute_mapping::ImmutableIdFormat::Text,
-        }
-        .into(),
+        immutable_id_format: id_format(immutable_id_format).into(),
         user_name,
         mail,
         mail_optional,

@@ -11,12 +11,12 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::convert;
-use crate::jobs::{Completed, FetchOrder, Order, VerifyOrder, WINDOW};
+use crate::jobs::{Completed, FetchOrder, Order, Paired, VerifyOrder, WINDOW};
 use crate::model::names::job_of;
 use crate::model::{
-    Asked, Failure, FailureReason, FetchBy, Found, Freshness, ImmutableId, NameKind, NotSynchronizedReason,
-    Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts, TenantId, TenantNo,
-    UserValues,
+    Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, NameKind,
+    NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts,
+    TenantId, TenantNo, UserValues,
 };
 use crate::reconcile::names;
 
@@ -39,6 +39,10 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
             records_only: order.records_only,
             batch_records: BATCH_RECORDS,
             window: i32::try_from(WINDOW).unwrap_or(1),
+            former: order.former.map(|KnownBy { attribute, format }| proto::FormerImmutableId {
+                attribute,
+                format: convert::id_format(format).into(),
+            }),
         }),
         Order::Cancel { source, job, epoch } => {
             proto::session_response::Message::SyncCancel(proto::SyncCancel {
@@ -260,6 +264,50 @@ pub(super) fn records(
     Ok((usable, rejected))
 }
 
+/// The same of a read that has both ids of each entry. Records are named by the former id, by which their users are known.
+pub(super) fn paired(tenant: TenantNo, records: proto::Records) -> Result<Vec<Paired>, Status> {
+    let proto::Records { sequence: _, records, rejected } = records;
+    let mut paired = Vec::with_capacity(records.len() + rejected.len());
+    for mut message in records {
+        let ids = pair(&message.former_id, &message.immutable_id, sixteen(&message.digest)?)?;
+        let Some(former) = &ids.former else {
+            // A router that does not know of it.
+            let refused = Rejected::of(None, NotSynchronizedReason::MissingUniqueId);
+            let message = "The identity router did not read the published immutable id. Update it, then make the dry run again.";
+            paired.push(Paired { ids, found: Err(Rejected { message: message.to_owned(), ..refused }) });
+            continue;
+        };
+        message.immutable_id = former.0.clone();
+        paired.push(Paired { ids, found: record(tenant, message)? });
+    }
+    for mut message in rejected {
+        let ids = pair(&message.former_id, &message.immutable_id, [0; 16])?;
+        message.immutable_id = std::mem::take(&mut message.former_id);
+        let found = rejections(vec![message])?.pop().map(|rejected| Err(explained(rejected, &ids)));
+        paired.extend(found.map(|found| Paired { ids, found }));
+    }
+    Ok(paired)
+}
+
+fn pair(former: &Bytes, new: &Bytes, digest: [u8; 16]) -> Result<IdPair, Status> {
+    let id = |id: &Bytes| (!id.is_empty()).then(|| immutable_id(id.clone())).transpose();
+    Ok(IdPair { former: id(former)?, new: id(new)?, digest })
+}
+
+/// What an entry without one of both ids leads to once the draft is published.
+fn explained(rejected: Rejected, ids: &IdPair) -> Rejected {
+    let what = match (&ids.former, &ids.new) {
+        (Some(_), None) => {
+            "Once the draft is published nobody knows any more whose entry it is, and its user is taken for gone. Give the entry a value, then make the dry run again."
+        }
+        (None, Some(_)) => {
+            "Nobody knows whose entry it is: once the draft is published it is that of somebody new."
+        }
+        _ => return rejected,
+    };
+    Rejected { message: short(format!("{what} {}", rejected.message), 1_000), ..rejected }
+}
+
 fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record, Rejected>, Status> {
     let proto::UserRecord {
         immutable_id: id,
@@ -273,6 +321,8 @@ fn record(tenant: TenantNo, message: proto::UserRecord) -> Result<Result<Record,
         distinguished_name,
         policy_attributes,
         disabled,
+        // Only a dry run of another immutable id has one: see `paired`.
+        former_id: _,
     } = message;
     let id = immutable_id(id)?;
     let policy_attributes = policy_json(policy_attributes);
@@ -344,7 +394,8 @@ fn rejections(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejected>, Statu
     entries
         .into_iter()
         .map(|entry| {
-            let proto::RejectedEntry { immutable_id: id, reason, message, user_name, mail } = entry;
+            let proto::RejectedEntry { immutable_id: id, reason, message, user_name, mail, former_id: _ } =
+                entry;
             let reason = i16::try_from(reason).ok().and_then(NotSynchronizedReason::from_number);
             let reason = reason.unwrap_or(NotSynchronizedReason::EntryUnreadable);
             let message = short(message, 1_000);

@@ -29,6 +29,14 @@ pub(crate) fn check(message: Message) {
         }
         Message::Records(records) => {
             let all = records.records.len() + records.rejected.len();
+            // The same messages in a dry run that reads both ids.
+            for one in convert::paired(TenantNo(1), records.clone()).unwrap_or_default() {
+                [&one.ids.former, &one.ids.new].into_iter().flatten().for_each(id);
+                match &one.found {
+                    Ok(found) => record(found),
+                    Err(refused) => rejected(refused),
+                }
+            }
             let Ok((usable, refused)) = convert::records(TenantNo(1), records) else { return };
             assert_eq!(usable.len() + refused.len(), all, "each is one or the other");
             usable.iter().for_each(record);
@@ -165,8 +173,9 @@ mod tests {
     fn any_record() -> impl Strategy<Value = UserRecord> {
         let policy = vec((any_text(), vec(any_text(), 0..4)), 0..3);
         let digest = prop_oneof![4 => vec(any::<u8>(), 16), 1 => vec(any::<u8>(), 0..20)];
-        (any_id(), digest, proptest::array::uniform7(any_text()), policy, any::<bool>()).prop_map(
-            |(id, digest, texts, policy, disabled)| {
+        let ids = (any_id(), prop_oneof![Just(Vec::new()), any_id()]);
+        (ids, digest, proptest::array::uniform7(any_text()), policy, any::<bool>()).prop_map(
+            |((id, former_id), digest, texts, policy, disabled)| {
                 let [user_name, mail, first_name, last_name, display_name, phone, distinguished_name] = texts;
                 UserRecord {
                     immutable_id: id.into(),
@@ -183,19 +192,22 @@ mod tests {
                         .map(|(name, values)| PolicyAttribute { name, values })
                         .collect(),
                     disabled,
+                    former_id: former_id.into(),
                 }
             },
         )
     }
 
     fn any_rejected() -> impl Strategy<Value = RejectedEntry> {
-        (any_id(), any::<i32>(), any_text(), any_text(), any_text()).prop_map(
-            |(id, reason, message, user_name, mail)| RejectedEntry {
+        let ids = (any_id(), prop_oneof![Just(Vec::new()), any_id()]);
+        (ids, any::<i32>(), any_text(), any_text(), any_text()).prop_map(
+            |((id, former_id), reason, message, user_name, mail)| RejectedEntry {
                 immutable_id: id.into(),
                 reason,
                 message,
                 user_name,
                 mail,
+                former_id: former_id.into(),
             },
         )
     }

@@ -74,6 +74,11 @@ async fn serve(
             }
             upload_request::Message::Records(records) => {
                 let sequence = records.sequence;
+                if intake.reads_both_ids() {
+                    let paired = convert::paired(intake.fence().tenant, records)?;
+                    intake.paired(sequence, paired).map_err(status)?;
+                    continue;
+                }
                 let (records, rejected) = convert::records(intake.fence().tenant, records)?;
                 intake.records(sequence, records, rejected).map_err(status)?;
             }

@@ -115,6 +115,9 @@ fn in_blobs(parameter: u8) -> String {
     format!("= ANY(${parameter}::BYTEA[])")
 }
 
+/// The immutable id of a user who has none: see [`crate::model::ImmutableId`].
+const GONE: &str = "decode('fe' || lpad(to_hex(users.user_no), 16, '0'), 'hex')";
+
 /// Looks users up by keys `k.key`. The LIMIT keeps the subquery one, which has no other way than an index.
 fn users_by_keys(condition: &str) -> String {
     format!(

@@ -3,10 +3,10 @@
 use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
-use super::{audit, next_number, tenants};
+use super::{audit, next_number, purge, rekey, tenants};
 use crate::model::{
-    Actor, AttributeMapping, Event, EventType, IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings,
-    TenantId, TenantNo, Timestamp, Trail, names,
+    Actor, Event, EventType, IdentitySource, ReadFacts, SourceId, SourceNo, SourceSettings, TenantId,
+    TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, SourceChange, StoreError};
 
@@ -173,20 +173,6 @@ pub(super) async fn update(
     Ok(updated)
 }
 
-/// Refuses another immutable id for users who are known by one: each of them would be a stranger, disabled and added as someone else.
-async fn same_ids(connection: &mut Connection, row: &SourceRow) -> Result<()> {
-    let Some(published) = &row.published else { return Ok(()) };
-    let (draft, published) = (settings(&row.draft)?.mapping, settings(published)?.mapping);
-    let known_by =
-        |mapping: AttributeMapping| (mapping.immutable_id.to_lowercase(), mapping.immutable_id_format);
-    if known_by(draft) == known_by(published) {
-        return Ok(());
-    }
-    let users = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE source_no = $1").bind(row.source_no);
-    let users: i64 = users.fetch_one(connection).await?;
-    if users == 0 { Ok(()) } else { Err(StoreError::ImmutableIdInUse) }
-}
-
 pub(super) async fn publish(
     connection: &mut Connection,
     tenant: &TenantId,
@@ -195,11 +181,19 @@ pub(super) async fn publish(
     by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
+    // Jobs before their source, as everywhere: a job that is writing has written, or does not write any more.
+    let unlocked = row(connection, tenant, id, false).await?;
+    if rekey::is_due(connection, &unlocked).await? {
+        purge::lock_jobs(connection, SourceNo(unlocked.source_no)).await?;
+    }
     let row = row(connection, tenant, id, true).await?;
     if version.is_some_and(|version| version != row.version) {
         return Err(StoreError::VersionMismatch);
     }
-    same_ids(connection, &row).await?;
+    let rekeyed = match rekey::is_due(connection, &row).await? {
+        true => Some(rekey::rekey(connection, &row, now).await?),
+        false => None,
+    };
     // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
     sqlx::query(
         "UPDATE identity_sources SET published = draft, published_revision = published_revision + 1, version = version + 1, \
@@ -211,7 +205,10 @@ pub(super) async fn publish(
     .await?;
     let published = source(connection, tenant, id).await?;
     let event = Event::done(EventType::SourcePublished, names::source(tenant, id));
-    let event = event.with("revision", published.published_revision);
+    let mut event = event.with("revision", published.published_revision);
+    if let Some(users) = rekeyed {
+        event = event.with("rekeyed", users);
+    }
     audit::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
     Ok(published)
 }

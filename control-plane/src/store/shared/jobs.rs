@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::engine::Connection;
 use super::works::{self, Noted};
-use super::{audit, catalog, holds, next_number, outcomes, reads, seats, standing, undo};
+use super::{audit, catalog, holds, next_number, outcomes, pairs, reads, seats, standing, undo};
 use crate::model::{
     Actor, Counts, Decision, EventType, Failure, FailureReason, Fence, Hold, HoldReason, JobKind, JobNo,
     JobState, JobSummary, Phase, RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo,
@@ -317,9 +317,13 @@ pub(super) async fn end_stopped(
     .bind(job.0)
     .bind(by.name.clone())
     .bind(now.0)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(ended.rows_affected() > 0)
+    if ended.rows_affected() == 0 {
+        return Ok(false);
+    }
+    pairs::forget(connection, job).await?;
+    Ok(true)
 }
 
 pub(super) async fn forget_deferred(connection: &mut Connection, job: JobNo) -> Result<()> {
@@ -425,6 +429,7 @@ pub(super) async fn fail(
         return Err(StoreError::Fenced);
     }
     forget_deferred(connection, job).await?;
+    pairs::forget(connection, job).await?;
     let job = by_number(connection, job).await?;
     outcomes::ended(connection, &job, now).await
 }
@@ -489,6 +494,9 @@ pub(super) async fn finish(
         holds::forget(connection, fence.job).await?;
     }
     forget_deferred(connection, fence.job).await?;
+    if state != JobState::Succeeded {
+        pairs::forget(connection, fence.job).await?;
+    }
     let job = by_number(connection, fence.job).await?;
     if job.kind == JobKind::Undo {
         undo::name_details(connection, fence).await?;

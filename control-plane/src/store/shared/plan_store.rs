@@ -1,16 +1,29 @@
-//! [`PlanStore`] over the statements of `plans`, `planned` and `undo`.
+//! [`PlanStore`] over the statements of `plans`, `planned`, `pairs` and `undo`.
 
 use async_trait::async_trait;
 
-use super::{Engine, planned, plans, undo};
-use crate::model::{Category, Fence, JobNo, PlanEntry, PlanLine, SourceSettings, Timestamp, UserNo};
+use super::{Engine, pairs, planned, plans, undo};
+use crate::model::{Category, Fence, IdPair, JobNo, PlanEntry, PlanLine, SourceSettings, Timestamp, UserNo};
 use crate::reconcile::forecast::Situation;
+use crate::reconcile::rekey::Occurrence;
 use crate::store::{PlanStore, Result};
 
 #[async_trait]
 impl PlanStore for Engine {
     async fn draft_of(&self, job: JobNo) -> Result<Option<SourceSettings>> {
         self.read(move |c| Box::pin(async move { plans::draft(c, job).await })).await
+    }
+
+    async fn pair_ids(&self, fence: Fence, pairs: Vec<(IdPair, bool)>) -> Result<Vec<Occurrence>> {
+        self.write(move |c| {
+            let pairs = pairs.clone();
+            Box::pin(async move { pairs::note(c, fence, &pairs).await })
+        })
+        .await
+    }
+
+    async fn refuse_clashes(&self, fence: Fence, now: Timestamp) -> Result<()> {
+        self.write(move |c| Box::pin(async move { pairs::refuse_clashes(c, fence, now).await })).await
     }
 
     async fn situation(&self, fence: Fence) -> Result<Situation> {

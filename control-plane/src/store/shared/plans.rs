@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::engine::{self, Connection};
 use super::rows::{self, RecordRow, ValuesRow, status};
 use super::settle::DEFERRED;
-use super::{catalog, details, seats};
+use super::{catalog, details, pairs, seats};
 use crate::model::{
     Absence, Category, Counts, Detail, Fence, Forecast, ImmutableId, JobKind, JobNo, JobState,
     NotSynchronizedReason, PlanEntry, PlanLine, Record, SourceSettings, Status, Timestamp, UserNo,
@@ -368,7 +368,7 @@ pub(super) async fn entries(
 pub(super) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due = sqlx::query_scalar(
         "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
-         AND EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) LIMIT 1",
+         AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = j.job_no)) LIMIT 1",
     );
     Ok(due.bind(now.0).fetch_optional(connection).await?)
 }
@@ -376,6 +376,7 @@ pub(super) async fn expired(connection: &mut Connection, now: Timestamp) -> Resu
 /// What has expired stays away for good: what is left of the plan says so.
 pub(super) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
     let Some(job) = expired(connection, now).await? else { return Ok(0) };
-    sqlx::query("DELETE FROM plan_entries WHERE job_no = $1").bind(job).execute(connection).await?;
+    sqlx::query("DELETE FROM plan_entries WHERE job_no = $1").bind(job).execute(&mut *connection).await?;
+    pairs::forget(connection, JobNo(job)).await?;
     Ok(1)
 }

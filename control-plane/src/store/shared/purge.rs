@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 use super::deletion_settings::take_lease;
 use super::engine::{self, Connection, LOCK};
 use super::marks::{self, StandingRow};
-use super::{audit, catalog, details, holds, seats, standing, tenants};
+use super::{audit, catalog, details, holds, pairs, seats, standing, tenants};
 use crate::model::{
     Actor, Category, Counts, Detail, DuePurge, Event, EventType, Fence, ImmutableId, JobNo, NameKey,
     NameKind, NotSynchronizedReason, SourceId, SourceNo, Status, TenantId, TenantNo, Timestamp, Trail,
@@ -155,14 +155,14 @@ pub(super) async fn delete_now(
 }
 
 /// A job that has not ended.
-struct Open {
+pub(super) struct Open {
     job: JobNo,
     /// It reads, and not for the first time.
     reads_again: bool,
 }
 
 /// The jobs of a source that have not ended, locked. One that is queued meanwhile cannot write a record before the source is free.
-async fn lock_jobs(connection: &mut Connection, source: SourceNo) -> Result<Vec<Open>> {
+pub(super) async fn lock_jobs(connection: &mut Connection, source: SourceNo) -> Result<Vec<Open>> {
     let text = format!(
         "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2, 6) ORDER BY job_no{LOCK}"
     );
@@ -283,8 +283,8 @@ async fn forget_plans(
         engine::in_blobs(3)
     );
     let query = engine::ints(sqlx::query(AssertSqlSafe(text)).bind(source.0), numbers);
-    engine::blobs(query, users.iter().map(|user| &user.id.0[..])).execute(connection).await?;
-    Ok(())
+    engine::blobs(query, users.iter().map(|user| &user.id.0[..])).execute(&mut *connection).await?;
+    pairs::forget_users(connection, source, users.iter().map(|user| &user.id)).await
 }
 
 /// What makes a line one about nobody. The list stays as long as the job's count says.

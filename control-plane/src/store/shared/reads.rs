@@ -6,7 +6,9 @@ use sqlx::AssertSqlSafe;
 use super::engine::{Connection, LOCK};
 use super::jobs::{forget_deferred, small};
 use super::{catalog, routers, seats};
-use crate::model::{Fence, JobKind, JobNo, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo};
+use crate::model::{
+    Fence, JobKind, JobNo, KnownBy, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo,
+};
 use crate::store::{Result, StoreError};
 
 /// The job, as its owner holds it.
@@ -77,13 +79,18 @@ pub(super) async fn begin_read(
     } else {
         None
     };
+    let former = former(draft.as_deref(), facts.published.as_deref())?.filter(|_| known > 0);
+    if former.is_some() && facts.published_revision != revision {
+        // Its users may be known by other ids than what was published when the dry run was ordered.
+        return Err(StoreError::ConfigChanged);
+    }
     // A draft is compared with nothing, as it will be once it is published.
     let before = facts.last_read.filter(|_| facts.last_read_revision == revision && draft.is_none());
     let before = before.as_deref().map(catalog::facts).transpose()?;
     sqlx::query(
         "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8 \
-         WHERE job_no = $1",
+         not_synchronized = 0, waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8, \
+         both_ids = $10 WHERE job_no = $1",
     )
     .bind(job.0)
     .bind(router.0.clone())
@@ -94,6 +101,7 @@ pub(super) async fn begin_read(
     .bind(sync_limit)
     .bind(beyond)
     .bind(i64::from(before.is_some()))
+    .bind(i64::from(former.is_some()))
     .execute(&mut *connection)
     .await?;
     if held.reads > 0 && kind != JobKind::DryRun {
@@ -109,6 +117,7 @@ pub(super) async fn begin_read(
         forgotten.extend([
             "DELETE FROM job_details WHERE job_no = $1",
             "DELETE FROM plan_entries WHERE job_no = $1",
+            "DELETE FROM id_pairs WHERE job_no = $1",
             "UPDATE sync_jobs SET added = 0, updated = 0, disabled = 0, reenabled = 0, disabled_in_directory = 0 WHERE job_no = $1",
         ]);
     }
@@ -122,7 +131,15 @@ pub(super) async fn begin_read(
         beyond_limit: beyond.map(UserNo),
         kind,
         before,
+        former,
     })
+}
+
+/// What users are known by, if a draft has another immutable id.
+fn former(draft: Option<&str>, published: Option<&str>) -> Result<Option<KnownBy>> {
+    let (Some(draft), Some(published)) = (draft, published) else { return Ok(None) };
+    let known_by = catalog::settings(published)?.mapping.known_by();
+    Ok((catalog::settings(draft)?.mapping.known_by() != known_by).then_some(known_by))
 }
 
 /// What a former read of the job did to users who have been deleted since does not count any more: their records come again, as those
@@ -179,11 +196,12 @@ pub(super) async fn begin_reconciling(connection: &mut Connection, fence: Fence)
 
 /// Whether the source is still published as the job read it; holds until the end of the transaction.
 pub(super) async fn same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
-    let query =
-        sqlx::query_as("SELECT revision, kind, settings IS NOT NULL FROM sync_jobs WHERE job_no = $1");
+    let query = sqlx::query_as(
+        "SELECT revision, kind, settings IS NOT NULL AND both_ids = 0 FROM sync_jobs WHERE job_no = $1",
+    );
     let (revision, kind, of_draft): (i64, i64, bool) =
         query.bind(fence.job.0).fetch_one(&mut *connection).await?;
-    // A dry run of the draft does not read what is published, and an undo reads nothing.
+    // A dry run of the draft does not read what is published, unless its users are found by another id, and an undo reads nothing.
     let other = of_draft || kind == i64::from(JobKind::Undo.number());
     if catalog::locked_revision(connection, fence.source).await? == revision || other {
         Ok(())

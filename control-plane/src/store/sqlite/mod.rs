@@ -101,6 +101,9 @@ fn in_blobs(parameter: u8) -> String {
     format!("IN (SELECT unhex(value) FROM json_each(${parameter}))")
 }
 
+/// The immutable id of a user who has none: see [`crate::model::ImmutableId`].
+const GONE: &str = "unhex('fe' || printf('%016x', users.user_no))";
+
 /// Looks users up by keys `k.key`, in the order of the keys: SQLite does not reorder a CROSS JOIN.
 fn users_by_keys(condition: &str) -> String {
     format!("FROM (SELECT unhex(value) AS key FROM json_each($2)) AS k CROSS JOIN users ON {condition}")

@@ -408,6 +408,7 @@ async fn no_number_and_no_flood_of_orders_stops_a_router_or_fills_its_memory() -
             records_only: true,
             batch_records: extreme,
             window: extreme,
+            former: None,
         };
         let ended = link.sync(&impostor, order.clone()).await?;
         assert!(matches!(ended, Ok(Uploaded::Complete(51))), "{extreme}: {ended:?}");
