@@ -3,13 +3,14 @@
 
 use tokio::time::Instant;
 
+use super::super::Inner;
+use super::super::elsewhere::{About, Reached, Search};
 use super::super::run::of_the_router;
-use super::super::sessions::{Choice, FetchOrder};
-use super::super::{Inner, Session};
+use super::super::sessions::FetchOrder;
 use super::came_to;
 use crate::model::{
-    Failure, FailureReason, FetchBy, Found, ImmutableId, Presence, RouterId, Single, SourceId,
-    SourceSettings, TenantId, TenantNo,
+    Failure, FailureReason, FetchBy, Found, ImmutableId, Presence, Single, SourceId, SourceSettings,
+    TenantId, TenantNo,
 };
 use crate::reconcile::single;
 
@@ -60,30 +61,32 @@ pub(super) async fn look_up(asker: Asker<'_>, source: &Source, id: &ImmutableId)
 
 /// Asks one router after the other, until one can.
 async fn ask(asker: Asker<'_>, source: &Source, question: &Question) -> Result<Answer, Single> {
-    let mut tried: Vec<RouterId> = Vec::new();
+    let about = About { tenant: asker.tenant, number: Some(asker.number), source: &source.id };
+    let mut search = Search::new(asker.inner, about, &source.settings.routers);
     let mut failed = Failure { message: String::new(), reason: FailureReason::RouterLost };
     loop {
-        let choice =
-            Choice { source: &source.id, allowed: &source.settings.routers, last: None, except: &tried };
-        let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else {
+        let Some(router) = search.next().await else {
             return Err(came_to_nothing(source, failed));
         };
-        match put(asker, &session, source, question).await {
+        match put(asker, &router, source, question).await {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(failure)) if !of_the_router(failure.reason) => {
                 return Err(came_to_nothing(source, failure));
             }
-            Some(Err(failure)) => failed = failure,
+            Some(Err(failure)) => {
+                search.asked(router.router());
+                failed = failure;
+            }
+            // Fetching twice does no harm: another way may lead to the same router.
             None => {}
         }
-        tried.push(session.router().clone());
     }
 }
 
 /// None if the router is lost.
 async fn put(
     asker: Asker<'_>,
-    session: &Session,
+    router: &Reached<'_>,
     source: &Source,
     question: &Question,
 ) -> Option<Result<Answer, Failure>> {
@@ -95,13 +98,11 @@ async fn put(
                 by: by.clone(),
                 deadline: asker.deadline.saturating_duration_since(Instant::now()),
             };
-            Some(session.fetch(asker.number, order).await?.map(Answer::Found))
+            Some(router.fetch(asker.number, order).await.answer()?.map(Answer::Found))
         }
         Question::LookUp(id) => {
-            let presences = session.look_up(&source.settings, vec![id.clone()]).await?;
-            Some(
-                presences.map(|found| Answer::Presence(found.first().copied().unwrap_or(Presence::NotFound))),
-            )
+            let presence = router.look_up(&source.settings, id).await.answer()?;
+            Some(presence.map(Answer::Presence))
         }
     }
 }

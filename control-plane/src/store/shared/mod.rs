@@ -36,6 +36,8 @@ mod planned;
 mod plans;
 mod purge;
 mod reads;
+mod replica_store;
+mod replicas;
 mod router_store;
 mod routers;
 pub(in crate::store) mod rows;

@@ -1,0 +1,158 @@
+//! Asks other replicas: one connection each, made when it is first needed, kept, and made anew when it is lost.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error as _;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use rollcall_proto::MAX_MESSAGE;
+use rollcall_proto::replica::v1::AskRequest;
+use rollcall_proto::replica::v1::replica_service_client::ReplicaServiceClient;
+use rollcall_proto::router::v1::SessionResponse;
+use rollcall_proto::router::v1::session_request::Message;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Status};
+
+use super::identity::{Identity, NAME};
+use super::roster::Roster;
+use super::{KEEPALIVE, LONGEST, tls};
+use crate::api::router_link::convert;
+use crate::jobs::{About, Answer, Elsewhere, Heard, Order};
+use crate::model::{DistantRouter, Replica, ReplicaKey, TenantId, TenantNo};
+
+/// How long a connection may take, with its handshake: a replica that is there answers at once.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The connections to other replicas.
+pub(super) struct Peers {
+    identity: Identity,
+    roster: Arc<Roster>,
+    channels: Mutex<HashMap<ReplicaKey, Channel>>,
+}
+
+impl Peers {
+    pub(super) fn new(identity: Identity, roster: Arc<Roster>) -> Self {
+        Self { identity, roster, channels: Mutex::default() }
+    }
+
+    /// Hangs up on all but these.
+    pub(super) fn keep(&self, live: &HashSet<ReplicaKey>) {
+        self.channels().retain(|key, _| live.contains(key));
+    }
+
+    /// The connection to a replica. It is made with the first question; a second one at the same time waits for the same.
+    fn channel(&self, to: &Replica) -> Result<Channel, rustls::Error> {
+        let mut channels = self.channels();
+        if let Some(channel) = channels.get(&to.key) {
+            return Ok(channel.clone());
+        }
+        let tls = TlsConnector::from(tls::client(&self.identity, to.key)?);
+        let address = to.address.clone();
+        let connector = tower::service_fn(move |_: Uri| {
+            let (tls, address) = (tls.clone(), address.clone());
+            async move {
+                let connected = tokio::time::timeout(CONNECT, connect(tls, &address)).await;
+                connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(TokioIo::new)
+            }
+        });
+        let channel = Endpoint::from_static("http://replica")
+            .http2_keep_alive_interval(KEEPALIVE.0)
+            .keep_alive_timeout(KEEPALIVE.1)
+            .keep_alive_while_idle(true)
+            .connect_with_connector_lazy(connector);
+        channels.insert(to.key, channel.clone());
+        tracing::debug!(replica = %to.key, "a link to another replica");
+        Ok(channel)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<ReplicaKey, Channel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn connect(tls: TlsConnector, address: &str) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    tls.connect(name, tcp).await
+}
+
+#[async_trait]
+impl Elsewhere for Peers {
+    async fn routers(&self, tenant: &TenantId) -> Vec<DistantRouter> {
+        self.roster.routers(tenant).await.unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "cannot look which replica has an identity router");
+            Vec::new()
+        })
+    }
+
+    async fn ask(&self, router: &DistantRouter, about: About<'_>, order: Order) -> Heard<Answer> {
+        let DistantRouter { router, replica, .. } = router;
+        let channel = match self.channel(replica) {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::error!(%error, "cannot connect to any replica");
+                return Heard::NotAsked;
+            }
+        };
+        let order = SessionResponse { message: Some(convert::order(about.tenant, order)) };
+        let mut request = Request::new(AskRequest {
+            tenant: about.tenant.0.clone(),
+            identity_source: about.source.0.clone(),
+            identity_router: router.0.clone(),
+            order: Some(order),
+        });
+        request.set_timeout(LONGEST);
+        let mut client = ReplicaServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        match client.ask(request).await {
+            Ok(response) => match response.into_inner().answer {
+                None => Heard::NotAsked,
+                Some(answer) => {
+                    let answer = answer.message.and_then(|message| answer_of(about.number, message));
+                    answer.map_or(Heard::Lost, Heard::Answer)
+                }
+            },
+            Err(status) => {
+                let asked = !never_arrived(&status);
+                tracing::warn!(replica = %replica.key, %status, asked, "another replica did not answer");
+                if asked { Heard::Lost } else { Heard::NotAsked }
+            }
+        }
+    }
+}
+
+/// What a router's message says; none if it is no answer, or not one that can be used.
+fn answer_of(tenant: Option<TenantNo>, message: Message) -> Option<Answer> {
+    match message {
+        Message::TestResult(result) => Some(Answer::Test(result.servers)),
+        Message::FetchResult(result) => {
+            convert::found(tenant?, result).ok().map(|(_, found)| Answer::Fetch(found))
+        }
+        Message::VerifyResult(result) => {
+            convert::asked(tenant?, result).ok().map(|(_, asked)| Answer::Verify(asked))
+        }
+        Message::LookupResult(result) => Some(Answer::LookUp(convert::presences(result).1)),
+        Message::Hello(_) | Message::Heartbeat(_) | Message::SyncRefused(_) => None,
+    }
+}
+
+/// Whether a question certainly reached nobody: there was no connection, or the other end did not take it.
+fn never_arrived(status: &Status) -> bool {
+    let mut error = status.source();
+    while let Some(cause) = error {
+        if cause.is::<tonic::ConnectError>() {
+            return true;
+        }
+        error = cause.source();
+    }
+    status.code() == Code::Unauthenticated
+}
