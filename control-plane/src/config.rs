@@ -416,3 +416,29 @@ fn database(url: &str, folder: &Path) -> Result<String, String> {
         _ => Err("database must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(listen: &str, advertise: &str, database: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let file = ReplicasFile { listen: listen.to_owned(), advertise: advertise.to_owned() };
+        file.check(database, &mut wrong);
+        wrong
+    }
+
+    #[test]
+    fn replicas_need_a_shared_database_and_an_address_that_others_can_reach() {
+        let (any, postgres) = ("0.0.0.0:7445", "postgres://rollcall@db/rollcall");
+        for advertise in ["10.0.0.5:7445", "replica-1.internal:7445", "[fd00::5]:7445"] {
+            assert_eq!(wrong(any, advertise, postgres), Vec::<String>::new(), "{advertise}");
+        }
+        for advertise in ["10.0.0.5", ":7445", "10.0.0.5:0", "10.0.0.5:x", any, "[::]:7445"] {
+            assert_eq!(wrong(any, advertise, postgres).len(), 1, "{advertise}");
+        }
+        assert_eq!(wrong("7445", "10.0.0.5:7445", postgres).len(), 1);
+        let refused = wrong(any, "10.0.0.5:7445", "sqlite:rollcall.db");
+        assert!(refused[0].contains("SQLite") && refused.len() == 1, "{refused:?}");
+    }
+}

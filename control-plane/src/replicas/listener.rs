@@ -1,10 +1,11 @@
 //! Accepts other replicas: a handshake with a deadline and a bound, then a look at the roster. Nobody else gets any further.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +19,7 @@ use tonic::transport::server::Connected;
 use super::identity::key_of;
 use super::roster::Roster;
 use crate::model::ReplicaKey;
+use crate::server::hush::Hush;
 
 /// For the handshake, and the look at the roster.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -34,7 +36,7 @@ pub(super) fn listen(
     shutdown: CancellationToken,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let (handshakes, hush) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Hush::default()));
     tokio::spawn(async move {
         loop {
             let Ok(place) = Arc::clone(&handshakes).acquire_owned().await else { return };
@@ -51,18 +53,29 @@ pub(super) fn listen(
                 }
             };
             let (tls, roster, sender) = (Arc::clone(&tls), Arc::clone(&roster), sender.clone());
+            let hush = Arc::clone(&hush);
             tokio::spawn(async move {
                 let shaken = tokio::time::timeout(HANDSHAKE, shake_hands(tls, tcp, &roster)).await;
                 drop(place);
                 let shaken = shaken.unwrap_or_else(|_| Err(io::Error::other("no handshake in time")));
                 match shaken {
                     Ok(connection) => drop(sender.send(Ok(connection)).await),
-                    Err(error) => tracing::warn!(peer = %from, %error, "refused whoever is no replica"),
+                    Err(error) => refused(&hush, from, &error),
                 }
             });
         }
     });
     receiver
+}
+
+fn refused(hush: &Hush, from: SocketAddr, error: &io::Error) {
+    let (may, counted) = hush.may_write(Instant::now());
+    if counted > 0 {
+        tracing::warn!(counted, "connections refused without a line each, at the listener of replicas");
+    }
+    if may {
+        tracing::warn!(peer = %from, %error, "connection refused at the listener of replicas");
+    }
 }
 
 async fn shake_hands(tls: Arc<ServerConfig>, tcp: TcpStream, roster: &Roster) -> io::Result<Connection> {

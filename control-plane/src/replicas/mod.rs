@@ -43,7 +43,7 @@ pub struct ReplicaSettings {
 
 /// How often a link is looked at, and how long the other end may take to answer that: a replica that is frozen is found out within the
 /// deadline of a sign-in.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_millis(1_000), Duration::from_millis(1_500));
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 /// Longest that a question may take, whatever its asker says.
 const LONGEST: Duration = Duration::from_secs(90);
 /// Questions of one replica at a time.

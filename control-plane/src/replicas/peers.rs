@@ -15,6 +15,7 @@ use rollcall_proto::router::v1::SessionResponse;
 use rollcall_proto::router::v1::session_request::Message;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
@@ -29,28 +30,40 @@ use crate::model::{DistantRouter, Replica, ReplicaKey, TenantId, TenantNo};
 /// How long a connection may take, with its handshake: a replica that is there answers at once.
 const CONNECT: Duration = Duration::from_secs(1);
 
+/// How long a replica is left alone to which no connection could be made.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The connections to other replicas.
 pub(super) struct Peers {
     identity: Identity,
     roster: Arc<Roster>,
-    channels: Mutex<HashMap<ReplicaKey, Channel>>,
+    links: Mutex<HashMap<ReplicaKey, Link>>,
+}
+
+/// One of them.
+struct Link {
+    channel: Channel,
+    /// When it was last found that it cannot be made.
+    failed: Option<Instant>,
 }
 
 impl Peers {
     pub(super) fn new(identity: Identity, roster: Arc<Roster>) -> Self {
-        Self { identity, roster, channels: Mutex::default() }
+        Self { identity, roster, links: Mutex::default() }
     }
 
     /// Hangs up on all but these.
     pub(super) fn keep(&self, live: &HashSet<ReplicaKey>) {
-        self.channels().retain(|key, _| live.contains(key));
+        self.links().retain(|key, _| live.contains(key));
     }
 
-    /// The connection to a replica. It is made with the first question; a second one at the same time waits for the same.
-    fn channel(&self, to: &Replica) -> Result<Channel, rustls::Error> {
-        let mut channels = self.channels();
-        if let Some(channel) = channels.get(&to.key) {
-            return Ok(channel.clone());
+    /// The connection to a replica; none where it has just been found that there is no way. It is made with the first question; a second one at
+    /// the same time waits for the same.
+    fn channel(&self, to: &Replica) -> Result<Option<Channel>, rustls::Error> {
+        let mut links = self.links();
+        if let Some(link) = links.get(&to.key) {
+            let no_way = link.failed.is_some_and(|at| at.elapsed() < PAUSE);
+            return Ok(Some(link.channel.clone()).filter(|_| !no_way));
         }
         let tls = TlsConnector::from(tls::client(&self.identity, to.key)?);
         let address = to.address.clone();
@@ -66,13 +79,20 @@ impl Peers {
             .keep_alive_timeout(KEEPALIVE.1)
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
-        channels.insert(to.key, channel.clone());
+        links.insert(to.key, Link { channel: channel.clone(), failed: None });
         tracing::debug!(replica = %to.key, "a link to another replica");
-        Ok(channel)
+        Ok(Some(channel))
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<ReplicaKey, Channel>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes that a connection cannot be made, so that not everybody waits for it.
+    fn failed(&self, to: ReplicaKey) {
+        if let Some(link) = self.links().get_mut(&to) {
+            link.failed = Some(Instant::now());
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, HashMap<ReplicaKey, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +116,8 @@ impl Elsewhere for Peers {
     async fn ask(&self, router: &DistantRouter, about: About<'_>, order: Order) -> Heard<Answer> {
         let DistantRouter { router, replica, .. } = router;
         let channel = match self.channel(replica) {
-            Ok(channel) => channel,
+            Ok(Some(channel)) => channel,
+            Ok(None) => return Heard::NotAsked,
             Err(error) => {
                 tracing::error!(%error, "cannot connect to any replica");
                 return Heard::NotAsked;
@@ -124,7 +145,11 @@ impl Elsewhere for Peers {
             Err(status) => {
                 let asked = !never_arrived(&status);
                 tracing::warn!(replica = %replica.key, %status, asked, "another replica did not answer");
-                if asked { Heard::Lost } else { Heard::NotAsked }
+                if asked {
+                    return Heard::Lost;
+                }
+                self.failed(replica.key);
+                Heard::NotAsked
             }
         }
     }
