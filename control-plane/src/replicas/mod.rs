@@ -19,6 +19,7 @@ use anyhow::{Context, Result};
 use rollcall_proto::MAX_MESSAGE;
 use rollcall_proto::replica::v1::replica_service_server::ReplicaServiceServer;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -51,7 +52,7 @@ const QUESTIONS: u32 = 1_024;
 /// Largest list of header fields.
 const MAX_HEADERS: u32 = 8 << 10;
 
-/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`.
+/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`. What it returns ends when the others have been told.
 ///
 /// # Errors
 /// If it cannot listen.
@@ -61,7 +62,7 @@ pub async fn start(
     jobs: &Jobs,
     clock: Clock,
     shutdown: CancellationToken,
-) -> Result<()> {
+) -> Result<JoinHandle<()>> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("replicas.listen: cannot listen on {}", settings.listen))?;
@@ -87,6 +88,5 @@ pub async fn start(
     let peers = Arc::new(Peers::new(identity, Arc::clone(&roster)));
     jobs.reach_others(Arc::<Peers>::clone(&peers));
     tracing::info!("other replicas are answered on {}", settings.listen);
-    tokio::spawn(roster::follow(roster, jobs.clone(), peers, shutdown));
-    Ok(())
+    Ok(tokio::spawn(roster::follow(roster, jobs.clone(), peers, shutdown)))
 }

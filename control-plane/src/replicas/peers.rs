@@ -66,12 +66,14 @@ impl Peers {
             return Ok(Some(link.channel.clone()).filter(|_| !no_way));
         }
         let tls = TlsConnector::from(tls::client(&self.identity, to.key)?);
-        let address = to.address.clone();
+        let (address, replica) = (to.address.clone(), to.key);
         let connector = tower::service_fn(move |_: Uri| {
             let (tls, address) = (tls.clone(), address.clone());
             async move {
                 let connected = tokio::time::timeout(CONNECT, connect(tls, &address)).await;
-                connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(TokioIo::new)
+                let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+                tracing::debug!(%replica, "connected to another replica");
+                Ok::<_, io::Error>(TokioIo::new(stream))
             }
         });
         let channel = Endpoint::from_static("http://replica")
@@ -80,7 +82,6 @@ impl Peers {
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector);
         links.insert(to.key, Link { channel: channel.clone(), failed: None });
-        tracing::debug!(replica = %to.key, "a link to another replica");
         Ok(Some(channel))
     }
 

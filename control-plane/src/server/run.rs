@@ -89,9 +89,12 @@ pub async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
-    if let Some(settings) = &config.replicas {
-        replicas::start(settings, store.clone(), &jobs, clock.clone(), shutdown.clone()).await?;
-    }
+    let others = match &config.replicas {
+        Some(settings) => {
+            Some(replicas::start(settings, store.clone(), &jobs, clock.clone(), shutdown.clone()).await?)
+        }
+        None => None,
+    };
     let issuing = certificates.issuing();
     let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
     let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
@@ -211,6 +214,9 @@ pub async fn run(config: Config) -> Result<()> {
     // The database may be what is in trouble: nobody waits for it here.
     let _ = tokio::time::timeout(LAST_WORDS, jobs.flush()).await;
     let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
+    if let Some(others) = others {
+        let _ = tokio::time::timeout(LAST_WORDS, others).await;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::model::{DistantRouter, Replica, ReplicaKey, RouterId, TenantId, Times
 /// What is kept of replicas.
 #[async_trait]
 pub trait ReplicaStore {
-    /// Notes that a replica is there, with its routers if these are given. False if it was not known and its routers were not given: whoever
+    /// Notes that a replica is there, with its routers if these are given: then whoever was at its address before is forgotten. False if it was not known and its routers were not given: whoever
     /// is away for long is forgotten.
     async fn replica_heard(
         &self,

@@ -54,7 +54,10 @@ async fn a_replica_is_one_for_as_long_as_it_is_heard_of(engine: Engine) {
     assert_eq!(live(&*store, later(1)).await, [second.clone()], "the first is silent");
     assert!(store.replica_heard(&first, None, later(5)).await.expect("an answer"));
     assert_eq!(live(&*store, later(1)).await, [first.clone(), second.clone()]);
-    store.replica_gone(second.key).await.expect("an end");
+    let again = Replica { key: ReplicaKey([3; 32]), ..second };
+    assert!(store.replica_heard(&again, Some(&[]), later(6)).await.expect("an answer"));
+    assert_eq!(live(&*store, NOW).await, [first.clone(), again.clone()], "started again where it was");
+    store.replica_gone(again.key).await.expect("an end");
     assert_eq!(live(&*store, NOW).await, [first.clone()]);
     store.forget_replicas(later(6)).await.expect("an end");
     assert!(live(&*store, NOW).await.is_empty());

@@ -112,7 +112,7 @@ async fn a_sign_in_at_a_replica_without_a_router_is_answered_as_at_the_one_that_
     assert_eq!(sign_in.came_to("ben").await?, (Synced::DisabledOutOfScope, false));
 
     let logs = sign_in.world.logs();
-    assert_eq!(logs.matches("a link to another replica").count(), 1, "one connection for all of it");
+    assert_eq!(logs.matches("connected to another replica").count(), 1, "one connection for all of it");
     assert!(logs.contains("TRACE"), "the finest level");
     let world = &sign_in.world;
     let postgres = world.postgres.as_ref().context("a PostgreSQL")?;

@@ -17,6 +17,12 @@ pub(super) async fn heard(
         let update = update.bind(key).bind(now.0).bind(replica.address.clone());
         return Ok(update.execute(connection).await?.rows_affected() == 1);
     };
+    // Whoever was there before has ended, though it may not have said so.
+    sqlx::query("DELETE FROM replicas WHERE address = $1 AND certificate <> $2")
+        .bind(replica.address.clone())
+        .bind(key.clone())
+        .execute(&mut *connection)
+        .await?;
     sqlx::query(
         "INSERT INTO replicas (certificate, heard_at, address) VALUES ($1, $2, $3) \
          ON CONFLICT (certificate) DO UPDATE SET heard_at = excluded.heard_at, address = excluded.address",
