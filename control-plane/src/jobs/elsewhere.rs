@@ -31,7 +31,7 @@ impl<T> Heard<T> {
     }
 
     /// Takes an answer for what it should be. A router that answers something else is as good as lost.
-    fn as_a<U>(self, take: impl FnOnce(T) -> Option<U>) -> Heard<U> {
+    fn take<U>(self, take: impl FnOnce(T) -> Option<U>) -> Heard<U> {
         match self {
             Self::Answer(answer) => Heard::of(take(answer)),
             Self::Lost => Heard::Lost,
@@ -87,7 +87,7 @@ impl Reached<'_> {
             Self::Here(session) => Heard::of(session.test(settings).await),
             Self::Distant { .. } => {
                 let order = Order::Test { request: String::new(), settings: Box::new(settings) };
-                self.ask(order).await.as_a(|answer| match answer {
+                self.ask(order).await.take(|answer| match answer {
                     Answer::Test(servers) => Some(servers),
                     _ => None,
                 })
@@ -107,13 +107,13 @@ impl Reached<'_> {
             Self::Distant { .. } => {
                 let settings = Box::new(settings.clone());
                 let order = Order::LookUp { request: String::new(), settings, ids };
-                self.ask(order).await.as_a(|answer| match answer {
+                self.ask(order).await.take(|answer| match answer {
                     Answer::LookUp(presences) => Some(presences),
                     _ => None,
                 })
             }
         };
-        presences.as_a(|presences| match presences.as_deref() {
+        presences.take(|presences| match presences.as_deref() {
             Ok([presence]) => Some(Ok(*presence)),
             Ok(_) => None,
             Err(failure) => Some(Err(failure.clone())),
@@ -125,7 +125,7 @@ impl Reached<'_> {
             Self::Here(session) => Heard::of(session.fetch(tenant, order).await),
             Self::Distant { .. } => {
                 let order = Order::Fetch { request: String::new(), order: Box::new(order) };
-                self.ask(order).await.as_a(|answer| match answer {
+                self.ask(order).await.take(|answer| match answer {
                     Answer::Fetch(found) => Some(found),
                     _ => None,
                 })
@@ -138,7 +138,7 @@ impl Reached<'_> {
             Self::Here(session) => Heard::of(session.verify(tenant, order).await),
             Self::Distant { .. } => {
                 let order = Order::Verify { request: String::new(), order: Box::new(order) };
-                self.ask(order).await.as_a(|answer| match answer {
+                self.ask(order).await.take(|answer| match answer {
                     Answer::Verify(asked) => Some(asked),
                     _ => None,
                 })

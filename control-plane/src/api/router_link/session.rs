@@ -121,11 +121,12 @@ async fn hear(
     message: session_request::Message,
     sender: &Sender,
 ) -> Result<(), Status> {
-    if let Some(request) = answered(&message).filter(|request| session.is_forwarded(request)) {
+    let forwarded = answered(&message).filter(|request| session.is_forwarded(request));
+    if let Some(request) = forwarded.map(str::to_owned) {
         if forbidden(&message) {
             policy_forbids(link, router, names::router(&router.tenant, &router.router));
         }
-        session.answer_forwarded(&request.to_owned(), message);
+        session.answer_forwarded(&request, message);
         return Ok(());
     }
     match message {
