@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "rollcall/admin/v1/tenants.proto",
         "rollcall/admin/v1/users.proto",
         "rollcall/admin/v1/webhooks.proto",
+        "rollcall/replica/v1/replica.proto",
         "rollcall/router/v1/enrollment.proto",
         "rollcall/router/v1/router.proto",
     ];
@@ -26,7 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .open_files(files)?
         .file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // What replicas ask one another is nobody else's: no reflection shows it.
+    let mut public = descriptors.clone();
+    public.file.retain(|file| !file.name().starts_with("rollcall/replica/"));
+    fs::write(out.join("descriptors.bin"), public.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".rollcall.router.v1") // ids and digests are slices of the received buffer, not copies
         .btree_map(".")

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::api::tokens::Issuer;
 use crate::ca::Refused;
 use crate::jobs::JobSettings;
+use crate::replicas::ReplicaSettings;
 use crate::webhooks::address::Network;
 use crate::webhooks::{WebhookSettings, secret};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub tokens: Vec<Issuer>,
     /// Where tenants may have messages sent.
     pub webhooks: WebhookSettings,
+    /// How replicas ask one another; none if they do not.
+    pub replicas: Option<ReplicaSettings>,
     /// Logs.
     pub log: Log,
 }
@@ -189,8 +192,43 @@ struct File {
     tokens: Vec<crate::api::tokens::Entry>,
     #[serde(default)]
     webhooks: WebhooksFile,
+    replicas: Option<ReplicasFile>,
     #[serde(default)]
     log: Log,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplicasFile {
+    listen: String,
+    advertise: String,
+}
+
+impl ReplicasFile {
+    fn check(self, database: &str, wrong: &mut Vec<String>) -> Option<ReplicaSettings> {
+        let Self { listen, advertise } = self;
+        if database.starts_with("sqlite:") {
+            wrong.push(
+                "replicas: a SQLite database has one process, so there are no replicas to ask; take the section out, or use PostgreSQL"
+                    .to_owned(),
+            );
+        }
+        let listening = listen.parse::<SocketAddr>();
+        if listening.is_err() {
+            wrong.push(format!(
+                "replicas.listen = {listen:?} must be an address and a port, such as \"0.0.0.0:7445\""
+            ));
+        }
+        let port = advertise.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        let reachable = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0));
+        let everywhere = advertise.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+        if !reachable || everywhere {
+            wrong.push(format!(
+                "replicas.advertise = {advertise:?} must be the host and port that other replicas connect to, such as \"10.0.0.5:7445\""
+            ));
+        }
+        listening.ok().map(|listen| ReplicaSettings { listen, advertise })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -336,9 +374,10 @@ impl Config {
         };
         let tokens = Issuer::all(file.tokens, folder, &mut wrong);
         let webhooks = file.webhooks.check(folder, &mut wrong);
+        let replicas = file.replicas.and_then(|replicas| replicas.check(&file.database, &mut wrong));
         if wrong.is_empty() {
             let (limits, log) = (file.limits, file.log);
-            Ok(Self { listen, database, tls, authority, tokens, webhooks, sync, limits, log })
+            Ok(Self { listen, database, tls, authority, tokens, webhooks, replicas, sync, limits, log })
         } else {
             Err(ConfigError(wrong))
         }
@@ -375,5 +414,31 @@ fn database(url: &str, folder: &Path) -> Result<String, String> {
             }
         }
         _ => Err("database must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(listen: &str, advertise: &str, database: &str) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let file = ReplicasFile { listen: listen.to_owned(), advertise: advertise.to_owned() };
+        file.check(database, &mut wrong);
+        wrong
+    }
+
+    #[test]
+    fn replicas_need_a_shared_database_and_an_address_that_others_can_reach() {
+        let (any, postgres) = ("0.0.0.0:7445", "postgres://rollcall@db/rollcall");
+        for advertise in ["10.0.0.5:7445", "replica-1.internal:7445", "[fd00::5]:7445"] {
+            assert_eq!(wrong(any, advertise, postgres), Vec::<String>::new(), "{advertise}");
+        }
+        for advertise in ["10.0.0.5", ":7445", "10.0.0.5:0", "10.0.0.5:x", any, "[::]:7445"] {
+            assert_eq!(wrong(any, advertise, postgres).len(), 1, "{advertise}");
+        }
+        assert_eq!(wrong("7445", "10.0.0.5:7445", postgres).len(), 1);
+        let refused = wrong(any, "10.0.0.5:7445", "sqlite:rollcall.db");
+        assert!(refused[0].contains("SQLite") && refused.len() == 1, "{refused:?}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Follow a record inwards: `api` (gRPC at the door) -> `jobs` (a sync job's life) -> `reconcile` (what is to be done; pure) ->
 //! `store` (SQL). `schedule` says when a source is synchronized by itself, `enroll` which identity router is let in (both pure).
+//! `replicas` asks routers that are connected to another replica.
 //! `webhooks` delivers what the store has written for a tenant's own systems, over `outbound`. `model` holds the words that all of them use. `server` and `ca` are TLS, listeners and certificates;
 //! `audit` is the commands that verify and export the audit trail.
 
@@ -22,6 +23,7 @@ pub mod jobs;
 pub mod model;
 pub mod outbound;
 pub mod reconcile;
+pub mod replicas;
 pub mod restored;
 pub mod schedule;
 pub mod server;

@@ -20,6 +20,14 @@ pub mod router {
     }
 }
 
+/// What replicas of the control plane ask one another.
+pub mod replica {
+    #[allow(clippy::all)]
+    pub mod v1 {
+        tonic::include_proto!("rollcall.replica.v1");
+    }
+}
+
 pub mod code;
 mod debug;
 pub mod limits;

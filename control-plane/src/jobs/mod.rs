@@ -2,7 +2,7 @@
 //!
 //! Whatever must survive a crash is in the store; what is in here is only who is connected to this replica and which reads
 //! it is taking in. `dispatch` finds jobs for this replica and claims a `lease`, `run` carries one from read to end, `intake` takes
-//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `barred` ends those that must not be there, `watch` shows it live,
+//! the records in, `leavers` ends a complete read (with `absent`, who finds and looks up whom it did not have), `sessions` knows the connected routers, `elsewhere` the way to those of other replicas, `barred` ends those that must not be there, `watch` shows it live,
 //! `scheduler` starts jobs by themselves. `planning` makes and applies the plans of dry runs, `undo` gives users back what they were.
 //! `just_in_time` synchronizes single users, outside of any job; `deletion` deletes marked users and marks by itself.
 
@@ -11,6 +11,7 @@ mod barred;
 mod clock;
 mod deletion;
 mod dispatch;
+mod elsewhere;
 mod intake;
 mod just_in_time;
 mod lease;
@@ -23,7 +24,7 @@ mod undo;
 mod watch;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -39,9 +40,10 @@ use crate::model::{
 use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
 pub use clock::Clock;
+pub use elsewhere::{About, Elsewhere, Heard};
 pub use intake::{Completed, Intake, IntakeError, Paired, WINDOW};
 pub use run::ReadEnd;
-pub use sessions::{ConnectionTest, FetchOrder, Order, Session, SyncOrder, VerifyOrder};
+pub use sessions::{Answer, ConnectionTest, FetchOrder, Order, Session, SyncOrder, VerifyOrder};
 
 /// A router that was last heard of longer ago than this is not connected, whatever the store says.
 pub const ROUTER_SILENCE: Duration = Duration::from_secs(45);
@@ -113,6 +115,10 @@ struct Inner {
     settings: JobSettings,
     clock: Clock,
     sessions: sessions::Sessions,
+    /// The way to routers of other replicas, if there is one.
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    /// A router's session began or ended.
+    moved: Notify,
     flights: just_in_time::Flights,
     published: just_in_time::Published,
     signed_in: just_in_time::SignedIn,
@@ -139,6 +145,8 @@ impl Jobs {
             settings,
             clock,
             sessions: sessions::Sessions::default(),
+            elsewhere: OnceLock::new(),
+            moved: Notify::new(),
             flights: just_in_time::Flights::default(),
             published: just_in_time::Published::default(),
             signed_in: just_in_time::SignedIn::default(),
@@ -294,13 +302,44 @@ impl Jobs {
             return Err(JobsError::NoRouter);
         }
         let allowed = router.map_or_else(|| settings.routers.clone(), |router| vec![router.0]);
-        let choice = sessions::Choice { source, allowed: &allowed, last: None, except: &[] };
-        let session = inner.sessions.pick(tenant, choice).ok_or(JobsError::NoRouterConnected)?;
-        match tokio::time::timeout(inner.settings.test_deadline, session.test(settings)).await {
-            Err(_) => Err(JobsError::TestTimedOut),
-            Ok(None) => Err(JobsError::NoRouterConnected),
-            Ok(Some(servers)) => Ok(ConnectionTest { router: session.router().clone(), servers }),
-        }
+        let about = About { tenant, number: None, source };
+        let mut search = elsewhere::Search::new(inner, about, &allowed);
+        let tested = async {
+            while let Some(router) = search.next().await {
+                match router.test(settings.clone()).await {
+                    Heard::Answer(servers) => {
+                        return Ok(ConnectionTest { router: router.router().clone(), servers });
+                    }
+                    Heard::Lost => break,
+                    Heard::NotAsked => {}
+                }
+            }
+            Err(JobsError::NoRouterConnected)
+        };
+        let tested = tokio::time::timeout(inner.settings.test_deadline, tested).await;
+        tested.unwrap_or(Err(JobsError::TestTimedOut))
+    }
+
+    /// From now on questions also go to routers of other replicas. Once.
+    pub fn reach_others(&self, by: Arc<dyn Elsewhere>) {
+        let _ = self.inner.elsewhere.set(by);
+    }
+
+    /// The routers of all tenants that are connected to this replica.
+    #[must_use]
+    pub fn all_connected(&self) -> Vec<(TenantId, RouterId)> {
+        self.inner.sessions.all()
+    }
+
+    /// Waits until a router's session has begun or ended.
+    pub async fn a_router_moved(&self) {
+        self.inner.moved.notified().await;
+    }
+
+    /// The session of a router that is connected to this replica.
+    #[must_use]
+    pub fn session(&self, tenant: &TenantId, router: &RouterId) -> Option<Session> {
+        self.inner.sessions.of(tenant, router)
     }
 
     /// Synchronizes one user. Calls for the same one at the same time are one search.
@@ -366,6 +405,7 @@ impl Jobs {
     ) -> (Session, tokio::sync::mpsc::Receiver<Order>) {
         let opened = self.inner.sessions.open(tenant, router, admitted);
         self.inner.wake.notify_one();
+        self.inner.moved.notify_one();
         opened
     }
 
@@ -377,7 +417,9 @@ impl Jobs {
     /// Forgets a session that ended. True if it was still the router's newest.
     #[must_use]
     pub fn router_disconnected(&self, session: &Session) -> bool {
-        self.inner.sessions.close(session)
+        let newest = self.inner.sessions.close(session);
+        self.inner.moved.notify_one();
+        newest
     }
 
     /// Gives a router the intake of a read that it was ordered; each can be taken once.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollcall_proto::admin::v1::DirectoryServerTest;
+use rollcall_proto::router::v1::{session_request, session_response};
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,8 @@ pub enum Order {
         /// Whose, and by whom.
         order: Box<VerifyOrder>,
     },
+    /// Another replica's question, which goes on as it came.
+    Forwarded(Box<session_response::Message>),
 }
 
 /// A password that is to be verified.
@@ -121,11 +124,18 @@ pub struct ConnectionTest {
 }
 
 /// What a router answers to an order that is a question.
-enum Answer {
+#[derive(Debug)]
+pub enum Answer {
+    /// To a connection test.
     Test(Vec<DirectoryServerTest>),
+    /// To a look-up.
     LookUp(Result<Vec<Presence>, Failure>),
+    /// To a fetch.
     Fetch(Result<Found, Failure>),
+    /// To a verification.
     Verify(Result<Asked, Failure>),
+    /// To another replica's question: as it came.
+    Forwarded(Box<session_request::Message>),
 }
 
 /// A question that waits for its answer.
@@ -133,6 +143,8 @@ struct Question {
     answer: oneshot::Sender<Answer>,
     /// By which number names in the answer are keyed; only of a fetch or a verification.
     tenant: Option<TenantNo>,
+    /// Whether another replica asks: it takes the answer apart itself.
+    forwarded: bool,
 }
 
 type Answers = Mutex<HashMap<String, Question>>;
@@ -158,7 +170,8 @@ impl Session {
     }
 
     /// Whether the router was enrolled to read this source.
-    pub(super) fn may_read(&self, source: &SourceId) -> bool {
+    #[must_use]
+    pub fn may_read(&self, source: &SourceId) -> bool {
         self.admitted.sources.is_empty() || self.admitted.sources.contains(source)
     }
 
@@ -178,7 +191,7 @@ impl Session {
         let settings = Box::new(settings);
         match self.ask(|request| Order::Test { request, settings }).await? {
             Answer::Test(servers) => Some(servers),
-            Answer::LookUp(_) | Answer::Fetch(_) | Answer::Verify(_) => None,
+            _ => None,
         }
     }
 
@@ -192,7 +205,7 @@ impl Session {
         match self.ask(|request| Order::LookUp { request, settings, ids }).await? {
             Answer::LookUp(Ok(presences)) if presences.len() != asked => None,
             Answer::LookUp(answer) => Some(answer),
-            Answer::Test(_) | Answer::Fetch(_) | Answer::Verify(_) => None,
+            _ => None,
         }
     }
 
@@ -201,7 +214,7 @@ impl Session {
     pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Option<Result<Found, Failure>> {
         match self.ask_in_turn(tenant, |request| Order::Fetch { request, order: Box::new(order) }).await? {
             Answer::Fetch(answer) => Some(answer),
-            Answer::Test(_) | Answer::LookUp(_) | Answer::Verify(_) => None,
+            _ => None,
         }
     }
 
@@ -214,7 +227,7 @@ impl Session {
     ) -> Option<Result<Asked, Failure>> {
         match self.ask_in_turn(tenant, |request| Order::Verify { request, order: Box::new(order) }).await? {
             Answer::Verify(answer) => Some(answer),
-            Answer::Test(_) | Answer::LookUp(_) | Answer::Fetch(_) => None,
+            _ => None,
         }
     }
 
@@ -223,16 +236,37 @@ impl Session {
             turn = self.fetches.acquire() => turn.ok()?,
             () = self.closed.cancelled() => return None,
         };
-        let (request, answered, _forget) = self.question(Some(tenant));
+        let (request, answered, _forget) = self.question(Some(tenant), false);
+        self.put(order(request), answered).await
+    }
+
+    /// Puts another replica's question, in the same turns, and waits for the answer as it comes; none if the session is lost meanwhile.
+    /// `order` gets the question's id.
+    pub async fn forward(
+        &self,
+        order: impl FnOnce(String) -> session_response::Message,
+    ) -> Option<session_request::Message> {
+        let _turn = tokio::select! {
+            turn = self.fetches.acquire() => turn.ok()?,
+            () = self.closed.cancelled() => return None,
+        };
+        let (request, answered, _forget) = self.question(None, true);
+        match self.put(Order::Forwarded(Box::new(order(request))), answered).await? {
+            Answer::Forwarded(answer) => Some(*answer),
+            _ => None,
+        }
+    }
+
+    async fn put(&self, order: Order, answered: oneshot::Receiver<Answer>) -> Option<Answer> {
         tokio::select! {
-            sent = self.orders.send(order(request)) => sent.ok()?,
+            sent = self.orders.send(order) => sent.ok()?,
             () = self.closed.cancelled() => return None,
         }
         self.answered(answered).await
     }
 
     async fn ask(&self, order: impl FnOnce(String) -> Order) -> Option<Answer> {
-        let (request, answered, _forget) = self.question(None);
+        let (request, answered, _forget) = self.question(None, false);
         if !self.order(order(request)) {
             return None;
         }
@@ -240,10 +274,14 @@ impl Session {
     }
 
     /// A new question: its id, where its answer comes, and what forgets it.
-    fn question(&self, tenant: Option<TenantNo>) -> (String, oneshot::Receiver<Answer>, Forget<'_>) {
+    fn question(
+        &self,
+        tenant: Option<TenantNo>,
+        forwarded: bool,
+    ) -> (String, oneshot::Receiver<Answer>, Forget<'_>) {
         let request = Uuid::now_v7().to_string();
         let (answer, answered) = oneshot::channel();
-        self.answers().insert(request.clone(), Question { answer, tenant });
+        self.answers().insert(request.clone(), Question { answer, tenant, forwarded });
         let forget = Forget { answers: &self.answers, request: request.clone() };
         (request, answered, forget)
     }
@@ -269,6 +307,17 @@ impl Session {
     #[must_use]
     pub fn asked_for(&self, request: &str) -> Option<TenantNo> {
         self.answers().get(request).and_then(|question| question.tenant)
+    }
+
+    /// Whether another replica waits for the answer to a question.
+    #[must_use]
+    pub fn is_forwarded(&self, request: &str) -> bool {
+        self.answers().get(request).is_some_and(|question| question.forwarded)
+    }
+
+    /// Hands on the answer to another replica's question.
+    pub fn answer_forwarded(&self, request: &str, answer: session_request::Message) {
+        self.answer(request, Answer::Forwarded(Box::new(answer)));
     }
 
     /// Hands on what was fetched.
@@ -370,6 +419,16 @@ impl Sessions {
                 session.closed.cancel();
             }
         }
+    }
+
+    /// Everyone, of every tenant.
+    pub(super) fn all(&self) -> Vec<(TenantId, RouterId)> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// A router's session.
+    pub(super) fn of(&self, tenant: &TenantId, router: &RouterId) -> Option<Session> {
+        self.lock().get(&(tenant.clone(), router.clone())).cloned()
     }
 
     pub(super) fn connected(&self, tenant: &TenantId) -> Vec<RouterId> {

@@ -12,6 +12,7 @@ mod numbered;
 mod password;
 mod reason;
 mod record;
+mod replica;
 mod router;
 mod schedule;
 mod single;
@@ -39,6 +40,7 @@ pub use license::{License, LicenseLevel, SourceUse};
 pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
+pub use replica::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey};
 pub use router::{
     Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RECOVERIES, Refusal,
     Refused, RegistrationCode, RouterState, Shown,

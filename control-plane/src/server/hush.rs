@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Counts lines.
 #[derive(Debug, Default)]
-pub(super) struct Hush(Mutex<Lines>);
+pub(crate) struct Hush(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -21,7 +21,7 @@ struct Lines {
 
 impl Hush {
     /// Whether one more line may be written now, and how many were not since the last time that this was said.
-    pub(super) fn may_write(&self, now: Instant) -> (bool, u64) {
+    pub(crate) fn may_write(&self, now: Instant) -> (bool, u64) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counted = 0;
         if lines.period.is_none_or(|began| now.saturating_duration_since(began) >= PERIOD) {

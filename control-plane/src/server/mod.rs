@@ -4,7 +4,7 @@
 
 mod connection;
 mod database;
-mod hush;
+pub(crate) mod hush;
 mod listener;
 mod newcomers;
 mod places;

@@ -46,6 +46,7 @@ use crate::api::{Api, PageKey};
 use crate::config::{Config, Limits};
 use crate::jobs::{Clock, Jobs};
 use crate::outbound::Trust;
+use crate::replicas;
 use crate::store::Store;
 use crate::webhooks::secret::{self, Sealer};
 use crate::webhooks::send::{self, Sender};
@@ -88,6 +89,12 @@ pub async fn run(config: Config) -> Result<()> {
     let shutdown = CancellationToken::new();
     let clock = Clock::system();
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
+    let others = match &config.replicas {
+        Some(settings) => {
+            Some(replicas::start(settings, store.clone(), &jobs, clock.clone(), shutdown.clone()).await?)
+        }
+        None => None,
+    };
     let issuing = certificates.issuing();
     let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
     let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
@@ -207,6 +214,9 @@ pub async fn run(config: Config) -> Result<()> {
     // The database may be what is in trouble: nobody waits for it here.
     let _ = tokio::time::timeout(LAST_WORDS, jobs.flush()).await;
     let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
+    if let Some(others) = others {
+        let _ = tokio::time::timeout(LAST_WORDS, others).await;
+    }
     Ok(())
 }
 

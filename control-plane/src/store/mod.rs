@@ -12,6 +12,7 @@ mod jit_store;
 mod open;
 mod plan_store;
 mod postgres;
+mod replica_store;
 mod router_store;
 mod schedule_store;
 mod sqlite;
@@ -37,6 +38,7 @@ pub use error::StoreError;
 pub use jit_store::{JitStore, Observation, SignIn, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
 pub use plan_store::PlanStore;
+pub use replica_store::ReplicaStore;
 pub use router_store::{Admission, NewCertificate, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
@@ -150,6 +152,7 @@ pub type JobName<'a> = (&'a TenantId, &'a SourceId, Option<Uuid>);
 pub trait Store:
     TenantStore
     + RouterStore
+    + ReplicaStore
     + ScheduleStore
     + JitStore
     + PlanStore

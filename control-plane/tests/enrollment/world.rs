@@ -99,6 +99,7 @@ impl World {
             limits: config::Limits::default(),
             tokens: Vec::new(),
             webhooks: WebhookSettings::default(),
+            replicas: None,
             tls: Tls {
                 certificate: at("server.pem"),
                 key: at("server.key"),

@@ -18,6 +18,7 @@ mod database_trouble;
 mod deletion;
 mod details;
 mod directory_trouble;
+mod distant_routers;
 mod door;
 mod enrollment;
 mod entries;

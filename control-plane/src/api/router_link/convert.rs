@@ -29,7 +29,7 @@ const MAX_ATTRIBUTES: usize = 256;
 /// Most providers of a replicated OpenLDAP: three digits in a change number.
 const MAX_PROVIDERS: usize = 1_000;
 
-pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response::Message {
+pub(crate) fn order(tenant: &TenantId, order: Order) -> proto::session_response::Message {
     match order {
         Order::Sync(order) => proto::session_response::Message::SyncOrder(proto::SyncOrder {
             sync_job: job_of(tenant, &order.source, order.job),
@@ -73,6 +73,7 @@ pub(super) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
                 password: password.expose_secret().to_owned(),
             })
         }
+        Order::Forwarded(message) => *message,
     }
 }
 
@@ -93,7 +94,7 @@ fn fetch(tenant: &TenantId, request: String, order: FetchOrder) -> proto::FetchO
 }
 
 /// What the directory says of a password, or why nobody was asked. Only an explicit word accepts one, and only with the person.
-pub(super) fn asked(
+pub(crate) fn asked(
     tenant: TenantNo,
     result: proto::VerifyResult,
 ) -> Result<(String, Result<Asked, Failure>), Status> {
@@ -130,7 +131,7 @@ pub(super) fn asked(
 }
 
 /// What was fetched, or why nothing was.
-pub(super) fn found(
+pub(crate) fn found(
     tenant: TenantNo,
     result: proto::FetchResult,
 ) -> Result<(String, Result<Found, Failure>), Status> {
@@ -165,7 +166,7 @@ fn presence(said: i32) -> Presence {
 }
 
 /// What was looked up, or why not.
-pub(super) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
+pub(crate) fn presences(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
     let proto::LookupResult { request_id, presences, failure: failed, server: _ } = result;
     if let Some(failed) = failed {
         return (request_id, Err(failure(failed)));

@@ -2,7 +2,7 @@
 //! apart, `renew` issues the next certificate, `witness` compares the audit trail with what routers have seen of it. Whether a router may connect is asked of the store at each call; beyond that it gets the
 //! intake of a read only if that read was ordered from it.
 
-mod convert;
+pub(crate) mod convert;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod door;
 mod renew;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rollcall_proto::router::v1::{
     Drain, Heartbeat, SessionRequest, SessionResponse, Welcome, session_request, session_response,
+    verify_result,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -120,6 +121,14 @@ async fn hear(
     message: session_request::Message,
     sender: &Sender,
 ) -> Result<(), Status> {
+    let forwarded = answered(&message).filter(|request| session.is_forwarded(request));
+    if let Some(request) = forwarded.map(str::to_owned) {
+        if forbidden(&message) {
+            policy_forbids(link, router, names::router(&router.tenant, &router.router));
+        }
+        session.answer_forwarded(&request, message);
+        return Ok(());
+    }
     match message {
         session_request::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
         session_request::Message::Heartbeat(Heartbeat { sequence }) => {
@@ -164,6 +173,32 @@ async fn hear(
             }
             Ok(())
         }
+    }
+}
+
+/// Which question a message answers.
+fn answered(message: &session_request::Message) -> Option<&str> {
+    match message {
+        session_request::Message::TestResult(result) => Some(&result.request_id),
+        session_request::Message::FetchResult(result) => Some(&result.request_id),
+        session_request::Message::VerifyResult(result) => Some(&result.request_id),
+        session_request::Message::LookupResult(result) => Some(&result.request_id),
+        session_request::Message::Hello(_)
+        | session_request::Message::Heartbeat(_)
+        | session_request::Message::SyncRefused(_) => None,
+    }
+}
+
+/// Whether a message says that the router's own policy forbids the verification of a password.
+fn forbidden(message: &session_request::Message) -> bool {
+    let session_request::Message::VerifyResult(result) = message else { return false };
+    match &result.found {
+        Some(verify_result::Found::Failure(failed))
+            if result.verdict() == verify_result::Verdict::Unspecified =>
+        {
+            convert::failure(failed.clone()).reason == FailureReason::RouterPolicy
+        }
+        _ => false,
     }
 }
 

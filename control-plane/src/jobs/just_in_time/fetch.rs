@@ -3,13 +3,14 @@
 
 use tokio::time::Instant;
 
+use super::super::Inner;
+use super::super::elsewhere::{About, Reached, Search};
 use super::super::run::of_the_router;
-use super::super::sessions::{Choice, FetchOrder};
-use super::super::{Inner, Session};
+use super::super::sessions::FetchOrder;
 use super::came_to;
 use crate::model::{
-    Failure, FailureReason, FetchBy, Found, ImmutableId, Presence, RouterId, Single, SourceId,
-    SourceSettings, TenantId, TenantNo,
+    Failure, FailureReason, FetchBy, Found, ImmutableId, Presence, Single, SourceId, SourceSettings,
+    TenantId, TenantNo,
 };
 use crate::reconcile::single;
 
@@ -60,37 +61,40 @@ pub(super) async fn look_up(asker: Asker<'_>, source: &Source, id: &ImmutableId)
 
 /// Asks one router after the other, until one can.
 async fn ask(asker: Asker<'_>, source: &Source, question: &Question) -> Result<Answer, Single> {
-    let mut tried: Vec<RouterId> = Vec::new();
+    let about = About { tenant: asker.tenant, number: Some(asker.number), source: &source.id };
+    let mut search = Search::new(asker.inner, about, &source.settings.routers);
     let mut failed = Failure { message: String::new(), reason: FailureReason::RouterLost };
     loop {
-        let choice =
-            Choice { source: &source.id, allowed: &source.settings.routers, last: None, except: &tried };
-        let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else {
-            return Err(came_to_nothing(source, none_left(asker, source, &tried, failed).await));
+        let Some(router) = search.next().await else {
+            return Err(came_to_nothing(source, none_left(asker, source, &search, failed).await));
         };
-        match put(asker, &session, source, question).await {
+        match put(asker, &router, source, question).await {
             Some(Ok(answer)) => return Ok(answer),
             Some(Err(failure)) if !of_the_router(failure.reason) => {
                 return Err(came_to_nothing(source, failure));
             }
-            Some(Err(failure)) => failed = failure,
+            Some(Err(failure)) => {
+                search.asked(router.router());
+                failed = failure;
+            }
+            // Fetching twice does no harm: another way may lead to the same router.
             None => {}
         }
-        tried.push(session.router().clone());
     }
 }
 
-/// Why no router is left to ask: what the last one said, or that there is one, but not at this replica.
+/// Why no router is left to ask: what the last one said, or that there is one, but that this replica has no way to it.
 pub(super) async fn none_left(
     asker: Asker<'_>,
     source: &Source,
-    tried: &[RouterId],
+    search: &Search<'_>,
     failed: Failure,
 ) -> Failure {
-    let elsewhere = asker.inner.some_router(asker.tenant, &source.id, &source.settings);
-    if tried.is_empty() && matches!(elsewhere.await, Ok(Some(true))) {
-        let message = "An identity router that may read the source is connected, but to another replica of the control plane. Connect one to each \
-                       replica, or send sign-ins where it is.";
+    if search.found_nobody()
+        && matches!(asker.inner.some_router(asker.tenant, &source.id, &source.settings).await, Ok(Some(true)))
+    {
+        let message = "An identity router that may read the source is connected to another replica of the control plane, and this one has no way \
+                       to it. Set [replicas] in the configuration of each, or send sign-ins where the router is.";
         return Failure { message: message.to_owned(), ..failed };
     }
     failed
@@ -99,7 +103,7 @@ pub(super) async fn none_left(
 /// None if the router is lost.
 async fn put(
     asker: Asker<'_>,
-    session: &Session,
+    router: &Reached<'_>,
     source: &Source,
     question: &Question,
 ) -> Option<Result<Answer, Failure>> {
@@ -111,13 +115,11 @@ async fn put(
                 by: by.clone(),
                 deadline: asker.deadline.saturating_duration_since(Instant::now()),
             };
-            Some(session.fetch(asker.number, order).await?.map(Answer::Found))
+            Some(router.fetch(asker.number, order).await.answer()?.map(Answer::Found))
         }
         Question::LookUp(id) => {
-            let presences = session.look_up(&source.settings, vec![id.clone()]).await?;
-            Some(
-                presences.map(|found| Answer::Presence(found.first().copied().unwrap_or(Presence::NotFound))),
-            )
+            let presence = router.look_up(&source.settings, id).await.answer()?;
+            Some(presence.map(Answer::Presence))
         }
     }
 }

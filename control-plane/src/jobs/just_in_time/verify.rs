@@ -12,11 +12,12 @@ use super::fetch::{Asker, Source, none_left};
 use super::find::{Call, SOURCES, Seen, published};
 use super::note;
 use crate::jobs::Inner;
+use crate::jobs::elsewhere::{About, Heard, Search};
 use crate::jobs::run::of_the_router;
-use crate::jobs::sessions::{Choice, FetchOrder, VerifyOrder};
+use crate::jobs::sessions::{FetchOrder, VerifyOrder};
 use crate::model::{
-    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, RouterId, Single, TenantId, UserNo,
-    Verification, Whom, spelled,
+    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, Single, TenantId, UserNo, Verification,
+    Whom, spelled,
 };
 use crate::reconcile::password::{self, Try};
 use crate::store::{SignIn, StoreError};
@@ -177,13 +178,12 @@ async fn put(
     by: FetchBy,
     (login, secret): (&str, &SecretString),
 ) -> Result<Asked, Failure> {
-    let mut tried: Vec<RouterId> = Vec::new();
+    let about = About { tenant: asker.tenant, number: Some(asker.number), source: &source.id };
+    let mut search = Search::new(asker.inner, about, &source.settings.routers);
     let mut failed = Failure { message: String::new(), reason: FailureReason::RouterLost };
     loop {
-        let choice =
-            Choice { source: &source.id, allowed: &source.settings.routers, last: None, except: &tried };
-        let Some(session) = asker.inner.sessions.pick(asker.tenant, choice) else {
-            return Err(none_left(asker, source, &tried, failed).await);
+        let Some(router) = search.next().await else {
+            return Err(none_left(asker, source, &search, failed).await);
         };
         let order = VerifyOrder {
             person: FetchOrder {
@@ -195,17 +195,20 @@ async fn put(
             login: login.to_owned(),
             password: secret.clone(),
         };
-        match session.verify(asker.number, order).await {
-            Some(Err(failure)) if of_the_router(failure.reason) => failed = failure,
-            Some(answer) => return answer,
+        match router.verify(asker.number, order).await {
+            Heard::Answer(Err(failure)) if of_the_router(failure.reason) => {
+                search.asked(router.router());
+                failed = failure;
+            }
+            Heard::Answer(answer) => return answer,
+            Heard::NotAsked => {}
             // Lost with the order, which it may have carried out.
-            None => {
+            Heard::Lost => {
                 return Ok(Asked::Unanswered(Failure {
                     message: String::new(),
                     reason: FailureReason::RouterLost,
                 }));
             }
         }
-        tried.push(session.router().clone());
     }
 }

@@ -38,6 +38,8 @@ mod plans;
 mod purge;
 mod reads;
 mod rekey;
+mod replica_store;
+mod replicas;
 mod router_store;
 mod routers;
 pub(in crate::store) mod rows;

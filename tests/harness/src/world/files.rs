@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -231,6 +232,12 @@ impl Files {
         }
         let section = "\n[webhooks]\nallow_networks = [\"127.0.0.0/8\", \"::1/128\"]\nca = \"receivers-ca.pem\"\nkey = \"webhooks.key\"\n";
         Ok(fs::write(config, fs::read_to_string(config)? + section)?)
+    }
+
+    /// Lets a replica be asked by others, at this address.
+    pub(super) fn add_link(&self, config: &Path, address: SocketAddr) -> Result<()> {
+        let section = format!("\n[replicas]\nlisten = \"{address}\"\nadvertise = \"{address}\"\n");
+        Ok(fs::write(config, fs::read_to_string(config)? + &section)?)
     }
 
     pub(super) fn write_control_plane(

@@ -72,6 +72,7 @@ pub struct Builder {
     enroll: bool,
     router: bool,
     replicas: usize,
+    linked: bool,
     routers: Vec<usize>,
     jwks: Option<String>,
     receivers: Option<String>,
@@ -192,6 +193,13 @@ impl Builder {
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
+        self
+    }
+
+    /// Lets replicas ask routers that are connected to another one; each listens for that at [`World::replica_link`].
+    #[must_use]
+    pub fn linked(mut self) -> Self {
+        self.linked = true;
         self
     }
 
@@ -342,6 +350,14 @@ impl Builder {
                 *address,
             ));
         }
+        let mut links = Vec::new();
+        if self.linked {
+            for replica in &control_planes {
+                let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+                files.add_link(replica.config(), address)?;
+                links.push(address);
+            }
+        }
         let extra_ports: Vec<u16> = directory_link.iter().map(Cable::port).collect();
         files.write_directory_access(&access)?;
         let policy = (self.policy)(Policy::of(&access, &extra_ports));
@@ -364,6 +380,7 @@ impl Builder {
         let admins = connect(&admin)?;
         let mut world = World {
             router_replicas: self.routers,
+            links,
             admin: admins[0].clone(),
             operator: connect(&operator)?.swap_remove(0),
             admins,
@@ -417,6 +434,8 @@ pub struct World {
     routers: Vec<Member>,
     /// Which replica each router is connected to.
     router_replicas: Vec<usize>,
+    /// Where replicas listen for one another.
+    links: Vec<SocketAddr>,
     link: Option<Cable>,
     directory_link: Option<Cable>,
     /// The directory servers, in fail-over order.
@@ -447,6 +466,7 @@ impl World {
             enroll: true,
             router: true,
             replicas: 1,
+            linked: false,
             routers: vec![0],
             jwks: None,
             receivers: None,
@@ -491,6 +511,11 @@ impl World {
     /// A replica of the control plane, from 0.
     pub fn replica(&mut self, at: usize) -> Result<&mut Member> {
         self.control_planes.get_mut(at).with_context(|| format!("this world has no replica {at}"))
+    }
+
+    /// Where a replica, from 0, listens for others; the builder must have said [`Builder::linked`].
+    pub fn replica_link(&self, at: usize) -> Result<SocketAddr> {
+        self.links.get(at).copied().context("this world's replicas are not linked")
     }
 
     /// An identity router, from 0.
