@@ -43,6 +43,7 @@ mod preconditions;
 mod privacy;
 mod protocol;
 mod rekey;
+mod renamed_domain;
 mod renewal;
 mod replicas;
 mod revocation;

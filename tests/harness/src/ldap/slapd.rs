@@ -70,6 +70,13 @@ impl Builder {
         self
     }
 
+    /// Another suffix than `dc=example,dc=com`: it must begin with `dc=`.
+    #[must_use]
+    pub fn base(mut self, base: &str) -> Self {
+        base.clone_into(&mut self.base);
+        self
+    }
+
     /// Further entries, loaded after the people. Below [`Slapd::base_dn`], parents first.
     #[must_use]
     pub fn ldif(mut self, ldif: &str) -> Self {
