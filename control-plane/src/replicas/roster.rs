@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 const BEAT: Duration = Duration::from_secs(2);
 /// Time in which routers that come and go together are noted together.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How long the row of a replica that is gone stays: nobody looks at it any more.
+/// How long the row of a replica that is gone stays at least: nobody looks at it any more.
 const KEPT: Duration = Duration::from_secs(600);
 /// How long the last word may take.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -104,12 +104,16 @@ async fn beat(
 ) -> Result<HashSet<ReplicaKey>, StoreError> {
     let (routers, now) = (jobs.all_connected(), roster.clock.now());
     let news = Some(&routers).filter(|routers| noted.as_ref() != Some(*routers));
+    let changed = news.is_some();
     let known = roster.store.replica_heard(&roster.this, news.map(Vec::as_slice), now).await?;
     // Forgotten by others while it was away: all of it again, now.
     if !known {
         roster.store.replica_heard(&roster.this, Some(&routers), now).await?;
     }
     *noted = Some(routers);
-    roster.store.forget_replicas(now.minus(KEPT)).await?;
+    // Not at each beat: that is one write.
+    if changed {
+        roster.store.forget_replicas(now.minus(KEPT)).await?;
+    }
     roster.look().await
 }

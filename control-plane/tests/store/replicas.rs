@@ -5,24 +5,7 @@ use std::time::Duration;
 use control_plane::model::{Replica, ReplicaKey, RouterId, TenantId, Timestamp};
 use control_plane::store::Store;
 
-use crate::database::{Engine, NOW, admin, block_on};
-
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::sqlite()));
-            }
-        )*}
-        mod postgres {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::postgres()));
-            }
-        )*}
-    };
-}
+use crate::database::{Engine, NOW, admin, block_on, on_both};
 
 on_both! {
     a_replica_is_one_for_as_long_as_it_is_heard_of

@@ -6,24 +6,7 @@ use control_plane::model::{Actor, EventType, JobState, SourceId, TenantId, Times
 use control_plane::store::{NewJob, SourceChange, Store, StoreError, Work};
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, block_on, settings};
-
-macro_rules! on_both {
-    ($($name:ident)*) => {
-        mod sqlite {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::sqlite()));
-            }
-        )*}
-        mod postgres {$(
-            #[test]
-            fn $name() {
-                super::block_on(super::$name(super::Engine::postgres()));
-            }
-        )*}
-    };
-}
+use crate::database::{Engine, NOW, block_on, on_both, settings};
 
 on_both! {
     no_job_slips_through_while_its_tenant_is_suspended

@@ -121,13 +121,16 @@ async fn hear(
     message: session_request::Message,
     sender: &Sender,
 ) -> Result<(), Status> {
-    let forwarded = answered(&message).filter(|request| session.is_forwarded(request));
-    if let Some(request) = forwarded.map(str::to_owned) {
-        if forbidden(&message) {
+    if let Some(request) = answered(&message).map(str::to_owned) {
+        let forwarded = session.is_forwarded(&request);
+        // Of an answer that nobody waits for nothing is noted.
+        if (forwarded || session.asked_for(&request).is_some()) && forbidden(&message) {
             policy_forbids(link, router, names::router(&router.tenant, &router.router));
         }
-        session.answer_forwarded(&request, message);
-        return Ok(());
+        if forwarded {
+            session.answer_forwarded(&request, message);
+            return Ok(());
+        }
     }
     match message {
         session_request::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
@@ -151,9 +154,6 @@ async fn hear(
         session_request::Message::VerifyResult(result) => {
             if let Some(tenant) = session.asked_for(&result.request_id) {
                 let (request, asked) = convert::asked(tenant, result)?;
-                if matches!(&asked, Err(failure) if failure.reason == FailureReason::RouterPolicy) {
-                    policy_forbids(link, router, names::router(&router.tenant, &router.router));
-                }
                 session.answer_verify(&request, asked);
             }
             Ok(())

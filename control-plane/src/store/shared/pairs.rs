@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::engine::{self, Connection};
 use super::rows::{self, RecordRow, sixteen};
-use super::settle::DEFERRED;
+use super::settle::{self, DEFERRED};
 use super::{details, seats};
 use crate::model::{
     Category, Counts, Detail, Fence, IdPair, ImmutableId, JobNo, NotSynchronizedReason, Record, SourceNo,
@@ -148,13 +148,7 @@ pub(super) async fn refuse_clashes(connection: &mut Connection, fence: Fence, no
                 message: rekey::CLASH.to_owned(),
             });
         }
-        let text = format!(
-            "DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {}",
-            engine::in_blobs(2)
-        );
-        let query =
-            engine::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids.iter().map(|id| &id.0[..]));
-        query.execute(&mut *connection).await?;
+        settle::forget(connection, fence, ids).await?;
         details::insert(connection, fence, lines).await?;
         seats::count(connection, fence, counts, None, now).await?;
     }

@@ -5,10 +5,8 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::jobs::{forget_deferred, small};
-use super::{catalog, routers, seats};
-use crate::model::{
-    Fence, JobKind, JobNo, KnownBy, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo,
-};
+use super::{catalog, rekey, routers, seats};
+use crate::model::{Fence, JobKind, JobNo, ReadStart, RouterId, SourceNo, TenantNo, Timestamp, UserNo};
 use crate::store::{Result, StoreError};
 
 /// The job, as its owner holds it.
@@ -79,7 +77,7 @@ pub(super) async fn begin_read(
     } else {
         None
     };
-    let former = former(draft.as_deref(), facts.published.as_deref())?.filter(|_| known > 0);
+    let former = rekey::former(draft.as_deref(), facts.published.as_deref())?.filter(|_| known > 0);
     if former.is_some() && facts.published_revision != revision {
         // Its users may be known by other ids than what was published when the dry run was ordered.
         return Err(StoreError::ConfigChanged);
@@ -133,13 +131,6 @@ pub(super) async fn begin_read(
         before,
         former,
     })
-}
-
-/// What users are known by, if a draft has another immutable id.
-fn former(draft: Option<&str>, published: Option<&str>) -> Result<Option<KnownBy>> {
-    let (Some(draft), Some(published)) = (draft, published) else { return Ok(None) };
-    let known_by = catalog::settings(published)?.mapping.known_by();
-    Ok((catalog::settings(draft)?.mapping.known_by() != known_by).then_some(known_by))
 }
 
 /// What a former read of the job did to users who have been deleted since does not count any more: their records come again, as those

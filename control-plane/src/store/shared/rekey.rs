@@ -7,17 +7,22 @@ use sqlx::AssertSqlSafe;
 
 use super::catalog::{self, SourceRow};
 use super::engine::{Connection, GONE};
-use crate::model::{JobKind, JobState, Timestamp};
+use crate::model::{JobKind, JobState, KnownBy, Timestamp};
 use crate::store::{Result, StoreError};
 
 /// A pair that gives its user a new id.
 const SOUND: &str = "p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0";
 
+/// What users are known by so far, if a draft has another immutable id.
+pub(super) fn former(draft: Option<&str>, published: Option<&str>) -> Result<Option<KnownBy>> {
+    let (Some(draft), Some(published)) = (draft, published) else { return Ok(None) };
+    let known_by = catalog::settings(published)?.mapping.known_by();
+    Ok((catalog::settings(draft)?.mapping.known_by() != known_by).then_some(known_by))
+}
+
 /// Whether publishing the draft takes new ids for users who are there.
 pub(super) async fn is_due(connection: &mut Connection, row: &SourceRow) -> Result<bool> {
-    let Some(published) = &row.published else { return Ok(false) };
-    if catalog::settings(row.draft())?.mapping.known_by() == catalog::settings(published)?.mapping.known_by()
-    {
+    if former(Some(row.draft()), row.published.as_deref())?.is_none() {
         return Ok(false);
     }
     let users = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE source_no = $1").bind(row.source_no);

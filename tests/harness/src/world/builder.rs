@@ -120,14 +120,15 @@ impl Builder {
         self
     }
 
-    /// How long a held job waits for a decision. Default: the control plane's own.
+    /// How long plans can be applied. Default: the control plane's own.
     #[must_use]
-    /// How long plans can be applied.
     pub fn plan_expiry(mut self, expiry: Duration) -> Self {
         self.sync.plan_expiry = Some(expiry);
         self
     }
 
+    /// How long a held job waits for a decision. Default: the control plane's own.
+    #[must_use]
     pub fn hold_expiry(mut self, expiry: Duration) -> Self {
         self.sync.hold_expiry = Some(expiry);
         self
