@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use harness::world::{Admin, Database, Identity, Policy, SOURCE, TENANT, World};
+use rollcall_proto::admin::v1::audit_event::Type;
 use rollcall_proto::admin::v1::single_sync::Outcome as Synced;
 use rollcall_proto::admin::v1::sync_user_request::Whom;
 use rollcall_proto::admin::v1::verify_password_response::Outcome;
@@ -139,6 +140,26 @@ async fn a_sign_in_at_a_replica_without_a_router_is_answered_as_at_the_one_that_
     sign_in.world.replica(0)?.start()?;
     sign_in.service = service_at(&mut sign_in.world, 0)?;
     until(&sign_in, "anna", (Synced::Unchanged, true)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_routers_policy_forbids_is_in_the_trail_also_where_another_replica_asks() -> Result<()> {
+    let mut sign_in = start(2, &[0], 1).await?;
+    until(&sign_in, "anna", (Synced::Added, true)).await?;
+    let world = &mut sign_in.world;
+    world.stop_router()?;
+    let policy = std::fs::read_to_string(world.files.policy())?;
+    std::fs::write(
+        world.files.policy(),
+        policy.replace("verify_passwords = true", "verify_passwords = false"),
+    )?;
+    world.start_router()?;
+    world.router_connected().await?;
+    until(&sign_in, "anna", (Synced::Unchanged, true)).await?;
+    assert_eq!(verified(&sign_in, "anna", "canary-anna").await?, (Outcome::NotAllowed, false));
+    let noted = sign_in.noted(Type::RouterRefusedOrder, "ROUTER_POLICY").await?;
+    assert_eq!(noted.first().context("an event")?.actor, "identityRouters/hq-1");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

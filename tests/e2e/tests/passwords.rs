@@ -61,7 +61,7 @@ impl SignIn {
     }
 
     /// Events of a type in the tenant's trail, once there is one; of a reason, if one is given.
-    async fn noted(&self, kind: Type, reason: &str) -> Result<Vec<AuditEvent>> {
+    pub(crate) async fn noted(&self, kind: Type, reason: &str) -> Result<Vec<AuditEvent>> {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let mut trail = self.world.admin.trail(&format!("tenants/{TENANT}")).await?;
