@@ -1,13 +1,15 @@
 //! A scripted identity router with a real certificate: it says what a test tells it to, right or wrong.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use harness::world::{TENANT, World, connect};
 use rollcall_proto::router::v1::lookup_result::Presence;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    AuditHead, Complete, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records, RootRead,
-    SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord, VerifyOrder,
-    VerifyResult, Welcome, session_request, session_response, upload_request::Message as Say,
+    AuditHead, Complete, Heartbeat, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records,
+    RootRead, SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord,
+    VerifyOrder, VerifyResult, Welcome, session_request, session_response, upload_request::Message as Say,
     upload_response::Message as Answer,
 };
 use tokio::sync::mpsc;
@@ -16,6 +18,9 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::expect::succeeded;
+
+/// Well below what the control plane takes for silence.
+const BEAT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Router {
     client: RouterServiceClient<Channel>,
@@ -46,7 +51,10 @@ impl Router {
         session.send(SessionRequest { message: Some(hello) }).await?;
         let mut orders = client.session(ReceiverStream::new(requests)).await?.into_inner();
         match orders.message().await?.and_then(|message| message.message) {
-            Some(session_response::Message::Welcome(welcome)) => Ok((session, orders, welcome)),
+            Some(session_response::Message::Welcome(welcome)) => {
+                tokio::spawn(beat(session.downgrade()));
+                Ok((session, orders, welcome))
+            }
             other => bail!("no Welcome but {other:?}"),
         }
     }
@@ -129,6 +137,18 @@ impl Router {
         match upload.answer().await? {
             Some(Answer::Opened(_)) => Ok(upload),
             other => bail!("not opened but {other:?}"),
+        }
+    }
+}
+
+/// Says that the router lives, until its session ends: a test that takes long has it silent, not gone.
+async fn beat(session: mpsc::WeakSender<SessionRequest>) {
+    for sequence in 1.. {
+        tokio::time::sleep(BEAT).await;
+        let message = Some(session_request::Message::Heartbeat(Heartbeat { sequence }));
+        let Some(session) = session.upgrade() else { return };
+        if session.send(SessionRequest { message }).await.is_err() {
+            return;
         }
     }
 }
