@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// Undoes a job; `interrupted` once in the middle.
-    async fn undo(&self, of: Uuid, interrupted: bool) -> (SyncJob, Outcome) {
+    pub(crate) async fn undo(&self, of: Uuid, interrupted: bool) -> (SyncJob, Outcome) {
         let store = self.store();
         let job = self.started(Work::Undo(of)).await;
         for cut_off in [true, false].into_iter().filter(|cut_off| interrupted || !cut_off) {
@@ -113,7 +113,7 @@ impl Database {
         unreachable!("the last try is not cut off")
     }
 
-    async fn newest(&self) -> SyncJob {
+    pub(crate) async fn newest(&self) -> SyncJob {
         self.store().job(&self.tenant(), &SourceId::from(SOURCES[0]), None).await.expect("a job")
     }
 }

@@ -264,6 +264,7 @@ on_both! {
     nothing_that_was_read_by_the_former_ids_is_written_after_they_have_changed
     a_publication_while_records_arrive_makes_nobody_a_stranger
     what_a_dry_run_has_read_of_ids_is_gone_with_its_plan
+    a_job_from_before_is_undone_and_gives_nobody_a_former_id_nor_enables_who_has_none
 }
 
 async fn everybody_gets_the_id_that_somebody_else_had_and_stays_the_same_user(engine: Engine) {
@@ -470,6 +471,39 @@ async fn what_a_dry_run_has_read_of_ids_is_gone_with_its_plan(engine: Engine) {
     assert_eq!(database.store().expire_plans(NOW).await.expect("asked"), 0);
     assert_eq!(database.store().expire_plans(LATER).await.expect("asked"), 1);
     assert_eq!(database.store().expire_plans(LATER).await.expect("asked"), 0);
+}
+
+async fn a_job_from_before_is_undone_and_gives_nobody_a_former_id_nor_enables_who_has_none(engine: Engine) {
+    let all = entries(&[(0, 5), (1, 6), (2, 7), (3, 8), (4, 9)]);
+    let directory = |ids: &[u8], title| {
+        let of = |id: &u8| Person { title: if *id == 0 { title } else { 0 }, ..person(*id) };
+        ids.iter().map(of).collect::<Directory>()
+    };
+    let database = Database::of(&directory(&[0, 1, 2, 3], 0), &engine).await;
+    database.sync(&directory(&[0, 3, 4], 1), Reading::plain()).await;
+    let job = database.newest().await.id;
+    // Whom the job disabled by mistake is there again, but for one.
+    let mut there: Vec<Entry> = all.into_iter().filter(|entry| entry.person.id != 2).collect();
+    there[0].person.title = 1;
+    database.draft_with("employeeNumber").await;
+    database.dry_run_of_draft(&there, Reading::plain()).await;
+    database.publish().await.expect("published");
+    let (undo, undone) = database.undo(job, true).await;
+    let status = |id: u8| undone.users[&(SOURCES[0].to_owned(), id)].status;
+    assert_eq!(undone.users[&(SOURCES[0].to_owned(), 5)].title, "title 0", "has its former values");
+    assert_eq!((status(5), status(6), status(8)), (Status::Enabled, Status::Enabled, Status::Enabled));
+    assert_eq!(status(9), Status::OutOfScope, "was added");
+    let without: Vec<_> = database.everyone().await.into_iter().filter(|user| user.id.is_gone()).collect();
+    assert_eq!(without.iter().map(|user| user.status).collect::<Vec<_>>(), [Status::OutOfScope]);
+    assert_eq!((undo.counts.updated, undo.counts.disabled, undo.counts.not_synchronized), (2, 1, 1));
+    let reasons: Vec<_> = undone.refused.iter().map(|(_, reason)| *reason).collect();
+    assert_eq!(reasons, [NotSynchronizedReason::ChangedSince]);
+    // The next sync brings what the directory has to the same users.
+    let known = database.numbers().await.into_values().map(|(number, _)| number).collect::<BTreeSet<_>>();
+    let synced = database.sync(&by_new_ids(&there), Reading::plain()).await;
+    assert_eq!((synced.counts.unchanged, synced.counts.updated, synced.counts.added), (2, 2, 0));
+    let after = database.numbers().await.into_values().map(|(number, _)| number).collect::<BTreeSet<_>>();
+    assert_eq!(after, known, "nobody is a stranger");
 }
 
 /// Not part of the suite: says how long it takes. `cargo nextest run --workspace --run-ignored only -E 'test(hundred_thousand_users_get)' --no-capture`

@@ -58,6 +58,10 @@ impl RecordRow {
         Ok(self.user_name_key.is_some() && status(self.status)? != Status::OutOfScope)
     }
 
+    pub(super) fn has_no_id(&self) -> bool {
+        ImmutableId(Bytes::copy_from_slice(&self.immutable_id)).is_gone()
+    }
+
     pub(super) fn whose(self) -> (ImmutableId, UserValues) {
         (ImmutableId(Bytes::from(self.immutable_id)), self.values.into())
     }

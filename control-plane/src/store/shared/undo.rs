@@ -104,7 +104,9 @@ pub(super) async fn changes(
     for row in rows {
         let user = row.user_no;
         let in_scope = row.before.in_scope()?;
-        if row.changed_since != 0 {
+        // Who has no immutable id since the source has another one would be taken for gone by the next sync.
+        let without = row.before.has_no_id() && in_scope;
+        if row.changed_since != 0 || without {
             let (id, values) = row.before.whose();
             rejected.push(changed_since(id, values.user_name, values.mail));
         } else if in_scope {
