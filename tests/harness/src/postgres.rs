@@ -4,7 +4,10 @@
 use std::{
     fs,
     net::SocketAddr,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
@@ -64,12 +67,13 @@ impl Postgres {
         let data = self.dir.path().join("data");
         let version = self.programs.parent().and_then(Path::file_name).unwrap_or_default();
         let kept = target().join("postgres").join(version);
-        if kept.exists() {
-            if copy_folder(&kept, &data).is_ok() {
-                return Ok(());
-            }
-            // Another user made it.
-            let _ = fs::remove_dir_all(&data);
+        let owner = match self.user {
+            Some((user, _)) => user,
+            None => fs::metadata(self.dir.path())?.uid(),
+        };
+        // Another user may have made it, or the build folder is a copy that somebody else owns: PostgreSQL would not start.
+        if fs::metadata(&kept).is_ok_and(|kept| kept.uid() == owner) {
+            return copy_folder(&kept, &data);
         }
         let output = self
             .command("initdb")
