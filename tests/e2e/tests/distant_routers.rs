@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use harness::world::{Admin, Database, Identity, Policy, SOURCE, TENANT, World};
+use harness::{Cable, Dice, Direction};
 use rollcall_proto::admin::v1::audit_event::Type;
 use rollcall_proto::admin::v1::single_sync::Outcome as Synced;
 use rollcall_proto::admin::v1::sync_user_request::Whom;
@@ -193,17 +194,75 @@ async fn a_frozen_replica_costs_a_sign_in_no_more_than_its_deadline_and_lets_nob
     sign_in.set(JustInTimeSettings { deadline: seconds(4), ..on() }).await?;
     sign_in.world.replica(0)?.freeze()?;
     for _ in 0..3 {
-        let begun = Instant::now();
-        let (outcome, allowed) = sign_in.came_to("anna").await?;
-        let lost = matches!(outcome, Synced::NoRouter | Synced::DirectoryUnreachable);
-        assert!(lost && !allowed, "{outcome:?}, {allowed}");
-        let (outcome, allowed) = verified(&sign_in, "anna", "canary-anna").await?;
-        let lost = matches!(outcome, Outcome::NoRouter | Outcome::DirectoryUnreachable);
-        assert!(lost && !allowed, "{outcome:?}, {allowed}");
-        assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+        lost(&sign_in).await?;
     }
     sign_in.world.replica(0)?.thaw()?;
     until(&sign_in, "anna", (Synced::Unchanged, true)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_the_cable_between_replicas_is_cut_nobody_is_let_in_wrongly_and_it_goes_on_once_mended()
+-> Result<()> {
+    let mut sign_in = start(2, &[0], 1).await?;
+    let listens = sign_in.world.replica_link(0)?;
+    let cable = Cable::to(listens).await?;
+    let replica = sign_in.world.replica(0)?;
+    let advertised = |at: SocketAddr| format!("advertise = \"{at}\"");
+    let config = std::fs::read_to_string(replica.config())?;
+    std::fs::write(replica.config(), config.replace(&advertised(listens), &advertised(cable.address())))?;
+    replica.stop()?;
+    replica.start()?;
+    until(&sign_in, "anna", (Synced::Added, true)).await?;
+    ensure!(cable.connections() > 0, "it does not go through the cable");
+    sign_in.set(JustInTimeSettings { deadline: seconds(3), ..on() }).await?;
+
+    cable.cut()?;
+    let begun = Instant::now();
+    lost(&sign_in).await?;
+    cable.mend()?;
+    until(&sign_in, "anna", (Synced::Unchanged, true)).await?;
+    // Nothing passes, and nobody says so.
+    cable.stall();
+    lost(&sign_in).await?;
+    cable.resume();
+    until(&sign_in, "anna", (Synced::Unchanged, true)).await?;
+    assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+
+    // In the middle of questions and answers.
+    let mut dice = Dice::new(11, 0);
+    let (mut cut_off, mut answered) = (0, 0);
+    for round in 0..40 {
+        let direction = if round % 2 == 0 { Direction::Up } else { Direction::Down };
+        cable.cut_after(direction, dice.below(1_500));
+        let (outcome, allowed) = sign_in.came_to("anna").await?;
+        match outcome {
+            Synced::Unchanged if allowed => answered += 1,
+            Synced::NoRouter | Synced::DirectoryUnreachable if !allowed => cut_off += 1,
+            _ => bail!("{outcome:?}, {allowed}:\n{}", sign_in.world.logs()),
+        }
+        let (outcome, allowed) = verified(&sign_in, "anna", "canary-anna").await?;
+        ensure!(allowed == (outcome == Outcome::Verified), "{outcome:?}, {allowed}");
+        cable.mend()?;
+    }
+    ensure!(cut_off > 0 && answered > 0, "{cut_off} cut off, {answered} answered");
+    until(&sign_in, "anna", (Synced::Unchanged, true)).await
+}
+
+/// A sign-in and a right password, of which none gets through.
+async fn lost(sign_in: &SignIn) -> Result<()> {
+    let begun = Instant::now();
+    let (outcome, allowed) = sign_in.came_to("anna").await?;
+    ensure!(
+        matches!(outcome, Synced::NoRouter | Synced::DirectoryUnreachable) && !allowed,
+        "{outcome:?}, {allowed}"
+    );
+    let (outcome, allowed) = verified(sign_in, "anna", "canary-anna").await?;
+    ensure!(
+        matches!(outcome, Outcome::NoRouter | Outcome::DirectoryUnreachable) && !allowed,
+        "{outcome:?}, {allowed}"
+    );
+    ensure!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    Ok(())
 }
 
 /// A certificate of nobody's but its own, and its hash.
