@@ -1,6 +1,6 @@
 //! Finds our own programs, and builds them first: a test against yesterday's binary proves nothing.
 //!
-//! `ROLLCALL_PROFILE=release` or `=debug` chooses the profile; without it, the one that the caller itself was built with.
+//! `ROLLCALL_PROFILE=dist` or `=debug` chooses the profile; without it, the one that the caller itself was built with.
 //! `ROLLCALL_PROGRAMS_BUILT=1` says that they are built already; test runs with many processes set it.
 
 use std::{
@@ -19,25 +19,26 @@ const PACKAGES: [&str; 2] = ["control-plane", "router-agent"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     Debug,
-    Release,
+    /// As packages have them.
+    Dist,
 }
 
 impl Profile {
     /// As the environment says, else as this crate was built.
     pub fn current() -> Result<Self> {
         match env::var("ROLLCALL_PROFILE").as_deref() {
-            Ok("release") => Ok(Profile::Release),
+            Ok("dist") => Ok(Profile::Dist),
             Ok("debug") => Ok(Profile::Debug),
-            Ok(other) => bail!("ROLLCALL_PROFILE is {other:?}; set it to debug or release, or unset it"),
+            Ok(other) => bail!("ROLLCALL_PROFILE is {other:?}; set it to debug or dist, or unset it"),
             Err(_) if cfg!(debug_assertions) => Ok(Profile::Debug),
-            Err(_) => Ok(Profile::Release),
+            Err(_) => Ok(Profile::Dist),
         }
     }
 
     fn folder(self) -> &'static str {
         match self {
             Profile::Debug => "debug",
-            Profile::Release => "release",
+            Profile::Dist => "dist",
         }
     }
 }
@@ -69,8 +70,8 @@ pub fn build(profile: Profile) -> Result<()> {
     for package in PACKAGES {
         cargo.args(["-p", package]);
     }
-    if profile == Profile::Release {
-        cargo.arg("--release");
+    if profile == Profile::Dist {
+        cargo.args(["--profile", profile.folder()]);
     }
     let output = cargo.stdin(Stdio::null()).output().context("cannot run cargo to build our programs")?;
     ensure!(

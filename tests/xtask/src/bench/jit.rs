@@ -49,8 +49,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     measure::warn_if_busy();
-    println!("building both programs for release (minutes, the first time)");
-    programs::build(Profile::Release)?;
+    println!("building both programs as packages have them (minutes, the first time)");
+    programs::build(Profile::Dist)?;
     tokio::runtime::Runtime::new()?.block_on(measure_all(options))
 }
 
@@ -127,7 +127,7 @@ impl Bench {
             disabled_permille: 0,
             ..People::new(users)
         };
-        let world = World::builder().database(database).license(100_000_000).profile(Profile::Release);
+        let world = World::builder().database(database).license(100_000_000).profile(Profile::Dist);
         let world = world.these_people(people.clone()).start().await?;
         world.create_and_publish_source(world.settings()).await?;
         let everyone = i32::try_from(users)?;

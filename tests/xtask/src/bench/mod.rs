@@ -45,8 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return jit::run(options);
     }
     measure::warn_if_busy();
-    println!("building both programs for release (minutes, the first time)");
-    programs::build(Profile::Release)?;
+    println!("building both programs as packages have them (minutes, the first time)");
+    programs::build(Profile::Dist)?;
     tokio::runtime::Runtime::new()?.block_on(measure_all(options))
 }
 
@@ -140,7 +140,7 @@ async fn one_database(options: &Options, database: Database) -> Result<Measured>
     let people = People { without_mail_permille: 0, shared_mail_permille: 0, ..People::new(options.users) };
     let users = i32::try_from(options.users)?;
     let world = |cables: bool| {
-        let builder = World::builder().database(database).license(100_000_000).profile(Profile::Release);
+        let builder = World::builder().database(database).license(100_000_000).profile(Profile::Dist);
         let builder = builder.these_people(people.clone());
         if cables { builder.cables() } else { builder }
     };

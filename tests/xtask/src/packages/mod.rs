@@ -28,15 +28,15 @@ pub(crate) struct Options {
     check: bool,
 }
 
-/// Both packages, of release builds, into `target/debian`.
+/// Both packages, of builds that are optimized as a whole, into `target/debian`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
         programs::build(Profile::Debug)?;
         return check();
     }
-    println!("==> packages: release builds of both programs, which takes minutes from nothing");
-    programs::build(Profile::Release)?;
-    for package in make("release", &tools::target().join("debian"))? {
+    println!("==> packages: both programs optimized as a whole, which takes ten minutes from nothing");
+    programs::build(Profile::Dist)?;
+    for package in make("dist", &tools::target().join("debian"))? {
         println!("{}", package.display());
     }
     Ok(())
