@@ -1,8 +1,10 @@
 //! When a schedule runs next: pure, of the schedule, the time and a seed. What starts the runs is `jobs::scheduler`.
 //!
-//! Every recurrence is written as cron expressions, so that a change to daylight saving means the same for all: a time that it leaves
-//! out is taken for the moment after the change, one that comes twice counts once.
+//! Every recurrence is written as cron expressions, one for each time of a day, so that a change to daylight saving means the same for all: a
+//! time that it leaves out is taken for the moment after the change, one that comes twice counts once. Only what a cron expression says of
+//! every hour or minute (`*`) goes by elapsed time.
 
+use std::collections::BTreeSet;
 #[cfg(test)]
 use std::str::FromStr;
 use std::time::Duration;
@@ -41,6 +43,7 @@ impl Wrong {
 pub struct Timetable {
     zone: TimeZone,
     patterns: Vec<croner::Cron>,
+    jitter: Duration,
 }
 
 impl Timetable {
@@ -72,20 +75,29 @@ impl Timetable {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(Self { zone, patterns }))
+        Ok(Some(Self { zone, patterns, jitter: schedule.jitter }))
     }
 
-    /// Refuses a timetable that never runs, or whose runs are too close.
+    /// Refuses a timetable that never runs, whose runs are too close, or whose runs may come so late that the next one is due before.
     ///
     /// # Errors
-    /// Which of both.
+    /// Which of them.
     pub fn check(&self, now: Timestamp) -> Result<(), Wrong> {
-        let times = self.upcoming(now, LOOKED_AT);
+        // On clocks that never change: what is refused in summer is refused in winter.
+        let steady = Self { zone: TimeZone::UTC, patterns: self.patterns.clone(), jitter: self.jitter };
+        let times = steady.upcoming(now, LOOKED_AT);
         if times.is_empty() {
             return Err(Wrong::new("cron", "names a time that never comes"));
         }
-        let close = times.windows(2).any(|pair| pair[0].plus(SHORTEST_INTERVAL) > pair[1]);
-        if close { Err(Wrong::new("cron", "runs more often than each 15 minutes")) } else { Ok(()) }
+        let Some(shortest) = times.windows(2).map(|pair| pair[1].since(pair[0])).min() else { return Ok(()) };
+        if shortest < SHORTEST_INTERVAL {
+            return Err(Wrong::new("cron", "runs more often than each 15 minutes"));
+        }
+        if self.jitter > shortest {
+            let why = format!("must be at most the shortest time between two runs, {}s", shortest.as_secs());
+            return Err(Wrong::new("jitter", why));
+        }
+        Ok(())
     }
 
     /// The next time after one; none if there is none.
@@ -146,9 +158,46 @@ fn patterns(recurrence: &Recurrence) -> Result<Vec<String>, Wrong> {
             if text.split_whitespace().count() != 5 || text.len() > 100 {
                 return Err(Wrong::new("cron", "must have five fields, such as \"30 2 * * MON-FRI\""));
             }
-            vec![text.clone()]
+            one_for_each_time(text)
         }
     })
+}
+
+/// A cron expression as one for each time of a day, unless it says something of every hour or minute.
+fn one_for_each_time(text: &str) -> Vec<String> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let (Some(minutes), Some(hours)) = (numbers(fields[0], 59), numbers(fields[1], 23)) else {
+        return vec![text.to_owned()];
+    };
+    // More than each quarter of an hour: it is refused anyway.
+    if minutes.len() * hours.len() > 96 {
+        return vec![text.to_owned()];
+    }
+    let days = fields[2..].join(" ");
+    let times = hours.iter().flat_map(|hour| minutes.iter().map(move |minute| (minute, hour)));
+    times.map(|(minute, hour)| format!("{minute} {hour} {days}")).collect()
+}
+
+/// The numbers of a field such as `1,3-5,10-20/5`; none if it is another one.
+fn numbers(field: &str, most: u8) -> Option<BTreeSet<u8>> {
+    let mut all = BTreeSet::new();
+    for part in field.split(',') {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, step.parse().ok().filter(|step| *step > 0)?),
+            None => (part, 1),
+        };
+        let (first, last): (u8, u8) = match range.split_once('-') {
+            Some((first, last)) => (first.parse().ok()?, last.parse().ok()?),
+            // What a single number with a step means, parsers do not agree on.
+            None if step == 1 => (range.parse().ok()?, range.parse().ok()?),
+            None => return None,
+        };
+        if first > last || last > most {
+            return None;
+        }
+        all.extend((first..=last).step_by(step));
+    }
+    Some(all)
 }
 
 /// A point in time from RFC 3339, for tests.

@@ -48,6 +48,58 @@ fn a_time_that_comes_twice_when_summer_ends_counts_once_the_first_time() {
 }
 
 #[test]
+fn a_cron_expression_with_several_times_of_a_day_keeps_each_of_them_when_the_clocks_change() {
+    let cron =
+        |text: &str, after, count| times(Recurrence::Cron(text.to_owned()), "Europe/Berlin", after, count);
+    for text in ["30 2,14 * * *", "30 2-14/12 * * *"] {
+        assert_eq!(
+            cron(text, "2027-03-27T12:00:00Z", 3),
+            ["2027-03-27T13:30:00Z", "2027-03-28T01:00:00Z", "2027-03-28T12:30:00Z"]
+        );
+        assert_eq!(
+            cron(text, "2027-10-30T13:00:00Z", 2),
+            ["2027-10-31T00:30:00Z", "2027-10-31T13:30:00Z"],
+            "the second 02:30 is none"
+        );
+    }
+    // Each hour is each hour.
+    assert_eq!(
+        cron("0 * * * *", "2027-03-28T00:30:00Z", 2),
+        ["2027-03-28T01:00:00Z", "2027-03-28T02:00:00Z"]
+    );
+    assert_eq!(
+        cron("0 * * * *", "2027-10-30T23:30:00Z", 3),
+        ["2027-10-31T00:00:00Z", "2027-10-31T01:00:00Z", "2027-10-31T02:00:00Z"]
+    );
+}
+
+#[test]
+fn what_is_refused_does_not_depend_on_when_the_clocks_change() {
+    // Where 02:50 is left out, it is ten minutes after 01:50.
+    let close = schedule(Recurrence::Cron("50 1,2 * * *".to_owned()), "Europe/Berlin");
+    let timetable = Timetable::of(&close).expect("understood").expect("a recurrence");
+    for now in ["2027-01-01T00:00:00Z", "2027-03-27T00:00:00Z", "2027-07-01T00:00:00Z"] {
+        assert_eq!(timetable.check(time(now)), Ok(()), "{now}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_time_of_a_list_runs_as_if_it_were_alone(
+        hours in prop::collection::btree_set(0_u8..24, 1..5), minute in 0_u8..60, day in 0_i64..800,
+    ) {
+        let list = hours.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let after = Timestamp(time("2027-01-01T00:00:00Z").0 + day * 86_400_000_000);
+        let next = |recurrence| {
+            let schedule = schedule(recurrence, "America/New_York");
+            Timetable::of(&schedule).expect("understood").expect("a recurrence").next(after)
+        };
+        let alone = hours.iter().filter_map(|hour| next(daily(*hour, minute))).min();
+        prop_assert_eq!(next(Recurrence::Cron(format!("{minute} {list} * * *"))), alone);
+    }
+}
+
+#[test]
 fn clocks_are_those_of_the_zone_whichever_half_of_the_year_it_is() {
     assert_eq!(times(daily(9, 0), "America/New_York", "2027-01-10T00:00:00Z", 1), ["2027-01-10T14:00:00Z"]);
     assert_eq!(times(daily(9, 0), "America/New_York", "2027-07-10T00:00:00Z", 1), ["2027-07-10T13:00:00Z"]);
@@ -109,6 +161,12 @@ fn what_cannot_be_meant_is_refused_with_the_field_and_the_reason() {
     assert_eq!(refused(schedule(daily(2, 0), "Berlin")).field, "time_zone");
     let late = Schedule { jitter: Duration::from_secs(3_601), ..schedule(daily(2, 0), "UTC") };
     assert_eq!(refused(late).field, "jitter");
+    let quarters = schedule(Recurrence::Cron("*/15 * * * *".to_owned()), "UTC");
+    let later_than_the_next = Schedule { jitter: Duration::from_secs(901), ..quarters.clone() };
+    let wrong = refused(later_than_the_next);
+    assert!(wrong.field == "jitter" && wrong.why.contains("900s"), "{wrong}");
+    let all = Schedule { jitter: Duration::from_secs(900), ..quarters };
+    assert_eq!(Timetable::of(&all).expect("understood").expect("a recurrence").check(now), Ok(()));
     assert!(Timetable::of(&schedule(Recurrence::Cron("*/15 * * * *".to_owned()), "UTC")).is_ok());
 }
 
