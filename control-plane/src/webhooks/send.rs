@@ -26,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LARGEST: usize = 64 << 10;
 /// Most addresses of a host that are tried.
 const MOST_ADDRESSES: usize = 4;
+/// For a connection to one of them.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Finds the addresses of a host.
 pub type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
@@ -107,7 +109,8 @@ impl Sender {
             return Err(failed(DeliveryFailure::AddressRefused));
         }
         for address in allowed {
-            if let Ok(tcp) = TcpStream::connect(address).await {
+            // One that takes no notice leaves time for the next.
+            if let Ok(Ok(tcp)) = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
                 return Ok(tcp);
             }
         }
@@ -234,6 +237,26 @@ mod tests {
         assert_eq!(failure, DeliveryFailure::TlsFailed);
         let came = tokio::time::timeout(Duration::from_millis(200), inside.accept()).await;
         assert!(came.is_err(), "nobody came within");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_takes_no_notice_leaves_time_for_the_next() {
+        // Its queue is full, so that another connection gets no answer.
+        let silent = tokio::net::TcpSocket::new_v4().expect("a socket");
+        silent.bind("127.0.0.2:0".parse().expect("an address")).expect("bound");
+        let silent = silent.listen(1).expect("listening");
+        let address = silent.local_addr().expect("an address");
+        let mut queue = Vec::new();
+        while let Ok(Ok(taken)) =
+            tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            queue.push(taken);
+        }
+        let answers = listener("127.0.0.2:0").await;
+        let addresses = vec![address, answers.local_addr().expect("an address")];
+        let scene = scene("127.0.0.2/32", vec![addresses]);
+        let (failure, ()) = tokio::join!(scene.failure(), visited(&answers));
+        assert_eq!(failure, DeliveryFailure::TlsFailed);
     }
 
     #[tokio::test]
