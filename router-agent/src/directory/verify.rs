@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ldap3::LdapResult;
@@ -48,7 +49,7 @@ pub enum Verdict {
     MustChange,
 }
 
-/// Asks the first of these servers that answers whether this is the password of the entry with this name.
+/// Asks the first of these servers that takes the question whether this is the password of the entry with this name.
 ///
 /// # Errors
 /// If nobody said so: then it is not known to be the person's.
@@ -67,15 +68,17 @@ pub async fn verify(
     let tls = tls_config(ca_file)?;
     let deadline = Instant::now() + within;
     let mut errors = Vec::new();
+    let sent = AtomicBool::new(false);
     for (at, server) in servers.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(servers.len() - at).unwrap_or(u32::MAX);
-        let asked = tokio::time::timeout(share, ask(server, dn, password, &tls, share));
+        let asked = tokio::time::timeout(share, ask(server, dn, (password, &sent), &tls, share));
         let late = || DirectoryError::Unreachable(format!("{server} (no answer in time)"));
         match asked.await.unwrap_or_else(|_| Err(late())) {
             // One server's word counts: a wrong password tried everywhere would lock the account.
             Ok(verdict) => return Ok(verdict),
-            Err(error) if error.try_next_server() => errors.push(error),
+            // Nor is one tried again that a server may have seen, whether it answers or not.
+            Err(error) if error.try_next_server() && !sent.load(Ordering::Relaxed) => errors.push(error),
             Err(error) => return Err(error),
         }
     }
@@ -85,7 +88,7 @@ pub async fn verify(
 async fn ask(
     server: &Server,
     dn: &str,
-    password: &Password,
+    (password, sent): (&Password, &AtomicBool),
     tls: &Arc<ClientConfig>,
     share: Duration,
 ) -> Result<Verdict, DirectoryError> {
@@ -96,6 +99,7 @@ async fn ask(
     let mut connection = opened(server, guarded).await?;
     let control = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
     connection.ldap.with_controls(control);
+    sent.store(true, Ordering::Relaxed);
     let result = bound(server, &mut connection, dn, password.0.expose_secret(), &timeouts).await?;
     let verdict = verdict(&result).ok_or_else(|| DirectoryError::BindRejected {
         server: server.to_string(),

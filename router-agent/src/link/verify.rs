@@ -46,14 +46,19 @@ impl Fetches {
         let (sender, cancel) = (self.sender.clone(), self.all.child_token());
         tokio::spawn(async move {
             let (config, warm, attempts) = parts;
+            let person = order.person.clone().unwrap_or_default();
+            let deadline = tokio::time::Instant::now() + deadline_of(&person);
             let verified = async {
                 let allowed = may(&config, &order).map_err(|Unprepared { failure, keys }| {
                     refused(&trail, "VerifyOrder", &keys);
                     failure
                 })?;
                 // Each is a connection of its own: few at a time.
-                let _bind = binds.acquire().await;
-                verify(&config, &warm, &attempts, allowed, order).await
+                let busy =
+                    "The identity router has as many passwords to verify as it does at a time. Try again.";
+                let bind = tokio::time::timeout_at(deadline, binds.acquire()).await;
+                let _bind = bind.map_err(|_| failure(FailureReason::RouterLost, busy))?;
+                verify(&config, &warm, &attempts, allowed, (order, deadline)).await
             };
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -95,16 +100,17 @@ async fn verify(
     warm: &Warm,
     attempts: &Arc<Attempts>,
     (word, allowed): (MayVerify, Allowed),
-    mut order: VerifyOrder,
+    (mut order, deadline): (VerifyOrder, tokio::time::Instant),
 ) -> Result<Answer, ReadFailure> {
-    let deadline = tokio::time::Instant::now() + deadline_of(&order.person.clone().unwrap_or_default());
     let password = Password::from(std::mem::take(&mut order.password));
     let person: FetchOrder = order.person.take().unwrap_or_default();
     let asked = Asked::of(&allowed.mapping, Name::Login(&order.login));
     let asked = asked.map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
     // No record can have such a name.
     let Some(asked) = asked else { return Ok(nobody(Found::Absent(presence(Presence::NotFound).into()))) };
-    let entry = match fetch_entry(config, warm, &allowed, &person).await? {
+    let late = "The directory did not answer in time, so nobody was asked whether the password is right.";
+    let fetched = tokio::time::timeout_at(deadline, fetch_entry(config, warm, &allowed, &person)).await;
+    let entry = match fetched.map_err(|_| failure(FailureReason::DirectoryUnreachable, late))?? {
         Some((_, Fetched::Entry(entry))) => entry,
         Some((_, Fetched::Ambiguous(entries))) => {
             return Ok(nobody(Found::Ambiguous(i32::try_from(entries).unwrap_or(i32::MAX))));

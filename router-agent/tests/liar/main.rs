@@ -8,3 +8,4 @@ mod lookup;
 mod old_tls;
 mod read;
 mod server;
+mod verify;
