@@ -122,7 +122,7 @@ async fn decide(
         emptied: absent::emptied(inner, fence, &absent).await?,
         fresh: up_to_date || again.is_some(),
     };
-    let verdict = match (guard::judge(&evidence), start.kind) {
+    let (verdict, trusted) = match (guard::judge(&evidence), start.kind) {
         (verdict, JobKind::DryRun) => {
             if start.former.is_some() {
                 inner.store.refuse_clashes(fence, inner.clock.now()).await?;
@@ -130,7 +130,7 @@ async fn decide(
             return planning::plan(inner, fence, verdict, &absent).await;
         }
         (verdict, JobKind::Plan) => planning::approved(inner, fence, verdict).await?,
-        (verdict, JobKind::Sync | JobKind::Undo) => verdict,
+        (verdict, JobKind::Sync | JobKind::Undo) => (verdict, true),
     };
     match verdict {
         Verdict::Hold(reason, message) => {
@@ -172,7 +172,9 @@ async fn decide(
                     })
                 }
             };
-            let facts = if up_to_date || again.is_some() {
+            let facts = if !trusted {
+                None
+            } else if up_to_date || again.is_some() {
                 Some(facts)
             } else {
                 note(inner, fence, &absent).await?;

@@ -51,9 +51,14 @@ pub(super) async fn plan(
 }
 
 /// What the guard's verdict means for a sync that applies a plan: whoever applied it has seen the list, so its length holds nothing up. What
-/// is wrong with the directory itself does, unless the plan said so, too: then nobody is disabled.
-pub(super) async fn approved(inner: &Inner, fence: Fence, verdict: Verdict) -> Result<Verdict, StoreError> {
-    let Verdict::Hold(reason, message) = verdict else { return Ok(verdict) };
+/// is wrong with the directory itself does, unless the plan said so, too: then nobody is disabled, and the read is not one that the next is
+/// compared with (false), or that would find nothing wrong any more.
+pub(super) async fn approved(
+    inner: &Inner,
+    fence: Fence,
+    verdict: Verdict,
+) -> Result<(Verdict, bool), StoreError> {
+    let Verdict::Hold(reason, message) = verdict else { return Ok((verdict, true)) };
     let shown = match reason {
         HoldReason::DisableGuard | HoldReason::UnexplainedAbsences => true,
         reason => {
@@ -63,9 +68,9 @@ pub(super) async fn approved(inner: &Inner, fence: Fence, verdict: Verdict) -> R
         }
     };
     Ok(if shown {
-        Verdict::Disable
+        (Verdict::Disable, true)
     } else {
-        Verdict::Withhold(format!("{message} The plan did not show that."))
+        (Verdict::Withhold(format!("{message} The plan did not show that.")), false)
     })
 }
 

@@ -17,10 +17,10 @@ use crate::drive::{Database, Kept, LEASE, OWNER, Outcome, SOURCES, Steps, Users}
 use crate::strategies::{colliding, distinct, reading};
 
 const PLENTY: i64 = 1_000;
-const LATER: Timestamp = Timestamp(NOW.0 + 60_000_000);
+pub(crate) const LATER: Timestamp = Timestamp(NOW.0 + 60_000_000);
 
 impl Database {
-    async fn started(&self, work: Work) -> JobNo {
+    pub(crate) async fn started(&self, work: Work) -> JobNo {
         let job = NewJob { work, ..self.new_job(SOURCES[0]) };
         let job = self.store().create_job(job).await.expect("a job").number;
         assert!(self.store().claim_job(job, OWNER, LEASE, NOW).await.expect("a claim"));
@@ -34,7 +34,7 @@ impl Database {
     }
 
     /// Reads the directory as a dry run does, and makes the plan.
-    async fn dry_run(&self, directory: &Directory, reading: Reading) -> (SyncJob, Vec<PlanEntry>) {
+    pub(crate) async fn dry_run(&self, directory: &Directory, reading: Reading) -> (SyncJob, Vec<PlanEntry>) {
         let store = self.store();
         let used = store.license(&self.tenant()).await.expect("a license").used;
         let job = self.started(Work::DryRun { draft: false }).await;
@@ -116,6 +116,10 @@ impl Database {
     pub(crate) async fn newest(&self) -> SyncJob {
         self.store().job(&self.tenant(), &SourceId::from(SOURCES[0]), None).await.expect("a job")
     }
+}
+
+pub(crate) fn new_undo(database: &Database, of: Uuid) -> NewJob {
+    NewJob { work: Work::Undo(of), ..database.new_job(SOURCES[0]) }
 }
 
 async fn database(engine: &Engine, before: &Directory) -> Database {

@@ -28,6 +28,7 @@ on_both! {
     the_license_holds_for_hundreds_of_single_syncs_beside_a_job
     single_syncs_and_a_job_never_wait_for_each_other_in_a_circle
     the_last_observation_is_the_newest_complete_sync_that_used_the_record
+    a_user_that_only_looks_different_since_the_source_was_published_anew_is_unchanged
 }
 
 const PLENTY: i64 = 1_000;
@@ -378,6 +379,38 @@ async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(e
         (last(0).await, last(1).await, last(2).await),
         (Some(after(200)), Some(NOW), Some(after(200)))
     );
+
+    // Once the list of whom a sync left out is thrown away, nobody knows whether it saw somebody.
+    for _ in 0..6 {
+        let job = world.database.claimed().await;
+        let fence = world.database.begin_at(&job, after(300)).await.fence;
+        world.read(fence, &[person(0), Person { mail: Some(0), ..person(1) }, person(2)]).await;
+        world.store.settle_names(fence, false, NOW).await.expect("settled");
+        world.database.finish(fence).await;
+    }
+    assert_eq!((last(0).await, last(2).await), (Some(after(300)), Some(after(300))));
+    assert!(last(1).await <= Some(NOW), "{:?}", last(1).await);
+}
+
+async fn a_user_that_only_looks_different_since_the_source_was_published_anew_is_unchanged(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    let hq = SourceId::from("hq");
+    world.store.publish_source(&world.database.tenant(), &hq, None, &admin(), NOW).await.expect("published");
+    let before = world.version(&person(0)).await.expect("a user");
+    let sign_in = async |title| {
+        let known = world.version(&person(0)).await;
+        let observation = Observation { revision: 2, ..world.observation(known) };
+        let record = Record { digest: [9 + title; 16], ..world.record(&Person { title, ..person(0) }) };
+        match world.store.apply_single(observation, record).await.expect("written") {
+            SingleWrite::Done(written) => written.outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(sign_in(0).await, SingleOutcome::Unchanged);
+    let after = world.version(&person(0)).await.expect("a user");
+    assert_eq!((after.digest, after.updated_at), ([9; 16], before.updated_at), "only its digest is another");
+    assert_eq!(sign_in(1).await, SingleOutcome::Updated, "a change is a change");
 }
 
 /// Where they do, PostgreSQL ends one of them after a second, and counts it.

@@ -9,7 +9,7 @@ use rollcall_proto::admin::v1::{
 };
 use tonic::{Code, Status as Refusal};
 
-use crate::expect::{enabled, flawless, join, reasons, succeeded, users};
+use crate::expect::{enabled, flawless, held, join, reasons, succeeded, users};
 use crate::on_both_databases;
 
 on_both_databases! {
@@ -243,6 +243,33 @@ async fn another_root_and_renamed_containers_turn_nobody_into_a_stranger() -> Re
     };
     assert_eq!(names(&before), names(&after));
     assert!(after.values().all(|user| user.distinguished_name.contains("ou=staff")));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_with_a_wrong_root_is_no_measure_of_the_next_also_where_it_applied_a_plan() -> Result<()> {
+    let world = World::builder().these_people(flawless(60)).policy(|mut policy| {
+        policy.roots.push("ou=archive,dc=example,dc=com".to_owned());
+        policy
+    });
+    let world = world.start().await?;
+    let archive = world.directory().archive_dn();
+    for number in 0..4 {
+        let person = flawless(60).person(number);
+        world.directory().rename(&person.dn(world.directory().base_dn()), &person.rdn, Some(&archive))?;
+    }
+    let mut settings = world.settings();
+    settings.roots.push(archive.clone());
+    world.create_and_publish_source(settings).await?;
+    assert_eq!(succeeded(&world.sync_now().await?)[0], 60);
+    let plan = dry_run(&world, false).await?;
+    world.directory().rename(&archive, "ou=attic", None)?;
+    let applied = apply(&world, &plan).await?;
+    succeeded(&applied);
+    let withheld = applied.withheld_disables.context("nobody is disabled")?;
+    assert!(withheld.message.contains("The plan did not show that"), "{withheld:?}");
+    held(&world.sync_now().await?, Reason::RootMissing);
+    assert_eq!(enabled(&users(&world).await?), 60);
     Ok(())
 }
 

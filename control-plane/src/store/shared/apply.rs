@@ -84,7 +84,7 @@ pub(super) async fn disable_only(
 }
 
 /// The values of the users in scope whose records have other digests.
-async fn changed_values(
+pub(super) async fn changed_values(
     connection: &mut Connection,
     fence: Fence,
     records: &[Record],
@@ -98,7 +98,11 @@ async fn changed_values(
 }
 
 /// Records that only look different.
-fn same(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
+pub(super) fn same(
+    records: &[Record],
+    view: &View,
+    values: &HashMap<i64, UserValues>,
+) -> HashSet<ImmutableId> {
     let same = records.iter().filter(|record| {
         view.known.get(&record.id).is_some_and(|user| {
             user.status == record.status()

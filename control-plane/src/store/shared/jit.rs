@@ -261,7 +261,9 @@ pub(super) async fn apply(
         return Ok(SingleWrite::AskAgain(observation.version.map(|version| version.user)));
     };
     let records = std::slice::from_ref(record);
-    let view = View { quota: i64::MAX, ..apply::view(connection, fence, records, &[]).await? };
+    let mut view = View { quota: i64::MAX, ..apply::view(connection, fence, records, &[]).await? };
+    let values = apply::changed_values(connection, fence, records, &view).await?;
+    view.same = apply::same(records, &view, &values);
     let known = view.known.get(&record.id).map(|user| user.number);
     let before = match known {
         Some(user) => sighting(connection, fence.tenant, user).await?,
@@ -308,6 +310,11 @@ pub(super) async fn apply(
         let Some(before) = &before else {
             return Err(StoreError::Broken("a record of one user that came to nothing".into()));
         };
+        // Only looks different: the source was published anew.
+        if let Some((_, user)) = plan.refreshed.first() {
+            let row = Row::of(record, user.0, before.user.status, 0);
+            rows::refresh_digests(connection, fence, observation.now, &[row]).await?;
+        }
         if must_stamp(observation, &before.version, pending) {
             stamp(connection, fence.tenant, before.user.number, observation.asked_at, pending).await?;
         }
@@ -316,6 +323,7 @@ pub(super) async fn apply(
     let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
     if outcome.changed() {
         stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+        note_alone(connection, fence.tenant, user).await?;
         let alarm = taken.tell_webhooks(connection, observation.now).await?;
         write_trail(connection, observation, user, outcome).await?;
         alarm.record(connection, observation.now).await?;
@@ -367,6 +375,13 @@ async fn stamp(
     Ok(())
 }
 
+/// Notes that the user was last changed by a sync of it alone, whatever job that was in the name of.
+async fn note_alone(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<()> {
+    let note = sqlx::query("UPDATE users SET alone_at = updated_at WHERE tenant_no = $1 AND user_no = $2");
+    note.bind(tenant.0).bind(user.0).execute(connection).await?;
+    Ok(())
+}
+
 /// Number and outcome only: the trail has no personal data.
 async fn write_trail(
     connection: &mut Connection,
@@ -403,8 +418,8 @@ pub(super) async fn disable(
         return Ok(done(Written { outcome, message: None, user: Some(before), confirm: false }));
     }
     sqlx::query(
-        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
-         WHERE tenant_no = $1 AND user_no = $2",
+        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, alone_at = $3, \
+         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no = $2",
     )
     .bind(fence.tenant.0)
     .bind(user.0)
@@ -479,10 +494,12 @@ pub(super) async fn last_observed(
     let Some(Sighting { user, version, .. }) = sight(connection, tenant, whom).await? else {
         return Ok(None);
     };
-    // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing.
+    // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of
+    // those is thrown away nobody knows.
     let synced = sqlx::query_scalar(
         "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
-         AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND u.added_job <= j.job_no AND NOT EXISTS \
+         AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 \
+         AND u.added_job <= j.job_no AND NOT EXISTS \
          (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) \
          ORDER BY j.job_no DESC LIMIT 1",
     );

@@ -364,11 +364,12 @@ pub(super) async fn entries(
     rows.into_iter().map(|row| Ok((row.position, row.try_into()?))).collect()
 }
 
-/// A plan that has expired and still has entries.
+/// A plan that has expired and still has entries, unless it is just being applied: what was accepted in time is applied whole.
 pub(super) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due = sqlx::query_scalar(
         "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
-         AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = j.job_no)) LIMIT 1",
+         AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = j.job_no)) \
+         AND NOT EXISTS (SELECT 1 FROM sync_jobs a WHERE a.source_no = j.source_no AND a.origin = j.job_no AND a.state IN (1, 2)) LIMIT 1",
     );
     Ok(due.bind(now.0).fetch_optional(connection).await?)
 }

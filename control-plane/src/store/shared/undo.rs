@@ -1,5 +1,6 @@
 //! Undoing a job: its journal is read as if it were a directory, and goes through the same batches, leavers and contests. Users whom
-//! something has changed since are left as they are and listed.
+//! something has changed since are left as they are and listed. A sync of a single user changes it in the name of the job that changed it
+//! last, so that it is told by `alone_at`: the time of the last change, if that was one.
 
 use sqlx::{AssertSqlSafe, FromRow};
 
@@ -87,7 +88,7 @@ pub(super) async fn changes(
          c.display_name, c.phone, c.distinguished_name, c.policy_attributes, c.status, \
          CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 THEN 1 ELSE 0 END AS BIGINT) AS done, \
          CAST(CASE WHEN u.updated_at > $2 OR (c.what <> 2 AND u.changed_job <> $3) OR (c.what <> 1 AND u.status_job <> $3) \
-         THEN 1 ELSE 0 END AS BIGINT) AS changed_since \
+         OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS changed_since \
          FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no \
          WHERE c.job_no = $3 AND u.added_job <> $3 AND c.user_no > $4 ORDER BY c.job_no, c.user_no LIMIT $5",
     )
@@ -131,23 +132,24 @@ pub(super) async fn adds(
     let (origin, ended_at) = origin(connection, fence).await?;
     // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
     let rows: Vec<(i64, Vec<u8>, String, String, i64, i64)> = sqlx::query_as(
-        "SELECT user_no, immutable_id, user_name, mail, updated_at, status_job FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 \
-         AND added_job = $3 AND user_no > $4 ORDER BY tenant_no, user_no LIMIT $5",
+        "SELECT user_no, immutable_id, user_name, mail, CAST(CASE WHEN updated_at > $6 OR alone_at = updated_at THEN 1 ELSE 0 END AS BIGINT), \
+         status_job FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND added_job = $3 AND user_no > $4 ORDER BY tenant_no, user_no LIMIT $5",
     )
     .bind(fence.tenant.0)
     .bind(fence.source.0)
     .bind(origin)
     .bind(after.map_or(0, |after| after.0))
     .bind(limit)
+    .bind(ended_at)
     .fetch_all(&mut *connection)
     .await?;
     let Some(last) = rows.last().map(|row| UserNo(row.0)) else { return Ok(None) };
     let (mut rejected, mut leaving) = (Vec::new(), Vec::new());
-    for (user, id, user_name, mail, updated_at, status_job) in rows {
+    for (user, id, user_name, mail, changed, status_job) in rows {
         if status_job == fence.job.0 {
             continue;
         }
-        if updated_at > ended_at {
+        if changed != 0 {
             rejected.push(changed_since(ImmutableId(id.into()), user_name, mail));
         } else {
             leaving.push(user);

@@ -63,7 +63,9 @@ async fn undoable(connection: &mut Connection, origin: &SyncJob, new: &NewJob) -
             ));
         }
     }
-    let newer = sqlx::query_scalar("SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2");
+    let newer = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> 2",
+    );
     let newer: i64 = newer.bind(origin.source_no.0).bind(origin.number.0).fetch_one(connection).await?;
     if newer >= JOURNALS.max(new.full_lists_kept) {
         return Err(StoreError::NotUndoable(
