@@ -20,6 +20,8 @@ use tower::{Layer, Service};
 const USUAL: Duration = Duration::from_secs(30);
 /// For those that wait for an identity router, which itself has a minute.
 const OF_ROUTERS: Duration = Duration::from_secs(90);
+/// For syncs of one user, whose own deadline is at most 30 seconds: their answer says why it took so long.
+const OF_ONE_USER: Duration = Duration::from_secs(40);
 
 /// Puts a [`Deadline`] in front.
 #[derive(Clone, Debug)]
@@ -73,9 +75,10 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        let bound = self.unary.contains(path).then(|| match path.ends_with("/TestConnection") {
-            true => OF_ROUTERS,
-            false => USUAL,
+        let bound = self.unary.contains(path).then(|| match path.rsplit('/').next() {
+            Some("TestConnection") => OF_ROUTERS,
+            Some("SyncAtSignIn" | "SyncUser" | "VerifyPassword") => OF_ONE_USER,
+            _ => USUAL,
         });
         let call = self.inner.call(request);
         match bound {

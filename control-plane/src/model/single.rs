@@ -180,4 +180,6 @@ pub struct Single {
     pub message: String,
     /// The source that answered.
     pub source: Option<SourceId>,
+    /// Whether a directory has said something that lets nobody in, whatever became of it afterwards.
+    pub denied: bool,
 }

@@ -25,6 +25,7 @@ mod entries;
 mod expect;
 mod first_sync;
 mod frames;
+mod half_answered;
 mod holds;
 mod hostile_control_plane;
 mod isolation;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use harness::world::{TENANT, World, connect};
+use rollcall_proto::router::v1::fetch_result::Found as Fetched;
 use rollcall_proto::router::v1::lookup_result::Presence;
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    AuditHead, Complete, Heartbeat, Hello, LookupOrder, LookupResult, Offer, Open, ReadFailure, Records,
-    RootRead, SessionRequest, SessionResponse, SyncOrder, UploadRequest, UploadResponse, UserRecord,
-    VerifyOrder, VerifyResult, Welcome, session_request, session_response, upload_request::Message as Say,
-    upload_response::Message as Answer,
+    AuditHead, Complete, FetchOrder, FetchResult, Heartbeat, Hello, LookupOrder, LookupResult, Offer, Open,
+    ReadFailure, Records, RootRead, SessionRequest, SessionResponse, SyncOrder, UploadRequest,
+    UploadResponse, UserRecord, VerifyOrder, VerifyResult, Welcome, session_request, session_response,
+    upload_request::Message as Say, upload_response::Message as Answer,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -99,6 +100,24 @@ impl Router {
                 return Ok(order);
             }
         }
+    }
+
+    /// The next order to fetch one person.
+    pub(crate) async fn fetch(&mut self) -> Result<FetchOrder> {
+        loop {
+            let message = self.orders.message().await?.context("the session ended")?.message;
+            if let Some(session_response::Message::FetchOrder(order)) = message {
+                return Ok(order);
+            }
+        }
+    }
+
+    /// Answers it.
+    pub(crate) async fn fetched(&self, order: &FetchOrder, found: Fetched) -> Result<()> {
+        let request_id = order.request_id.clone();
+        let result = FetchResult { request_id, found: Some(found), server: "lab:636".to_owned() };
+        let message = Some(session_request::Message::FetchResult(result));
+        Ok(self.session.send(SessionRequest { message }).await?)
     }
 
     /// Answers an order to verify a password.

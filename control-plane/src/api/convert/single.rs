@@ -16,7 +16,7 @@ const DEADLINES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=D
 const OLDEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 pub(in crate::api) fn single(tenant: &TenantId, single: &Single) -> proto::SingleSync {
-    let Single { outcome, user: known, allowed, observed_at, message, source } = single.clone();
+    let Single { outcome, user: known, allowed, observed_at, message, source, denied: _ } = single.clone();
     proto::SingleSync {
         outcome: outcome.number().into(),
         user: known.map(|known| user(tenant, known)),

@@ -1,6 +1,8 @@
 //! Asks an identity router: for one person, or where someone is who is not in scope any more. Another router is asked where one cannot,
 //! or is lost meanwhile.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::Inner;
@@ -13,6 +15,9 @@ use crate::model::{
     TenantId, TenantNo,
 };
 use crate::reconcile::single;
+
+/// More than an answer takes from a router to here.
+const WAY: Duration = Duration::from_millis(500);
 
 /// A source as it is asked.
 pub(super) struct Source {
@@ -28,6 +33,23 @@ pub(super) struct Asker<'a> {
     pub(super) tenant: &'a TenantId,
     pub(super) number: TenantNo,
     pub(super) deadline: Instant,
+}
+
+impl Asker<'_> {
+    /// The same, with its part of the time that is left for so many that are asked one after the other: one that hangs leaves time for the
+    /// others.
+    pub(super) fn with_share_of(self, asked: usize) -> Self {
+        let now = Instant::now();
+        let share =
+            self.deadline.saturating_duration_since(now) / u32::try_from(asked).unwrap_or(u32::MAX).max(1);
+        Self { deadline: now + share, ..self }
+    }
+
+    /// What a router may take: a little less than is left, so that its own word of what it could not do is there in time.
+    pub(super) fn for_a_router(self) -> Duration {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        left - (left / 10).min(WAY)
+    }
 }
 
 /// What a router is asked.
@@ -113,7 +135,7 @@ async fn put(
                 settings: source.settings.clone(),
                 revision: source.revision,
                 by: by.clone(),
-                deadline: asker.deadline.saturating_duration_since(Instant::now()),
+                deadline: asker.for_a_router(),
             };
             Some(router.fetch(asker.number, order).await.answer()?.map(Answer::Found))
         }

@@ -4,6 +4,8 @@
 //! Usually that is one search. It takes a second one where a user is found by another name than it is known by, where someone else wrote
 //! the user meanwhile, where a change is confirmed while a job of the source runs, and where a user is gone.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::time::Instant;
 
 use super::came_to;
@@ -27,6 +29,8 @@ pub(super) struct Call<'a> {
     pub(super) whom: &'a Whom,
     pub(super) settings: JitSettings,
     pub(super) by: &'a Actor,
+    /// Set once a directory has said something that lets nobody in: it outlives a search that ends at its deadline.
+    pub(super) denied: &'a AtomicBool,
 }
 
 /// What a source has just been seen to have.
@@ -39,13 +43,13 @@ pub(super) struct Seen {
 /// Synchronizes one user; `known` if it was found already.
 pub(super) async fn sync(
     (inner, tenant, number): (&Inner, &TenantId, TenantNo),
-    whom: &Whom,
+    (whom, denied): (&Whom, &AtomicBool),
     known: Option<Sighting>,
     settings: JitSettings,
     by: &Actor,
 ) -> Result<Single> {
     let deadline = Instant::now() + settings.deadline;
-    let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by };
+    let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by, denied };
     let known = match known {
         Some(known) => Some(known),
         None => inner.store.sight_user(number, whom).await?,
@@ -84,6 +88,7 @@ impl Call<'_> {
                     Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
                 },
             };
+            self.heard(&found);
             let observation = self.observation(&source, &known, asked_at);
             let written = match &found {
                 Found::Record(record) if record.id == known.user.id => {
@@ -152,10 +157,15 @@ impl Call<'_> {
         let Some(by) = single::fetch_by(self.whom) else { return Ok(came_to(SingleOutcome::NotFound)) };
         let store = &self.asker.inner.store;
         let mut failed = None;
-        for source in store.list_sources(self.asker.tenant, None, SOURCES).await? {
-            let Some(source) = published(source) else { continue };
+        let sources = store.list_sources(self.asker.tenant, None, SOURCES).await?;
+        let sources: Vec<Source> = sources.into_iter().filter_map(published).collect();
+        let number = sources.len();
+        for (at, source) in sources.into_iter().enumerate() {
             let asked_at = self.asker.inner.clock.now();
-            let found = match fetch(self.asker, &source, by.clone()).await {
+            let asker = self.asker.with_share_of(number - at);
+            let found = tokio::time::timeout_at(asker.deadline, fetch(asker, &source, by.clone())).await;
+            let silent = || Err(self.nothing(&source, SingleOutcome::DirectoryUnreachable));
+            let found = match found.unwrap_or_else(|_| silent()) {
                 Ok(found) => found,
                 Err(nothing) => {
                     failed.get_or_insert(nothing);
@@ -167,6 +177,7 @@ impl Call<'_> {
                 // Found by a name that is another one by our rule.
                 Found::Record(record) if !single::is_of(self.asker.number, self.whom, record) => {}
                 Found::Ambiguous(_) | Found::Rejected(_) | Found::Record(_) => {
+                    self.heard(&found);
                     return self.apply_found(Seen { source, asked_at, found }).await;
                 }
             }
@@ -219,6 +230,17 @@ impl Call<'_> {
         })
     }
 
+    /// Notes whether what a directory has of somebody lets nobody in.
+    fn heard(&self, found: &Found) {
+        let lets_in = match found {
+            Found::Record(record) => !record.disabled && single::is_of(self.asker.number, self.whom, record),
+            Found::Absent(_) | Found::Rejected(_) | Found::Ambiguous(_) => false,
+        };
+        if !lets_in {
+            self.denied.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn observation(&self, source: &Source, known: &Sighting, asked_at: Timestamp) -> Observation {
         Observation { version: Some(known.version), ..self.unversioned(source, asked_at) }
     }
@@ -255,6 +277,7 @@ impl Call<'_> {
             observed_at: Some(asked_at),
             message: message.unwrap_or_else(|| single::text(outcome).to_owned()),
             source: Some(source.id.clone()),
+            denied: false,
         }
     }
 
@@ -272,6 +295,7 @@ fn refused(source: &Source, rejected: &Rejected, known: Option<Sighting>, asked_
         observed_at: Some(asked_at),
         message: rejected.message.clone(),
         source: Some(source.id.clone()),
+        denied: true,
     }
 }
 

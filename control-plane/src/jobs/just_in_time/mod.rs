@@ -13,6 +13,7 @@ mod signed_in;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -39,7 +40,8 @@ pub(super) async fn sync_user(
     let key = (tenant.clone(), whom.clone());
     let (tenant, work) = (tenant.clone(), Arc::clone(inner));
     let work = async move {
-        let answered = find::sync((&work, &tenant, number), &whom, known, settings, &by);
+        let denied = AtomicBool::new(false);
+        let answered = find::sync((&work, &tenant, number), (&whom, &denied), known, settings, &by);
         let single = match tokio::time::timeout(settings.deadline, answered).await {
             Ok(Ok(single)) => single,
             Ok(Err(error)) => fault(&error),
@@ -51,6 +53,7 @@ pub(super) async fn sync_user(
                 ..came_to(SingleOutcome::DirectoryUnreachable)
             },
         };
+        let single = Single { denied: denied.load(Ordering::Relaxed), ..single };
         let (outcome, allowed) = (spelled(single.outcome), single.allowed);
         tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
         single
@@ -88,7 +91,8 @@ async fn at_sign_in(
     let single = sync_user(inner, (tenant, number), (whom.clone(), known), settings, by).await;
     let nobody_answered =
         matches!(single.outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
-    if !nobody_answered || settings.last_known_max_age.is_zero() {
+    // Where the directory had an answer, and only what came after it failed, the last known user is not what to go by.
+    if !nobody_answered || single.denied || settings.last_known_max_age.is_zero() {
         return single;
     }
     match last_known(inner, number, &whom, &settings, single.outcome).await {
@@ -131,6 +135,7 @@ fn came_to(outcome: SingleOutcome) -> Single {
         observed_at: None,
         message: single::text(outcome).to_owned(),
         source: None,
+        denied: false,
     }
 }
 

@@ -3,6 +3,7 @@
 //! may have reached a directory is not tried again elsewhere. Only what the directory has accepted is applied. Calls are never joined.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -64,7 +65,8 @@ pub(in crate::jobs) async fn verify(
     };
     let deadline = begun + settings.deadline;
     let asker = Asker { inner, tenant, number, deadline };
-    let call = Call { asker, whom: &whom, settings, by: &by };
+    let denied = AtomicBool::new(false);
+    let call = Call { asker, whom: &whom, settings, by: &by, denied: &denied };
     let came = match tokio::time::timeout_at(deadline, ask(&call, known, (&login, &secret))).await {
         Ok(Ok(came)) => came,
         Ok(Err(error)) => {
@@ -133,13 +135,14 @@ async fn ask(
             other => return Ok(otherwise(other)),
         }
     }
-    let (mut failed, mut allowed) = (None, false);
-    for source in store.list_sources(asker.tenant, None, SOURCES).await? {
-        let source = published(source).filter(|source| source.settings.verify_passwords);
-        let Some(source) = source else { continue };
-        allowed = true;
+    let mut failed = None;
+    let sources = store.list_sources(asker.tenant, None, SOURCES).await?.into_iter().filter_map(published);
+    let sources: Vec<Source> = sources.filter(|source| source.settings.verify_passwords).collect();
+    let number = sources.len();
+    for (at, source) in sources.into_iter().enumerate() {
         let asked_at = asker.inner.clock.now();
-        match put(*asker, &source, FetchBy::Login(typed.0.to_owned()), typed).await {
+        match put(asker.with_share_of(number - at), &source, FetchBy::Login(typed.0.to_owned()), typed).await
+        {
             Ok(Asked::Accepted(found)) => {
                 let outcome = password::accepted(&found);
                 let single = call.apply_found(Seen { source, asked_at, found }).await?;
@@ -154,7 +157,7 @@ async fn ask(
     }
     Ok(match failed {
         Some(failure) => otherwise(Err(failure)),
-        None if allowed => Came::to(PasswordOutcome::WrongPasswordOrUnknown, Try::Wrong),
+        None if number > 0 => Came::to(PasswordOutcome::WrongPasswordOrUnknown, Try::Wrong),
         None => Came::to(PasswordOutcome::NotAllowed, Try::Void),
     })
 }
@@ -190,7 +193,7 @@ async fn put(
                 settings: source.settings.clone(),
                 revision: source.revision,
                 by: by.clone(),
-                deadline: asker.deadline.saturating_duration_since(Instant::now()),
+                deadline: asker.for_a_router(),
             },
             login: login.to_owned(),
             password: secret.clone(),
