@@ -288,7 +288,7 @@ async fn nobodys_password_is_verified_unless_source_and_policy_both_say_so() -> 
     )?;
     world.start_router()?;
     world.router_connected().await?;
-    // Published anew, so her record is one of another revision.
+    // Published anew, so her record has another digest, and nothing else.
     assert_eq!(sign_in.verified("anna", "anna-secret").await?, let_in(Synced::Unchanged), "both do");
     sign_in.world.update_and_publish_source(sign_in.world.settings()).await?;
     assert_eq!(sign_in.verified("anna", "anna-secret").await?, not_allowed, "the source does not");
