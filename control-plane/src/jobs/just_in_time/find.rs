@@ -164,10 +164,13 @@ impl Call<'_> {
             let asked_at = self.asker.inner.clock.now();
             let asker = self.asker.with_share_of(number - at);
             let found = tokio::time::timeout_at(asker.deadline, fetch(asker, &source, by.clone())).await;
-            let silent = || Err(self.nothing(&source, SingleOutcome::DirectoryUnreachable));
-            let found = match found.unwrap_or_else(|_| silent()) {
-                Ok(found) => found,
-                Err(nothing) => {
+            let found = match found {
+                Ok(Ok(found)) => found,
+                Err(_) => {
+                    failed.get_or_insert_with(|| self.nothing(&source, SingleOutcome::DirectoryUnreachable));
+                    continue;
+                }
+                Ok(Err(nothing)) => {
                     failed.get_or_insert(nothing);
                     continue;
                 }
