@@ -77,7 +77,6 @@ mod tests {
     const BEGIN: &str = "ROLLCALL_TEST_PORTS";
 
     #[test]
-    #[expect(clippy::print_stdout, reason = "another process reads it")]
     fn nobody_is_given_ports_that_another_process_holds() -> Result<()> {
         if let Ok(begin) = std::env::var(BEGIN) {
             println!("{BEGIN}={}", claim(begin.parse()?)?.number);
