@@ -46,8 +46,8 @@ impl Fetches {
         let (sender, cancel) = (self.sender.clone(), self.all.child_token());
         tokio::spawn(async move {
             let (config, warm, attempts) = parts;
-            let person = order.person.clone().unwrap_or_default();
-            let deadline = tokio::time::Instant::now() + deadline_of(&person);
+            let within = deadline_of(order.person.as_ref().unwrap_or(&FetchOrder::default()));
+            let deadline = tokio::time::Instant::now() + within;
             let verified = async {
                 let allowed = may(&config, &order).map_err(|Unprepared { failure, keys }| {
                     refused(&trail, "VerifyOrder", &keys);

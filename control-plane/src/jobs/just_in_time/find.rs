@@ -6,14 +6,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::time::Instant;
-
 use super::came_to;
 use super::fetch::{Asker, Source, fetch, look_up};
-use crate::jobs::Inner;
 use crate::model::{
-    Actor, FetchBy, Found, IdentitySource, JitSettings, Rejected, Sighting, Single, SingleOutcome, TenantId,
-    TenantNo, Timestamp, Whom,
+    Actor, FetchBy, Found, IdentitySource, JitSettings, Rejected, Sighting, Single, SingleOutcome, Timestamp,
+    Whom,
 };
 use crate::reconcile::single;
 use crate::store::{Observation, Result, SingleWrite, Written};
@@ -21,7 +18,7 @@ use crate::store::{Observation, Result, SingleWrite, Written};
 /// How often one user is asked for.
 const TRIES: u32 = 3;
 /// More sources than a tenant can have.
-pub(super) const SOURCES: i64 = 1_000;
+const SOURCES: i64 = 1_000;
 
 /// What a call is for.
 pub(super) struct Call<'a> {
@@ -30,7 +27,7 @@ pub(super) struct Call<'a> {
     pub(super) settings: JitSettings,
     pub(super) by: &'a Actor,
     /// Set once a directory has said something that lets nobody in: it outlives a search that ends at its deadline.
-    pub(super) denied: &'a AtomicBool,
+    denied: AtomicBool,
 }
 
 /// What a source has just been seen to have.
@@ -41,15 +38,8 @@ pub(super) struct Seen {
 }
 
 /// Synchronizes one user; `known` if it was found already.
-pub(super) async fn sync(
-    (inner, tenant, number): (&Inner, &TenantId, TenantNo),
-    (whom, denied): (&Whom, &AtomicBool),
-    known: Option<Sighting>,
-    settings: JitSettings,
-    by: &Actor,
-) -> Result<Single> {
-    let deadline = Instant::now() + settings.deadline;
-    let call = Call { asker: Asker { inner, tenant, number, deadline }, whom, settings, by, denied };
+pub(super) async fn sync(call: &Call<'_>, known: Option<Sighting>) -> Result<Single> {
+    let Call { asker: Asker { inner, number, .. }, whom, .. } = *call;
     let known = match known {
         Some(known) => Some(known),
         None => inner.store.sight_user(number, whom).await?,
@@ -75,7 +65,16 @@ pub(super) async fn sync(
     Ok(if nobody { single } else { other })
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    pub(super) fn new(asker: Asker<'a>, whom: &'a Whom, settings: JitSettings, by: &'a Actor) -> Self {
+        Self { asker, whom, settings, by, denied: AtomicBool::new(false) }
+    }
+
+    /// Whether a directory has said something that lets nobody in.
+    pub(super) fn is_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
+    }
+
     /// Fetches a known user by immutable id, unless that was done already.
     pub(super) async fn by_id(&self, mut known: Sighting, mut seen: Option<Seen>) -> Result<Single> {
         let store = &self.asker.inner.store;
@@ -155,10 +154,8 @@ impl Call<'_> {
     /// Searches whoever is not known by the name in all sources.
     async fn by_name(&self) -> Result<Single> {
         let Some(by) = single::fetch_by(self.whom) else { return Ok(came_to(SingleOutcome::NotFound)) };
-        let store = &self.asker.inner.store;
         let mut failed = None;
-        let sources = store.list_sources(self.asker.tenant, None, SOURCES).await?;
-        let sources: Vec<Source> = sources.into_iter().filter_map(published).collect();
+        let sources = published_sources(self.asker).await?;
         let number = sources.len();
         for (at, source) in sources.into_iter().enumerate() {
             let asked_at = self.asker.inner.clock.now();
@@ -292,14 +289,18 @@ impl Call<'_> {
 /// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is not let in.
 fn refused(source: &Source, rejected: &Rejected, known: Option<Sighting>, asked_at: Timestamp) -> Single {
     Single {
-        outcome: SingleOutcome::refused(rejected.reason),
         user: known.map(|sighting| sighting.user),
-        allowed: false,
         observed_at: Some(asked_at),
         message: rejected.message.clone(),
         source: Some(source.id.clone()),
-        denied: true,
+        ..came_to(SingleOutcome::refused(rejected.reason))
     }
+}
+
+/// Each published source of the tenant, in the order in which they are asked.
+pub(super) async fn published_sources(asker: Asker<'_>) -> Result<Vec<Source>> {
+    let sources = asker.inner.store.list_sources(asker.tenant, None, SOURCES).await?;
+    Ok(sources.into_iter().filter_map(published).collect())
 }
 
 pub(super) fn published(source: IdentitySource) -> Option<Source> {

@@ -13,7 +13,6 @@ mod signed_in;
 mod verify;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -40,9 +39,10 @@ pub(super) async fn sync_user(
     let key = (tenant.clone(), whom.clone());
     let (tenant, work) = (tenant.clone(), Arc::clone(inner));
     let work = async move {
-        let denied = AtomicBool::new(false);
-        let answered = find::sync((&work, &tenant, number), (&whom, &denied), known, settings, &by);
-        let single = match tokio::time::timeout(settings.deadline, answered).await {
+        let deadline = Instant::now() + settings.deadline;
+        let asker = fetch::Asker { inner: &work, tenant: &tenant, number, deadline };
+        let call = find::Call::new(asker, &whom, settings, &by);
+        let single = match tokio::time::timeout_at(deadline, find::sync(&call, known)).await {
             Ok(Ok(single)) => single,
             Ok(Err(error)) => fault(&error),
             Err(_) => Single {
@@ -53,7 +53,7 @@ pub(super) async fn sync_user(
                 ..came_to(SingleOutcome::DirectoryUnreachable)
             },
         };
-        let single = Single { denied: denied.load(Ordering::Relaxed), ..single };
+        let single = Single { denied: call.is_denied(), ..single };
         let (outcome, allowed) = (spelled(single.outcome), single.allowed);
         tracing::info!(%tenant, by = by.name, outcome, allowed, "single user synchronized");
         single

@@ -3,14 +3,13 @@
 //! may have reached a directory is not tried again elsewhere. Only what the directory has accepted is applied. Calls are never joined.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::fetch::{Asker, Source, none_left};
-use super::find::{Call, SOURCES, Seen, published};
+use super::find::{Call, Seen, published, published_sources};
 use super::note;
 use crate::jobs::Inner;
 use crate::jobs::elsewhere::{About, Heard, Search};
@@ -65,8 +64,7 @@ pub(in crate::jobs) async fn verify(
     };
     let deadline = begun + settings.deadline;
     let asker = Asker { inner, tenant, number, deadline };
-    let denied = AtomicBool::new(false);
-    let call = Call { asker, whom: &whom, settings, by: &by, denied: &denied };
+    let call = Call::new(asker, &whom, settings, &by);
     let came = match tokio::time::timeout_at(deadline, ask(&call, known, (&login, &secret))).await {
         Ok(Ok(came)) => came,
         Ok(Err(error)) => {
@@ -136,8 +134,8 @@ async fn ask(
         }
     }
     let mut failed = None;
-    let sources = store.list_sources(asker.tenant, None, SOURCES).await?.into_iter().filter_map(published);
-    let sources: Vec<Source> = sources.filter(|source| source.settings.verify_passwords).collect();
+    let mut sources = published_sources(*asker).await?;
+    sources.retain(|source| source.settings.verify_passwords);
     let number = sources.len();
     for (at, source) in sources.into_iter().enumerate() {
         let asked_at = asker.inner.clock.now();

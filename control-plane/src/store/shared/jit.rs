@@ -316,14 +316,13 @@ pub(super) async fn apply(
             rows::refresh_digests(connection, fence, observation.now, &[row]).await?;
         }
         if must_stamp(observation, &before.version, pending) {
-            stamp(connection, fence.tenant, before.user.number, observation.asked_at, pending).await?;
+            stamp(connection, fence.tenant, before.user.number, observation.asked_at, pending, false).await?;
         }
         (before.user.number, SingleOutcome::Unchanged)
     };
     let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
     if outcome.changed() {
-        stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
-        note_alone(connection, fence.tenant, user).await?;
+        stamp(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
         let alarm = taken.tell_webhooks(connection, observation.now).await?;
         write_trail(connection, observation, user, outcome).await?;
         alarm.record(connection, observation.now).await?;
@@ -353,32 +352,23 @@ async fn restore_status_job(
     Ok(())
 }
 
-/// Notes when the directory was asked for a user alone, and which job was under way or held then.
+/// Notes when the directory was asked for a user alone, which job was under way or held then, and whether that changed the user, whatever
+/// job it was in the name of.
 async fn stamp(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
     asked_at: Timestamp,
     pending: Option<((JobNo, i64), bool)>,
+    changed: bool,
 ) -> Result<()> {
     let (job, stage) = pending.map_or((JobNo(0), 0), |(stage, _)| stage);
-    sqlx::query(
-        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 WHERE tenant_no = $1 AND user_no = $2",
-    )
-    .bind(tenant.0)
-    .bind(user.0)
-    .bind(asked_at.0)
-    .bind(job.0)
-    .bind(stage)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Notes that the user was last changed by a sync of it alone, whatever job that was in the name of.
-async fn note_alone(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<()> {
-    let note = sqlx::query("UPDATE users SET alone_at = updated_at WHERE tenant_no = $1 AND user_no = $2");
-    note.bind(tenant.0).bind(user.0).execute(connection).await?;
+    let text = format!(
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5{} WHERE tenant_no = $1 AND user_no = $2",
+        if changed { ", alone_at = updated_at" } else { "" }
+    );
+    let stamp = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    stamp.bind(asked_at.0).bind(job.0).bind(stage).execute(connection).await?;
     Ok(())
 }
 
@@ -418,15 +408,15 @@ pub(super) async fn disable(
         return Ok(done(Written { outcome, message: None, user: Some(before), confirm: false }));
     }
     sqlx::query(
-        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, alone_at = $3, \
-         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no = $2",
+        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
+         WHERE tenant_no = $1 AND user_no = $2",
     )
     .bind(fence.tenant.0)
     .bind(user.0)
     .bind(observation.now.0)
     .execute(&mut *connection)
     .await?;
-    stamp(connection, fence.tenant, user, observation.asked_at, pending).await?;
+    stamp(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -i64::from(enabled)).await?;
     if enabled {
         remember(connection, fence.source, user, absence, observation.now).await?;
