@@ -8,7 +8,7 @@
 
 #![expect(
     clippy::duplicate_mod,
-    reason = "the SQL is written once, in store/shared, and compiled for each engine"
+    reason = "the SQL is written once, in store/sql, and compiled for each engine"
 )]
 
 pub mod api;

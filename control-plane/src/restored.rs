@@ -35,7 +35,7 @@ pub async fn after_restore(config: &Config) -> Result<String> {
     Ok(told)
 }
 
-async fn list(store: &dyn Store, tenant: &TenantId, told: &mut String) -> Result<()> {
+async fn list(store: &Store, tenant: &TenantId, told: &mut String) -> Result<()> {
     let mut after: Option<RouterId> = None;
     loop {
         let routers = store.list_routers(tenant, after.as_ref(), PAGE).await?;

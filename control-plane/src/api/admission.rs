@@ -23,7 +23,7 @@ const UNKNOWN: &str = "unknown method";
 /// What admission works with.
 pub struct Admission {
     /// Where tenants are kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// Whose tokens are accepted.
     pub tokens: Tokens,
     /// Which tenants are not served.

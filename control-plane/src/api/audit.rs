@@ -115,7 +115,7 @@ impl AuditService for Audit {
 
 /// Reads a trail from one event on.
 struct Follower {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     shutdown: CancellationToken,
     trail: Trail,
     filter: AuditFilter,

@@ -24,7 +24,7 @@ use crate::store::{NewCertificate, Store};
 
 /// Serves EnrollmentService.
 pub struct Enrollment {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     issuing: Issuing,
     refusals: Refusals,
     clock: Clock,
@@ -34,7 +34,7 @@ pub struct Enrollment {
 impl Enrollment {
     /// A service over these parts.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, issuing: Issuing, refusals: Refusals, clock: Clock) -> Self {
+    pub fn new(store: Arc<Store>, issuing: Issuing, refusals: Refusals, clock: Clock) -> Self {
         Self { store, issuing, refusals, clock, attempts: Mutex::default() }
     }
 

@@ -51,7 +51,7 @@ use crate::webhooks::Webhooks;
 #[derive(Clone)]
 pub struct Api {
     /// Where everything is kept.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Store>,
     /// The jobs of this replica.
     pub jobs: Jobs,
     /// The deliveries of this replica.

@@ -41,7 +41,7 @@ struct Notes {
 }
 
 struct Inner {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Clock,
     notes: Mutex<Notes>,
     /// There is a first of its kind.
@@ -57,7 +57,7 @@ pub struct Refusals(Arc<Inner>);
 impl Refusals {
     /// Starts writing what is noted, until `shutdown`.
     #[must_use]
-    pub fn start(store: Arc<dyn Store>, clock: Clock, shutdown: CancellationToken) -> Self {
+    pub fn start(store: Arc<Store>, clock: Clock, shutdown: CancellationToken) -> Self {
         let inner = Inner {
             store,
             clock,

@@ -20,7 +20,7 @@ pub struct Suspensions(watch::Receiver<BTreeSet<TenantId>>);
 impl Suspensions {
     /// Follows them until `shutdown`.
     #[must_use]
-    pub fn start(store: Arc<dyn Store>, shutdown: CancellationToken) -> Self {
+    pub fn start(store: Arc<Store>, shutdown: CancellationToken) -> Self {
         let (sender, receiver) = watch::channel(BTreeSet::new());
         tokio::spawn(async move {
             loop {

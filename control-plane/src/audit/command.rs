@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use super::{export, verify};
 use crate::config::Config;
 use crate::model::{AuditHead, TenantId, Trail, hex, names};
-use crate::store::{self, AuditStore, StoredTrail};
+use crate::store::{self, Store, StoredTrail};
 
 /// Commands of the audit trail.
 #[derive(Debug, Subcommand)]
@@ -109,7 +109,7 @@ pub fn run(command: AuditCommand) -> Result<()> {
     }
 }
 
-async fn open(config: &Config) -> Result<std::sync::Arc<dyn AuditStore + Send + Sync>> {
+async fn open(config: &Config) -> Result<std::sync::Arc<Store>> {
     store::open_trail(&config.database).await.context("cannot open the database")
 }
 

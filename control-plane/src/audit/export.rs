@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp, Trail, hex, spelled};
-use crate::store::AuditStore;
+use crate::store::Store;
 
 /// Events that are read at once.
 const PAGE: i64 = 1_000;
@@ -67,12 +67,7 @@ fn instant(time: Timestamp) -> String {
 ///
 /// # Errors
 /// If the trail cannot be read, or the lines cannot be written.
-pub async fn export(
-    store: &(dyn AuditStore + Send + Sync),
-    trail: &Trail,
-    from: i64,
-    to: &mut (dyn Write + Send),
-) -> Result<u64> {
+pub async fn export(store: &Store, trail: &Trail, from: i64, to: &mut (dyn Write + Send)) -> Result<u64> {
     let (mut next, mut written) = (from, 0);
     loop {
         let events = store.events_from(trail, &AuditFilter::default(), next, PAGE).await?;

@@ -1,7 +1,7 @@
 //! Walks a trail from its first event to its newest, a page at a time, also while events are added.
 
 use crate::model::{AuditHead, Broken, Chain};
-use crate::store::{AuditStore, Result, StoredTrail};
+use crate::store::{Result, Store, StoredTrail};
 
 /// Events that are read at once: memory does not grow with the trail.
 const PAGE: i64 = 1_000;
@@ -19,11 +19,7 @@ pub struct Verdict {
 ///
 /// # Errors
 /// If the database cannot be read.
-pub async fn verify(
-    store: &(dyn AuditStore + Send + Sync),
-    of: &StoredTrail,
-    outside: Vec<AuditHead>,
-) -> Result<Verdict> {
+pub async fn verify(store: &Store, of: &StoredTrail, outside: Vec<AuditHead>) -> Result<Verdict> {
     let Some(trail) = &of.trail else {
         return Ok(Verdict { last: AuditHead::default(), broken: Some(Broken::NoTenant) });
     };

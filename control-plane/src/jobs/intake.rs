@@ -68,7 +68,7 @@ pub struct Paired {
 
 /// The state of one read.
 pub struct Intake {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Clock,
     start: ReadStart,
     /// What was ordered: these roots, each to its end.
@@ -101,7 +101,7 @@ struct Gathered {
 
 impl Intake {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         clock: Clock,
         start: ReadStart,
         roots: Vec<String>,

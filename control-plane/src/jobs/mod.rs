@@ -111,7 +111,7 @@ pub struct Jobs {
 }
 
 struct Inner {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     settings: JobSettings,
     clock: Clock,
     sessions: sessions::Sessions,
@@ -135,7 +135,7 @@ impl Jobs {
     /// Starts finding and running jobs until `shutdown`.
     #[must_use]
     pub fn start(
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         settings: JobSettings,
         clock: Clock,
         shutdown: CancellationToken,
@@ -243,7 +243,7 @@ impl Jobs {
         by: &Actor,
     ) -> Result<SyncJob, JobsError> {
         let now = self.inner.clock.now();
-        let job = self.inner.store.approve_job((tenant, source, id), etag, by, now).await?;
+        let job = self.inner.store.approve_job(tenant, source, id, etag, by, now).await?;
         tracing::info!(job = %job.id, %tenant, %source, "held disables approved");
         self.inner.wake.notify_one();
         self.inner.changed.notify_waiters();
@@ -255,7 +255,7 @@ impl Jobs {
     /// # Errors
     /// If the job is not held.
     pub async fn reject(&self, (tenant, source, id): JobName<'_>, by: &Actor) -> Result<SyncJob, JobsError> {
-        let job = self.inner.store.reject_job((tenant, source, id), by, self.inner.clock.now()).await?;
+        let job = self.inner.store.reject_job(tenant, source, id, by, self.inner.clock.now()).await?;
         tracing::info!(job = %job.id, %tenant, %source, "held disables rejected");
         self.inner.changed.notify_waiters();
         Ok(job)

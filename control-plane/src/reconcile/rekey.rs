@@ -1,5 +1,5 @@
 //! Pairs of ids, where a source gets another immutable id: which entry was met before, and which shares an id with another one, so that
-//! nobody knows whose it is. Whoever is first of those that share one is refused only once all are known (`store/shared/pairs`).
+//! nobody knows whose it is. Whoever is first of those that share one is refused only once all are known (`store/sql/plans/id_pairs`).
 
 use std::collections::HashSet;
 

@@ -58,7 +58,7 @@ const MAX_HEADERS: u32 = 8 << 10;
 /// If it cannot listen.
 pub async fn start(
     settings: &ReplicaSettings,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     jobs: &Jobs,
     clock: Clock,
     shutdown: CancellationToken,

@@ -24,13 +24,13 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// Who is a replica, as far as this one knows.
 pub(super) struct Roster {
     this: Replica,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Clock,
     seen: Mutex<(Timestamp, HashSet<ReplicaKey>)>,
 }
 
 impl Roster {
-    pub(super) fn new(this: Replica, store: Arc<dyn Store>, clock: Clock) -> Self {
+    pub(super) fn new(this: Replica, store: Arc<Store>, clock: Clock) -> Self {
         Self { this, store, clock, seen: Mutex::new((Timestamp(0), HashSet::new())) }
     }
 

@@ -14,7 +14,7 @@ const PAUSES: [Duration; 4] =
 ///
 /// # Errors
 /// If waiting would not help.
-pub(super) async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+pub(super) async fn open(url: &str) -> Result<Arc<Store>, OpenError> {
     let mut pauses = PAUSES.into_iter();
     let mut pause = PAUSES[0];
     loop {

@@ -238,7 +238,7 @@ fn within_open_files(limits: Limits) -> Limits {
 }
 
 /// The key of page tokens: made at the first start, the same for every replica.
-async fn page_key(store: &dyn Store) -> Result<PageKey> {
+async fn page_key(store: &Store) -> Result<PageKey> {
     let mut fresh = [0; 32];
     aws_lc_rs::rand::fill(&mut fresh)?;
     let key = store.secret(PageKey::NAME, fresh).await.context("cannot read the key of page tokens")?;
@@ -246,7 +246,7 @@ async fn page_key(store: &dyn Store) -> Result<PageKey> {
 }
 
 /// What sends messages to webhooks. Their secrets are sealed with the configured key, or with one that is made at the first start.
-async fn sender(store: &dyn Store, settings: &WebhookSettings) -> Result<Sender> {
+async fn sender(store: &Store, settings: &WebhookSettings) -> Result<Sender> {
     let mut fresh = [0; 32];
     aws_lc_rs::rand::fill(&mut fresh)?;
     let kept = store.secret(Sealer::NAME, fresh).await.context("cannot read the key of webhook secrets")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::{AuditStore, Store, StoreError, postgres, sqlite};
+use super::{Store, StoreError, postgres, sqlite};
 
 /// Why a store cannot be opened. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -92,10 +92,10 @@ impl From<sqlx::Error> for OpenError {
 ///
 /// # Errors
 /// If the database cannot be opened, is damaged, or was made by a newer version of this program.
-pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+pub async fn open(url: &str) -> Result<Arc<Store>, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => Ok(Arc::new(sqlite::open(url).await?)),
-        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::open(url).await?)),
+        Some("sqlite") => Ok(Arc::new(Store::Sqlite(sqlite::open(url).await?))),
+        Some("postgres" | "postgresql") => Ok(Arc::new(Store::Postgres(postgres::open(url).await?))),
         _ => Err(OpenError::Url),
     }
 }
@@ -104,10 +104,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 ///
 /// # Errors
 /// If the database cannot be opened.
-pub async fn open_trail(url: &str) -> Result<Arc<dyn AuditStore + Send + Sync>, OpenError> {
+pub async fn open_trail(url: &str) -> Result<Arc<Store>, OpenError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => Ok(Arc::new(sqlite::open_to_read(url).await?)),
-        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::open_to_read(url).await?)),
+        Some("sqlite") => Ok(Arc::new(Store::Sqlite(sqlite::open_to_read(url).await?))),
+        Some("postgres" | "postgresql") => Ok(Arc::new(Store::Postgres(postgres::open_to_read(url).await?))),
         _ => Err(OpenError::Url),
     }
 }

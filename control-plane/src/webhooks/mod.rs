@@ -61,7 +61,7 @@ impl WebhookSettings {
 }
 
 struct Inner {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Clock,
     sender: Sender,
     /// This replica, as leases have it.
@@ -78,7 +78,7 @@ pub struct Webhooks(Arc<Inner>);
 impl Webhooks {
     /// Starts delivering, until `shutdown`.
     #[must_use]
-    pub fn start(store: Arc<dyn Store>, sender: Sender, clock: Clock, shutdown: CancellationToken) -> Self {
+    pub fn start(store: Arc<Store>, sender: Sender, clock: Clock, shutdown: CancellationToken) -> Self {
         let inner = Arc::new(Inner {
             store,
             clock,

@@ -101,7 +101,7 @@ fn webhook(id: &str) -> NewWebhook {
 }
 
 impl Scene {
-    async fn set(store: Arc<dyn Store>) -> Self {
+    async fn set(store: Arc<Store>) -> Self {
         let site = Site::set_up(store).await;
         for source in ["update", "publish", "delete", "start", "fail"] {
             site.source(source).await;
@@ -150,8 +150,8 @@ impl Scene {
                 let expires = Timestamp(NOW.0 + 1_000);
                 store.hold_job(self.fence(what), hold(expires), ReadFacts::default()).await.map(drop)
             }
-            "approve" => store.approve_job((tenant, &source, None), "the list", by, NOW).await.map(drop),
-            "reject" => store.reject_job((tenant, &source, None), by, NOW).await.map(drop),
+            "approve" => store.approve_job(tenant, &source, None, "the list", by, NOW).await.map(drop),
+            "reject" => store.reject_job(tenant, &source, None, by, NOW).await.map(drop),
             "expire" => {
                 let expired = store.expire_holds(Timestamp(NOW.0 + 20)).await?;
                 assert_eq!(expired, 1);
@@ -223,8 +223,8 @@ impl Site {
     }
 }
 
-async fn sound(store: &Arc<dyn Store>) {
-    let (mut after, store): (_, &dyn Store) = (None, &**store);
+async fn sound(store: &Arc<Store>) {
+    let (mut after, store): (_, &Store) = (None, &**store);
     while let Some(trail) = store.next_trail(after).await.expect("a trail") {
         after = Some(trail.number);
         let verdict = verify(store, &trail, Vec::new()).await.expect("a verdict");

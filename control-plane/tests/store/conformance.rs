@@ -36,7 +36,7 @@ const LEASE: Duration = Duration::from_secs(60);
 pub(crate) const OWNER: &str = "replica-1";
 
 pub(crate) struct World {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) tenant: TenantId,
 }
 
@@ -46,7 +46,7 @@ impl World {
     }
 
     /// In a store that is there.
-    pub(crate) async fn with(store: Arc<dyn Store>, seats: i64) -> Self {
+    pub(crate) async fn with(store: Arc<Store>, seats: i64) -> Self {
         let world = Self { store, tenant: TenantId::from("acme") };
         world.store.set_license_limit(&world.tenant, seats, true, &admin(), NOW).await.expect("a tenant");
         world.source("hq").await;

@@ -38,7 +38,7 @@ impl Engine {
     }
 
     /// A store in a fresh database.
-    pub(crate) async fn store(&self) -> Arc<dyn Store> {
+    pub(crate) async fn store(&self) -> Arc<Store> {
         store::open(&self.url()).await.expect("a store")
     }
 }

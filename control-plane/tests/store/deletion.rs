@@ -42,7 +42,7 @@ const LEASE: Duration = Duration::from_secs(15);
 
 /// A tenant with one source.
 pub(crate) struct World {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) tenant: TenantId,
     pub(crate) number: TenantNo,
     pub(crate) url: String,
@@ -60,7 +60,7 @@ impl World {
         Self::of(Arc::clone(&self.store), self.url.clone(), tenant.into(), 10).await
     }
 
-    async fn of(store: Arc<dyn Store>, url: String, tenant: TenantId, seats: i64) -> Self {
+    async fn of(store: Arc<Store>, url: String, tenant: TenantId, seats: i64) -> Self {
         store.set_license_limit(&tenant, seats, true, &admin(), NOW).await.expect("a tenant");
         let (source, change) = (SourceId::from("hq"), draft());
         store.create_source(&tenant, &source, change, 30, &admin(), NOW).await.expect("a source");

@@ -278,7 +278,7 @@ impl Scene {
             step if step == PEOPLE + 4 => {
                 let name = (&self.world.tenant, &bulk.job.source, None);
                 // A sync of all may have been long; the hold does not expire here.
-                store.approve_job(name, "the list", &admin(), NOW).await?;
+                store.approve_job(name.0, name.1, name.2, "the list", &admin(), NOW).await?;
                 assert!(store.claim_job(bulk.job.number, OWNER, DAY, now).await?);
                 bulk.fence = store.begin_approved(bulk.job.number, OWNER, now).await?.fence;
                 store.recall_kept(bulk.fence, now).await?;

@@ -253,7 +253,7 @@ async fn of_a_held_job_too_and_its_lists_are_as_long_as_its_counts(engine: Engin
 
     // An approval takes everyone else off, and the freed seat is nobody's.
     let name = (&world.tenant, &job.source, None);
-    world.store.approve_job(name, "the list", &admin(), later()).await.expect("approved");
+    world.store.approve_job(name.0, name.1, name.2, "the list", &admin(), later()).await.expect("approved");
     let owner = crate::conformance::OWNER;
     assert!(world.store.claim_job(job.number, owner, DAY, later()).await.expect("a claim"));
     let start = world.store.begin_approved(job.number, owner, later()).await.expect("begun");

@@ -65,7 +65,7 @@ impl offer::Earlier for Seen<'_> {
 
 /// A fresh database with one tenant and its published sources.
 pub(crate) struct Database {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     tenant: TenantId,
 }
 
@@ -108,7 +108,7 @@ impl Database {
     }
 
     /// The store itself.
-    pub(crate) fn store(&self) -> Arc<dyn Store> {
+    pub(crate) fn store(&self) -> Arc<Store> {
         Arc::clone(&self.store)
     }
 
@@ -257,7 +257,7 @@ impl Database {
         let job = store.hold_job(fence, hold, ReadFacts::default()).await.expect("held");
         assert_eq!((job.state, job.counts.waiting), (JobState::Held, 0), "nothing waits while it is held");
         let name = (&self.tenant, &job.source, None);
-        store.approve_job(name, "the list", &admin(), NOW).await.expect("approved");
+        store.approve_job(name.0, name.1, name.2, "the list", &admin(), NOW).await.expect("approved");
         assert!(store.claim_job(job.number, OWNER, LEASE, NOW).await.expect("a claim"));
         if let Some(fence) = self.go_on(job.number, steps, used_before).await {
             return fence;

@@ -20,7 +20,7 @@ fn later(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
 }
 
-async fn live(store: &dyn Store, since: Timestamp) -> Vec<Replica> {
+async fn live(store: &Store, since: Timestamp) -> Vec<Replica> {
     let mut live = store.live_replicas(since).await.expect("replicas");
     live.sort_by_key(|replica| replica.key);
     live
@@ -84,7 +84,7 @@ async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_si
 }
 
 /// A router that has enrolled.
-async fn enrolled(store: &dyn Store, tenant: &TenantId, router: &RouterId, number: u8) {
+async fn enrolled(store: &Store, tenant: &TenantId, router: &RouterId, number: u8) {
     use control_plane::model::NewCode;
     use control_plane::store::NewCertificate;
     let soon = later(900);

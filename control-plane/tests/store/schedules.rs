@@ -19,7 +19,7 @@ use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
 const DAY: Duration = Duration::from_secs(86_400);
 
 struct World {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     tenant: TenantId,
     source: SourceId,
     now: Arc<AtomicI64>,

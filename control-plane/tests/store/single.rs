@@ -44,7 +44,7 @@ fn people(ids: std::ops::Range<u8>) -> Directory {
 /// A database, and what single syncs do in it.
 struct World {
     database: Database,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     tenant: TenantNo,
 }
 

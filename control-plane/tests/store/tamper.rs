@@ -23,7 +23,7 @@ const COLUMNS: [&str; 8] = ["event_time", "type", "outcome", "actor", "via", "ad
 
 /// Two tenants and the installation, with trails of their own.
 struct Trails {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     tool: Tool,
     /// Number, and how many events.
     trails: Vec<(i64, i64)>,

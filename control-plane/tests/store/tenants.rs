@@ -18,7 +18,7 @@ fn ops() -> Actor {
     Actor { name: "operators/ops".to_owned(), ..Actor::system() }
 }
 
-async fn source(store: &dyn Store, tenant: &TenantId, id: &str) -> SourceId {
+async fn source(store: &Store, tenant: &TenantId, id: &str) -> SourceId {
     let source = SourceId::from(id);
     let change = SourceChange { display_name: id.to_owned(), draft: settings() };
     store.create_source(tenant, &source, change, 30, &ops(), NOW).await.expect("a source");
@@ -49,7 +49,7 @@ async fn no_job_slips_through_while_its_tenant_is_suspended(engine: Engine) {
     for round in 0..5 {
         let mut starts = Vec::new();
         for source in &sources {
-            let (store, job): (Arc<dyn Store>, _) = (store.clone(), job(&tenant, source));
+            let (store, job): (Arc<Store>, _) = (store.clone(), job(&tenant, source));
             starts.push(tokio::spawn(async move { store.create_job(job).await }));
         }
         let (_, stopped) = store.suspend_tenant(&tenant, "", &ops(), NOW).await.expect("a suspension");

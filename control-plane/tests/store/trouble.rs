@@ -19,13 +19,13 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// A store with one tenant.
 pub(crate) struct Site {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) tenant: TenantId,
 }
 
 impl Site {
     /// A tenant with a large license and the published source `hq`.
-    pub(crate) async fn set_up(store: Arc<dyn Store>) -> Self {
+    pub(crate) async fn set_up(store: Arc<Store>) -> Self {
         let site = Self { store, tenant: TenantId::from("acme") };
         site.store.set_license_limit(&site.tenant, 1_000_000, true, &admin(), NOW).await.expect("a tenant");
         site.source("hq").await;

@@ -37,7 +37,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Serves identity routers.
 #[derive(Clone)]
 pub struct RouterLink {
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     jobs: Jobs,
     issuing: Issuing,
     refusals: Refusals,
@@ -66,7 +66,7 @@ impl RouterLink {
     /// A service over these parts.
     #[must_use]
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
         jobs: Jobs,
         issuing: Issuing,
         refusals: Refusals,

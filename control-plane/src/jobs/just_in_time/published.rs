@@ -17,7 +17,7 @@ pub(in crate::jobs) struct Published(Mutex<HashMap<SourceNo, (i32, Arc<SourceSet
 
 impl Published {
     /// The source of a user as it was published when the user was sighted.
-    pub(super) async fn of(&self, store: &dyn Store, tenant: &TenantId, known: &Sighting) -> Result<Source> {
+    pub(super) async fn of(&self, store: &Store, tenant: &TenantId, known: &Sighting) -> Result<Source> {
         let (number, revision) = known.source;
         let kept = self.lock().get(&number).filter(|(of, _)| *of == revision).cloned();
         if let Some((_, settings)) = kept {

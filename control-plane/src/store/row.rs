@@ -1,0 +1,30 @@
+//! One row of a statement over many users, as both engines bind it.
+
+use crate::model::{Record, Status, UserValues};
+
+/// One row of a statement over many users.
+pub(crate) struct Row<'a> {
+    pub(crate) user_no: i64,
+    pub(crate) id: &'a [u8],
+    pub(crate) digest: &'a [u8],
+    pub(crate) user_name_key: Option<[u8; 16]>,
+    pub(crate) mail_key: Option<[u8; 16]>,
+    pub(crate) values: &'a UserValues,
+    pub(crate) status: i64,
+    pub(crate) queue: i64,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn of(record: &'a Record, user: i64, status: Status, queue: i64) -> Self {
+        Self {
+            user_no: user,
+            id: &record.id.0,
+            digest: &record.digest,
+            user_name_key: Some(record.user_name_key.0),
+            mail_key: record.mail_key.map(|key| key.0),
+            values: &record.values,
+            status: i64::from(status.number()),
+            queue,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Writes the audit trail: one row an event, each a link behind the one before. The head's row is locked, as the last lock of a transaction.
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::{Connection, LOCK};
+use super::super::locks;
+use crate::model::{
+    Actor, AuditEvent, AuditHead, Event, EventType, SyncJob, TenantNo, Timestamp, Trail, names,
+};
+use crate::store::{Result, StoreError};
+
+/// Number of the installation's own trail.
+pub(crate) const INSTALLATION: TenantNo = TenantNo(0);
+
+/// Writes an event at the end of a trail, in the transaction that does what it records. Comes last in it: nothing is locked after the head.
+pub(crate) async fn record(
+    connection: &mut Connection,
+    trail: &Trail,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<()> {
+    record_all(connection, trail, by, vec![event], now).await
+}
+
+/// The same for several events.
+pub(crate) async fn record_all(
+    connection: &mut Connection,
+    trail: &Trail,
+    by: &Actor,
+    events: Vec<Event>,
+    now: Timestamp,
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let number = number(connection, trail).await?;
+    let mut last = head(connection, number, LOCK).await?;
+    for event in events {
+        last = append(connection, (trail, number), last, by, event, now).await?;
+    }
+    sqlx::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
+        .bind(number.0)
+        .bind(last.sequence)
+        .bind(last.hash.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes an event behind the newest one, and returns the new head.
+async fn append(
+    connection: &mut Connection,
+    (trail, number): (&Trail, TenantNo),
+    AuditHead { sequence, hash }: AuditHead,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<AuditHead> {
+    let details =
+        serde_json::to_string(&event.details).map_err(|error| StoreError::Broken(Box::new(error)))?;
+    let mut event = AuditEvent {
+        sequence: sequence + 1,
+        time: now,
+        actor: by.clone(),
+        kind: event.kind.number(),
+        outcome: event.outcome.number(),
+        subject: event.subject,
+        details,
+        hash: [0; 32],
+    };
+    event.hash = event.link(trail, &hash);
+    let head = AuditHead { sequence: event.sequence, hash: event.hash };
+    sqlx::query(
+        "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, address, subject, details, hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(number.0)
+    .bind(event.sequence)
+    .bind(event.time.0)
+    .bind(i64::from(event.kind))
+    .bind(i64::from(event.outcome))
+    .bind(event.actor.name)
+    .bind(event.actor.via)
+    .bind(event.actor.address)
+    .bind(event.subject)
+    .bind(event.details)
+    .bind(event.hash.to_vec())
+    .execute(connection)
+    .await?;
+    Ok(head)
+}
+
+/// Something that is done with a job.
+pub(crate) fn of_job(kind: EventType, job: &SyncJob) -> Event {
+    Event::done(kind, names::job(job))
+}
+
+/// Writes an event of a job's to its tenant's trail.
+pub(crate) async fn record_of_job(
+    connection: &mut Connection,
+    job: &SyncJob,
+    by: &Actor,
+    event: Event,
+    now: Timestamp,
+) -> Result<()> {
+    record(connection, &Trail::Tenant(job.tenant.clone()), by, event, now).await
+}
+
+/// Begins the trail of a new tenant.
+pub(crate) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
+    sqlx::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
+        .bind(tenant.0)
+        .bind(vec![0_u8; 32])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn number(connection: &mut Connection, trail: &Trail) -> Result<TenantNo> {
+    match trail {
+        Trail::Installation => Ok(INSTALLATION),
+        Trail::Tenant(tenant) => locks::tenant_number(connection, tenant).await,
+    }
+}
+
+pub(crate) async fn head(
+    connection: &mut Connection,
+    number: TenantNo,
+    lock: &'static str,
+) -> Result<AuditHead> {
+    let text = format!("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1{lock}");
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
+    let (sequence, hash): (i64, Vec<u8>) = query.fetch_one(connection).await?;
+    let hash = hash.try_into().map_err(|_| StoreError::Broken("a hash of the wrong length".into()))?;
+    Ok(AuditHead { sequence, hash })
+}

@@ -1,0 +1,98 @@
+//! How values are kept in columns: numbers of enumerations, JSON, ids.
+
+use uuid::Uuid;
+
+use crate::model::{
+    Absence, KeyFingerprint, LicenseLevel, MarkReason, NameKey, NameKind, ReadFacts, RouterState, Schedule,
+    SourceId, SourceSettings, Status, WebhookEvent,
+};
+use crate::store::{Result, StoreError};
+
+pub(crate) fn license_level(number: i64) -> Result<LicenseLevel> {
+    let level = i16::try_from(number).ok().and_then(LicenseLevel::from_number);
+    level.ok_or_else(|| StoreError::Broken("a license of an unknown level".into()))
+}
+
+pub(crate) fn key_fingerprint(bytes: Vec<u8>) -> Result<KeyFingerprint> {
+    bytes.try_into().map_err(|_| StoreError::Broken("a fingerprint of the wrong length".into()))
+}
+
+pub(crate) fn to_i16(number: i64) -> i16 {
+    i16::try_from(number).unwrap_or_default()
+}
+
+pub(crate) fn uuid(bytes: &[u8]) -> Result<Uuid> {
+    Uuid::from_slice(bytes).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn webhook_uid(bytes: Vec<u8>) -> Result<[u8; 16]> {
+    bytes.try_into().map_err(|_| StoreError::Broken("a webhook whose own bytes are not 16".into()))
+}
+
+/// Events as they are kept. One that a later version knows is passed over.
+pub(crate) fn webhook_events(json: &str) -> Result<Vec<WebhookEvent>> {
+    let numbers: Vec<i16> =
+        serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))?;
+    Ok(numbers.into_iter().filter_map(WebhookEvent::from_number).collect())
+}
+
+pub(crate) fn webhook_events_json(events: &[WebhookEvent]) -> Result<String> {
+    to_json(&events.iter().map(|event| event.number()).collect::<Vec<_>>())
+}
+
+pub(crate) fn mark_reason(number: i64) -> Result<MarkReason> {
+    let reason = i16::try_from(number).ok().and_then(MarkReason::from_number);
+    reason.ok_or_else(|| StoreError::Broken("a mark for an unknown reason".into()))
+}
+
+pub(crate) fn router_state(number: i64) -> Result<RouterState> {
+    let state = i16::try_from(number).ok().and_then(RouterState::from_number);
+    state.ok_or_else(|| StoreError::Broken("a router with an unknown state".into()))
+}
+
+pub(crate) fn source_ids(json: &str) -> Result<Vec<SourceId>> {
+    let ids: Vec<String> = serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))?;
+    Ok(ids.into_iter().map(SourceId).collect())
+}
+
+pub(crate) fn source_settings(json: &str) -> Result<SourceSettings> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn read_facts(json: &str) -> Result<ReadFacts> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn absence(number: i64) -> Result<Absence> {
+    let absence = i16::try_from(number).ok().and_then(Absence::from_number);
+    absence.ok_or_else(|| StoreError::Broken("an absence of an unknown kind".into()))
+}
+
+/// Names by the two columns of their keys.
+pub(crate) fn name_keys(
+    user_name: Option<Vec<u8>>,
+    mail: Option<Vec<u8>>,
+) -> Result<Vec<(NameKind, NameKey)>> {
+    let mut names = Vec::new();
+    for (kind, key) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+        names.extend(key.map(digest_bytes).transpose()?.map(|key| (kind, NameKey(key))));
+    }
+    Ok(names)
+}
+
+pub(crate) fn digest_bytes(bytes: Vec<u8>) -> Result<[u8; 16]> {
+    bytes.try_into().map_err(|_| StoreError::Broken("a key or digest that has not 16 bytes".into()))
+}
+
+pub(crate) fn user_status(number: i64) -> Result<Status> {
+    let status = i16::try_from(number).ok().and_then(Status::from_number);
+    status.ok_or_else(|| StoreError::Broken("a user with an unknown status".into()))
+}
+
+pub(crate) fn schedule(json: &str) -> Result<Schedule> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}

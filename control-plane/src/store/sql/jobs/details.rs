@@ -1,0 +1,80 @@
+//! Show Details: at most 400 lines of each category of a source's newest job; and the records that were not synchronized, whole.
+
+use std::collections::BTreeMap;
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::Connection;
+use super::super::{dialect, statement};
+use crate::model::{Category, DETAILS_PER_CATEGORY, Detail, Fence};
+use crate::store::Result;
+
+/// Says of whom the job gave something back what that was: the batches speak of a directory.
+pub(crate) async fn name_details(connection: &mut Connection, fence: Fence) -> Result<()> {
+    sqlx::query("UPDATE job_details SET message = $2 WHERE job_no = $1 AND category = 2")
+        .bind(fence.job.0)
+        .bind("Is again what it was before the job that is undone.")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Lines of one statement.
+const LINES: usize = 64;
+
+/// Writes details: of users as many as Show Details has room for, since the journal has them all; of records that are not synchronized
+/// every one, since nothing else has them.
+pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: Vec<Detail>) -> Result<()> {
+    let mut lists: BTreeMap<i16, Vec<Detail>> = BTreeMap::new();
+    for detail in details {
+        lists.entry(detail.category.number()).or_default().push(detail);
+    }
+    for (category, mut list) in lists {
+        let last = sqlx::query_scalar(
+            "SELECT COALESCE(MAX(position), 0) FROM job_details WHERE job_no = $1 AND category = $2",
+        );
+        let last = last.bind(fence.job.0).bind(i64::from(category));
+        let last: i64 = last.fetch_one(&mut *connection).await?;
+        if category != Category::NotSynchronized.number() {
+            list.truncate(usize::try_from(DETAILS_PER_CATEGORY - last).unwrap_or_default());
+        }
+        let mut position = last;
+        for lines in list.chunks(LINES) {
+            let mut query = sqlx::query(AssertSqlSafe(statement(lines.len())))
+                .persistent(lines.len() == LINES)
+                .bind(fence.job.0)
+                .bind(i64::from(category));
+            for line in lines {
+                position += 1;
+                let usual = line.reason.is_some_and(|reason| reason.text() == line.message);
+                query = query
+                    .bind(position)
+                    .bind(line.user.map(|user| user.0))
+                    .bind(line.user_name.clone())
+                    .bind(line.mail.clone())
+                    .bind(line.id.as_ref().map(|id| id.0.to_vec()))
+                    .bind(line.reason.map(|reason| i64::from(reason.number())))
+                    .bind(if usual { String::new() } else { line.message.clone() });
+            }
+            query.execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+fn statement(lines: usize) -> String {
+    let into =
+        "job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, message)";
+    statement::insert_many(into, 2, 7, lines)
+}
+
+/// Takes back the details of users whose change is taken back.
+pub(crate) async fn remove(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<()> {
+    let text = format!(
+        "DELETE FROM job_details WHERE job_no = $1 AND category IN (1, 2) AND user_no {}",
+        dialect::in_ints(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    dialect::ints(query, users).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! Disables that wait for an administrator: noted user by user, held, and then approved, rejected or left until they expire.
+
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::super::audit::append;
+use super::super::dialect::{Connection, LOCK};
+use super::super::transaction::Engine;
+use super::super::{codec, locks};
+use super::{job, leftovers, outcomes};
+use crate::model::{
+    Actor, Decision, EventType, Fence, Hold, HoldReason, JobNo, ReadFacts, SourceId, SourceNo, SyncJob,
+    TenantId, TenantNo, Timestamp, Withheld,
+};
+use crate::store::{ApprovedStart, Result, StoreError};
+
+/// Holds a job: what it has applied stays, nobody owns it any more, and its list waits.
+pub(crate) async fn hold(
+    connection: &mut Connection,
+    fence: Fence,
+    hold: &Hold,
+    facts: &ReadFacts,
+) -> Result<SyncJob> {
+    locks::lock_job(connection, fence).await?;
+    locks::lock_same_revision(connection, fence).await?;
+    sqlx::query(
+        "UPDATE sync_jobs SET state = 6, phase = NULL, owner = '', lease_expires_at = 0, hold_reason = $2, hold_message = $3, \
+         hold_users = $4, hold_etag = $5, held_at = $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1",
+    )
+    .bind(fence.job.0)
+    .bind(i64::from(hold.reason.number()))
+    .bind(hold.message.clone())
+    .bind(hold.users)
+    .bind(hold.etag.clone())
+    .bind(hold.since.0)
+    .bind(hold.expires_at.0)
+    .bind(codec::to_json(facts)?)
+    .execute(&mut *connection)
+    .await?;
+    if matches!(hold.reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences) {
+        // The read itself is beyond doubt. If it is the first of its revision, the next one is compared with it whatever is decided.
+        sqlx::query(
+            "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision \
+             WHERE source_no = $1 AND last_read_revision <> published_revision",
+        )
+        .bind(fence.source.0)
+        .bind(codec::to_json(facts)?)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let job = job::by_number(connection, fence.job).await?;
+    outcomes::of_hold(connection, EventType::SyncHeld, &job, &Actor::system(), hold.since).await?;
+    Ok(job)
+}
+
+/// A job's row, locked, if the job is held.
+async fn locked(connection: &mut Connection, job: &SyncJob) -> Result<Hold> {
+    let text = format!("SELECT state FROM sync_jobs WHERE job_no = $1{LOCK}");
+    let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(job.number.0);
+    let state: i64 = query.fetch_one(&mut *connection).await?;
+    match &job.hold {
+        Some(hold) if state == 6 => Ok(hold.clone()),
+        _ => Err(StoreError::NotHeld),
+    }
+}
+
+/// The same where it is no error that somebody was quicker. Any other error is one: a lost race must undo the whole transaction.
+async fn still_held(connection: &mut Connection, job: &SyncJob) -> Result<Option<Hold>> {
+    match locked(connection, job).await {
+        Err(StoreError::NotHeld) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Lets a held job go on, exactly with the list that `etag` names.
+pub(crate) async fn approve(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    source: &SourceId,
+    id: Option<Uuid>,
+    etag: &str,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<SyncJob> {
+    let job = job::job(connection, tenant, source, id).await?;
+    let hold = locked(connection, &job).await?;
+    if hold.etag != etag {
+        return Err(StoreError::HoldChanged);
+    }
+    if hold.expires_at <= now {
+        return Err(StoreError::HoldExpired);
+    }
+    if locks::lock_revision(connection, job.source_no).await? != i64::from(job.revision) {
+        return Err(StoreError::ConfigChanged);
+    }
+    sqlx::query(
+        "UPDATE sync_jobs SET state = 2, phase = 2, hold_decision = 1, hold_decided_by = $2, epoch = epoch + 1, progress_at = $3 \
+         WHERE job_no = $1",
+    )
+    .bind(job.number.0)
+    .bind(by.name.clone())
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    let event = append::of_job(EventType::SyncApproved, &job).with("users", hold.users).with("etag", etag);
+    let job = job::by_number(connection, job.number).await?;
+    append::record_of_job(connection, &job, by, event, now).await?;
+    Ok(job)
+}
+
+/// Ends a held job without its disables.
+pub(crate) async fn reject(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    source: &SourceId,
+    id: Option<Uuid>,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<SyncJob> {
+    let job = job::job(connection, tenant, source, id).await?;
+    let hold = locked(connection, &job).await?;
+    release(connection, job.number, &hold, Decision::Rejected, &by.name, now).await?;
+    let job = job::by_number(connection, job.number).await?;
+    outcomes::of_hold(connection, EventType::SyncRejected, &job, by, now).await?;
+    Ok(job)
+}
+
+/// Ends the next held job that nobody decided on in time. How many.
+pub(crate) async fn expire_due(engine: &Engine, now: Timestamp) -> Result<usize> {
+    // Asked every second, and there is hardly ever one: reading keeps nobody from writing.
+    if expired(&mut *engine.reader().await?, now).await?.is_none() {
+        return Ok(0);
+    }
+    engine.write(now, |connection, now| Box::pin(expire(connection, *now))).await
+}
+
+/// A held job that nobody decided on in time.
+pub(crate) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
+    let due =
+        sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE state = 6 AND hold_expires_at <= $1 LIMIT 1");
+    Ok(due.bind(now.0).fetch_optional(connection).await?)
+}
+
+/// Ends the next such job. How many.
+pub(crate) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
+    let Some(job) = expired(connection, now).await? else { return Ok(0) };
+    let job = job::by_number(connection, JobNo(job)).await?;
+    let Some(hold) = still_held(connection, &job).await? else { return Ok(0) };
+    release(connection, job.number, &hold, Decision::Expired, "", now).await?;
+    let job = job::by_number(connection, job.number).await?;
+    outcomes::of_hold(connection, EventType::SyncHoldExpired, &job, &Actor::system(), now).await?;
+    Ok(1)
+}
+
+/// Ends the held job of a source, if there is one, since a later one begins. Returns it: that it ended is to be told.
+pub(crate) async fn supersede(
+    connection: &mut Connection,
+    source: i64,
+    now: Timestamp,
+) -> Result<Option<SyncJob>> {
+    let held =
+        sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND state = 6").bind(source);
+    let held: Option<i64> = held.fetch_optional(&mut *connection).await?;
+    if let Some(job) = held {
+        let job = job::by_number(connection, JobNo(job)).await?;
+        if let Some(hold) = still_held(connection, &job).await? {
+            release(connection, job.number, &hold, Decision::Superseded, "", now).await?;
+            return job::by_number(connection, job.number).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+async fn release(
+    connection: &mut Connection,
+    job: JobNo,
+    hold: &Hold,
+    decision: Decision,
+    by: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let message = match decision {
+        Decision::Rejected => "An administrator rejected the disables.",
+        Decision::Expired => {
+            "Nobody decided on the disables in time. Synchronize again to see what is to be disabled now."
+        }
+        _ => "A later sync of the source took over.",
+    };
+    let withheld = Withheld { users: hold.users, message: message.to_owned() };
+    sqlx::query(
+        "UPDATE sync_jobs SET state = 3, phase = NULL, hold_decision = $2, hold_decided_by = $3, withheld_users = $4, \
+         withheld_message = $5, ended_at = $6, waiting = 0 WHERE job_no = $1 AND state = 6",
+    )
+    .bind(job.0)
+    .bind(i64::from(decision.number()))
+    .bind(by.to_owned())
+    .bind(withheld.users)
+    .bind(withheld.message)
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    leftovers::forget_absent(connection, job).await?;
+    leftovers::forget_deferred(connection, job).await
+}
+
+type HeldRow = (i64, i64, i64, Option<i64>, Option<String>);
+
+/// Takes up an approved job: whoever had it before can write nothing any more.
+pub(crate) async fn begin_approved(
+    connection: &mut Connection,
+    job: JobNo,
+    owner: &str,
+    now: Timestamp,
+) -> Result<ApprovedStart> {
+    let text = format!(
+        "SELECT tenant_no, source_no, epoch, held_at, read_facts FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2 \
+         AND hold_decision = 1{LOCK}"
+    );
+    let held: Option<HeldRow> = sqlx::query_as(AssertSqlSafe(text))
+        .bind(job.0)
+        .bind(owner.to_owned())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let (tenant, source, epoch, held_at, facts) = held.ok_or(StoreError::Fenced)?;
+    sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1, phase = 2, progress_at = $2 WHERE job_no = $1")
+        .bind(job.0)
+        .bind(now.0)
+        .execute(connection)
+        .await?;
+    Ok(ApprovedStart {
+        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
+        held_at: Timestamp(held_at.unwrap_or_default()),
+        facts: facts.as_deref().map(codec::read_facts).transpose()?.unwrap_or_default(),
+    })
+}

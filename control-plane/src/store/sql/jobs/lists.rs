@@ -1,0 +1,170 @@
+//! Whole lists of a job: users from the row and the journal, records that were not synchronized from their details. Page by page, by key.
+
+use bytes::Bytes;
+use sqlx::AssertSqlSafe;
+
+use super::super::codec;
+use super::super::dialect::Connection;
+use crate::model::{
+    Category, DETAILS_PER_CATEGORY, Detail, ImmutableId, JobNo, NotSynchronizedReason, UserNo,
+};
+use crate::store::{Result, StoreError};
+
+/// The next page of a list, behind a key. The keys are user numbers, or positions of records.
+pub(crate) async fn page(
+    connection: &mut Connection,
+    job: JobNo,
+    category: Category,
+    kept: i64,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Detail)>> {
+    let newer = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> 2",
+    );
+    let newer: i64 = newer.bind(job.0).fetch_one(&mut *connection).await?;
+    if newer >= kept {
+        return Err(StoreError::DetailsReplaced);
+    }
+    let (rows, condition) = match category {
+        Category::WouldBeDisabled => return list_held(connection, job, after, limit).await,
+        Category::Added => ("users u", "u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no"),
+        Category::Updated => {
+            (CHANGES, "c.job_no = $1 AND c.what % 2 = 1 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
+        }
+        Category::Disabled => {
+            (CHANGES, "c.job_no = $1 AND c.what >= 2 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
+        }
+        Category::NotSynchronized => {
+            let rows: Vec<DetailRow> = sqlx::query_as(
+                "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details \
+                 WHERE job_no = $1 AND category = 4 AND position > $2 ORDER BY position LIMIT $3",
+            )
+            .bind(job.0)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(connection)
+            .await?;
+            return rows.into_iter().map(detail).collect();
+        }
+    };
+    let message = match category {
+        Category::Added => "Added.",
+        Category::Updated => "Updated.",
+        _ => "Disabled: a complete read of the source no longer had the user.",
+    };
+    let of = sqlx::query_as("SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1").bind(job.0);
+    let (tenant, source): (i64, i64) = of.fetch_one(&mut *connection).await?;
+    // In the order of a primary key, from where the page before ended: no page sorts what is behind it. The sums keep planners from other
+    // indexes.
+    let text = format!(
+        "SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) \
+         FROM {rows} WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND {condition} LIMIT $7"
+    );
+    let rows: Vec<DetailRow> = sqlx::query_as(AssertSqlSafe(text))
+        .bind(job.0)
+        .bind(i64::from(category.number()))
+        .bind(message)
+        .bind(tenant)
+        .bind(source)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().map(detail).collect()
+}
+
+const CHANGES: &str = "user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no";
+
+pub(crate) type DetailRow = (i64, i64, Option<i64>, String, String, Option<Vec<u8>>, Option<i64>, String);
+
+pub(crate) async fn list(
+    connection: &mut Connection,
+    job: JobNo,
+    category: Option<Category>,
+    after: Option<(Category, i64)>,
+    limit: i64,
+) -> Result<Vec<(i64, Detail)>> {
+    if category == Some(Category::WouldBeDisabled) {
+        return list_held(connection, job, after.map_or(0, |(_, position)| position), limit).await;
+    }
+    let newest = sqlx::query_scalar(
+        "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 \
+         AND (n.kind <> 2 AND j.kind <> 2 OR n.job_no = j.job_no)",
+    );
+    let newest: Option<i64> = newest.bind(job.0).fetch_one(&mut *connection).await?;
+    match newest {
+        None => return Err(StoreError::NotFound("sync job")),
+        Some(newest) if newest != job.0 => return Err(StoreError::DetailsReplaced),
+        Some(_) => {}
+    }
+    let (after, position) =
+        after.map_or((0, 0), |(category, position)| (i64::from(category.number()), position));
+    let rows: Vec<DetailRow> = sqlx::query_as(
+        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details WHERE job_no = $1 \
+         AND ($2 = 0 OR category = $2) AND (category > $3 OR (category = $3 AND position > $4)) AND position <= $6 \
+         ORDER BY category, position LIMIT $5",
+    )
+    .bind(job.0)
+    .bind(category.map_or(0, |category| i64::from(category.number())))
+    .bind(after)
+    .bind(position)
+    .bind(limit)
+    .bind(DETAILS_PER_CATEGORY)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(detail).collect()
+}
+
+pub(crate) fn detail(
+    (category, position, user, user_name, mail, id, reason, message): DetailRow,
+) -> Result<(i64, Detail)> {
+    let category = i16::try_from(category).ok().and_then(Category::from_number);
+    let reason =
+        reason.and_then(|reason| i16::try_from(reason).ok()).and_then(NotSynchronizedReason::from_number);
+    let detail = Detail {
+        category: category.ok_or_else(|| StoreError::Broken("a detail of an unknown category".into()))?,
+        user: user.map(UserNo),
+        user_name,
+        mail,
+        id: id.map(|id| ImmutableId(Bytes::from(id))),
+        reason,
+        message: match (message.is_empty(), reason) {
+            (true, Some(reason)) => reason.text().to_owned(),
+            _ => message,
+        },
+    };
+    Ok((position, detail))
+}
+
+/// The list of a held job, by user number, after `after`. One that was decided has none any more.
+pub(crate) async fn list_held(
+    connection: &mut Connection,
+    job: JobNo,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Detail)>> {
+    let rows: Vec<(i64, i64, String, String, Vec<u8>)> = sqlx::query_as(
+        "SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
+         JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = a.user_no \
+         WHERE a.job_no = $1 AND j.state = 6 AND u.status = 1 AND a.user_no > $2 ORDER BY a.user_no LIMIT $3",
+    )
+    .bind(job.0)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    let detail = |(user, number, user_name, mail, id): (i64, i64, String, String, Vec<u8>)| {
+        let detail = Detail {
+            category: Category::WouldBeDisabled,
+            user: Some(UserNo(user)),
+            user_name,
+            mail,
+            id: Some(ImmutableId(id.into())),
+            reason: None,
+            message: format!("Would be disabled: {}.", codec::absence(number)?.text()),
+        };
+        Ok((user, detail))
+    };
+    rows.into_iter().map(detail).collect()
+}

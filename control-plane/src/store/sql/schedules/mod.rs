@@ -1,0 +1,3 @@
+//! Schedules of sources.
+
+pub(crate) mod schedule;

@@ -1,0 +1,187 @@
+//! Writes down what the directory has of a single user. No clocks are compared: an observation is written only over the very version of the
+//! user that was there before the directory was asked, and it notes during which stage of which job that was, so that the job leaves
+//! the user alone. The rows of source and tenant, which every write of users locks, come first.
+
+use std::time::Duration;
+
+use super::super::audit::append;
+use super::super::dialect::Connection;
+use super::super::license::seats;
+use super::super::locks;
+use super::super::sources::source;
+use super::super::sync::apply;
+use super::super::transaction::Engine;
+use super::super::users::write;
+use super::{lookup, pending};
+use crate::model::{
+    Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names, spelled,
+};
+use crate::reconcile::batch::{Mode, View};
+use crate::reconcile::{batch, single};
+use crate::store::row::Row;
+use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
+
+/// The job of what no job does: none has counted a user for it.
+const NO_JOB: JobNo = JobNo(-1);
+
+/// Where the age of an observation matters, one that is younger than this is young enough not to be written down again.
+pub(crate) const YOUNG: Duration = Duration::from_secs(60);
+
+/// What a write of one user begins with.
+pub(crate) struct Begun {
+    pub(crate) fence: Fence,
+    pub(crate) source: source::SourceRow,
+    pub(crate) pending: Option<((JobNo, i64), bool)>,
+}
+
+/// Locks the source's row and the tenant's. None if the source is no longer published as it was asked.
+pub(crate) async fn begin(connection: &mut Connection, observation: &Observation) -> Result<Option<Begun>> {
+    let source = source::row(connection, &observation.tenant, &observation.source, true).await?;
+    if source.published_revision != i64::from(observation.revision) {
+        return Ok(None);
+    }
+    let tenant = locks::lock_tenant(connection, &observation.tenant).await?;
+    let number = SourceNo(source.source_no);
+    let pending = pending::pending(connection, number).await?;
+    let fence = Fence { job: NO_JOB, epoch: 0, tenant, source: number };
+    Ok(Some(Begun { fence, source, pending }))
+}
+
+/// Writes down what the directory has of a user. Mostly nothing has changed: then nothing is locked, nor written.
+pub(crate) async fn observe(
+    engine: &Engine,
+    observation: Observation,
+    record: Record,
+) -> Result<SingleWrite> {
+    if let Some(done) = pending::nothing_new(&mut *engine.reader().await?, &observation, &record).await? {
+        return Ok(done);
+    }
+    let arguments = (observation, record);
+    engine
+        .write(arguments, |connection, (observation, record)| {
+            Box::pin(apply(connection, observation, record))
+        })
+        .await
+}
+
+/// Applies the record.
+pub(crate) async fn apply(
+    connection: &mut Connection,
+    observation: &Observation,
+    record: &Record,
+) -> Result<SingleWrite> {
+    let Some(Begun { fence, pending, .. }) = begin(connection, observation).await? else {
+        return Ok(SingleWrite::AskAgain(observation.version.map(|version| version.user)));
+    };
+    let records = std::slice::from_ref(record);
+    let mut view = View { quota: i64::MAX, ..apply::view(connection, fence, records, &[]).await? };
+    let values = apply::changed_values(connection, fence, records, &view).await?;
+    view.same = apply::same(records, &view, &values);
+    let known = view.known.get(&record.id).map(|user| user.number);
+    let before = match known {
+        Some(user) => lookup::sighting(connection, fence.tenant, user).await?,
+        None => None,
+    };
+    if before.as_ref().map(|user| user.version) != observation.version {
+        return Ok(SingleWrite::AskAgain(known));
+    }
+    let unchanged = |outcome, message| {
+        let user = before.clone();
+        Ok(pending::done(Written { outcome, message, user, confirm: false }))
+    };
+    if before.is_none() && record.disabled {
+        return unchanged(SingleOutcome::DisabledNotAdded, None);
+    }
+    let plan = batch::plan(fence.job, Mode::Final, records, &view);
+    let refused = apply::refusals(connection, fence, records, &plan.refusals).await?;
+    if let Some((refusal, detail)) = plan.refusals.first().zip(refused.into_iter().next()) {
+        return unchanged(SingleOutcome::refused(refusal.reason), Some(detail.message));
+    }
+    let (user, outcome) = if let Some((_, status)) = plan.adds.first() {
+        let number = seats::take_numbers(connection, fence.tenant, 1).await?;
+        let row = Row::of(record, number, *status, 0);
+        let by_no_job = Fence { job: JobNo(0), ..fence };
+        write::insert_users(connection, by_no_job, observation.now, &[row]).await?;
+        (UserNo(number), SingleOutcome::Added)
+    } else if let Some(update) = plan.updates.first() {
+        let user = &update.before;
+        // As if by the job that changed the user last, so that a job under way neither forgets whom it counted nor counts twice.
+        let by_its_job = Fence { job: user.changed_job, ..fence };
+        let status_job = status_job(connection, fence.tenant, user.number).await?;
+        if update.status_only {
+            write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
+        } else {
+            if !user.names().eq(record.names()) {
+                write::release_names(connection, fence.tenant, &[user.number.0]).await?;
+            }
+            let row = Row::of(record, user.number.0, update.status, 0);
+            write::update_users(connection, by_its_job, observation.now, &[row]).await?;
+        }
+        restore_status_job(connection, fence.tenant, user.number, status_job).await?;
+        (user.number, single::changed(user.status, update.status))
+    } else {
+        let Some(before) = &before else {
+            return Err(StoreError::Broken("a record of one user that came to nothing".into()));
+        };
+        // Only looks different: the source was published anew.
+        if let Some((_, user)) = plan.refreshed.first() {
+            let row = Row::of(record, user.0, before.user.status, 0);
+            write::refresh_digests(connection, fence, observation.now, &[row]).await?;
+        }
+        if pending::must_stamp(observation, &before.version, pending) {
+            pending::stamp(
+                connection,
+                fence.tenant,
+                before.user.number,
+                observation.asked_at,
+                pending,
+                false,
+            )
+            .await?;
+        }
+        (before.user.number, SingleOutcome::Unchanged)
+    };
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    if outcome.changed() {
+        pending::stamp(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
+        let alarm = taken.tell_webhooks(connection, observation.now).await?;
+        write_trail(connection, observation, user, outcome).await?;
+        alarm.record(connection, observation.now).await?;
+    }
+    let user = lookup::sighting(connection, fence.tenant, user).await?;
+    let confirm = outcome.changed() && pending.is_some_and(|(_, runs)| runs);
+    Ok(pending::done(Written { outcome, message: None, user, confirm }))
+}
+
+async fn status_job(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<i64> {
+    let query = sqlx::query_scalar("SELECT status_job FROM users WHERE tenant_no = $1 AND user_no = $2");
+    Ok(query.bind(tenant.0).bind(user.0).fetch_one(connection).await?)
+}
+
+async fn restore_status_job(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+    job: i64,
+) -> Result<()> {
+    sqlx::query("UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2")
+        .bind(tenant.0)
+        .bind(user.0)
+        .bind(job)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Number and outcome only: the trail has no personal data.
+pub(crate) async fn write_trail(
+    connection: &mut Connection,
+    observation: &Observation,
+    user: UserNo,
+    outcome: SingleOutcome,
+) -> Result<()> {
+    let Observation { tenant, by, now, .. } = observation;
+    let event = Event::done(EventType::UserSynced, names::user(tenant, user));
+    let event = event.with("outcome", spelled(outcome));
+    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, *now).await
+}

@@ -1,0 +1,113 @@
+//! One user by number or by name, with the version that a later write compares.
+
+use sqlx::AssertSqlSafe;
+
+use super::super::codec;
+use super::super::dialect::Connection;
+use super::super::users::user::{COLUMNS, FROM, UserRow};
+use crate::model::{
+    JobNo, NameKind, Sighting, SourceNo, TenantNo, Timestamp, User, UserNo, UserVersion, Whom,
+};
+use crate::reconcile::single;
+use crate::store::{Result, StoreError};
+
+/// Columns that make a version of a user, besides those of the user, and of its source.
+pub(crate) const VERSION: &str =
+    "u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision";
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct SightingRow {
+    #[sqlx(flatten)]
+    user: UserRow,
+    digest: Vec<u8>,
+    observed_at: i64,
+    fetched_job: i64,
+    fetched_stage: i64,
+    source_no: i64,
+    published_revision: i64,
+}
+
+impl TryFrom<SightingRow> for Sighting {
+    type Error = StoreError;
+
+    fn try_from(row: SightingRow) -> Result<Self> {
+        let user = User::try_from(row.user)?;
+        let version = UserVersion {
+            user: user.number,
+            digest: codec::digest_bytes(row.digest)?,
+            status: user.status,
+            updated_at: user.updated_at,
+            observed_at: Timestamp(row.observed_at),
+            fetched: (JobNo(row.fetched_job), row.fetched_stage),
+        };
+        let revision = i32::try_from(row.published_revision).unwrap_or_default();
+        Ok(Self { user, source: (SourceNo(row.source_no), revision), version })
+    }
+}
+
+pub(crate) async fn sighting(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+) -> Result<Option<Sighting>> {
+    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// The user of this number, or the one that holds the name; a user name comes before a mail address.
+pub(crate) async fn sight(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    whom: &Whom,
+) -> Result<Option<Sighting>> {
+    if let Whom::User(user) = whom {
+        return sighting(connection, tenant, *user).await;
+    }
+    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
+    let (user_name, mail) = keys(tenant, whom);
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user_name).bind(mail);
+    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    row.map(TryInto::try_into).transpose()
+}
+
+/// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in an index each. The tenant is part of
+/// the keys.
+pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users WHERE mail_key = $3))";
+
+/// The keys for [`NAMED`].
+pub(crate) fn keys(tenant: TenantNo, whom: &Whom) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    let (mut user_name, mut mail) = (None, None);
+    for (kind, key) in single::keys(tenant, whom) {
+        match kind {
+            NameKind::UserName => user_name = Some(key.0.to_vec()),
+            NameKind::Mail => mail = Some(key.0.to_vec()),
+        }
+    }
+    (user_name, mail)
+}
+
+/// The user, and when the directory was last seen to have it as it is: when it was asked for it alone, or when the newest complete sync
+/// of its source began to read, which found it so or made it so.
+pub(crate) async fn last_observed(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    whom: &Whom,
+) -> Result<Option<(User, Timestamp)>> {
+    let Some(Sighting { user, version, .. }) = sight(connection, tenant, whom).await? else {
+        return Ok(None);
+    };
+    // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of
+    // those is thrown away nobody knows.
+    let synced = sqlx::query_scalar(
+        "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
+         AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 \
+         AND u.added_job <= j.job_no AND NOT EXISTS \
+         (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) \
+         ORDER BY j.job_no DESC LIMIT 1",
+    );
+    let synced: Option<i64> = synced.bind(tenant.0).bind(user.number.0).fetch_optional(connection).await?;
+    let observed_at = version.observed_at.max(Timestamp(synced.unwrap_or_default()));
+    Ok(Some((user, observed_at)))
+}

@@ -1,0 +1,116 @@
+//! The job of a source that runs or is held, which a write of one user must tell.
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::Connection;
+use super::super::users::user::COLUMNS;
+use super::apply::YOUNG;
+use super::lookup::{SightingRow, VERSION};
+use crate::model::{
+    JobNo, Record, Sighting, SingleOutcome, SourceNo, TenantNo, Timestamp, UserNo, UserVersion,
+};
+use crate::store::{Observation, Result, SingleWrite, Written};
+
+/// Columns of a [`JobRow`].
+const JOB: &str = "j.job_no, j.state, j.phase, j.reads";
+
+/// The newest job of a source, if there is one.
+#[derive(sqlx::FromRow)]
+struct JobRow {
+    job_no: Option<i64>,
+    state: Option<i64>,
+    phase: Option<i64>,
+    reads: Option<i64>,
+}
+
+impl JobRow {
+    fn pending(self) -> Option<((JobNo, i64), bool)> {
+        let (job, state, reads) = (self.job_no?, self.state?, self.reads?);
+        let runs = state == 2;
+        let reading = runs && self.phase == Some(1);
+        (runs || state == 6).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
+    }
+}
+
+/// A user, the published revision of its source, and the newest job of that.
+#[derive(sqlx::FromRow)]
+struct NowRow {
+    #[sqlx(flatten)]
+    sighting: SightingRow,
+    #[sqlx(flatten)]
+    job: JobRow,
+}
+
+/// The job of a source that is under way or held, as users are marked with it: its number and its stage, and whether it runs.
+pub(crate) async fn pending(
+    connection: &mut Connection,
+    source: SourceNo,
+) -> Result<Option<((JobNo, i64), bool)>> {
+    // Only the newest job can be. A dry run changes nobody, so it need not know.
+    let text = format!(
+        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> 2 ORDER BY j.job_no DESC LIMIT 1"
+    );
+    let newest: Option<JobRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(source.0).fetch_optional(connection).await?;
+    Ok(newest.and_then(JobRow::pending))
+}
+
+/// Whether an observation that changes nothing must be written down: a job that is under way must know of it, or its age matters.
+pub(crate) fn must_stamp(
+    observation: &Observation,
+    version: &UserVersion,
+    pending: Option<((JobNo, i64), bool)>,
+) -> bool {
+    pending.is_some_and(|(stage, _)| version.fetched != stage)
+        || observation.keep_fresh && version.observed_at < observation.asked_at.minus(YOUNG)
+}
+
+/// What an observation comes to that shows nothing new and need not be written down; none if it must.
+pub(crate) async fn nothing_new(
+    connection: &mut Connection,
+    observation: &Observation,
+    record: &Record,
+) -> Result<Option<SingleWrite>> {
+    let Some(version) = observation.version else { return Ok(None) };
+    if version.digest != record.digest || version.status != record.status() {
+        return Ok(None);
+    }
+    let text = format!(
+        "SELECT {COLUMNS}, {VERSION}, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+         JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
+         WHERE l.source_no = u.source_no AND l.kind <> 2) WHERE t.id = $1 AND u.user_no = $2"
+    );
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(observation.tenant.0.clone()).bind(version.user.0);
+    let row: Option<NowRow> = query.fetch_optional(connection).await?;
+    let Some(NowRow { sighting, job }) = row else { return Ok(None) };
+    let (user, pending) = (Sighting::try_from(sighting)?, job.pending());
+    let same_revision = user.source.1 == observation.revision;
+    let user = Some(user).filter(|now| now.version == version);
+    Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {
+        done(Written { outcome: SingleOutcome::Unchanged, message: None, user: Some(user), confirm: false })
+    }))
+}
+
+/// Notes when the directory was asked for a user alone, which job was under way or held then, and whether that changed the user, whatever
+/// job it was in the name of.
+pub(crate) async fn stamp(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    user: UserNo,
+    asked_at: Timestamp,
+    pending: Option<((JobNo, i64), bool)>,
+    changed: bool,
+) -> Result<()> {
+    let (job, stage) = pending.map_or((JobNo(0), 0), |(stage, _)| stage);
+    let text = format!(
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5{} WHERE tenant_no = $1 AND user_no = $2",
+        if changed { ", alone_at = updated_at" } else { "" }
+    );
+    let stamp = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    stamp.bind(asked_at.0).bind(job.0).bind(stage).execute(connection).await?;
+    Ok(())
+}
+
+pub(crate) fn done(written: Written) -> SingleWrite {
+    SingleWrite::Done(Box::new(written))
+}

@@ -1,0 +1,54 @@
+//! What a sign-in begins with: the settings of its tenant, and the user that holds the name.
+
+use std::sync::PoisonError;
+
+use sqlx::AssertSqlSafe;
+
+use super::super::transaction::Engine;
+use super::super::users::user::COLUMNS;
+use super::lookup::{NAMED, SightingRow, VERSION};
+use super::settings::SettingsRow;
+use super::{lookup, settings};
+use crate::model::{TenantId, Whom};
+use crate::store::{Result, SignIn};
+
+/// Numbers of tenants that are kept. Beyond these all are dropped and learned again.
+const MAX_TENANT_NUMBERS: usize = 10_000;
+
+#[derive(sqlx::FromRow)]
+struct SignInRow {
+    #[sqlx(flatten)]
+    settings: SettingsRow,
+    #[sqlx(flatten)]
+    known: SightingRow,
+}
+
+/// With the number of the tenant, the sign-in of a known user begins with one statement.
+pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &Whom) -> Result<SignIn> {
+    let (mut connection, numbers) = (engine.reader().await?, &engine.tenants);
+    let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
+    if let Some(number) = number {
+        let text = format!(
+            "SELECT {}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+             JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4",
+            settings::COLUMNS
+        );
+        let (user_name, mail) = lookup::keys(number, whom);
+        let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0).bind(user_name).bind(mail);
+        let row: Option<SignInRow> = query.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+        if let Some(SignInRow { settings, known }) = row {
+            let (tenant, settings, suspended) = settings.into();
+            return Ok(SignIn { tenant, settings, suspended, known: Some(known.try_into()?) });
+        }
+    }
+    let (number, settings, suspended) = settings::get(&mut connection, tenant).await?;
+    {
+        let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if numbers.len() >= MAX_TENANT_NUMBERS {
+            numbers.clear();
+        }
+        numbers.insert(tenant.clone(), number);
+    }
+    let known = lookup::sight(&mut connection, number, whom).await?;
+    Ok(SignIn { tenant: number, settings, suspended, known })
+}

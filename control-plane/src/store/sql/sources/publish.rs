@@ -1,0 +1,50 @@
+//! Publishes the draft of a source.
+
+use super::super::audit::append;
+use super::super::dialect::Connection;
+use super::super::locks;
+use super::{rekey, source};
+use crate::model::{
+    Actor, Event, EventType, IdentitySource, SourceId, SourceNo, TenantId, Timestamp, Trail, names,
+};
+use crate::store::{Result, StoreError};
+
+pub(crate) async fn publish(
+    connection: &mut Connection,
+    tenant: &TenantId,
+    id: &SourceId,
+    version: Option<i64>,
+    by: &Actor,
+    now: Timestamp,
+) -> Result<IdentitySource> {
+    // Jobs before their source, as everywhere: a job that is writing has written, or does not write any more.
+    let unlocked = source::row(connection, tenant, id, false).await?;
+    if rekey::is_due(connection, &unlocked).await? {
+        locks::lock_open_jobs(connection, SourceNo(unlocked.source_no)).await?;
+    }
+    let row = source::row(connection, tenant, id, true).await?;
+    if version.is_some_and(|version| version != row.version) {
+        return Err(StoreError::VersionMismatch);
+    }
+    let rekeyed = match rekey::is_due(connection, &row).await? {
+        true => Some(rekey::rekey(connection, &row, now).await?),
+        false => None,
+    };
+    // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
+    sqlx::query(
+        "UPDATE identity_sources SET published = draft, published_revision = published_revision + 1, version = version + 1, \
+         published_at = $2 WHERE source_no = $1",
+    )
+    .bind(row.source_no)
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
+    let published = source::source(connection, tenant, id).await?;
+    let event = Event::done(EventType::SourcePublished, names::source(tenant, id));
+    let mut event = event.with("revision", published.published_revision);
+    if let Some(users) = rekeyed {
+        event = event.with("rekeyed", users);
+    }
+    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    Ok(published)
+}

@@ -1,0 +1,263 @@
+//! Users who are gone from scope.
+
+use std::collections::HashMap;
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::Connection;
+use super::super::jobs::{counts, details};
+use super::super::license::seats;
+use super::super::users::write;
+use super::super::{codec, dialect, locks};
+use crate::model::{
+    Absence, Absentee, Category, Counts, Detail, Fence, ImmutableId, JobNo, Status, Timestamp, UserNo,
+};
+use crate::store::{RecentDisables, Result};
+
+pub(crate) async fn in_scope(
+    connection: &mut Connection,
+    fence: Fence,
+    after: Option<UserNo>,
+    limit: i64,
+) -> Result<Vec<(UserNo, Status)>> {
+    locks::check_job(connection, fence).await?;
+    // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> 3 AND user_no > $3 \
+         ORDER BY tenant_no, user_no LIMIT $4",
+    )
+    .bind(fence.tenant.0)
+    .bind(fence.source.0)
+    .bind(after.map_or(0, |after| after.0))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|(user, number)| Ok((UserNo(user), codec::user_status(number)?))).collect()
+}
+
+/// Distinguished names of users in scope, by number, after `after`.
+pub(crate) async fn distinguished_names(
+    connection: &mut Connection,
+    fence: Fence,
+    after: Option<UserNo>,
+    limit: i64,
+) -> Result<Vec<(UserNo, String)>> {
+    locks::check_job(connection, fence).await?;
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> 3 AND user_no > $3 \
+         ORDER BY tenant_no, user_no LIMIT $4",
+    )
+    .bind(fence.tenant.0)
+    .bind(fence.source.0)
+    .bind(after.map_or(0, |after| after.0))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(user, name)| (UserNo(user), name)).collect())
+}
+
+/// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then. Whoever was fetched alone since the
+/// job began to reconcile is left alone: that may have been after the look-up.
+pub(crate) async fn disable(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[(UserNo, Absence)],
+    unchanged_since: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Counts> {
+    let absences: HashMap<i64, Absence> = users.iter().map(|(user, absence)| (user.0, *absence)).collect();
+    let numbers: Vec<i64> = users.iter().map(|(user, _)| user.0).collect();
+    let why = |user: i64| {
+        let absence = absences.get(&user).copied().unwrap_or(Absence::Unexplained);
+        (format!("Disabled: {}.", absence.text()), absence == Absence::Unexplained)
+    };
+    let unchanged_since = unchanged_since.map_or(i64::MAX, |since| since.0);
+    take_out(connection, fence, &numbers, (unchanged_since, &why), now).await
+}
+
+/// The same for whatever reason: `why` says it to people, and whether nothing explains it.
+pub(crate) async fn take_out(
+    connection: &mut Connection,
+    fence: Fence,
+    numbers: &[i64],
+    (unchanged_since, why): (i64, &(dyn Fn(i64) -> (String, bool) + Sync)),
+    now: Timestamp,
+) -> Result<Counts> {
+    let job = locks::lock_job(connection, fence).await?;
+    locks::lock_same_revision(connection, fence).await?;
+    locks::lock_seats(connection, fence.tenant).await?;
+    let text = format!(
+        "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> 3 \
+         AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {} ORDER BY user_no",
+        dialect::in_ints(6)
+    );
+    let query = sqlx::query(AssertSqlSafe(text))
+        .bind(fence.tenant.0)
+        .bind(fence.source.0)
+        .bind(unchanged_since)
+        .bind(fence.job.0)
+        .bind(2 * job.reads);
+    let rows = dialect::ints(query, numbers).fetch_all(&mut *connection).await?;
+    let (mut lines, mut leaving, mut unexplained) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
+    for row in &rows {
+        let (user, user_name, mail, id, number): (i64, String, String, Vec<u8>, i64) =
+            sqlx::FromRow::from_row(row)?;
+        leaving.push(user);
+        if codec::user_status(number)? != Status::Enabled {
+            continue;
+        }
+        let (message, nothing_explains_it) = why(user);
+        unexplained += i64::from(nothing_explains_it);
+        lines.push(Detail {
+            category: Category::Disabled,
+            user: Some(UserNo(user)),
+            user_name,
+            mail,
+            id: Some(ImmutableId(id.into())),
+            reason: None,
+            message,
+        });
+    }
+    let counts = Counts { disabled: i64::try_from(lines.len()).unwrap_or(i64::MAX), ..Counts::default() };
+    write::journal(connection, fence, &leaving, write::Change::Disabled).await?;
+    let text = format!(
+        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, status_job = $2, updated_at = $3, \
+         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no {}",
+        dialect::in_ints(4)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
+    dialect::ints(query, &leaving).execute(&mut *connection).await?;
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
+    counts::count(connection, fence, counts, None, now).await?;
+    sqlx::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
+        .bind(fence.job.0)
+        .bind(unexplained)
+        .execute(&mut *connection)
+        .await?;
+    details::insert(connection, fence, lines).await?;
+    taken.tell(connection, now).await?;
+    Ok(counts)
+}
+
+/// Absent users by number.
+pub(crate) async fn absentees(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[UserNo],
+) -> Result<Vec<Absentee>> {
+    locks::check_job(connection, fence).await?;
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let text = format!(
+        "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 \
+         AND status <> 3 AND user_no {} ORDER BY user_no",
+        dialect::in_ints(3)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.source.0);
+    let rows = dialect::ints(query, &numbers).fetch_all(connection).await?;
+    let absentee = |row| -> Result<Absentee> {
+        let (user, id, number, updated_at): (i64, Vec<u8>, i64, i64) = sqlx::FromRow::from_row(row)?;
+        Ok(Absentee {
+            user: UserNo(user),
+            id: ImmutableId(id.into()),
+            status: codec::user_status(number)?,
+            updated_at: Timestamp(updated_at),
+        })
+    };
+    rows.iter().map(absentee).collect()
+}
+
+/// Notes users whom the job found absent. Whoever is noted already stays so.
+pub(crate) async fn record_absent(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[(UserNo, Absence)],
+) -> Result<()> {
+    locks::lock_job(connection, fence).await?;
+    for absence in [Absence::Moved, Absence::Deleted, Absence::Unexplained] {
+        let numbers: Vec<i64> =
+            users.iter().filter(|(_, of)| *of == absence).map(|(user, _)| user.0).collect();
+        if numbers.is_empty() {
+            continue;
+        }
+        let text = format!(
+            "INSERT INTO absent_users (job_no, user_no, absence) SELECT $1, user_no, $3 FROM users WHERE tenant_no = $2 AND user_no {} \
+             ON CONFLICT (job_no, user_no) DO NOTHING",
+            dialect::in_ints(4)
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+        dialect::ints(query.bind(i64::from(absence.number())), &numbers).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Takes users off the list, and counts them as still in scope.
+pub(crate) async fn remove_absent(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[UserNo],
+    now: Timestamp,
+) -> Result<()> {
+    locks::lock_job(connection, fence).await?;
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let text = format!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {}", dialect::in_ints(2));
+    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), &numbers);
+    let struck = query.execute(&mut *connection).await?.rows_affected();
+    let still_in_scope = i64::try_from(struck).unwrap_or(i64::MAX);
+    counts::count(connection, fence, Counts { still_in_scope, ..Counts::default() }, None, now).await
+}
+
+/// Counts users that the read did not have and that are in scope all the same.
+pub(crate) async fn count_still_in_scope(
+    connection: &mut Connection,
+    fence: Fence,
+    users: i64,
+    now: Timestamp,
+) -> Result<()> {
+    locks::lock_job(connection, fence).await?;
+    let counts = Counts { still_in_scope: users, ..Counts::default() };
+    counts::count(connection, fence, counts, None, now).await
+}
+
+/// Users that a job of the source noted as absent, by number, after `after`.
+pub(crate) async fn recorded_absent(
+    connection: &mut Connection,
+    fence: Fence,
+    job: JobNo,
+    after: Option<UserNo>,
+    limit: i64,
+) -> Result<Vec<(UserNo, Absence)>> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT a.user_no, a.absence FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
+         WHERE a.job_no = $1 AND j.source_no = $2 AND a.user_no > $3 ORDER BY a.user_no LIMIT $4",
+    )
+    .bind(job.0)
+    .bind(fence.source.0)
+    .bind(after.map_or(0, |after| after.0))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(|(user, number)| Ok((UserNo(user), codec::absence(number)?))).collect()
+}
+
+/// What syncs disabled for absence since then without having been approved, those of single users, too, and this job whenever it did. What
+/// a plan disables was shown before, and what an undo disables was let in by a sync.
+pub(crate) async fn recent_disables(
+    connection: &mut Connection,
+    fence: Fence,
+    since: Timestamp,
+) -> Result<RecentDisables> {
+    let (all, unexplained): (i64, i64) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
+         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND kind = 1 AND COALESCE(ended_at, progress_at) > $3))",
+    )
+    .bind(fence.source.0)
+    .bind(fence.job.0)
+    .bind(since.0)
+    .fetch_one(&mut *connection)
+    .await?;
+    let single = sqlx::query_as(
+        "SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE source_no = $1 AND disabled_at > $2",
+    );
+    let single: (i64, i64) = single.bind(fence.source.0).bind(since.0).fetch_one(connection).await?;
+    Ok(RecentDisables { all: all + single.0, unexplained: unexplained + single.1 })
+}

@@ -1,0 +1,353 @@
+//! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out, counts it. One transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::Connection;
+use super::super::jobs::{counts, details};
+use super::super::license::alarms::Taken;
+use super::super::license::seats;
+use super::super::users::{lookup, write};
+use super::super::{dialect, locks};
+use super::{apply_plan, deferred};
+use crate::model::{
+    Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
+    NotSynchronizedReason, Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
+};
+use crate::reconcile::batch::{Mode, Plan, Refusal, View};
+use crate::reconcile::{batch, doubt};
+use crate::store::row::Row;
+use crate::store::{Applied, Result};
+
+pub(crate) async fn apply(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    rejected: &[Rejected],
+    unchanged: i64,
+    now: Timestamp,
+) -> Result<Applied> {
+    let job = locks::lock_job(connection, fence).await?;
+    let mut applied = Applied { counts: job.counts(), ..Applied::default() };
+    let mut counts = Counts { unchanged, ..Counts::default() };
+    let (mut left, mut taken) = (None, None);
+    if !records.is_empty() || !rejected.is_empty() {
+        let mut view = view(connection, fence, records, rejected).await?;
+        (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
+        view.read = Some(job.reads);
+        let values = changed_values(connection, fence, records, &view).await?;
+        view.same = same(records, &view, &values);
+        if job.doubts != 0 {
+            view.doubtful = doubtful(records, &view, &values);
+        }
+        let mut planned;
+        let (records, rejected) = if job.kind() == JobKind::Plan {
+            planned = apply_plan::filter(connection, fence, records, &view).await?;
+            planned.left_out.extend_from_slice(rejected);
+            let disabled = planned.disabled.iter();
+            let users = || disabled.clone().filter_map(|record| Some((record, view.known.get(&record.id)?)));
+            applied.seen.extend(users().map(|(_, user)| user.number));
+            let enabled = users().filter(|(_, user)| user.status == Status::Enabled);
+            counts += disable_only(connection, fence, enabled, now).await?;
+            (&planned.records[..], &planned.left_out[..])
+        } else {
+            (records, rejected)
+        };
+        let mode = if job.kind() == JobKind::DryRun { Mode::Planning } else { Mode::Reading };
+        let plan = batch::plan(fence.job, mode, records, &view);
+        counts += plan.counts;
+        left = Some((plan.reserve, plan.quota));
+        applied.seen.extend(&plan.seen);
+        let done = carry_out(connection, fence, records, &plan, now).await?;
+        counts.waiting += done.waits - i64::try_from(plan.waits.len()).unwrap_or_default();
+        applied.seen.extend(done.added);
+        taken = Some(done.taken);
+        counts.not_synchronized += refuse(connection, fence, rejected, &view, &mut applied.seen).await?;
+    }
+    counts::count(connection, fence, counts, left, now).await?;
+    if let Some(taken) = taken {
+        taken.tell(connection, now).await?;
+    }
+    applied.counts += counts;
+    Ok(applied)
+}
+
+/// Disables users as the directory says, and gives them nothing else of their records.
+pub(crate) async fn disable_only(
+    connection: &mut Connection,
+    fence: Fence,
+    users: impl Iterator<Item = (&Record, &KnownUser)>,
+    now: Timestamp,
+) -> Result<Counts> {
+    let (records, users): (Vec<Record>, Vec<&KnownUser>) =
+        users.map(|(record, user)| (record.clone(), user)).unzip();
+    let plan = batch::disable(fence.job, users.into_iter().enumerate());
+    let _told_by_the_caller = carry_out(connection, fence, &records, &plan, now).await?.taken;
+    Ok(plan.counts)
+}
+
+/// The values of the users in scope whose records have other digests.
+pub(crate) async fn changed_values(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    view: &View,
+) -> Result<HashMap<i64, UserValues>> {
+    let changed = records.iter().filter_map(|record| {
+        let user = view.known.get(&record.id)?;
+        (user.status != Status::OutOfScope && user.digest != record.digest).then_some(user.number.0)
+    });
+    lookup::values(connection, fence.tenant, &changed.collect::<Vec<_>>()).await
+}
+
+/// Records that only look different.
+pub(crate) fn same(
+    records: &[Record],
+    view: &View,
+    values: &HashMap<i64, UserValues>,
+) -> HashSet<ImmutableId> {
+    let same = records.iter().filter(|record| {
+        view.known.get(&record.id).is_some_and(|user| {
+            user.status == record.status()
+                && user.names().eq(record.names())
+                && values.get(&user.number.0).is_some_and(|before| *before == record.values)
+        })
+    });
+    same.map(|record| record.id.clone()).collect()
+}
+
+/// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
+fn doubtful(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
+    let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
+    let doubted = records.iter().filter(|record| {
+        of(record).is_some_and(|user| {
+            user.status == Status::DisabledInDirectory && !record.disabled
+                || values.get(&user.number.0).is_some_and(|before| doubt::takes_away(before, record))
+        })
+    });
+    doubted.map(|record| record.id.clone()).collect()
+}
+
+/// Loads what the plan rests on, and locks the source, whose use changes with its users', and the tenant's seats: in this order.
+pub(crate) async fn view(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    rejected: &[Rejected],
+) -> Result<View> {
+    locks::lock_revision(connection, fence.source).await?;
+    let seats = locks::lock_seats(connection, fence.tenant).await?;
+    let ids = records
+        .iter()
+        .map(|record| &record.id)
+        .chain(rejected.iter().filter_map(|rejected| rejected.id.as_ref()));
+    let known = lookup::known_by_id(connection, fence.source, ids).await?;
+    let names: Vec<_> = records.iter().flat_map(Record::names).collect();
+    let holders = holders(connection, fence.tenant, &names).await?;
+    Ok(View {
+        known: known.into_iter().map(|user| (user.id.clone(), user)).collect(),
+        holders,
+        seats,
+        ..View::default()
+    })
+}
+
+async fn holders(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    names: &[(NameKind, NameKey)],
+) -> Result<HashMap<(NameKind, NameKey), UserNo>> {
+    let users = lookup::known_by_name(connection, tenant, names).await?;
+    Ok(users.iter().flat_map(|user| user.names().map(|name| (name, user.number))).collect())
+}
+
+/// Of a user who is disabled, and whose other changes wait for a name.
+pub(crate) const DISABLED_ONLY: &str = "Disabled: the directory says so. Nothing else was changed, since another user has the same user name or mail address.";
+
+/// What carrying out a plan led to.
+#[must_use]
+pub(crate) struct Done {
+    pub(crate) added: Vec<UserNo>,
+    pub(crate) waits: i64,
+    /// To be told at the end of the transaction.
+    pub(crate) taken: Taken,
+}
+
+/// Carries a plan out, but for the job's counts.
+pub(crate) async fn carry_out(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Done> {
+    let (mut added_users, mut waits) = (Vec::new(), 0);
+    let mut lines = Vec::new();
+    if !plan.updates.is_empty() {
+        let first = plan.updates.iter().filter(|update| update.first);
+        let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
+        write::journal(connection, fence, &first, write::Change::Updated).await?;
+        let (status_only, whole): (Vec<_>, Vec<_>) =
+            plan.updates.iter().partition(|update| update.status_only);
+        let status_only: Vec<i64> = status_only.iter().map(|update| update.before.number.0).collect();
+        write::disable_in_directory(connection, fence, &status_only, now).await?;
+        let renamed = whole.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
+        let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
+        write::release_names(connection, fence.tenant, &renamed).await?;
+        let changed: Vec<_> = whole
+            .iter()
+            .map(|update| Row::of(&records[update.record], update.before.number.0, update.status, 0))
+            .collect();
+        write::update_users(connection, fence, now, &changed).await?;
+        lines.extend(plan.updates.iter().filter(|update| update.first).map(|update| {
+            let message = match (update.before.status, update.status) {
+                (Status::Enabled, Status::Enabled) => "Updated.",
+                (_, Status::Enabled) => {
+                    "Enabled again: the directory has the user in scope and not disabled."
+                }
+                (Status::Enabled, _) if update.status_only => DISABLED_ONLY,
+                (Status::Enabled, _) => "Disabled: the directory says so.",
+                (_, _) => "Updated; stays disabled.",
+            };
+            line(Category::Updated, Some(update.before.number), &records[update.record], message)
+        }));
+    }
+    if !plan.refreshed.is_empty() {
+        let refreshed: Vec<_> = plan
+            .refreshed
+            .iter()
+            .map(|(record, user)| Row::of(&records[*record], user.0, Status::Enabled, 0))
+            .collect();
+        write::refresh_digests(connection, fence, now, &refreshed).await?;
+    }
+    if !plan.adds.is_empty() {
+        let first = seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?;
+        let numbered = || (first..).zip(&plan.adds);
+        let added: Vec<_> = numbered()
+            .map(|(number, (record, status))| Row::of(&records[*record], number, *status, 0))
+            .collect();
+        write::insert_users(connection, fence, now, &added).await?;
+        added_users.extend(numbered().map(|(number, _)| UserNo(number)));
+        lines.extend(numbered().take(400).map(|(number, (record, status))| {
+            let message = if *status == Status::Enabled {
+                "Added."
+            } else {
+                "Added as disabled: the directory says so."
+            };
+            line(Category::Added, Some(UserNo(number)), &records[*record], message)
+        }));
+    }
+    if !plan.waits.is_empty() {
+        let waiting: Vec<_> = plan
+            .waits
+            .iter()
+            .map(|(record, queue)| {
+                let record = &records[*record];
+                Row::of(record, 0, record.status(), i64::from(*queue as i16))
+            })
+            .collect();
+        waits = deferred::insert_deferred(connection, fence, now, &waiting).await?;
+    }
+    let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
+    lines.extend(refusals(connection, fence, records, &plan.refusals).await?);
+    details::insert(connection, fence, lines).await?;
+    Ok(Done { added: added_users, waits, taken })
+}
+
+pub(crate) fn line(category: Category, user: Option<UserNo>, record: &Record, message: &str) -> Detail {
+    Detail {
+        category,
+        user,
+        user_name: record.values.user_name.clone(),
+        mail: record.values.mail.clone(),
+        id: Some(record.id.clone()),
+        reason: None,
+        message: message.to_owned(),
+    }
+}
+
+/// The details of records that are not applied; a duplicate names who has the name.
+pub(crate) async fn refusals(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    refusals: &[Refusal],
+) -> Result<Vec<Detail>> {
+    let holders: Vec<i64> = refusals.iter().filter_map(|refusal| refusal.holder).map(|user| user.0).collect();
+    let named = name_users(connection, fence.tenant, &holders).await?;
+    Ok(refusals
+        .iter()
+        .map(|refusal| {
+            let message = match refusal.holder.and_then(|holder| named.get(&holder.0)) {
+                Some(holder) => duplicate_message(refusal.reason, holder),
+                None => refusal.reason.text().to_owned(),
+            };
+            let detail = line(Category::NotSynchronized, None, &records[refusal.record], &message);
+            Detail { reason: Some(refusal.reason), ..detail }
+        })
+        .collect())
+}
+
+fn duplicate_message(reason: NotSynchronizedReason, holder: &str) -> String {
+    let name = match reason {
+        NotSynchronizedReason::DuplicateUserName => "user name",
+        _ => "mail address",
+    };
+    format!("{holder} has the same {name}. Correct one of the two in the directory.")
+}
+
+/// Users by number, as a sentence can name them: `tenants/acme/users/17 of identity source hq`.
+async fn name_users(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    users: &[i64],
+) -> Result<HashMap<i64, String>> {
+    if users.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let text = format!(
+        "SELECT u.user_no, t.id, s.id FROM users u JOIN tenants t ON t.tenant_no = u.tenant_no \
+         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no {}",
+        dialect::in_ints(2)
+    );
+    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(tenant.0), users);
+    let rows = query.fetch_all(connection).await?;
+    let name = |row| -> Result<(i64, String)> {
+        let (number, tenant, source): (i64, String, String) = sqlx::FromRow::from_row(row)?;
+        Ok((number, format!("User tenants/{tenant}/users/{number} of identity source {source}")))
+    };
+    rows.iter().map(name).collect()
+}
+
+/// Writes down entries that could not become records. The user of one, if there is one, is seen and stays as it was.
+async fn refuse(
+    connection: &mut Connection,
+    fence: Fence,
+    rejected: &[Rejected],
+    view: &View,
+    seen: &mut Vec<UserNo>,
+) -> Result<i64> {
+    let mut lines = Vec::new();
+    let mut count = 0;
+    for entry in rejected {
+        let user = entry.id.as_ref().and_then(|id: &ImmutableId| view.known.get(id));
+        seen.extend(user.map(|user| user.number));
+        // Whom the job has counted already keeps that outcome.
+        if user.is_some_and(|user| user.counted_by(fence.job)) {
+            continue;
+        }
+        count += 1;
+        lines.push(Detail {
+            category: Category::NotSynchronized,
+            user: user.map(|user| user.number),
+            user_name: entry.user_name.clone(),
+            mail: entry.mail.clone(),
+            id: entry.id.clone(),
+            reason: Some(entry.reason),
+            message: entry.message.clone(),
+        });
+    }
+    details::insert(connection, fence, lines).await?;
+    Ok(count)
+}

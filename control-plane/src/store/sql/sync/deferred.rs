@@ -1,0 +1,161 @@
+//! Records that wait: for a name, for a seat, or for the decision on a held job.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, FromRow};
+
+use super::super::dialect::Connection;
+use super::super::jobs::counts;
+use super::super::users::write;
+use super::super::{codec, dialect, locks};
+use crate::model::{Counts, Fence, ImmutableId, Timestamp};
+use crate::store::Result;
+use crate::store::row::Row;
+
+pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+     distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1";
+
+/// Forgets records that are settled.
+pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
+    let text =
+        format!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {}", dialect::in_blobs(2));
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    dialect::blobs(query, ids.iter().map(|id| &id.0[..])).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes back the details of records that are kept for another try and were counted as not synchronized.
+pub(crate) async fn forget_retained_details(connection: &mut Connection, fence: Fence) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM job_details WHERE job_no = $1 AND category = 4 AND immutable_id IN \
+         (SELECT immutable_id FROM deferred_records WHERE job_no = $1 AND queue > $2 AND queue < $3)",
+    )
+    .bind(fence.job.0)
+    .bind(RETAINED)
+    .bind(RETAINED_UNCOUNTED)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Added to the queue of a record that is kept while its job is held.
+pub(crate) const RETAINED: i64 = 10;
+
+/// The same where the job has counted the record's user before.
+pub(crate) const RETAINED_UNCOUNTED: i64 = 20;
+
+/// Lets the records wait again that were not synchronized for want of what the list frees.
+pub(crate) async fn requeue_retained(
+    connection: &mut Connection,
+    fence: Fence,
+    now: Timestamp,
+) -> Result<()> {
+    locks::lock_job(connection, fence).await?;
+    let kept = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN queue < $3 THEN 1 ELSE 0 END), 0) AS BIGINT), COUNT(*) FROM deferred_records \
+         WHERE job_no = $1 AND queue > $2",
+    );
+    let (counted, all): (i64, i64) =
+        kept.bind(fence.job.0).bind(RETAINED).bind(RETAINED_UNCOUNTED).fetch_one(&mut *connection).await?;
+    forget_retained_details(connection, fence).await?;
+    sqlx::query("UPDATE deferred_records SET queue = queue % $2 WHERE job_no = $1 AND queue > $2")
+        .bind(fence.job.0)
+        .bind(RETAINED)
+        .execute(&mut *connection)
+        .await?;
+    let counts = Counts { not_synchronized: -counted, waiting: all, ..Counts::default() };
+    counts::count(connection, fence, counts, None, now).await
+}
+
+/// Keeps what users have of this job whose change is about to be taken back, as records for another try.
+pub(crate) async fn retain_applied(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[i64],
+    counted: bool,
+) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
+         display_name, phone, distinguished_name, policy_attributes, status) SELECT $1, $3 + 1, immutable_id, digest, user_name, \
+         user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status \
+         FROM users WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, immutable_id) DO NOTHING",
+        dialect::in_ints(4)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
+    dialect::ints(query, users).execute(connection).await?;
+    Ok(())
+}
+
+/// Keeps records that are not synchronized for another try: counted as such, or not where the job has counted their users before.
+pub(crate) async fn retain<'a>(
+    connection: &mut Connection,
+    fence: Fence,
+    records: impl Iterator<Item = &'a ImmutableId>,
+    counted: bool,
+) -> Result<()> {
+    let ids: Vec<_> = records.map(|id| &id.0[..]).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id {}",
+        dialect::in_blobs(3)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
+    dialect::blobs(query, ids.into_iter()).execute(connection).await?;
+    Ok(())
+}
+
+/// How many known users have a record that is kept for another try, and are not counted yet. They come before new users under the
+/// sync limit.
+pub(crate) async fn retained_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id \
+         WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
+    );
+    let count = count.bind(fence.job.0).bind(fence.source.0).bind(RETAINED).bind(RETAINED_UNCOUNTED);
+    Ok(count.fetch_one(connection).await?)
+}
+
+/// Lets records wait; one that waits already is not taken twice. Returns how many are new.
+pub(crate) async fn insert_deferred(
+    connection: &mut Connection,
+    fence: Fence,
+    now: Timestamp,
+    rows: &[Row<'_>],
+) -> Result<i64> {
+    // The conditions on the other parameters are always true; they only give the engine their types.
+    let text = (
+        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
+         last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT $3, r.queue, r.immutable_id, \
+         r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, \
+         r.distinguished_name, r.policy_attributes, r.status",
+        "WHERE $1 >= 0 AND $2 >= 0 AND $4 >= 0 ON CONFLICT (job_no, immutable_id) DO NOTHING",
+    );
+    let inserted = write::execute_rows(connection, text, fence, now, rows).await?;
+    Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
+}
+
+/// Digests of those of these records that wait.
+pub(crate) async fn waiting_digests(
+    connection: &mut Connection,
+    fence: Fence,
+    ids: &[ImmutableId],
+) -> Result<HashMap<ImmutableId, [u8; 16]>> {
+    let text = format!(
+        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id {}",
+        dialect::in_blobs(2)
+    );
+    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let rows = dialect::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;
+    let digest = |row| -> Result<(ImmutableId, [u8; 16])> {
+        let (id, digest): (Vec<u8>, Vec<u8>) = FromRow::from_row(row)?;
+        Ok((ImmutableId(id.into()), codec::digest_bytes(digest)?))
+    };
+    rows.iter().map(digest).collect()
+}

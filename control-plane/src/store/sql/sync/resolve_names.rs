@@ -1,0 +1,249 @@
+//! Carries out who gets contested names, once all records are known: `contest` says who takes part, `reconcile::settle` who wins.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::AssertSqlSafe;
+
+use super::super::dialect::Connection;
+use super::super::jobs::{counts, details};
+use super::super::users::rows::RecordRow;
+use super::super::users::{lookup, write};
+use super::super::{dialect, locks};
+use super::apply::DISABLED_ONLY;
+use super::deferred::DEFERRED;
+use super::name_claims::Contest;
+use super::{apply, deferred, name_claims, revert};
+use crate::model::{
+    Category, Counts, Detail, Fence, ImmutableId, NotSynchronizedReason, Record, Status, Timestamp,
+    UserValues,
+};
+use crate::reconcile::batch;
+use crate::reconcile::batch::{Mode, Queue, Refusal, View, duplicate};
+use crate::reconcile::settle::{Holder, Verdict, resolve};
+use crate::store::Result;
+
+/// Positions of players, by what becomes of them.
+#[derive(Default)]
+struct Sorted {
+    /// Was applied by this job, and does not get its names: what the job did is taken back.
+    revert: Vec<usize>,
+    /// A user in scope that gets its names.
+    apply: Vec<usize>,
+    /// Waits, and does not get its names.
+    refused: Vec<usize>,
+    /// Gets its names, and waits for a seat in this queue.
+    moves: Vec<(usize, Queue)>,
+}
+
+impl Sorted {
+    fn by(contest: &Contest, verdicts: &[Verdict]) -> Self {
+        let mut sorted = Self::default();
+        for (position, verdict) in verdicts.iter().enumerate() {
+            match (&contest.records[position], verdict) {
+                (None, Verdict::Granted) => {}
+                (None, Verdict::Refused { .. }) => sorted.revert.push(position),
+                (_, Verdict::Refused { .. } | Verdict::Stuck) => sorted.refused.push(position),
+                (Some(_), Verdict::Granted) => match &contest.users[position] {
+                    Some(user) if user.status != Status::OutOfScope => sorted.apply.push(position),
+                    Some(_) => sorted.moves.push((position, Queue::Returning)),
+                    None => sorted.moves.push((position, Queue::New)),
+                },
+            }
+        }
+        sorted
+    }
+
+    /// Those who do not get their names.
+    fn without(&self) -> impl Iterator<Item = usize> {
+        self.revert.iter().chain(&self.refused).copied()
+    }
+}
+
+/// Decides who gets contested names and carries that out. With `held`, what is not synchronized is kept for another try.
+pub(crate) async fn names(
+    connection: &mut Connection,
+    fence: Fence,
+    held: bool,
+    now: Timestamp,
+) -> Result<Counts> {
+    let job = locks::lock_job(connection, fence).await?;
+    let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
+    let waiting: Vec<RecordRow> =
+        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).fetch_all(&mut *connection).await?;
+    if waiting.is_empty() {
+        return Ok(Counts::default());
+    }
+    locks::lock_revision(connection, fence.source).await?;
+    let free = locks::lock_seats(connection, fence.tenant).await?;
+    let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
+    let (records, mut counts) = without_fetched(connection, fence, job.reads, records).await?;
+    let mut contest = name_claims::gather(connection, fence, records).await?;
+    let needing = contest.give_seats(free);
+    let verdicts = resolve(&contest.players, &contest.held);
+    let sorted = Sorted::by(&contest, &verdicts);
+
+    let shown = revert::shown(connection, fence, &contest.numbers(&sorted.revert)).await?;
+    counts += give_back(connection, fence, &contest, &sorted, held).await?;
+    // All names that change hands are free before anyone takes one.
+    let changed: Vec<Record> = sorted.apply.iter().filter_map(|at| contest.records[*at].clone()).collect();
+    let users = sorted.apply.iter().filter_map(|at| contest.users[*at].clone());
+    let known = users.map(|user| (user.id.clone(), user)).collect();
+    let view = View { known, seats: needing, ..View::default() };
+    let plan = batch::plan(fence.job, Mode::Final, &changed, &view);
+    let taken = apply::carry_out(connection, fence, &changed, &plan, now).await?.taken;
+    counts += plan.counts;
+    let disabled_only = sorted.refused.iter().filter_map(|at| contest.to_disable(*at));
+    counts += apply::disable_only(connection, fence, disabled_only, now).await?;
+
+    let Told { lines, uncounted, not_synchronized } =
+        told(connection, fence, &contest, &sorted, &verdicts, &shown).await?;
+    details::insert(connection, fence, lines).await?;
+    counts.not_synchronized += not_synchronized;
+    requeue(connection, fence, &contest, &sorted.moves).await?;
+    counts.waiting -= i64::try_from(sorted.apply.len() + sorted.refused.len()).unwrap_or_default();
+    let id = |position: &usize| contest.players[*position].id.clone();
+    let mut settled: Vec<_> = sorted.apply.iter().map(id).collect();
+    if held {
+        let (uncounted, counted): (Vec<usize>, Vec<usize>) =
+            sorted.refused.iter().copied().partition(|position| uncounted.contains(position));
+        for (kept, counted) in [(counted, true), (uncounted, false)] {
+            let kept = kept.iter().map(|position| &contest.players[*position].id);
+            deferred::retain(connection, fence, kept, counted).await?;
+        }
+    } else {
+        settled.extend(sorted.refused.iter().map(id));
+    }
+    deferred::forget(connection, fence, &settled).await?;
+    counts::count(connection, fence, counts, None, now).await?;
+    taken.tell(connection, now).await?;
+    Ok(counts)
+}
+
+/// Frees all names that change hands, and takes back what this job did to those who do not get theirs.
+async fn give_back(
+    connection: &mut Connection,
+    fence: Fence,
+    contest: &Contest,
+    sorted: &Sorted,
+    held: bool,
+) -> Result<Counts> {
+    let Sorted { revert, apply, .. } = sorted;
+    if held {
+        let (uncounted, counted): (Vec<usize>, Vec<usize>) =
+            revert.iter().copied().partition(|position| contest.stays_disabled(*position));
+        for (positions, counted) in [(counted, true), (uncounted, false)] {
+            deferred::retain_applied(connection, fence, &contest.numbers(&positions), counted).await?;
+        }
+    }
+    // The journal must have the names that users held before the job.
+    let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
+    let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
+    write::journal(connection, fence, &first.collect::<Vec<_>>(), write::Change::Updated).await?;
+    let released = contest.numbers(revert.iter().chain(apply));
+    write::release_names(connection, fence.tenant, &released).await?;
+    let mut counts = Counts::default();
+    for position in revert {
+        if let Some(user) = &contest.users[*position] {
+            counts += revert::take_back(connection, fence, user, contest.stays_disabled(*position)).await?;
+        }
+    }
+    Ok(counts)
+}
+
+/// What is said of those who do not get their names.
+struct Told {
+    lines: Vec<Detail>,
+    /// Positions of those whose outcome the job has counted already.
+    uncounted: HashSet<usize>,
+    not_synchronized: i64,
+}
+
+async fn told(
+    connection: &mut Connection,
+    fence: Fence,
+    contest: &Contest,
+    sorted: &Sorted,
+    verdicts: &[Verdict],
+    shown: &HashMap<i64, UserValues>,
+) -> Result<Told> {
+    let (mut records, mut refused, mut lines, mut uncounted) =
+        (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+    let mut not_synchronized = 0;
+    for position in sorted.without() {
+        let (record, user) = (contest.records[position].as_ref(), contest.users[position].as_ref());
+        if contest.to_disable(position).is_some() {
+            uncounted.insert(position);
+            continue;
+        }
+        if let (None, Some(user), true) = (record, user, contest.stays_disabled(position)) {
+            let number = Some(user.number);
+            lines.push(apply::line(Category::Updated, number, &revert::bare(user, shown), DISABLED_ONLY));
+            continue;
+        }
+        let (reason, holder) = match verdicts[position] {
+            Verdict::Granted => continue,
+            Verdict::Stuck => (NotSynchronizedReason::LicenseLimit, None),
+            Verdict::Refused { kind, holder: Holder::User(user) } => (duplicate(kind), Some(user)),
+            Verdict::Refused { kind, holder: Holder::Player(other) } => {
+                (duplicate(kind), contest.users[other].as_ref().map(|user| user.number))
+            }
+        };
+        // Whom the job has counted already keeps that outcome; a change that was taken back is no longer counted.
+        if record.is_some() && user.is_some_and(|user| user.counted_by(fence.job)) {
+            uncounted.insert(position);
+            continue;
+        }
+        not_synchronized += 1;
+        if let Some(record) = record.cloned().or_else(|| user.map(|user| revert::bare(user, shown))) {
+            refused.push(Refusal { record: records.len(), reason, holder });
+            records.push(record);
+        }
+    }
+    lines.extend(apply::refusals(connection, fence, &records, &refused).await?);
+    Ok(Told { lines, uncounted, not_synchronized })
+}
+
+/// Lets records wait for a seat instead.
+async fn requeue(
+    connection: &mut Connection,
+    fence: Fence,
+    contest: &Contest,
+    moves: &[(usize, Queue)],
+) -> Result<()> {
+    for queue in [Queue::Returning, Queue::New] {
+        let ids = moves
+            .iter()
+            .filter(|(_, to)| *to == queue)
+            .map(|(position, _)| &contest.players[*position].id.0[..]);
+        let text = format!(
+            "UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id {}",
+            dialect::in_blobs(3)
+        );
+        let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(i64::from(queue as i16));
+        dialect::blobs(query, ids).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Records but those of users who were fetched alone since the read began: those stay as they are.
+async fn without_fetched(
+    connection: &mut Connection,
+    fence: Fence,
+    read: i64,
+    mut records: Vec<Record>,
+) -> Result<(Vec<Record>, Counts)> {
+    let known =
+        lookup::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
+    let fetched = known.into_iter().filter(|user| user.fetched_during(fence.job, read));
+    let fetched: HashMap<ImmutableId, bool> =
+        fetched.map(|user| (user.id.clone(), user.counted_by(fence.job))).collect();
+    records.retain(|record| !fetched.contains_key(&record.id));
+    deferred::forget(connection, fence, &fetched.keys().cloned().collect::<Vec<_>>()).await?;
+    let uncounted = fetched.values().filter(|counted| !**counted).count();
+    let counts = Counts {
+        unchanged: i64::try_from(uncounted).unwrap_or_default(),
+        waiting: -i64::try_from(fetched.len()).unwrap_or_default(),
+        ..Counts::default()
+    };
+    Ok((records, counts))
+}

@@ -1,0 +1,122 @@
+//! The work of a job. Every operation that writes checks the fence, or the owner where it makes one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::operations::operations;
+use super::{Applied, RecentDisables};
+use crate::model::{
+    Absence, Absentee, Counts, Fence, ImmutableId, JobNo, KnownUser, ReadStart, Record, Rejected, RouterId,
+    Status, Timestamp, UserNo,
+};
+
+operations! {
+    /// Begins a read of the directory from its start: voids the fence of the read before and what that left undecided.
+    write fn begin_read(
+        job: JobNo,
+        owner: &str,
+        router: &RouterId,
+        now: Timestamp,
+    ) -> ReadStart = sync::begin_read::begin_read;
+    /// The users of a source with these immutable ids, in the same order.
+    read fn known_users(
+        fence: Fence,
+        ids: move Vec<ImmutableId>,
+    ) -> Vec<Option<KnownUser>> = sync::known_users::known_users;
+    /// Digests of those of these records that wait undecided.
+    read fn waiting_digests(
+        fence: Fence,
+        ids: move Vec<ImmutableId>,
+    ) -> HashMap<ImmutableId, [u8; 16]> = sync::deferred::waiting_digests;
+    /// Applies a batch as [`crate::reconcile::batch::plan`] decides while reading, and counts it: one transaction.
+    /// `unchanged` adds users that were seen to be right already.
+    write fn apply(
+        fence: Fence,
+        records: move Arc<Vec<Record>>,
+        rejected: move Vec<Rejected>,
+        unchanged: i64,
+        now: Timestamp,
+    ) -> Applied = sync::apply::apply;
+    /// Ends the reading: from here on the job reconciles. Refused with [`StoreError::ConfigChanged`] if the source was published anew.
+    write fn begin_reconciling(fence: Fence) -> () = sync::begin_read::begin_reconciling;
+    /// Users of the source that are in scope as far as is known, by number, after `after`.
+    read fn users_in_scope(
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Vec<(UserNo, Status)> = sync::absent_users::in_scope;
+    /// Distinguished names of those, in the same way.
+    read fn distinguished_names(
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Vec<(UserNo, String)> = sync::absent_users::distinguished_names;
+    /// Those of these users who are in scope as far as is known, by number.
+    read fn absentees(
+        fence: Fence,
+        users: move Vec<UserNo>,
+    ) -> Vec<Absentee> = sync::absent_users::absentees;
+    /// Notes users whom the job found absent and does not disable, or not yet.
+    write fn note_absent(
+        fence: Fence,
+        users: move Vec<(UserNo, Absence)>,
+    ) -> () = sync::absent_users::record_absent;
+    /// Users that a job of the same source noted, by number, after `after`.
+    read fn noted_absent(
+        fence: Fence,
+        job: JobNo,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Vec<(UserNo, Absence)> = sync::absent_users::recorded_absent;
+    /// Counts users whom the read did not have and who are in scope all the same.
+    write fn count_still_in_scope(
+        fence: Fence,
+        users: i64,
+        now: Timestamp,
+    ) -> () = sync::absent_users::count_still_in_scope;
+    /// Takes users off the list that the job noted, since they are in scope again, and counts them.
+    write fn strike_absent(
+        fence: Fence,
+        users: move Vec<UserNo>,
+        now: Timestamp,
+    ) -> () = sync::absent_users::remove_absent;
+    /// What syncs of the source disabled for absence since then without having been approved, and this job whenever it did.
+    read fn recent_disables(
+        fence: Fence,
+        since: Timestamp,
+    ) -> RecentDisables = sync::absent_users::recent_disables;
+    /// Takes these users out of scope: enabled ones are disabled and counted, all give up their names. With `unchanged_since` only
+    /// those whom nothing has changed since then.
+    write fn disable_absent(
+        fence: Fence,
+        users: move Vec<(UserNo, Absence)>,
+        unchanged_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Counts = sync::absent_users::disable;
+    /// How many changes wait since they take something away: see [`crate::reconcile::doubt`].
+    read fn count_doubtful(fence: Fence) -> i64 = sync::suspect_changes::count;
+    /// Lets those changes take their course.
+    write fn trust_doubtful(fence: Fence) -> () = sync::suspect_changes::trust;
+    /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the records. False once none is left.
+    write fn refuse_doubtful(
+        fence: Fence,
+        limit: i64,
+        now: Timestamp,
+    ) -> bool = sync::suspect_changes::refuse;
+    /// Decides who gets the names that records wait for, as [`crate::reconcile::settle::resolve`] says; users in scope are
+    /// changed at once, others move on to the queues for seats. With `held`, what is not synchronized is kept for another try.
+    write fn settle_names(
+        fence: Fence,
+        held: bool,
+        now: Timestamp,
+    ) -> Counts = sync::resolve_names::names;
+    /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False once none is left.
+    write fn settle_seats(
+        fence: Fence,
+        limit: i64,
+        held: bool,
+        now: Timestamp,
+    ) -> bool = sync::settle_seats::seats;
+    /// Lets the records of a job that was held wait again which were kept for another try.
+    write fn recall_kept(fence: Fence, now: Timestamp) -> () = sync::deferred::requeue_retained;
+}
