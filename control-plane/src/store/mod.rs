@@ -11,6 +11,7 @@
 //! - `audit`, `deletion`, `jobs`, `plans`, `replicas`, `routers`, `schedules`, `single_user`,
 //!   `sources`, `sync`, `tenants`, `users`, `webhooks`: the operations of each aggregate.
 //! - `types`, `row`, `error`: what operations take and return.
+//! - `statements`: lets a test see each statement.
 //! - `open`: opens a store by its URL, and backs it up.
 //! - `sql`: the SQL, written once; compiled for `sqlite` and for `postgres` over their `dialect`.
 
@@ -29,6 +30,7 @@ mod schedules;
 mod single_user;
 mod sources;
 mod sqlite;
+pub mod statements;
 mod sync;
 mod tenants;
 mod types;

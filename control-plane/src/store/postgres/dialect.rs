@@ -5,73 +5,79 @@ use sqlx::postgres::{PgArguments, PgPool};
 
 use crate::store::row::Row;
 
+/// The engine, for people.
+pub(crate) const ENGINE: &str = "postgres";
+
 /// The engine's types.
 pub(crate) type Connection = sqlx::PgConnection;
 pub(crate) type Db = Postgres;
 pub(crate) type Pool = PgPool;
+pub(crate) type Arguments = PgArguments;
 pub(crate) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 /// How a transaction begins. READ COMMITTED: what a decision rests on is locked by [`LOCK`].
 pub(crate) const BEGIN: &str = "BEGIN";
 /// Locks the rows of a SELECT until the end of the transaction.
 pub(crate) const LOCK: &str = " FOR UPDATE";
+/// The same where only one of several joined tables is locked, named by its alias.
+pub(crate) const LOCK_SOURCE: &str = " FOR UPDATE OF s";
+pub(crate) const LOCK_CODE: &str = " FOR UPDATE OF c";
+pub(crate) const LOCK_USERS: &str = " FOR UPDATE OF u";
+/// Keeps others from changing the row, not from sharing it.
+pub(crate) const SHARE: &str = " FOR SHARE";
 /// Case-insensitive LIKE.
 pub(crate) const LIKE: &str = "ILIKE";
 
-/// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`].
-pub(crate) fn in_ints(parameter: u8) -> String {
-    format!("= ANY(${parameter}::BIGINT[])")
-}
+/// A condition that holds for a column whose value is in a list of numbers, bound by [`ints`] as
+/// the parameter that the name ends with.
+pub(crate) const IN_INTS_2: &str = "= ANY($2::BIGINT[])";
+pub(crate) const IN_INTS_3: &str = "= ANY($3::BIGINT[])";
+pub(crate) const IN_INTS_4: &str = "= ANY($4::BIGINT[])";
+pub(crate) const IN_INTS_6: &str = "= ANY($6::BIGINT[])";
 
 pub(crate) fn ints(query: Query, numbers: &[i64]) -> Query {
     query.bind(numbers.to_vec())
 }
 
 /// The same for a list of byte strings, bound by [`blobs`].
-pub(crate) fn in_blobs(parameter: u8) -> String {
-    format!("= ANY(${parameter}::BYTEA[])")
-}
+pub(crate) const IN_BLOBS_2: &str = "= ANY($2::BYTEA[])";
+pub(crate) const IN_BLOBS_3: &str = "= ANY($3::BYTEA[])";
 
 /// The immutable id of a user who has none: see [`crate::model::ImmutableId`].
 pub(crate) const GONE: &str = "decode('fe' || lpad(to_hex(users.user_no), 16, '0'), 'hex')";
 
-/// Looks users up by keys `k.key`. The LIMIT keeps the subquery one, which has no other way than an index.
-pub(crate) fn users_by_keys(condition: &str) -> String {
-    format!(
-        "FROM UNNEST($2::BYTEA[]) AS k(key) CROSS JOIN LATERAL (SELECT * FROM users WHERE {condition} LIMIT 1) AS users"
-    )
-}
+/// Looks users up by keys `k.key`. The condition stands between the two. The LIMIT keeps the subquery
+/// one, which has no other way than an index.
+pub(crate) const USERS_BY_KEYS: &str =
+    "FROM UNNEST($2::BYTEA[]) AS k(key) CROSS JOIN LATERAL (SELECT * FROM users WHERE ";
+pub(crate) const USERS_BY_KEYS_END: &str = " LIMIT 1) AS users";
 
 pub(crate) fn blobs<'a>(query: Query, values: impl Iterator<Item = &'a [u8]>) -> Query {
     query.bind(values.map(<[u8]>::to_vec).collect::<Vec<_>>())
 }
 
 /// Rows of one statement: as many as there are, each column is one parameter.
-pub(crate) const MOST_ROWS: usize = usize::MAX;
+pub(crate) const MAX_ROWS: usize = usize::MAX;
 
 /// Whether a statement over so many rows has a text that comes again: it always has the same.
 pub(crate) fn same_text(_rows: usize) -> bool {
     true
 }
 
-/// Numbers of the four scalar parameters of a statement over rows.
-pub(crate) fn scalars(_rows: usize) -> [usize; 4] {
-    [1, 2, 3, 4]
-}
-
-/// Rows as a part of a FROM clause: one array a column.
-pub(crate) fn rows_table(_rows: usize) -> &'static str {
-    "UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
+/// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now), as a FROM clause.
+pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
+    "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
      $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::BIGINT[], $19::BIGINT[]) \
      AS r (user_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-     distinguished_name, policy_attributes, status, queue)"
+     distinguished_name, policy_attributes, status, queue) \
+     CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
 }
 
-pub(crate) fn bind_rows(query: Query, scalars: [i64; 4], rows: &[Row<'_>]) -> Query {
+pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {
     fn column<'r, T>(rows: &[Row<'r>], value: impl Fn(&Row<'r>) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
-    let query = scalars.into_iter().fold(query, Query::bind);
+    let query = scope.into_iter().fold(query, Query::bind);
     query
         .bind(column(rows, |row| row.user_no))
         .bind(column(rows, |row| row.id.to_vec()))

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::model::{
-    Absence, KeyFingerprint, LicenseLevel, MarkReason, NameKey, NameKind, ReadFacts, RouterState, Schedule,
-    SourceId, SourceSettings, Status, WebhookEvent,
+    Absence, AuditHead, KeyFingerprint, LicenseLevel, MarkReason, NameKey, NameKind, ReadFacts, RouterState,
+    Schedule, SourceId, SourceSettings, Status, Timestamp, UserNo, UserStanding, WebhookEvent,
 };
 use crate::store::{Result, StoreError};
 
@@ -95,4 +95,48 @@ pub(crate) fn user_status(number: i64) -> Result<Status> {
 
 pub(crate) fn schedule(json: &str) -> Result<Schedule> {
     serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn audit_head(sequence: i64, hash: Vec<u8>) -> Result<AuditHead> {
+    let hash = hash.try_into().map_err(|_| StoreError::Broken("a hash of the wrong length".into()))?;
+    Ok(AuditHead { sequence, hash })
+}
+
+/// Columns of a [`StandingRow`].
+pub(crate) const STANDING: &str = "u.user_no, u.status, u.disabled_at, u.created_at, u.updated_at, u.observed_at, s.synced_at, \
+     u.last_sign_in_at, u.undeleted_at, u.mark_reason, u.marked_at";
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct StandingRow {
+    user_no: i64,
+    status: i64,
+    disabled_at: Option<i64>,
+    created_at: i64,
+    updated_at: i64,
+    observed_at: i64,
+    synced_at: Option<i64>,
+    last_sign_in_at: Option<i64>,
+    undeleted_at: Option<i64>,
+    mark_reason: Option<i64>,
+    marked_at: Option<i64>,
+}
+
+impl TryFrom<StandingRow> for UserStanding {
+    type Error = StoreError;
+
+    fn try_from(row: StandingRow) -> Result<Self> {
+        let reason = row.mark_reason.map(mark_reason).transpose()?;
+        Ok(Self {
+            user: UserNo(row.user_no),
+            status: user_status(row.status)?,
+            disabled_at: row.disabled_at.map(Timestamp),
+            created_at: Timestamp(row.created_at),
+            updated_at: Timestamp(row.updated_at),
+            observed_at: Timestamp(row.observed_at),
+            source_synced_at: row.synced_at.map(Timestamp),
+            last_sign_in_at: row.last_sign_in_at.map(Timestamp),
+            undeleted_at: row.undeleted_at.map(Timestamp),
+            mark: reason.zip(row.marked_at.map(Timestamp)),
+        })
+    }
 }

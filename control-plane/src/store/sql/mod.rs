@@ -1,7 +1,7 @@
 //! The store's SQL, written once and compiled for each engine over its `dialect`.
 //!
 //! A folder for each aggregate; each imports only those before it:
-//! - `codec`, `locks`, `statement`, `transaction`: the ground.
+//! - `words`, `codec`, `statement`, `locks`, `transaction`: the ground.
 //! - `audit`, `users`, `webhooks`, `license`, `sources`, `jobs`, `routers`, `sync`, `tenants`,
 //!   `schedules`, `plans`, `single_user`, `deletion`.
 
@@ -11,6 +11,7 @@ pub(crate) mod codec;
 pub(crate) mod locks;
 pub(crate) mod statement;
 pub(crate) mod transaction;
+pub(crate) mod words;
 
 pub(crate) mod audit;
 pub(crate) mod deletion;

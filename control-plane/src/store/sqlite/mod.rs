@@ -76,7 +76,7 @@ mod tests {
     /// 3.51.3 fixed a race that could corrupt a database in WAL mode (sqlite.org/wal.html, "the WAL-reset bug").
     #[tokio::test]
     async fn the_embedded_sqlite_is_new_enough_for_its_log() {
-        let pool = super::SqlitePool::connect("sqlite::memory:").await.expect("a database");
+        let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.expect("a database");
         let version: String =
             sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&pool).await.expect("a version");
         let numbers: Vec<u32> = version.split('.').map(|part| part.parse().expect("a number")).collect();

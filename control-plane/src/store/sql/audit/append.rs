@@ -1,9 +1,7 @@
 //! Writes the audit trail: one row an event, each a link behind the one before. The head's row is locked, as the last lock of a transaction.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::{Connection, LOCK};
-use super::super::locks;
+use super::super::dialect::Connection;
+use super::super::{codec, locks, statement};
 use crate::model::{
     Actor, AuditEvent, AuditHead, Event, EventType, SyncJob, TenantNo, Timestamp, Trail, names,
 };
@@ -35,11 +33,11 @@ pub(crate) async fn record_all(
         return Ok(());
     }
     let number = number(connection, trail).await?;
-    let mut last = head(connection, number, LOCK).await?;
+    let mut last = locks::lock_audit_head(connection, number).await?;
     for event in events {
         last = append(connection, (trail, number), last, by, event, now).await?;
     }
-    sqlx::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
+    statement::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
         .bind(number.0)
         .bind(last.sequence)
         .bind(last.hash.to_vec())
@@ -71,7 +69,7 @@ async fn append(
     };
     event.hash = event.link(trail, &hash);
     let head = AuditHead { sequence: event.sequence, hash: event.hash };
-    sqlx::query(
+    statement::query(
         "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, address, subject, details, hash) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
@@ -109,7 +107,7 @@ pub(crate) async fn record_of_job(
 
 /// Begins the trail of a new tenant.
 pub(crate) async fn begin(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
-    sqlx::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
+    statement::query("INSERT INTO audit_heads (tenant_no, sequence, hash) VALUES ($1, 0, $2)")
         .bind(tenant.0)
         .bind(vec![0_u8; 32])
         .execute(connection)
@@ -124,14 +122,9 @@ pub(crate) async fn number(connection: &mut Connection, trail: &Trail) -> Result
     }
 }
 
-pub(crate) async fn head(
-    connection: &mut Connection,
-    number: TenantNo,
-    lock: &'static str,
-) -> Result<AuditHead> {
-    let text = format!("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1{lock}");
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
-    let (sequence, hash): (i64, Vec<u8>) = query.fetch_one(connection).await?;
-    let hash = hash.try_into().map_err(|_| StoreError::Broken("a hash of the wrong length".into()))?;
-    Ok(AuditHead { sequence, hash })
+/// The newest event of a trail, without a lock.
+pub(crate) async fn head(connection: &mut Connection, number: TenantNo) -> Result<AuditHead> {
+    let head = statement::query_as("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1");
+    let (sequence, hash) = head.bind(number.0).fetch_one(connection).await?;
+    codec::audit_head(sequence, hash)
 }

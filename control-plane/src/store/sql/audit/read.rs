@@ -1,9 +1,10 @@
 //! Reads the audit trail: for people, who get what they ask for, and for the verification, which takes nothing for granted.
 
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::Row as _;
 
-use super::super::dialect;
-use super::super::dialect::{Connection, Query};
+use super::super::dialect::{Connection, IN_INTS_4, Query};
+use super::super::statement::sql;
+use super::super::{dialect, statement};
 use super::append;
 use super::append::INSTALLATION;
 use crate::model::{Actor, AuditEvent, AuditFilter, AuditHead, TenantId, TenantNo, Timestamp, Trail};
@@ -75,8 +76,15 @@ pub(crate) async fn oldest_first(
 /// The newest event of a trail.
 pub(crate) async fn newest(connection: &mut Connection, trail: &Trail) -> Result<AuditHead> {
     let number = append::number(connection, trail).await?;
-    append::head(connection, number, "").await
+    append::head(connection, number).await
 }
+
+/// One statement for every filter: a condition that is not asked for is always true.
+const MATCHES: &str = sql!(
+    "($3 = 0 OR type {IN_INTS_4}) AND (CAST($5 AS TEXT) IS NULL OR actor = $5) AND (CAST($6 AS TEXT) IS NULL \
+     OR subject = $6 OR SUBSTR(subject, 1, LENGTH(CAST($6 AS TEXT)) + 1) = CAST($6 AS TEXT) || '/') \
+     AND (CAST($7 AS BIGINT) IS NULL OR outcome = $7) AND event_time >= $8 AND event_time < $9"
+);
 
 async fn events(
     connection: &mut Connection,
@@ -86,56 +94,25 @@ async fn events(
     limit: i64,
 ) -> Result<Vec<AuditEvent>> {
     let number = append::number(connection, trail).await?;
-    let (range, bound, order) = match part {
-        Part::Before(before) => ("<", before, "DESC"),
-        Part::From(from) => (">=", from, "ASC"),
+    let (text, bound) = match part {
+        Part::Before(before) => {
+            (sql!("{EVENT} AND sequence < $2 AND {MATCHES} ORDER BY sequence DESC LIMIT $10"), before)
+        }
+        Part::From(from) => {
+            (sql!("{EVENT} AND sequence >= $2 AND {MATCHES} ORDER BY sequence ASC LIMIT $10"), from)
+        }
     };
-    let mut text = format!("{EVENT} AND sequence {range} $2");
-    // The text first, with a number for each parameter; then their values in the same order.
-    let mut next = 3_u8;
-    let mut place = |condition: &dyn Fn(u8) -> String| {
-        text.push_str(" AND ");
-        text.push_str(&condition(next));
-        next += 1;
-    };
-    if !filter.kinds.is_empty() {
-        place(&|at| format!("type {}", dialect::in_ints(at)));
-    }
-    if filter.actor.is_some() {
-        place(&|at| format!("actor = ${at}"));
-    }
-    if filter.subject.is_some() {
-        place(&|at| {
-            format!(
-                "(subject = ${at} OR SUBSTR(subject, 1, LENGTH(CAST(${at} AS TEXT)) + 1) = CAST(${at} AS TEXT) || '/')"
-            )
-        });
-    }
-    if filter.outcome.is_some() {
-        place(&|at| format!("outcome = ${at}"));
-    }
-    if filter.from.is_some() {
-        place(&|at| format!("event_time >= ${at}"));
-    }
-    if filter.until.is_some() {
-        place(&|at| format!("event_time < ${at}"));
-    }
-    text.push_str(&format!(" ORDER BY sequence {order} LIMIT ${next}"));
-    let mut query: Query = sqlx::query(AssertSqlSafe(text)).bind(number.0).bind(bound);
-    if !filter.kinds.is_empty() {
-        let kinds: Vec<i64> = filter.kinds.iter().copied().map(i64::from).collect();
-        query = dialect::ints(query, &kinds);
-    }
-    for text in [&filter.actor, &filter.subject].into_iter().flatten() {
-        query = query.bind(text.clone());
-    }
-    if let Some(outcome) = filter.outcome {
-        query = query.bind(i64::from(outcome.number()));
-    }
-    for time in [filter.from, filter.until].into_iter().flatten() {
-        query = query.bind(time.0);
-    }
-    let rows = query.bind(limit).fetch_all(connection).await?;
+    let kinds: Vec<i64> = filter.kinds.iter().copied().map(i64::from).collect();
+    let query = statement::query(text).bind(number.0).bind(bound).bind(i64::from(!kinds.is_empty()));
+    let rows = dialect::ints(query, &kinds)
+        .bind(filter.actor.clone())
+        .bind(filter.subject.clone())
+        .bind(filter.outcome.map(|outcome| i64::from(outcome.number())))
+        .bind(filter.from.map_or(i64::MIN, |from| from.0))
+        .bind(filter.until.map_or(i64::MAX, |until| until.0))
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
     let event = |row| -> Result<AuditEvent> {
         let row: EventRow = sqlx::FromRow::from_row(row)?;
         row.event().ok_or_else(|| StoreError::Broken("a row of the audit trail that is no event".into()))
@@ -149,14 +126,15 @@ pub(crate) async fn hash(
     sequence: i64,
 ) -> Result<Option<[u8; 32]>> {
     let number = append::number(connection, trail).await?;
-    let hash = sqlx::query_scalar("SELECT hash FROM audit_events WHERE tenant_no = $1 AND sequence = $2");
+    let hash =
+        statement::query_scalar("SELECT hash FROM audit_events WHERE tenant_no = $1 AND sequence = $2");
     let hash: Option<Vec<u8>> = hash.bind(number.0).bind(sequence).fetch_optional(connection).await?;
     Ok(hash.and_then(|hash| hash.try_into().ok()))
 }
 
 pub(crate) async fn is_open(connection: &mut Connection, trail: &Trail) -> Result<bool> {
     let Trail::Tenant(tenant) = trail else { return Ok(true) };
-    let open = sqlx::query_scalar("SELECT COUNT(*) FROM tenants WHERE id = $1 AND suspended_at IS NULL");
+    let open = statement::query_scalar("SELECT COUNT(*) FROM tenants WHERE id = $1 AND suspended_at IS NULL");
     let open: i64 = open.bind(tenant.0.clone()).fetch_one(connection).await?;
     Ok(open > 0)
 }
@@ -167,7 +145,7 @@ pub(crate) async fn next_trail(
 ) -> Result<Option<StoredTrail>> {
     // The lowest number of each table, each from its index, rather than all numbers of the largest. The installation's own is always
     // there, whatever the tables say.
-    let next = sqlx::query_scalar(
+    let next = statement::query_scalar(
         "SELECT MIN(number) FROM (SELECT MIN(tenant_no) AS number FROM audit_events WHERE tenant_no > $1 \
          UNION ALL SELECT MIN(tenant_no) FROM audit_heads WHERE tenant_no > $1 \
          UNION ALL SELECT MIN(tenant_no) FROM tenants WHERE tenant_no > $1 \
@@ -179,7 +157,7 @@ pub(crate) async fn next_trail(
     if number == INSTALLATION {
         return Ok(Some(StoredTrail { number, trail: Some(Trail::Installation) }));
     }
-    let tenant = sqlx::query_scalar("SELECT id FROM tenants WHERE tenant_no = $1").bind(number.0);
+    let tenant = statement::query_scalar("SELECT id FROM tenants WHERE tenant_no = $1").bind(number.0);
     let tenant: Option<String> = tenant.fetch_optional(connection).await?;
     Ok(Some(StoredTrail { number, trail: tenant.map(|id| Trail::Tenant(TenantId(id))) }))
 }
@@ -190,8 +168,8 @@ pub(crate) async fn stored_events(
     after: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Option<AuditEvent>>> {
-    let text = format!("{EVENT} AND sequence > $2 ORDER BY sequence LIMIT $3");
-    let query: Query = sqlx::query(AssertSqlSafe(text)).bind(trail.0);
+    let text = sql!("{EVENT} AND sequence > $2 ORDER BY sequence LIMIT $3");
+    let query: Query = statement::query(text).bind(trail.0);
     let rows = query.bind(after.unwrap_or(i64::MIN)).bind(limit).fetch_all(connection).await?;
     // SQLite takes any type into any column.
     let row = |row| <EventRow as sqlx::FromRow<_>>::from_row(row).ok().and_then(EventRow::event);
@@ -199,7 +177,7 @@ pub(crate) async fn stored_events(
 }
 
 pub(crate) async fn stored_head(connection: &mut Connection, trail: TenantNo) -> Result<Option<AuditHead>> {
-    let query: Query = sqlx::query("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1");
+    let query: Query = statement::query("SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1");
     let Some(row) = query.bind(trail.0).fetch_optional(connection).await? else { return Ok(None) };
     let (Ok(sequence), Ok(hash)) = (row.try_get(0), row.try_get::<Vec<u8>, _>(1)) else { return Ok(None) };
     Ok(hash.try_into().ok().map(|hash| AuditHead { sequence, hash }))

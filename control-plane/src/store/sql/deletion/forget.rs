@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::{Connection, IN_BLOBS_2, IN_BLOBS_3, IN_INTS_2};
 use super::super::jobs::{counts, details};
 use super::super::license::seats;
-use super::super::locks::OpenJob;
+use super::super::locks::{DoomedRow, OpenJob};
 use super::super::plans::id_pairs;
+use super::super::statement::sql;
 use super::super::sync::deferred;
-use super::standing;
-use super::standing::StandingRow;
+use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, REASON_USER_DELETED};
+use super::super::{dialect, statement};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, JobNo, NameKey, NameKind, NotSynchronizedReason, SourceNo,
     Status, TenantNo, Timestamp, UserStanding,
@@ -24,17 +24,10 @@ use crate::store::{Result, StoreError};
 /// Details without a user that are looked at in one go.
 const PAGE: i64 = 2_000;
 
-/// A user that is about to be deleted.
-#[derive(sqlx::FromRow)]
-pub(crate) struct DoomedRow {
-    #[sqlx(flatten)]
-    standing: StandingRow,
-    immutable_id: Vec<u8>,
-    user_name: String,
-    mail: String,
-    added_job: i64,
-    changed_job: i64,
-}
+/// Rows of jobs of a source.
+const OF_SOURCE: &str = "job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1)";
+/// Rows of users, by number or by immutable id.
+const OF_USERS: &str = sql!("(user_no {IN_INTS_2} OR immutable_id {IN_BLOBS_3})");
 
 pub(crate) struct Doomed {
     pub(crate) standing: UserStanding,
@@ -58,16 +51,6 @@ impl TryFrom<DoomedRow> for Doomed {
     }
 }
 
-/// Users by a condition and in an order, locked: a sign-in that comes now finds nobody afterwards.
-pub(crate) fn doomed(condition: &str) -> String {
-    let lock = if LOCK.is_empty() { "" } else { " FOR UPDATE OF u" };
-    format!(
-        "SELECT {}, u.immutable_id, u.user_name, u.mail, u.added_job, u.changed_job FROM users u \
-         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND {condition}{lock}",
-        standing::COLUMNS
-    )
-}
-
 /// Deletes users of one source with all that is kept of them.
 pub(crate) async fn remove(
     connection: &mut Connection,
@@ -85,25 +68,24 @@ pub(crate) async fn remove(
         // Counted by a former read, perhaps, and not met again in this one: then its record would count twice. So the directory is read
         // once more, and what is counted begins with who is left.
         if *reads_again && users.iter().any(|user| user.jobs.contains(job)) {
-            let void = sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE job_no = $1");
+            let void = statement::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE job_no = $1");
             void.bind(job.0).execute(&mut *connection).await?;
         }
     }
     let numbers: Vec<i64> = users.iter().map(|user| user.standing.user.0).collect();
-    for table in ["absent_users", "user_changes"] {
-        let text = format!(
-            "DELETE FROM {table} WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND user_no {}",
-            dialect::in_ints(2)
-        );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(source.0);
+    for text in [
+        sql!("DELETE FROM absent_users WHERE {OF_SOURCE} AND user_no {IN_INTS_2}"),
+        sql!("DELETE FROM user_changes WHERE {OF_SOURCE} AND user_no {IN_INTS_2}"),
+    ] {
+        let query = statement::query(text).bind(source.0);
         dialect::ints(query, &numbers).execute(&mut *connection).await?;
     }
     forget_plans(connection, source, users, &numbers).await?;
     forget_details(connection, source, users, &numbers).await?;
     forget_nameless_details(connection, (tenant, source), users).await?;
     forget_disables(connection, source, &numbers).await?;
-    let text = format!("DELETE FROM users WHERE tenant_no = $1 AND user_no {}", dialect::in_ints(2));
-    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
+    let text = sql!("DELETE FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2}");
+    let query = statement::query(text).bind(tenant.0);
     dialect::ints(query, &numbers).execute(&mut *connection).await?;
     let enabled = users.iter().filter(|user| user.standing.status == Status::Enabled).count();
     let seats = -i64::try_from(enabled).unwrap_or_default();
@@ -119,11 +101,10 @@ async fn give_up_records(
     now: Timestamp,
 ) -> Result<()> {
     let ids = || users.iter().map(|user| &user.id.0[..]);
-    let text = format!(
-        "SELECT immutable_id, queue FROM deferred_records WHERE job_no = $1 AND immutable_id {}",
-        dialect::in_blobs(2)
+    let text = sql!(
+        "SELECT immutable_id, queue FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
     );
-    let query = dialect::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids());
+    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
     let found = query.fetch_all(&mut *connection).await?;
     if found.is_empty() {
         return Ok(());
@@ -140,9 +121,8 @@ async fn give_up_records(
             }
         }
     }
-    let text =
-        format!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {}", dialect::in_blobs(2));
-    let query = dialect::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids());
+    let text = sql!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}");
+    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
     query.execute(&mut *connection).await?;
     let not_synchronized = i64::try_from(lines.len()).unwrap_or_default();
     details::insert(connection, fence, lines).await?;
@@ -170,18 +150,16 @@ async fn forget_plans(
     users: &[Doomed],
     numbers: &[i64],
 ) -> Result<()> {
-    let text = format!(
-        "DELETE FROM plan_entries WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND (user_no {} OR immutable_id {})",
-        dialect::in_ints(2),
-        dialect::in_blobs(3)
-    );
-    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(source.0), numbers);
+    let text = sql!("DELETE FROM plan_entries WHERE {OF_SOURCE} AND {OF_USERS}");
+    let query = dialect::ints(statement::query(text).bind(source.0), numbers);
     dialect::blobs(query, users.iter().map(|user| &user.id.0[..])).execute(&mut *connection).await?;
     id_pairs::forget_users(connection, source, users.iter().map(|user| &user.id)).await
 }
 
 /// What makes a line one about nobody. The list stays as long as the job's count says.
-const NOBODY: &str = "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason = 16, message = ''";
+const NOBODY: &str = sql!(
+    "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason = {REASON_USER_DELETED}, message = ''"
+);
 
 async fn forget_details(
     connection: &mut Connection,
@@ -189,13 +167,13 @@ async fn forget_details(
     users: &[Doomed],
     numbers: &[i64],
 ) -> Result<()> {
-    for change in ["DELETE FROM job_details WHERE category <> 4", &format!("{NOBODY} WHERE category = 4")] {
-        let text = format!(
-            "{change} AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND (user_no {} OR immutable_id {})",
-            dialect::in_ints(2),
-            dialect::in_blobs(3)
-        );
-        let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(source.0), numbers);
+    for text in [
+        sql!(
+            "DELETE FROM job_details WHERE category <> {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"
+        ),
+        sql!("{NOBODY} WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"),
+    ] {
+        let query = dialect::ints(statement::query(text).bind(source.0), numbers);
         let query = dialect::blobs(query, users.iter().map(|user| &user.id.0[..]));
         query.execute(&mut *connection).await?;
     }
@@ -217,10 +195,10 @@ async fn forget_nameless_details(
     let ids: Vec<String> = users.iter().map(|user| user.id.text()).collect();
     let mut after = (0, 0);
     loop {
-        let lines: Vec<(i64, i64, String, String, String)> = sqlx::query_as(
-            "SELECT job_no, position, user_name, mail, message FROM job_details WHERE category = 4 AND immutable_id IS NULL \
-             AND user_no IS NULL AND reason <> 16 AND (job_no > $2 OR (job_no = $2 AND position > $3)) \
-             AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) ORDER BY job_no, position LIMIT $4",
+        let lines: Vec<(i64, i64, String, String, String)> = statement::query_as(
+            sql!("SELECT job_no, position, user_name, mail, message FROM job_details WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND immutable_id IS NULL \
+             AND user_no IS NULL AND reason <> {REASON_USER_DELETED} AND (job_no > $2 OR (job_no = $2 AND position > $3)) \
+             AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) ORDER BY job_no, position LIMIT $4"),
         )
         .bind(source.0)
         .bind(after.0)
@@ -234,8 +212,10 @@ async fn forget_nameless_details(
             if of(&user_name, &mail).any(|name| names.contains(&name))
                 || ids.iter().any(|id| message.contains(id))
             {
-                let text = format!("{NOBODY} WHERE job_no = $1 AND category = 4 AND position = $2");
-                let query = sqlx::query(AssertSqlSafe(text)).bind(job).bind(position);
+                let text = sql!(
+                    "{NOBODY} WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position = $2"
+                );
+                let query = statement::query(text).bind(job).bind(position);
                 query.execute(&mut *connection).await?;
             }
         }
@@ -244,15 +224,13 @@ async fn forget_nameless_details(
 
 /// Disables for absence stay in what the guard adds up, without the users: negative numbers, which nobody has.
 async fn forget_disables(connection: &mut Connection, source: SourceNo, numbers: &[i64]) -> Result<()> {
-    let text = format!(
-        "SELECT disabled_at, user_no FROM single_disables WHERE source_no = $1 AND user_no {}",
-        dialect::in_ints(2)
-    );
-    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(source.0), numbers);
+    let text =
+        sql!("SELECT disabled_at, user_no FROM single_disables WHERE source_no = $1 AND user_no {IN_INTS_2}");
+    let query = dialect::ints(statement::query(text).bind(source.0), numbers);
     let rows = query.fetch_all(&mut *connection).await?;
     for row in &rows {
         let (disabled_at, user): (i64, i64) = FromRow::from_row(row)?;
-        sqlx::query(
+        statement::query(
             "UPDATE single_disables SET user_no = (SELECT COALESCE(MIN(o.user_no), 0) - 1 FROM single_disables o \
              WHERE o.source_no = $1 AND o.disabled_at = $2 AND o.user_no < 0) WHERE source_no = $1 AND disabled_at = $2 AND user_no = $3",
         )

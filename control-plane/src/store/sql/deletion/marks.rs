@@ -1,15 +1,14 @@
 //! Marks for deletion: put on and taken off by administrators, and by themselves. Whoever changes them holds the tenant's row, as
 //! every write of users does.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect;
-use super::super::dialect::Connection;
-use super::super::tenants::tenant;
+use super::super::codec::{STANDING, StandingRow};
+use super::super::dialect::{Connection, IN_INTS_3, IN_INTS_6};
+use super::super::statement::sql;
 use super::super::users::user;
-use super::settings::SettingsRow;
-use super::standing::{COLUMNS, StandingRow};
+use super::super::words::{MARKED_BY_ADMINISTRATOR, USER_OUT_OF_SCOPE};
+use super::super::{dialect, locks, statement};
+use super::settings::{COLUMNS as SETTINGS_COLUMNS, SettingsRow};
 use super::{settings, standing};
 use crate::model::{
     Actor, DeletionSettings, Event, EventType, MarkReason, Marking, TenantId, TenantNo, Timestamp, Trail,
@@ -26,7 +25,7 @@ pub(crate) async fn mark(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Vec<User>> {
-    let number = tenant::served(connection, tenant).await?;
+    let number = locks::lock_served_tenant(connection, tenant).await?;
     let settings = settings::get(connection, tenant).await?;
     let theirs = |user: &UserStanding| matches!(user.mark, Some((MarkReason::Administrator, _)));
     let unmarked = standing::all_of(connection, number, users).await?;
@@ -50,7 +49,7 @@ pub(crate) async fn undelete(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Vec<User>> {
-    let number = tenant::served(connection, tenant).await?;
+    let number = locks::lock_served_tenant(connection, tenant).await?;
     let marked = standing::all_of(connection, number, users).await?;
     let marked: Vec<i64> = marked.iter().filter(|user| user.mark.is_some()).map(|user| user.user.0).collect();
     take_off(connection, number, &marked, Some(now)).await?;
@@ -72,11 +71,10 @@ async fn put_on(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
-        "UPDATE users SET marked_at = $2, purge_at = $3, marked_by = $4, mark_reason = $5 WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(6)
+    let text = sql!(
+        "UPDATE users SET marked_at = $2, purge_at = $3, marked_by = $4, mark_reason = $5 WHERE tenant_no = $1 AND user_no {IN_INTS_6}"
     );
-    let query = sqlx::query(AssertSqlSafe(text))
+    let query = statement::query(text)
         .bind(tenant.0)
         .bind(now.0)
         .bind(now.plus(settings.pending_period).0)
@@ -96,12 +94,11 @@ pub(crate) async fn take_off(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
+    let text = sql!(
         "UPDATE users SET marked_at = NULL, purge_at = NULL, marked_by = NULL, mark_reason = NULL, \
-         undeleted_at = COALESCE($2, undeleted_at) WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(3)
+         undeleted_at = COALESCE($2, undeleted_at) WHERE tenant_no = $1 AND user_no {IN_INTS_3}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(undeleted_at.map(|at| at.0));
+    let query = statement::query(text).bind(tenant.0).bind(undeleted_at.map(|at| at.0));
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
 }
@@ -112,13 +109,12 @@ pub(crate) async fn markings(
     after: Option<TenantNo>,
     limit: i64,
 ) -> Result<Vec<Marking>> {
-    let text = format!(
-        "SELECT t.id, t.tenant_no, {} FROM tenants t WHERE t.suspended_at IS NULL AND t.tenant_no > $1 AND \
+    let text = sql!(
+        "SELECT t.id, t.tenant_no, {SETTINGS_COLUMNS} FROM tenants t WHERE t.suspended_at IS NULL AND t.tenant_no > $1 AND \
          (t.deletion_disabled_for IS NOT NULL OR t.deletion_unused_for IS NOT NULL OR EXISTS \
-         (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no AND u.mark_reason > 1)) ORDER BY t.tenant_no LIMIT $2",
-        settings::COLUMNS
+         (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no AND u.mark_reason > {MARKED_BY_ADMINISTRATOR})) ORDER BY t.tenant_no LIMIT $2"
     );
-    let query = sqlx::query_as(AssertSqlSafe(text));
+    let query = statement::query_as(text);
     let rows: Vec<MarkingRow> =
         query.bind(after.map_or(0, |after| after.0)).bind(limit).fetch_all(connection).await?;
     Ok(rows.into_iter().map(MarkingRow::into).collect())
@@ -148,12 +144,12 @@ pub(crate) async fn candidates(
 ) -> Result<Vec<UserStanding>> {
     let before = |period: Option<std::time::Duration>| period.map_or(-1, |period| now.minus(period).0);
     // In the order of the primary key: a page goes on where the one before ended.
-    let text = format!(
-        "SELECT {COLUMNS} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
+    let text = sql!(
+        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
          AND u.marked_at IS NULL AND (u.disabled_at <= $3 OR (u.last_sign_in_at IS NULL AND u.created_at <= $4 AND u.updated_at <= $4 \
-         AND u.observed_at <= $4 AND (u.status = 3 OR COALESCE(s.synced_at, 0) <= $4))) ORDER BY u.tenant_no, u.user_no LIMIT $5"
+         AND u.observed_at <= $4 AND (u.status = {USER_OUT_OF_SCOPE} OR COALESCE(s.synced_at, 0) <= $4))) ORDER BY u.tenant_no, u.user_no LIMIT $5"
     );
-    let rows: Vec<StandingRow> = sqlx::query_as(AssertSqlSafe(text))
+    let rows: Vec<StandingRow> = statement::query_as(text)
         .bind(marking.number.0)
         .bind(after.map_or(0, |after| after.0))
         .bind(before(marking.settings.disabled_for))
@@ -171,11 +167,11 @@ pub(crate) async fn automatic(
     after: Option<UserNo>,
     limit: i64,
 ) -> Result<Vec<UserStanding>> {
-    let text = format!(
-        "SELECT {COLUMNS} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
-         AND u.mark_reason > 1 ORDER BY u.tenant_no, u.user_no LIMIT $3"
+    let text = sql!(
+        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
+         AND u.mark_reason > {MARKED_BY_ADMINISTRATOR} ORDER BY u.tenant_no, u.user_no LIMIT $3"
     );
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(marking.number.0);
+    let query = statement::query_as(text).bind(marking.number.0);
     let rows: Vec<StandingRow> =
         query.bind(after.map_or(0, |after| after.0)).bind(limit).fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()

@@ -4,13 +4,10 @@
 //! between two writes of a job, never into one: a record that a job gets to see later is one of a new user; one that waited is
 //! given up, and counted as not synchronized.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
 use super::super::dialect::Connection;
-use super::super::locks;
-use super::super::tenants::tenant;
-use super::forget::{Doomed, DoomedRow};
+use super::super::{locks, statement};
+use super::forget::Doomed;
 use super::{forget, marks, settings};
 use crate::model::{
     Actor, DuePurge, Event, EventType, SourceId, SourceNo, Status, TenantId, Timestamp, Trail, UserNo, names,
@@ -21,7 +18,7 @@ use crate::store::{DeletionLease, Purged, Result, StoreError};
 /// Sources with users whose time has come.
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<DuePurge>> {
     // One look into an index a source.
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+    let rows: Vec<(String, String, i64)> = statement::query_as(
         "SELECT t.id, s.id, s.source_no FROM identity_sources s JOIN tenants t ON t.tenant_no = s.tenant_no \
          WHERE t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM users u WHERE u.source_no = s.source_no AND u.purge_at <= $1) \
          ORDER BY s.source_no LIMIT $2",
@@ -55,15 +52,7 @@ pub(crate) async fn purge(
     let Some(tenant) = settings::take_lease(connection, &due.tenant, lease, now).await? else {
         return Ok(None);
     };
-    let text =
-        forget::doomed("u.source_no = $2 AND u.purge_at <= $3 ORDER BY u.purge_at, u.user_no LIMIT $4");
-    let rows: Vec<DoomedRow> = sqlx::query_as(AssertSqlSafe(text))
-        .bind(tenant.0)
-        .bind(due.source_no.0)
-        .bind(now.0)
-        .bind(limit)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = locks::lock_due_users(connection, (tenant, due.source_no), now, limit).await?;
     let users = rows.into_iter().map(Doomed::try_from).collect::<Result<Vec<_>>>()?;
     let (gone, back): (Vec<_>, Vec<_>) = users.into_iter().partition(|user| deletion::holds(&user.standing));
     let numbers = |users: &[Doomed]| users.iter().map(|user| user.standing.user.0).collect::<Vec<i64>>();
@@ -90,15 +79,13 @@ pub(crate) async fn delete_now(
     now: Timestamp,
 ) -> Result<()> {
     let number = locks::tenant_number(connection, tenant).await?;
-    let source = sqlx::query_scalar("SELECT source_no FROM users WHERE tenant_no = $1 AND user_no = $2");
+    let source = statement::query_scalar("SELECT source_no FROM users WHERE tenant_no = $1 AND user_no = $2");
     let source: Option<i64> = source.bind(number.0).bind(user.0).fetch_optional(&mut *connection).await?;
     let source = SourceNo(source.ok_or(StoreError::NotFound("user"))?);
     let jobs = locks::lock_open_jobs(connection, source).await?;
     locks::lock_revision(connection, source).await?;
-    tenant::served(connection, tenant).await?;
-    let query = sqlx::query_as(AssertSqlSafe(forget::doomed("u.user_no = $2"))).bind(number.0).bind(user.0);
-    let row: Option<DoomedRow> = query.fetch_optional(&mut *connection).await?;
-    let doomed = Doomed::try_from(row.ok_or(StoreError::NotFound("user"))?)?;
+    locks::lock_served_tenant(connection, tenant).await?;
+    let doomed = Doomed::try_from(locks::lock_user(connection, number, user).await?)?;
     if doomed.standing.status == Status::Enabled {
         return Err(StoreError::UserEnabled);
     }

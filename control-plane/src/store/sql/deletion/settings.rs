@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
+use super::super::statement::sql;
+use super::super::{locks, statement};
 use crate::model::{Actor, DeletionSettings, Event, EventType, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{DeletionLease, Result, StoreError};
 
@@ -31,7 +31,7 @@ impl From<SettingsRow> for DeletionSettings {
 }
 
 pub(crate) async fn get(connection: &mut Connection, tenant: &TenantId) -> Result<DeletionSettings> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("SELECT {COLUMNS} FROM tenants WHERE id = $1")));
+    let query = statement::query_as(sql!("SELECT {COLUMNS} FROM tenants WHERE id = $1"));
     let row: Option<SettingsRow> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
     row.map(Into::into).ok_or(StoreError::NotFound("tenant"))
 }
@@ -45,7 +45,7 @@ pub(crate) async fn set(
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let DeletionSettings { pending_period, disabled_for, unused_for } = *settings;
-    let set = sqlx::query(
+    let set = statement::query(
         "UPDATE tenants SET deletion_pending_period = $2, deletion_disabled_for = $3, deletion_unused_for = $4 WHERE id = $1",
     )
     .bind(tenant.0.clone())
@@ -74,22 +74,18 @@ pub(crate) async fn take_lease(
     lease: &DeletionLease,
     now: Timestamp,
 ) -> Result<Option<TenantNo>> {
-    let text = format!(
-        "SELECT tenant_no, deletion_owner, deletion_lease_expires_at, suspended_at FROM tenants WHERE id = $1{LOCK}"
-    );
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0.clone());
-    let row: Option<(i64, String, i64, Option<i64>)> = query.fetch_optional(&mut *connection).await?;
-    let (number, owner, expires_at, suspended) = row.ok_or(StoreError::NotFound("tenant"))?;
-    if suspended.is_some() || owner != lease.owner && expires_at > now.0 {
+    let held = locks::lock_deletion_lease(connection, tenant).await?;
+    let is_free = held.deletion_owner == lease.owner || held.deletion_lease_expires_at <= now.0;
+    if held.suspended_at.is_some() || !is_free {
         return Ok(None);
     }
-    sqlx::query(
+    statement::query(
         "UPDATE tenants SET deletion_owner = $2, deletion_lease_expires_at = $3 WHERE tenant_no = $1",
     )
-    .bind(number)
+    .bind(held.tenant_no)
     .bind(lease.owner.clone())
     .bind(now.plus(lease.lease).0)
     .execute(connection)
     .await?;
-    Ok(Some(TenantNo(number)))
+    Ok(Some(TenantNo(held.tenant_no)))
 }

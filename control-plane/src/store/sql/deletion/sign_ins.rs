@@ -1,9 +1,8 @@
 //! When users signed in last, which an automatic mark for deletion looks at.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect;
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_4};
+use super::super::statement::sql;
+use super::super::{dialect, statement};
 use crate::model::{TenantNo, Timestamp, UserNo};
 use crate::reconcile::deletion::SIGN_IN_PRECISION;
 use crate::store::Result;
@@ -14,11 +13,10 @@ pub(crate) async fn note_sign_ins(
     users: &[UserNo],
     now: Timestamp,
 ) -> Result<()> {
-    let text = format!(
-        "UPDATE users SET last_sign_in_at = $2 WHERE tenant_no = $1 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $3) AND user_no {}",
-        dialect::in_ints(4)
+    let text = sql!(
+        "UPDATE users SET last_sign_in_at = $2 WHERE tenant_no = $1 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $3) AND user_no {IN_INTS_4}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(now.0);
+    let query = statement::query(text).bind(tenant.0).bind(now.0);
     // In one order, so that two replicas do not wait for each other.
     let mut numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     numbers.sort_unstable();

@@ -1,6 +1,7 @@
 //! The counts of a job, changed in the transaction that writes what they count.
 
 use super::super::dialect::Connection;
+use super::super::statement;
 use crate::model::{Counts, Fence, Timestamp};
 use crate::store::Result;
 
@@ -13,7 +14,7 @@ pub(crate) async fn count(
     now: Timestamp,
 ) -> Result<()> {
     let (reserve, quota) = left.unwrap_or((-1, -1));
-    sqlx::query(
+    statement::query(
         "UPDATE sync_jobs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, disabled = disabled + $5, \
          not_synchronized = not_synchronized + $6, reenabled = reenabled + $7, disabled_in_directory = disabled_in_directory + $8, \
          waiting = waiting + $9, still_in_scope = still_in_scope + $12, \

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2};
+use super::super::statement::sql;
+use super::super::words::{CATEGORY_ADDED, CATEGORY_UPDATED};
 use super::super::{dialect, statement};
 use crate::model::{Category, DETAILS_PER_CATEGORY, Detail, Fence};
 use crate::store::Result;
 
 /// Says of whom the job gave something back what that was: the batches speak of a directory.
 pub(crate) async fn name_details(connection: &mut Connection, fence: Fence) -> Result<()> {
-    sqlx::query("UPDATE job_details SET message = $2 WHERE job_no = $1 AND category = 2")
-        .bind(fence.job.0)
-        .bind("Is again what it was before the job that is undone.")
-        .execute(connection)
-        .await?;
+    statement::query(sql!(
+        "UPDATE job_details SET message = $2 WHERE job_no = $1 AND category = {CATEGORY_UPDATED}"
+    ))
+    .bind(fence.job.0)
+    .bind("Is again what it was before the job that is undone.")
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -30,7 +32,7 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
         lists.entry(detail.category.number()).or_default().push(detail);
     }
     for (category, mut list) in lists {
-        let last = sqlx::query_scalar(
+        let last = statement::query_scalar(
             "SELECT COALESCE(MAX(position), 0) FROM job_details WHERE job_no = $1 AND category = $2",
         );
         let last = last.bind(fence.job.0).bind(i64::from(category));
@@ -40,8 +42,7 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
         }
         let mut position = last;
         for lines in list.chunks(LINES) {
-            let mut query = sqlx::query(AssertSqlSafe(statement(lines.len())))
-                .persistent(lines.len() == LINES)
+            let mut query = statement::query_of_rows(insert_statement(lines.len()), lines.len() == LINES)
                 .bind(fence.job.0)
                 .bind(i64::from(category));
             for line in lines {
@@ -62,7 +63,7 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
     Ok(())
 }
 
-fn statement(lines: usize) -> String {
+fn insert_statement(lines: usize) -> String {
     let into =
         "job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, message)";
     statement::insert_many(into, 2, 7, lines)
@@ -70,11 +71,10 @@ fn statement(lines: usize) -> String {
 
 /// Takes back the details of users whose change is taken back.
 pub(crate) async fn remove(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<()> {
-    let text = format!(
-        "DELETE FROM job_details WHERE job_no = $1 AND category IN (1, 2) AND user_no {}",
-        dialect::in_ints(2)
+    let text = sql!(
+        "DELETE FROM job_details WHERE job_no = $1 AND category IN ({CATEGORY_ADDED}, {CATEGORY_UPDATED}) AND user_no {IN_INTS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = statement::query(text).bind(fence.job.0);
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Disables that wait for an administrator: noted user by user, held, and then approved, rejected or left until they expire.
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
+use super::super::statement::sql;
 use super::super::transaction::Engine;
-use super::super::{codec, locks};
+use super::super::words::{DECISION_APPROVED, JOB_HELD, JOB_RUNNING, JOB_SUCCEEDED, PHASE_RECONCILING};
+use super::super::{codec, locks, statement};
 use super::{job, leftovers, outcomes};
 use crate::model::{
     Actor, Decision, EventType, Fence, Hold, HoldReason, JobNo, ReadFacts, SourceId, SourceNo, SyncJob,
@@ -23,9 +24,9 @@ pub(crate) async fn hold(
 ) -> Result<SyncJob> {
     locks::lock_job(connection, fence).await?;
     locks::lock_same_revision(connection, fence).await?;
-    sqlx::query(
-        "UPDATE sync_jobs SET state = 6, phase = NULL, owner = '', lease_expires_at = 0, hold_reason = $2, hold_message = $3, \
-         hold_users = $4, hold_etag = $5, held_at = $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1",
+    statement::query(
+        sql!("UPDATE sync_jobs SET state = {JOB_HELD}, phase = NULL, owner = '', lease_expires_at = 0, hold_reason = $2, hold_message = $3, \
+         hold_users = $4, hold_etag = $5, held_at = $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1"),
     )
     .bind(fence.job.0)
     .bind(i64::from(hold.reason.number()))
@@ -39,7 +40,7 @@ pub(crate) async fn hold(
     .await?;
     if matches!(hold.reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences) {
         // The read itself is beyond doubt. If it is the first of its revision, the next one is compared with it whatever is decided.
-        sqlx::query(
+        statement::query(
             "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision \
              WHERE source_no = $1 AND last_read_revision <> published_revision",
         )
@@ -55,11 +56,8 @@ pub(crate) async fn hold(
 
 /// A job's row, locked, if the job is held.
 async fn locked(connection: &mut Connection, job: &SyncJob) -> Result<Hold> {
-    let text = format!("SELECT state FROM sync_jobs WHERE job_no = $1{LOCK}");
-    let query = sqlx::query_scalar(AssertSqlSafe(text)).bind(job.number.0);
-    let state: i64 = query.fetch_one(&mut *connection).await?;
-    match &job.hold {
-        Some(hold) if state == 6 => Ok(hold.clone()),
+    match (&job.hold, locks::lock_is_held(connection, job.number).await?) {
+        (Some(hold), true) => Ok(hold.clone()),
         _ => Err(StoreError::NotHeld),
     }
 }
@@ -93,9 +91,9 @@ pub(crate) async fn approve(
     if locks::lock_revision(connection, job.source_no).await? != i64::from(job.revision) {
         return Err(StoreError::ConfigChanged);
     }
-    sqlx::query(
-        "UPDATE sync_jobs SET state = 2, phase = 2, hold_decision = 1, hold_decided_by = $2, epoch = epoch + 1, progress_at = $3 \
-         WHERE job_no = $1",
+    statement::query(
+        sql!("UPDATE sync_jobs SET state = {JOB_RUNNING}, phase = {PHASE_RECONCILING}, hold_decision = {DECISION_APPROVED}, hold_decided_by = $2, epoch = epoch + 1, progress_at = $3 \
+         WHERE job_no = $1"),
     )
     .bind(job.number.0)
     .bind(by.name.clone())
@@ -136,8 +134,9 @@ pub(crate) async fn expire_due(engine: &Engine, now: Timestamp) -> Result<usize>
 
 /// A held job that nobody decided on in time.
 pub(crate) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
-    let due =
-        sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE state = 6 AND hold_expires_at <= $1 LIMIT 1");
+    let due = statement::query_scalar(sql!(
+        "SELECT job_no FROM sync_jobs WHERE state = {JOB_HELD} AND hold_expires_at <= $1 LIMIT 1"
+    ));
     Ok(due.bind(now.0).fetch_optional(connection).await?)
 }
 
@@ -158,8 +157,10 @@ pub(crate) async fn supersede(
     source: i64,
     now: Timestamp,
 ) -> Result<Option<SyncJob>> {
-    let held =
-        sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND state = 6").bind(source);
+    let held = statement::query_scalar(sql!(
+        "SELECT job_no FROM sync_jobs WHERE source_no = $1 AND state = {JOB_HELD}"
+    ))
+    .bind(source);
     let held: Option<i64> = held.fetch_optional(&mut *connection).await?;
     if let Some(job) = held {
         let job = job::by_number(connection, JobNo(job)).await?;
@@ -187,9 +188,9 @@ async fn release(
         _ => "A later sync of the source took over.",
     };
     let withheld = Withheld { users: hold.users, message: message.to_owned() };
-    sqlx::query(
-        "UPDATE sync_jobs SET state = 3, phase = NULL, hold_decision = $2, hold_decided_by = $3, withheld_users = $4, \
-         withheld_message = $5, ended_at = $6, waiting = 0 WHERE job_no = $1 AND state = 6",
+    statement::query(
+        sql!("UPDATE sync_jobs SET state = {JOB_SUCCEEDED}, phase = NULL, hold_decision = $2, hold_decided_by = $3, withheld_users = $4, \
+         withheld_message = $5, ended_at = $6, waiting = 0 WHERE job_no = $1 AND state = {JOB_HELD}"),
     )
     .bind(job.0)
     .bind(i64::from(decision.number()))
@@ -203,8 +204,6 @@ async fn release(
     leftovers::forget_deferred(connection, job).await
 }
 
-type HeldRow = (i64, i64, i64, Option<i64>, Option<String>);
-
 /// Takes up an approved job: whoever had it before can write nothing any more.
 pub(crate) async fn begin_approved(
     connection: &mut Connection,
@@ -212,24 +211,20 @@ pub(crate) async fn begin_approved(
     owner: &str,
     now: Timestamp,
 ) -> Result<ApprovedStart> {
-    let text = format!(
-        "SELECT tenant_no, source_no, epoch, held_at, read_facts FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2 \
-         AND hold_decision = 1{LOCK}"
-    );
-    let held: Option<HeldRow> = sqlx::query_as(AssertSqlSafe(text))
-        .bind(job.0)
-        .bind(owner.to_owned())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let (tenant, source, epoch, held_at, facts) = held.ok_or(StoreError::Fenced)?;
-    sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1, phase = 2, progress_at = $2 WHERE job_no = $1")
+    let approved = locks::lock_approved_job(connection, job, owner).await?;
+    statement::query(sql!("UPDATE sync_jobs SET epoch = epoch + 1, phase = {PHASE_RECONCILING}, progress_at = $2 WHERE job_no = $1"))
         .bind(job.0)
         .bind(now.0)
         .execute(connection)
         .await?;
     Ok(ApprovedStart {
-        fence: Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) },
-        held_at: Timestamp(held_at.unwrap_or_default()),
-        facts: facts.as_deref().map(codec::read_facts).transpose()?.unwrap_or_default(),
+        fence: Fence {
+            job,
+            epoch: approved.epoch + 1,
+            tenant: TenantNo(approved.tenant_no),
+            source: SourceNo(approved.source_no),
+        },
+        held_at: Timestamp(approved.held_at.unwrap_or_default()),
+        facts: approved.read_facts.as_deref().map(codec::read_facts).transpose()?.unwrap_or_default(),
     })
 }

@@ -1,11 +1,12 @@
 //! Sync jobs as rows.
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::super::codec;
 use super::super::dialect::Connection;
 use super::super::sources::source;
+use super::super::statement::sql;
+use super::super::words::{JOB_QUEUED, JOB_RUNNING};
+use super::super::{codec, statement};
 use crate::model::{
     Counts, Decision, Failure, FailureReason, Hold, HoldReason, JobKind, JobNo, JobState, JobSummary, Phase,
     RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo, Timestamp, Withheld,
@@ -145,7 +146,7 @@ impl TryFrom<JobRow> for SyncJob {
 }
 
 pub(crate) async fn by_number(connection: &mut Connection, job: JobNo) -> Result<SyncJob> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("{JOB} WHERE j.job_no = $1"))).bind(job.0);
+    let query = statement::query_as(sql!("{JOB} WHERE j.job_no = $1")).bind(job.0);
     let row: Option<JobRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("sync job"))?.try_into()
 }
@@ -156,15 +157,15 @@ pub(crate) async fn job(
     source: &SourceId,
     id: Option<Uuid>,
 ) -> Result<SyncJob> {
-    let source = source::row(connection, tenant, source, false).await?.source_no;
+    let source = source::row(connection, tenant, source).await?.source_no;
     let row: Option<JobRow> = match id {
         Some(id) => {
-            let query = sqlx::query_as(AssertSqlSafe(format!("{JOB} WHERE j.source_no = $1 AND j.id = $2")));
+            let query = statement::query_as(sql!("{JOB} WHERE j.source_no = $1 AND j.id = $2"));
             query.bind(source).bind(id.as_bytes().to_vec()).fetch_optional(connection).await?
         }
         None => {
-            let text = format!("{JOB} WHERE j.source_no = $1 ORDER BY j.job_no DESC LIMIT 1");
-            sqlx::query_as(AssertSqlSafe(text)).bind(source).fetch_optional(connection).await?
+            let text = sql!("{JOB} WHERE j.source_no = $1 ORDER BY j.job_no DESC LIMIT 1");
+            statement::query_as(text).bind(source).fetch_optional(connection).await?
         }
     };
     row.ok_or(StoreError::NotFound("sync job"))?.try_into()
@@ -177,12 +178,9 @@ pub(crate) async fn list(
     before: Option<JobNo>,
     limit: i64,
 ) -> Result<Vec<SyncJob>> {
-    let source = source::row(connection, tenant, source, false).await?.source_no;
-    let text = format!("{JOB} WHERE j.source_no = $1 AND j.job_no < $2 ORDER BY j.job_no DESC LIMIT $3");
-    let query = sqlx::query_as(AssertSqlSafe(text))
-        .bind(source)
-        .bind(before.map_or(i64::MAX, |job| job.0))
-        .bind(limit);
+    let source = source::row(connection, tenant, source).await?.source_no;
+    let text = sql!("{JOB} WHERE j.source_no = $1 AND j.job_no < $2 ORDER BY j.job_no DESC LIMIT $3");
+    let query = statement::query_as(text).bind(source).bind(before.map_or(i64::MAX, |job| job.0)).bind(limit);
     let rows: Vec<JobRow> = query.fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
@@ -203,11 +201,11 @@ pub(crate) async fn unowned(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<JobSummary>> {
-    let rows: Vec<SummaryRow> = sqlx::query_as(
-        "SELECT j.job_no, t.id AS tenant, s.id AS source, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l \
+    let rows: Vec<SummaryRow> = statement::query_as(
+        sql!("SELECT j.job_no, t.id AS tenant, s.id AS source, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l \
          WHERE l.source_no = j.source_no AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) AS last_router \
          FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no JOIN identity_sources s ON s.source_no = j.source_no \
-         WHERE j.state = 1 OR (j.state = 2 AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2",
+         WHERE j.state = {JOB_QUEUED} OR (j.state = {JOB_RUNNING} AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2"),
     )
     .bind(now.0)
     .bind(limit)

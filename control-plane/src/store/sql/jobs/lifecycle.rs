@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::super::audit::append;
 use super::super::dialect::Connection;
-use super::super::sources::source;
-use super::super::tenants::tenant;
-use super::super::{codec, locks};
+use super::super::statement::sql;
+use super::super::words::{JOB_FAILED, JOB_HELD, JOB_QUEUED, JOB_RUNNING, JOB_STOPPED};
+use super::super::{codec, locks, statement};
 use super::new_job::Noted;
 use super::{details, holds, job, leftovers, new_job, outcomes, prune};
 use crate::model::{
@@ -18,18 +18,20 @@ use crate::model::{
 use crate::store::{NewJob, Outcome, Result, StoreError};
 
 pub(crate) async fn create(connection: &mut Connection, new: &NewJob) -> Result<SyncJob> {
-    let row = source::row(connection, &new.tenant, &new.source, true).await?;
+    let row = locks::lock_source(connection, &new.tenant, &new.source).await?;
     let source = row.source_no;
     if let Some(request) = &new.request_id {
         let same =
-            sqlx::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND request_id = $2");
+            statement::query_scalar("SELECT job_no FROM sync_jobs WHERE source_no = $1 AND request_id = $2");
         let same: Option<i64> =
             same.bind(source).bind(request.clone()).fetch_optional(&mut *connection).await?;
         if let Some(job) = same {
             return job::by_number(connection, JobNo(job)).await;
         }
     }
-    let running = sqlx::query_scalar("SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2)");
+    let running = statement::query_scalar(sql!(
+        "SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING})"
+    ));
     let running: Option<Vec<u8>> = running.bind(source).fetch_optional(&mut *connection).await?;
     if let Some(job) = running {
         return Err(StoreError::JobRunning(codec::uuid(&job)?));
@@ -40,11 +42,11 @@ pub(crate) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
         JobKind::DryRun => None,
         _ => holds::supersede(connection, source, new.now).await?,
     };
-    let tenant = tenant::served(connection, &new.tenant).await?;
+    let tenant = locks::lock_served_tenant(connection, &new.tenant).await?;
     let number = locks::next_number(connection, "job").await?;
-    sqlx::query(
-        "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at, kind, origin, \
-         settings) VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11)",
+    statement::query(
+        sql!("INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at, kind, origin, \
+         settings) VALUES ($1, $2, $3, $4, {JOB_QUEUED}, $5, $6, $7, $8, $9, $10, $11)"),
     )
     .bind(number)
     .bind(new.id.as_bytes().to_vec())
@@ -102,9 +104,9 @@ pub(crate) async fn end_stopped(
     by: &Actor,
     now: Timestamp,
 ) -> Result<bool> {
-    let ended = sqlx::query(
-        "UPDATE sync_jobs SET state = 4, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
-         WHERE job_no = $1 AND state IN (1, 2, 6)",
+    let ended = statement::query(
+        sql!("UPDATE sync_jobs SET state = {JOB_STOPPED}, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
+         WHERE job_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD})"),
     )
     .bind(job.0)
     .bind(by.name.clone())
@@ -126,10 +128,10 @@ pub(crate) async fn claim(
     lease: Duration,
     now: Timestamp,
 ) -> Result<bool> {
-    let claimed = sqlx::query(
-        "UPDATE sync_jobs SET state = 2, owner = $2, lease_expires_at = $3, epoch = epoch + 1 \
-         WHERE job_no = $1 AND (state = 1 OR (state = 2 AND lease_expires_at <= $4))",
-    )
+    let claimed = statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_RUNNING}, owner = $2, lease_expires_at = $3, epoch = epoch + 1 \
+         WHERE job_no = $1 AND (state = {JOB_QUEUED} OR (state = {JOB_RUNNING} AND lease_expires_at <= $4))"
+    ))
     .bind(job.0)
     .bind(owner.to_owned())
     .bind(now.plus(lease).0)
@@ -146,8 +148,8 @@ pub(crate) async fn renew(
     lease: Duration,
     now: Timestamp,
 ) -> Result<bool> {
-    let renewed = sqlx::query(
-        "UPDATE sync_jobs SET lease_expires_at = $3 WHERE job_no = $1 AND owner = $2 AND state = 2",
+    let renewed = statement::query(
+        sql!("UPDATE sync_jobs SET lease_expires_at = $3 WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}"),
     )
     .bind(job.0)
     .bind(owner.to_owned())
@@ -164,9 +166,9 @@ pub(crate) async fn fail(
     failure: &Failure,
     now: Timestamp,
 ) -> Result<()> {
-    let failed = sqlx::query(
-        "UPDATE sync_jobs SET state = 5, phase = NULL, failure_reason = $3, failure_message = $4, ended_at = $5, waiting = 0 \
-         WHERE job_no = $1 AND owner = $2 AND state = 2",
+    let failed = statement::query(
+        sql!("UPDATE sync_jobs SET state = {JOB_FAILED}, phase = NULL, failure_reason = $3, failure_message = $4, ended_at = $5, waiting = 0 \
+         WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}"),
     )
     .bind(job.0)
     .bind(owner.to_owned())
@@ -186,7 +188,7 @@ pub(crate) async fn fail(
 
 async fn note_plan(connection: &mut Connection, fence: Fence, plan: &SyncPlan) -> Result<()> {
     let (reason, message) = plan.doubt.clone().unzip();
-    sqlx::query(
+    statement::query(
         "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4 WHERE job_no = $1",
     )
     .bind(fence.job.0)
@@ -209,7 +211,7 @@ pub(crate) async fn finish(
         Outcome::Succeeded { withheld, facts } => {
             locks::lock_same_revision(connection, fence).await?;
             if let Some(facts) = facts {
-                sqlx::query(
+                statement::query(
                     "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision WHERE source_no = $1",
                 )
                 .bind(fence.source.0)
@@ -226,7 +228,7 @@ pub(crate) async fn finish(
         }
         Outcome::Failed(failure) => (JobState::Failed, Some(failure), None),
     };
-    sqlx::query(
+    statement::query(
         "UPDATE sync_jobs SET state = $2, phase = NULL, failure_reason = $3, failure_message = $4, withheld_users = $5, \
          withheld_message = $6, ended_at = $7, progress_at = $7, read_facts = NULL, waiting = 0 WHERE job_no = $1",
     )

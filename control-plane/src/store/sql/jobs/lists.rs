@@ -1,10 +1,14 @@
 //! Whole lists of a job: users from the row and the journal, records that were not synchronized from their details. Page by page, by key.
 
 use bytes::Bytes;
-use sqlx::AssertSqlSafe;
 
-use super::super::codec;
 use super::super::dialect::Connection;
+use super::super::statement::sql;
+use super::super::words::{
+    CATEGORY_NOT_SYNCHRONIZED, CHANGE_BOTH, CHANGE_DISABLED, CHANGE_UPDATED, JOB_HELD, KIND_DRY_RUN,
+    USER_ENABLED,
+};
+use super::super::{codec, statement};
 use crate::model::{
     Category, DETAILS_PER_CATEGORY, Detail, ImmutableId, JobNo, NotSynchronizedReason, UserNo,
 };
@@ -19,49 +23,28 @@ pub(crate) async fn page(
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
-    let newer = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> 2",
-    );
+    let newer = statement::query_scalar(sql!(
+        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> {KIND_DRY_RUN}"
+    ));
     let newer: i64 = newer.bind(job.0).fetch_one(&mut *connection).await?;
     if newer >= kept {
         return Err(StoreError::DetailsReplaced);
     }
-    let (rows, condition) = match category {
+    let text = match category {
         Category::WouldBeDisabled => return list_held(connection, job, after, limit).await,
-        Category::Added => ("users u", "u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no"),
-        Category::Updated => {
-            (CHANGES, "c.job_no = $1 AND c.what % 2 = 1 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
-        }
-        Category::Disabled => {
-            (CHANGES, "c.job_no = $1 AND c.what >= 2 AND c.user_no > $6 ORDER BY c.job_no, c.user_no")
-        }
-        Category::NotSynchronized => {
-            let rows: Vec<DetailRow> = sqlx::query_as(
-                "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details \
-                 WHERE job_no = $1 AND category = 4 AND position > $2 ORDER BY position LIMIT $3",
-            )
-            .bind(job.0)
-            .bind(after)
-            .bind(limit)
-            .fetch_all(connection)
-            .await?;
-            return rows.into_iter().map(detail).collect();
-        }
+        Category::NotSynchronized => return list_records(connection, job, after, limit).await,
+        Category::Added => ADDED,
+        Category::Updated => UPDATED,
+        Category::Disabled => DISABLED,
     };
     let message = match category {
         Category::Added => "Added.",
         Category::Updated => "Updated.",
         _ => "Disabled: a complete read of the source no longer had the user.",
     };
-    let of = sqlx::query_as("SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1").bind(job.0);
+    let of = statement::query_as("SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1").bind(job.0);
     let (tenant, source): (i64, i64) = of.fetch_one(&mut *connection).await?;
-    // In the order of a primary key, from where the page before ended: no page sorts what is behind it. The sums keep planners from other
-    // indexes.
-    let text = format!(
-        "SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) \
-         FROM {rows} WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND {condition} LIMIT $7"
-    );
-    let rows: Vec<DetailRow> = sqlx::query_as(AssertSqlSafe(text))
+    let rows: Vec<DetailRow> = statement::query_as(text)
         .bind(job.0)
         .bind(i64::from(category.number()))
         .bind(message)
@@ -74,7 +57,39 @@ pub(crate) async fn page(
     rows.into_iter().map(detail).collect()
 }
 
+// In the order of a primary key, from where the page before ended: no page sorts what is behind it.
+// The sums keep planners from other indexes.
+const LINE: &str = "SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, \
+     CAST(NULL AS BIGINT), CAST($3 AS TEXT) FROM";
+const OF_SOURCE: &str = "WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND";
 const CHANGES: &str = "user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no";
+const ADDED: &str = sql!(
+    "{LINE} users u {OF_SOURCE} u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no LIMIT $7"
+);
+const UPDATED: &str = sql!(
+    "{LINE} {CHANGES} {OF_SOURCE} c.job_no = $1 AND c.what IN ({CHANGE_UPDATED}, {CHANGE_BOTH}) \
+     AND c.user_no > $6 ORDER BY c.job_no, c.user_no LIMIT $7"
+);
+const DISABLED: &str = sql!(
+    "{LINE} {CHANGES} {OF_SOURCE} c.job_no = $1 AND c.what IN ({CHANGE_DISABLED}, {CHANGE_BOTH}) \
+     AND c.user_no > $6 ORDER BY c.job_no, c.user_no LIMIT $7"
+);
+
+/// Records that were not synchronized, by position.
+async fn list_records(
+    connection: &mut Connection,
+    job: JobNo,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Detail)>> {
+    let text = sql!(
+        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details \
+         WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position > $2 ORDER BY position LIMIT $3"
+    );
+    let rows: Vec<DetailRow> =
+        statement::query_as(text).bind(job.0).bind(after).bind(limit).fetch_all(connection).await?;
+    rows.into_iter().map(detail).collect()
+}
 
 pub(crate) type DetailRow = (i64, i64, Option<i64>, String, String, Option<Vec<u8>>, Option<i64>, String);
 
@@ -88,10 +103,10 @@ pub(crate) async fn list(
     if category == Some(Category::WouldBeDisabled) {
         return list_held(connection, job, after.map_or(0, |(_, position)| position), limit).await;
     }
-    let newest = sqlx::query_scalar(
+    let newest = statement::query_scalar(sql!(
         "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 \
-         AND (n.kind <> 2 AND j.kind <> 2 OR n.job_no = j.job_no)",
-    );
+         AND (n.kind <> {KIND_DRY_RUN} AND j.kind <> {KIND_DRY_RUN} OR n.job_no = j.job_no)"
+    ));
     let newest: Option<i64> = newest.bind(job.0).fetch_one(&mut *connection).await?;
     match newest {
         None => return Err(StoreError::NotFound("sync job")),
@@ -100,7 +115,7 @@ pub(crate) async fn list(
     }
     let (after, position) =
         after.map_or((0, 0), |(category, position)| (i64::from(category.number()), position));
-    let rows: Vec<DetailRow> = sqlx::query_as(
+    let rows: Vec<DetailRow> = statement::query_as(
         "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details WHERE job_no = $1 \
          AND ($2 = 0 OR category = $2) AND (category > $3 OR (category = $3 AND position > $4)) AND position <= $6 \
          ORDER BY category, position LIMIT $5",
@@ -144,10 +159,10 @@ pub(crate) async fn list_held(
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
-    let rows: Vec<(i64, i64, String, String, Vec<u8>)> = sqlx::query_as(
-        "SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
+    let rows: Vec<(i64, i64, String, String, Vec<u8>)> = statement::query_as(
+        sql!("SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
          JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = a.user_no \
-         WHERE a.job_no = $1 AND j.state = 6 AND u.status = 1 AND a.user_no > $2 ORDER BY a.user_no LIMIT $3",
+         WHERE a.job_no = $1 AND j.state = {JOB_HELD} AND u.status = {USER_ENABLED} AND a.user_no > $2 ORDER BY a.user_no LIMIT $3"),
     )
     .bind(job.0)
     .bind(after)

@@ -1,7 +1,10 @@
 //! What a new job is to do: whether it can, and what is noted of it.
 
 use super::super::dialect::Connection;
-use super::super::sources::source::SourceRow;
+use super::super::locks::SourceRow;
+use super::super::statement;
+use super::super::statement::sql;
+use super::super::words::KIND_DRY_RUN;
 use super::job;
 use super::prune::JOURNALS;
 use crate::model::{JobKind, JobNo, JobState, SyncJob, Timestamp};
@@ -23,7 +26,7 @@ pub(crate) async fn check(connection: &mut Connection, row: &SourceRow, new: &Ne
         Work::Sync => Ok(noted(JobKind::Sync, None)),
         Work::DryRun { draft: false } => Ok(noted(JobKind::DryRun, None)),
         Work::DryRun { draft: true } => {
-            Ok(Noted { settings: Some(row.draft().to_owned()), ..noted(JobKind::DryRun, None) })
+            Ok(Noted { settings: Some(row.draft.clone()), ..noted(JobKind::DryRun, None) })
         }
         Work::Plan(id) => {
             let origin = job::job(connection, &new.tenant, &new.source, Some(*id)).await?;
@@ -63,9 +66,9 @@ async fn undoable(connection: &mut Connection, origin: &SyncJob, new: &NewJob) -
             ));
         }
     }
-    let newer = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> 2",
-    );
+    let newer = statement::query_scalar(sql!(
+        "SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> {KIND_DRY_RUN}"
+    ));
     let newer: i64 = newer.bind(origin.source_no.0).bind(origin.number.0).fetch_one(connection).await?;
     if newer >= JOURNALS.max(new.full_lists_kept) {
         return Err(StoreError::NotUndoable(
@@ -77,7 +80,7 @@ async fn undoable(connection: &mut Connection, origin: &SyncJob, new: &NewJob) -
 
 /// Refuses a job that has no plan, or not any more.
 pub(crate) async fn usable(connection: &mut Connection, job: JobNo, now: Timestamp) -> Result<()> {
-    let query = sqlx::query_as("SELECT kind, state, plan_expires_at FROM sync_jobs WHERE job_no = $1");
+    let query = statement::query_as("SELECT kind, state, plan_expires_at FROM sync_jobs WHERE job_no = $1");
     let job: Option<(i64, i64, Option<i64>)> = query.bind(job.0).fetch_optional(connection).await?;
     let (kind, state, expires_at) = job.ok_or(StoreError::NotFound("sync job"))?;
     if kind != i64::from(JobKind::DryRun.number()) {

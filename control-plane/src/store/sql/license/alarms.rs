@@ -1,12 +1,11 @@
 //! Tells when a license is nearly used up. Whatever takes seats, gives them back or sets the limit ends with this, in its transaction: what
 //! is told is what was committed, and none of it is missed.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::codec;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
+use super::super::locks::LicenseUse;
 use super::super::webhooks::outbox;
+use super::super::{codec, locks, statement};
 use crate::model::{
     Actor, Event, EventType, LicenseLevel, TenantId, TenantNo, Timestamp, Trail, WebhookEvent, names,
 };
@@ -52,18 +51,15 @@ impl Alarm {
 }
 
 async fn look(connection: &mut Connection, number: TenantNo, now: Timestamp) -> Result<Alarm> {
-    let text = format!(
-        "SELECT id, enabled_users, license_limit, license_level FROM tenants WHERE tenant_no = $1{LOCK}"
-    );
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0);
-    let (tenant, used, limit, level): (String, i64, i64, i64) = query.fetch_one(&mut *connection).await?;
-    let (tenant, before) = (TenantId(tenant), codec::license_level(level)?);
+    let LicenseUse { id, enabled_users: used, license_limit: limit, license_level } =
+        locks::lock_license(connection, number).await?;
+    let (tenant, before) = (TenantId(id), codec::license_level(license_level)?);
     let next = before.next(used, limit);
     let mut alarm = Alarm { tenant, events: Vec::new() };
     if next == before {
         return Ok(alarm);
     }
-    sqlx::query("UPDATE tenants SET license_level = $2 WHERE tenant_no = $1")
+    statement::query("UPDATE tenants SET license_level = $2 WHERE tenant_no = $1")
         .bind(number.0)
         .bind(i64::from(next.number()))
         .execute(&mut *connection)

@@ -1,10 +1,8 @@
 //! Tenants and their licenses.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
-use super::super::{codec, locks};
+use super::super::dialect::Connection;
+use super::super::{codec, locks, statement};
 use super::alarms::Taken;
 use crate::model::{
     Actor, Event, EventType, License, SourceId, SourceUse, TenantId, TenantNo, Timestamp, Trail, names,
@@ -12,14 +10,15 @@ use crate::model::{
 use crate::store::{Result, StoreError};
 
 pub(crate) async fn license(connection: &mut Connection, tenant: &TenantId) -> Result<License> {
-    let row = sqlx::query_as(
+    let row = statement::query_as(
         "SELECT tenant_no, license_limit, enabled_users, license_level FROM tenants WHERE id = $1",
     );
     let row: Option<(i64, i64, i64, i64)> =
         row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
     let (number, limit, used, level) = row.ok_or(StoreError::NotFound("tenant"))?;
-    let sources =
-        sqlx::query_as("SELECT id, enabled_users FROM identity_sources WHERE tenant_no = $1 ORDER BY id");
+    let sources = statement::query_as(
+        "SELECT id, enabled_users FROM identity_sources WHERE tenant_no = $1 ORDER BY id",
+    );
     let sources: Vec<(String, i64)> = sources.bind(number).fetch_all(connection).await?;
     let by_source = sources.into_iter().map(|(id, used)| SourceUse { source: SourceId(id), used }).collect();
     Ok(License { limit, used, by_source, level: codec::license_level(level)? })
@@ -32,7 +31,7 @@ pub(crate) struct Use {
 }
 
 pub(crate) async fn use_of(connection: &mut Connection, tenant: TenantNo) -> Result<Use> {
-    let row = sqlx::query_as("SELECT enabled_users, license_limit FROM tenants WHERE tenant_no = $1");
+    let row = statement::query_as("SELECT enabled_users, license_limit FROM tenants WHERE tenant_no = $1");
     let (used, limit): (i64, i64) = row.bind(tenant.0).fetch_one(connection).await?;
     Ok(Use { used, limit })
 }
@@ -46,11 +45,9 @@ pub(crate) async fn set_limit(
     now: Timestamp,
 ) -> Result<()> {
     let trail = Trail::Tenant(tenant.clone());
-    let before =
-        sqlx::query_scalar(AssertSqlSafe(format!("SELECT license_limit FROM tenants WHERE id = $1{LOCK}")));
-    let before: Option<i64> = before.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
+    let before = locks::lock_license_limit(connection, tenant).await?;
     if let Some(before) = before {
-        let update = sqlx::query("UPDATE tenants SET license_limit = $2 WHERE id = $1");
+        let update = statement::query("UPDATE tenants SET license_limit = $2 WHERE id = $1");
         update.bind(tenant.0.clone()).bind(limit).execute(&mut *connection).await?;
         let event = Event::done(EventType::LicenseLimitSet, names::license(tenant));
         let event = event.with("from", before).with("to", limit);
@@ -63,13 +60,15 @@ pub(crate) async fn set_limit(
         return Err(StoreError::NotFound("tenant"));
     }
     let number = locks::next_number(connection, "tenant").await?;
-    sqlx::query("INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(number)
-        .bind(tenant.0.clone())
-        .bind(limit)
-        .bind(now.0)
-        .execute(&mut *connection)
-        .await?;
+    statement::query(
+        "INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(number)
+    .bind(tenant.0.clone())
+    .bind(limit)
+    .bind(now.0)
+    .execute(&mut *connection)
+    .await?;
     append::begin(connection, TenantNo(number)).await?;
     let event = Event::done(EventType::TenantCreated, names::tenant(tenant)).with("user_limit", limit);
     append::record(connection, &trail, by, event, now).await

@@ -1,6 +1,7 @@
 //! The two locks that every write of a job takes: its own row, which is the fence, and the tenant's, which is the license.
 
 use super::super::dialect::Connection;
+use super::super::statement;
 use super::alarms::Taken;
 use crate::model::{SourceNo, TenantNo};
 use crate::store::Result;
@@ -16,17 +17,19 @@ pub(crate) async fn take(
     if seats == 0 {
         return Ok(taken);
     }
-    sqlx::query("UPDATE tenants SET enabled_users = enabled_users + $2 WHERE tenant_no = $1")
+    statement::query("UPDATE tenants SET enabled_users = enabled_users + $2 WHERE tenant_no = $1")
         .bind(tenant.0)
         .bind(seats)
         .execute(&mut *connection)
         .await?;
     if let Some(source) = source {
-        sqlx::query("UPDATE identity_sources SET enabled_users = enabled_users + $2 WHERE source_no = $1")
-            .bind(source.0)
-            .bind(seats)
-            .execute(connection)
-            .await?;
+        statement::query(
+            "UPDATE identity_sources SET enabled_users = enabled_users + $2 WHERE source_no = $1",
+        )
+        .bind(source.0)
+        .bind(seats)
+        .execute(connection)
+        .await?;
     }
     Ok(taken)
 }
@@ -34,7 +37,7 @@ pub(crate) async fn take(
 /// Takes so many numbers for new users and returns the first.
 pub(crate) async fn take_numbers(connection: &mut Connection, tenant: TenantNo, count: usize) -> Result<i64> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let query = sqlx::query_scalar(
+    let query = statement::query_scalar(
         "UPDATE tenants SET next_user_no = next_user_no + $2 WHERE tenant_no = $1 RETURNING next_user_no - $2",
     );
     Ok(query.bind(tenant.0).bind(count).fetch_one(connection).await?)

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_BLOBS_2};
 use super::super::jobs::{counts, details, leftovers, new_job};
+use super::super::statement::sql;
 use super::super::sync::deferred::DEFERRED;
 use super::super::transaction::Engine;
 use super::super::users::lookup;
 use super::super::users::rows::RecordRow;
+use super::super::words::{JOB_QUEUED, JOB_RUNNING};
 use super::super::{codec, dialect, locks, statement};
 use super::situation;
 use super::situation::Before;
@@ -23,7 +25,7 @@ use crate::store::{Result, StoreError};
 const ENTRIES: usize = 64;
 
 pub(crate) async fn draft(connection: &mut Connection, job: JobNo) -> Result<Option<SourceSettings>> {
-    let query = sqlx::query_scalar("SELECT settings FROM sync_jobs WHERE job_no = $1").bind(job.0);
+    let query = statement::query_scalar("SELECT settings FROM sync_jobs WHERE job_no = $1").bind(job.0);
     let text: Option<Option<String>> = query.fetch_optional(connection).await?;
     text.flatten().as_deref().map(codec::source_settings).transpose()
 }
@@ -48,8 +50,8 @@ pub(crate) async fn write(
         PlanLine::Record(id, _) => Some(&id.0[..]),
         PlanLine::Absent(..) => None,
     });
-    let text = format!("{DEFERRED} AND immutable_id {}", dialect::in_blobs(2));
-    let query = dialect::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids);
+    let text = sql!("{DEFERRED} AND immutable_id {IN_BLOBS_2}");
+    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids);
     let mut records = HashMap::new();
     for row in query.fetch_all(&mut *connection).await? {
         let record = Record::try_from(RecordRow::from_row(&row)?)?;
@@ -166,12 +168,12 @@ fn id(entry: &Line) -> Option<ImmutableId> {
 }
 
 async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> Result<()> {
-    let last = sqlx::query_scalar("SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1");
+    let last =
+        statement::query_scalar("SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1");
     let mut position: i64 = last.bind(fence.job.0).fetch_one(&mut *connection).await?;
     for chunk in entries.chunks(ENTRIES) {
-        let mut query = sqlx::query(AssertSqlSafe(statement(chunk.len())))
-            .persistent(chunk.len() == ENTRIES)
-            .bind(fence.job.0);
+        let mut query =
+            statement::query_of_rows(insert_statement(chunk.len()), chunk.len() == ENTRIES).bind(fence.job.0);
         for entry in chunk {
             position += 1;
             let before = entry.before.as_ref();
@@ -194,7 +196,7 @@ async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> 
     Ok(())
 }
 
-fn statement(entries: usize) -> String {
+fn insert_statement(entries: usize) -> String {
     let into = "plan_entries (job_no, position, category, user_no, immutable_id, digest, before_digest, before_status, before_values, \
                 after_values, after_status, reason, message)";
     statement::insert_many(into, 1, 12, entries)
@@ -247,7 +249,7 @@ pub(crate) async fn entries(
     now: Timestamp,
 ) -> Result<Vec<(i64, PlanEntry)>> {
     new_job::usable(connection, job, now).await?;
-    let rows: Vec<EntryRow> = sqlx::query_as(
+    let rows: Vec<EntryRow> = statement::query_as(
         "SELECT position, category, user_no, immutable_id, before_status, before_values, after_values, after_status, reason, message \
          FROM plan_entries WHERE job_no = $1 AND position > $2 AND ($3 = 0 OR category = $3) ORDER BY position LIMIT $4",
     )
@@ -271,18 +273,21 @@ pub(crate) async fn expire_due(engine: &Engine, now: Timestamp) -> Result<usize>
 
 /// A plan that has expired and still has entries, unless it is just being applied: what was accepted in time is applied whole.
 pub(crate) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
-    let due = sqlx::query_scalar(
+    let due = statement::query_scalar(sql!(
         "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
          AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = j.job_no)) \
-         AND NOT EXISTS (SELECT 1 FROM sync_jobs a WHERE a.source_no = j.source_no AND a.origin = j.job_no AND a.state IN (1, 2)) LIMIT 1",
-    );
+         AND NOT EXISTS (SELECT 1 FROM sync_jobs a WHERE a.source_no = j.source_no AND a.origin = j.job_no AND a.state IN ({JOB_QUEUED}, {JOB_RUNNING})) LIMIT 1"
+    ));
     Ok(due.bind(now.0).fetch_optional(connection).await?)
 }
 
 /// What has expired stays away for good: what is left of the plan says so.
 pub(crate) async fn expire(connection: &mut Connection, now: Timestamp) -> Result<usize> {
     let Some(job) = expired(connection, now).await? else { return Ok(0) };
-    sqlx::query("DELETE FROM plan_entries WHERE job_no = $1").bind(job).execute(&mut *connection).await?;
+    statement::query("DELETE FROM plan_entries WHERE job_no = $1")
+        .bind(job)
+        .execute(&mut *connection)
+        .await?;
     leftovers::forget_id_pairs(connection, JobNo(job)).await?;
     Ok(1)
 }

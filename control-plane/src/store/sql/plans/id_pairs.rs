@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_BLOBS_2};
 use super::super::jobs::{counts, details};
+use super::super::statement::sql;
 use super::super::sync::deferred;
 use super::super::sync::deferred::DEFERRED;
 use super::super::users::lookup;
@@ -41,9 +42,10 @@ pub(crate) async fn note(
     locks::lock_job(connection, fence).await?;
     let ids: Vec<IdPair> = pairs.iter().map(|(pair, _)| pair.clone()).collect();
     let mut before =
-        with(connection, fence.job, "former_id", ids.iter().filter_map(|pair| pair.former.as_ref())).await?;
+        with(connection, fence.job, WITH_FORMER_ID, ids.iter().filter_map(|pair| pair.former.as_ref()))
+            .await?;
     before.extend(
-        with(connection, fence.job, "new_id", ids.iter().filter_map(|pair| pair.new.as_ref())).await?,
+        with(connection, fence.job, WITH_NEW_ID, ids.iter().filter_map(|pair| pair.new.as_ref())).await?,
     );
     let occurrences = rekey::occurrences(&before, &ids);
     let new: Vec<_> =
@@ -52,7 +54,7 @@ pub(crate) async fn note(
         let into = "id_pairs (job_no, former_id, new_id, digest, counted)";
         // Of entries that are no records two can look the same.
         let text = format!("{} ON CONFLICT DO NOTHING", statement::insert_many(into, 1, 4, chunk.len()));
-        let mut query = sqlx::query(AssertSqlSafe(text)).persistent(chunk.len() == PAIRS).bind(fence.job.0);
+        let mut query = statement::query_of_rows(text, chunk.len() == PAIRS).bind(fence.job.0);
         for ((pair, record), occurrence) in chunk {
             query = query
                 .bind(bytes(pair.former.as_ref()))
@@ -69,18 +71,18 @@ fn bytes(id: Option<&ImmutableId>) -> Vec<u8> {
     id.map(|id| id.0.to_vec()).unwrap_or_default()
 }
 
-/// Pairs that have one of these ids in this column.
+const PAIRS_OF_JOB: &str = "SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND";
+const WITH_FORMER_ID: &str = sql!("{PAIRS_OF_JOB} former_id {IN_BLOBS_2}");
+const WITH_NEW_ID: &str = sql!("{PAIRS_OF_JOB} new_id {IN_BLOBS_2}");
+
+/// Pairs that have one of these ids, former or new as the statement says.
 async fn with(
     connection: &mut Connection,
     job: JobNo,
-    column: &'static str,
+    text: &'static str,
     ids: impl Iterator<Item = &ImmutableId>,
 ) -> Result<Vec<IdPair>> {
-    let text = format!(
-        "SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND {column} {}",
-        dialect::in_blobs(2)
-    );
-    let query = dialect::blobs(sqlx::query(AssertSqlSafe(text)).bind(job.0), ids.map(|id| &id.0[..]));
+    let query = dialect::blobs(statement::query(text).bind(job.0), ids.map(|id| &id.0[..]));
     let rows = query.fetch_all(connection).await?;
     let id = |bytes: Vec<u8>| (!bytes.is_empty()).then(|| ImmutableId(bytes.into()));
     let pair = |row| -> Result<IdPair> {
@@ -93,29 +95,19 @@ async fn with(
 /// Marks pairs whose ids another entry has, and takes back what was made of the records that came first: nobody knows whose they are.
 pub(crate) async fn refuse_clashes(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<()> {
     let job = locks::lock_job(connection, fence).await?;
-    let shared = |column| {
-        format!(
-            "length({column}) > 0 AND {column} IN (SELECT {column} FROM id_pairs WHERE job_no = $1 AND length({column}) > 0 \
-             GROUP BY {column} HAVING COUNT(*) > 1)"
-        )
-    };
-    let text = format!(
-        "UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND (({}) OR ({}))",
-        shared("former_id"),
-        shared("new_id")
-    );
-    sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).execute(&mut *connection).await?;
-    let query = sqlx::query_scalar(
+    let text = "UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND ((length(former_id) > 0 AND former_id IN \
+         (SELECT former_id FROM id_pairs WHERE job_no = $1 AND length(former_id) > 0 GROUP BY former_id HAVING COUNT(*) > 1)) \
+         OR (length(new_id) > 0 AND new_id IN \
+         (SELECT new_id FROM id_pairs WHERE job_no = $1 AND length(new_id) > 0 GROUP BY new_id HAVING COUNT(*) > 1)))";
+    statement::query(text).bind(fence.job.0).execute(&mut *connection).await?;
+    let query = statement::query_scalar(
         "SELECT former_id FROM id_pairs WHERE job_no = $1 AND clashes = 1 AND counted = 1 ORDER BY former_id",
     );
     let ids: Vec<Vec<u8>> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let ids: Vec<ImmutableId> = ids.into_iter().map(|id| ImmutableId(id.into())).collect();
     for ids in ids.chunks(CLASHES) {
-        let text = format!("{DEFERRED} AND immutable_id {}", dialect::in_blobs(2));
-        let query = dialect::blobs(
-            sqlx::query(AssertSqlSafe(text)).bind(fence.job.0),
-            ids.iter().map(|id| &id.0[..]),
-        );
+        let text = sql!("{DEFERRED} AND immutable_id {IN_BLOBS_2}");
+        let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids.iter().map(|id| &id.0[..]));
         let mut waiting: HashMap<ImmutableId, UserValues> = HashMap::new();
         for row in query.fetch_all(&mut *connection).await? {
             let record = Record::try_from(RecordRow::from_row(&row)?)?;
@@ -168,11 +160,10 @@ pub(crate) async fn forget_users(
     source: SourceNo,
     ids: impl Iterator<Item = &ImmutableId>,
 ) -> Result<()> {
-    let text = format!(
-        "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND former_id {}",
-        dialect::in_blobs(2)
+    let text = sql!(
+        "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND former_id {IN_BLOBS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(source.0);
+    let query = statement::query(text).bind(source.0);
     dialect::blobs(query, ids.map(|id| &id.0[..])).execute(connection).await?;
     Ok(())
 }

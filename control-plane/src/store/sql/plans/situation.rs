@@ -2,19 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2};
+use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::users::rows::ValuesRow;
-use super::super::{codec, dialect, locks};
+use super::super::{codec, dialect, locks, statement};
 use crate::model::{Fence, ImmutableId, Status, UserNo, UserValues};
 use crate::reconcile::forecast::{Situation, Waiting};
 use crate::store::Result;
 
 pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {
     let job = locks::check_job(connection, fence).await?;
-    let query = sqlx::query_as(
+    let query = statement::query_as(
         "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = $1 ORDER BY immutable_id",
     );
     let rows: Vec<WaitingRow> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
@@ -38,13 +39,14 @@ pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
     for one in &mut waiting {
         one.user = known.remove(&one.id);
     }
-    let query = sqlx::query_as(
+    let query = statement::query_as(
         "SELECT a.user_no, u.status FROM absent_users a JOIN users u ON u.tenant_no = $2 AND u.user_no = a.user_no WHERE a.job_no = $1",
     );
     let absent: Vec<(i64, i64)> =
         query.bind(fence.job.0).bind(fence.tenant.0).fetch_all(&mut *connection).await?;
     let enabled = i64::try_from(absent.iter().filter(|(_, status)| *status == 1).count()).unwrap_or(i64::MAX);
-    let free = sqlx::query_scalar("SELECT license_limit - enabled_users FROM tenants WHERE tenant_no = $1");
+    let free =
+        statement::query_scalar("SELECT license_limit - enabled_users FROM tenants WHERE tenant_no = $1");
     let free: i64 = free.bind(fence.tenant.0).fetch_one(connection).await?;
     let leaving: HashSet<UserNo> = absent.into_iter().map(|(user, _)| UserNo(user)).collect();
     Ok(Situation { waiting, leaving, holders, seats: free + enabled, quota: job.quota })
@@ -60,12 +62,11 @@ pub(crate) struct Before {
 }
 
 pub(crate) async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<Vec<Before>> {
-    let text = format!(
+    let text = sql!(
         "SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, \
-         policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(2)
+         policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;
     let before = |row| -> Result<Before> {
         let BeforeRow { user_no, immutable_id, digest, values, status } = FromRow::from_row(row)?;

@@ -2,6 +2,7 @@
 
 use super::super::dialect::Connection;
 use super::super::locks::LockedRouter;
+use super::super::statement;
 use crate::enroll::admission::{Certificate, Issue};
 use crate::model::{KeyFingerprint, RouterId, Shown, TenantNo, Timestamp};
 use crate::store::{NewCertificate, Result};
@@ -13,7 +14,7 @@ pub(crate) async fn generation(
     router: &RouterId,
     key: KeyFingerprint,
 ) -> Result<Option<i64>> {
-    let query = sqlx::query_scalar(
+    let query = statement::query_scalar(
         "SELECT generation FROM router_keys WHERE tenant_no = $1 AND router = $2 AND fingerprint = $3",
     );
     Ok(query.bind(tenant.0).bind(router.0.clone()).bind(key.to_vec()).fetch_optional(connection).await?)
@@ -39,7 +40,7 @@ pub(crate) async fn advance(
     recoveries: i64,
 ) -> Result<i64> {
     let (Issue::Next(issued) | Issue::Again(issued)) = issue;
-    sqlx::query(
+    statement::query(
         "UPDATE identity_routers SET generation = $3, confirmed = $4, recoveries = $5 WHERE tenant_no = $1 AND id = $2",
     )
     .bind(locked.tenant.0)
@@ -61,7 +62,7 @@ pub(crate) async fn keep(
     new: NewCertificate,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    statement::query(
         "INSERT INTO router_keys (tenant_no, router, fingerprint, generation, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (tenant_no, router, fingerprint) DO UPDATE SET generation = excluded.generation, \
          issued_at = excluded.issued_at, expires_at = excluded.expires_at",
@@ -74,13 +75,13 @@ pub(crate) async fn keep(
     .bind(new.expires_at.0)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("DELETE FROM router_keys WHERE tenant_no = $1 AND router = $2 AND expires_at < $3")
+    statement::query("DELETE FROM router_keys WHERE tenant_no = $1 AND router = $2 AND expires_at < $3")
         .bind(tenant.0)
         .bind(router.0.clone())
         .bind(new.forget_before.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("UPDATE identity_routers SET certificate_expires = $3 WHERE tenant_no = $1 AND id = $2")
+    statement::query("UPDATE identity_routers SET certificate_expires = $3 WHERE tenant_no = $1 AND id = $2")
         .bind(tenant.0)
         .bind(router.0.clone())
         .bind(new.expires_at.0)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::sources::source;
-use super::super::{codec, locks};
+use super::super::{codec, locks, statement};
 use super::router;
 use crate::model::{
     Actor, Event, EventType, NewCode, RegistrationCode, RouterId, RouterState, TenantId, TenantNo, Timestamp,
@@ -55,7 +55,7 @@ pub(crate) async fn create(
     now: Timestamp,
 ) -> Result<RegistrationCode> {
     // One code at a time, so that the count holds.
-    let number = locks::lock_tenant(connection, tenant).await?;
+    let number = locks::lock_tenant(connection, tenant).await?.number;
     match router::router(connection, tenant, &new.router).await {
         Ok(router) if router.state == RouterState::Revoked => return Err(StoreError::RouterRevoked),
         Ok(_) | Err(StoreError::NotFound(_)) => {}
@@ -65,12 +65,12 @@ pub(crate) async fn create(
         source::source(connection, tenant, source).await?;
     }
     void_open_of(connection, number, &new.router, now).await?;
-    sqlx::query("DELETE FROM registration_codes WHERE tenant_no = $1 AND expires_at < $2")
+    statement::query("DELETE FROM registration_codes WHERE tenant_no = $1 AND expires_at < $2")
         .bind(number.0)
         .bind(now.minus(KEPT).0)
         .execute(&mut *connection)
         .await?;
-    let open: i64 = sqlx::query_scalar(
+    let open: i64 = statement::query_scalar(
         "SELECT COUNT(*) FROM registration_codes WHERE tenant_no = $1 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $2",
     )
     .bind(number.0)
@@ -80,7 +80,7 @@ pub(crate) async fn create(
     if open >= most {
         return Err(StoreError::TooManyCodes(most));
     }
-    sqlx::query(
+    statement::query(
         "INSERT INTO registration_codes (tenant_no, id, secret_hash, router, sources, created_by, created_at, expires_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
@@ -109,7 +109,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<RegistrationCode>> {
     let tenant = locks::tenant_number(connection, tenant).await?;
     // Ids ascend with the time.
-    let rows: Vec<CodeRow> = sqlx::query_as(
+    let rows: Vec<CodeRow> = statement::query_as(
         "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes \
          WHERE tenant_no = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3",
     )
@@ -129,7 +129,7 @@ pub(crate) async fn void(
     now: Timestamp,
 ) -> Result<RegistrationCode> {
     let number = locks::tenant_number(connection, tenant).await?;
-    let voided = sqlx::query(
+    let voided = statement::query(
         "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL \
          AND expires_at >= $3",
     )
@@ -150,7 +150,7 @@ pub(crate) async fn void(
 
 /// Voids every open code of every tenant. How many.
 pub(crate) async fn void_all(connection: &mut Connection, by: &Actor, now: Timestamp) -> Result<usize> {
-    let open: Vec<(i64, String, String, String)> = sqlx::query_as(
+    let open: Vec<(i64, String, String, String)> = statement::query_as(
         "SELECT c.tenant_no, t.id, c.id, c.router FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no \
          WHERE c.used_at IS NULL AND c.voided_at IS NULL AND c.expires_at >= $1 ORDER BY c.tenant_no, c.id",
     )
@@ -158,7 +158,7 @@ pub(crate) async fn void_all(connection: &mut Connection, by: &Actor, now: Times
     .fetch_all(&mut *connection)
     .await?;
     for (tenant, _, id, _) in &open {
-        sqlx::query("UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2")
+        statement::query("UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2")
             .bind(tenant)
             .bind(id.clone())
             .bind(now.0)
@@ -182,7 +182,7 @@ pub(crate) async fn void_open_of(
     router: &RouterId,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    statement::query(
         "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND router = $2 AND used_at IS NULL AND voided_at IS NULL",
     )
     .bind(tenant.0)
@@ -194,7 +194,7 @@ pub(crate) async fn void_open_of(
 }
 
 async fn one(connection: &mut Connection, tenant: TenantNo, id: &str) -> Result<RegistrationCode> {
-    let row: Option<CodeRow> = sqlx::query_as(
+    let row: Option<CodeRow> = statement::query_as(
         "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes \
          WHERE tenant_no = $1 AND id = $2",
     )

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
 use super::super::locks::LockedRouter;
-use super::super::{codec, locks};
+use super::super::statement::sql;
+use super::super::words::{JOB_RUNNING, ROUTER_ACTIVE};
+use super::super::{codec, locks, statement};
 use super::{certificates, codes, router};
 use crate::enroll::admission;
 use crate::enroll::admission::{Certificate, CodeStanding, CodeUse, Issue, Verdict};
@@ -21,19 +21,6 @@ use crate::store::{Admission, NewCertificate, Result, StoreError};
 const CLONED: &str = "Two machines showed certificates of this identity router. Find out which one it is to be, stop the other, and enroll it \
      with a new registration code.";
 
-#[derive(sqlx::FromRow)]
-struct CodeRow {
-    tenant_no: i64,
-    tenant: String,
-    suspended_at: Option<i64>,
-    id: String,
-    router: String,
-    sources: String,
-    expires_at: i64,
-    used_key: Option<Vec<u8>>,
-    voided_at: Option<i64>,
-}
-
 /// Uses a code.
 pub(crate) async fn enroll(
     connection: &mut Connection,
@@ -42,15 +29,7 @@ pub(crate) async fn enroll(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Admission<Certified>> {
-    let of = if LOCK.is_empty() { "" } else { " FOR UPDATE OF c" };
-    let text = format!(
-        "SELECT c.tenant_no, t.id AS tenant, t.suspended_at, c.id, c.router, c.sources, c.expires_at, c.used_key, c.voided_at \
-         FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no WHERE c.secret_hash = $1{of}"
-    );
-    let row: Option<CodeRow> = sqlx::query_as(AssertSqlSafe(text))
-        .bind(secret_hash.to_vec())
-        .fetch_optional(&mut *connection)
-        .await?;
+    let row = locks::lock_code(connection, secret_hash).await?;
     let Some(row) = row else { return Ok(Err(Refused { refusal: Refusal::CodeUnknown, of: None })) };
     let (number, tenant, router) = (TenantNo(row.tenant_no), TenantId(row.tenant), RouterId(row.router));
     let refuse = |refusal| Ok(Err(Refused { refusal, of: Some((tenant.clone(), router.clone())) }));
@@ -64,7 +43,7 @@ pub(crate) async fn enroll(
         Ok(code_use) => code_use,
         Err(refusal) => return refuse(refusal),
     };
-    let fresh = sqlx::query(
+    let fresh = statement::query(
         "INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, certificate_expires, created_at) \
          VALUES ($1, $2, '', 0, 0, 0, $3) ON CONFLICT (tenant_no, id) DO NOTHING",
     );
@@ -83,15 +62,15 @@ pub(crate) async fn enroll(
         CodeUse::First => newest + 1,
     };
     if code_use == CodeUse::First {
-        sqlx::query("UPDATE registration_codes SET used_at = $2, used_key = $3 WHERE secret_hash = $1")
+        statement::query("UPDATE registration_codes SET used_at = $2, used_key = $3 WHERE secret_hash = $1")
             .bind(secret_hash.to_vec())
             .bind(now.0)
             .bind(new.key.to_vec())
             .execute(&mut *connection)
             .await?;
-        sqlx::query(
-            "UPDATE identity_routers SET state = 1, state_message = '', state_changed_at = $3, generation = $4, \
-             enrolled_generation = $4, confirmed = $4, sources = $5, recoveries = 0 WHERE tenant_no = $1 AND id = $2",
+        statement::query(
+            sql!("UPDATE identity_routers SET state = {ROUTER_ACTIVE}, state_message = '', state_changed_at = $3, generation = $4, \
+             enrolled_generation = $4, confirmed = $4, sources = $5, recoveries = 0 WHERE tenant_no = $1 AND id = $2"),
         )
         .bind(number.0)
         .bind(router.0.clone())
@@ -202,7 +181,7 @@ pub(crate) async fn admit(
         }
     };
     if confirmed != locked.standing.confirmed {
-        sqlx::query("UPDATE identity_routers SET confirmed = $3 WHERE tenant_no = $1 AND id = $2")
+        statement::query("UPDATE identity_routers SET confirmed = $3 WHERE tenant_no = $1 AND id = $2")
             .bind(locked.tenant.0)
             .bind(router.0.clone())
             .bind(confirmed)
@@ -219,7 +198,7 @@ pub(crate) async fn standing(
     tenant: &TenantId,
     router: &RouterId,
 ) -> Result<Admission<()>> {
-    let row: Option<(i64, Option<i64>)> = sqlx::query_as(
+    let row: Option<(i64, Option<i64>)> = statement::query_as(
         "SELECT r.state, t.suspended_at FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no \
          WHERE t.id = $1 AND r.id = $2",
     )
@@ -248,10 +227,7 @@ pub(crate) async fn revoke(
 ) -> Result<IdentityRouter> {
     let number = locks::tenant_number(connection, tenant).await?;
     // In the order in which a read that begins locks them: the job, then its router.
-    let text =
-        format!("SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state = 2 ORDER BY job_no{LOCK}");
-    let jobs = sqlx::query_scalar(AssertSqlSafe(text)).bind(number.0);
-    let _: Vec<i64> = jobs.fetch_all(&mut *connection).await?;
+    locks::lock_running_jobs(connection, number).await?;
     codes::void_open_of(connection, number, router, now).await?;
     let locked = locks::lock_router(connection, number, router)
         .await?
@@ -276,7 +252,7 @@ async fn stand(
     tenant: &TenantId,
     router: &RouterId,
 ) -> Result<Admission<LockedRouter>> {
-    let row = sqlx::query_as("SELECT tenant_no, suspended_at FROM tenants WHERE id = $1");
+    let row = statement::query_as("SELECT tenant_no, suspended_at FROM tenants WHERE id = $1");
     let row: Option<(i64, Option<i64>)> = row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
     match row {
         // Nothing can be written into the trail of a tenant that is not there.
@@ -322,7 +298,7 @@ async fn bar(
     message: &str,
     now: Timestamp,
 ) -> Result<u64> {
-    sqlx::query(
+    statement::query(
         "UPDATE identity_routers SET state = $3, state_message = $4, state_changed_at = $5 WHERE tenant_no = $1 AND id = $2",
     )
     .bind(tenant.0)
@@ -337,8 +313,10 @@ async fn bar(
 
 /// Voids the fence of every running job that a router reads: nothing of these reads is applied any more, and the jobs are read anew.
 async fn void_reads(connection: &mut Connection, tenant: TenantNo, router: &RouterId) -> Result<u64> {
-    let text = "UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = 2 AND router = $2";
-    let voided = sqlx::query(text).bind(tenant.0).bind(router.0.clone()).execute(connection).await?;
+    let text = sql!(
+        "UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = {JOB_RUNNING} AND router = $2"
+    );
+    let voided = statement::query(text).bind(tenant.0).bind(router.0.clone()).execute(connection).await?;
     Ok(voided.rows_affected())
 }
 

@@ -1,7 +1,7 @@
 //! Replicas that share the database, and their routers.
 
 use super::super::dialect::Connection;
-use super::super::{codec, locks};
+use super::super::{codec, locks, statement};
 use crate::model::{DistantRouter, Replica, ReplicaKey, RouterId, RouterState, TenantId, Timestamp};
 use crate::store::{Result, StoreError};
 
@@ -13,17 +13,18 @@ pub(crate) async fn heard(
 ) -> Result<bool> {
     let key = replica.key.0.to_vec();
     let Some(connected) = connected else {
-        let update = sqlx::query("UPDATE replicas SET heard_at = $2, address = $3 WHERE certificate = $1");
+        let update =
+            statement::query("UPDATE replicas SET heard_at = $2, address = $3 WHERE certificate = $1");
         let update = update.bind(key).bind(now.0).bind(replica.address.clone());
         return Ok(update.execute(connection).await?.rows_affected() == 1);
     };
     // Whoever was there before has ended, though it may not have said so.
-    sqlx::query("DELETE FROM replicas WHERE address = $1 AND certificate <> $2")
+    statement::query("DELETE FROM replicas WHERE address = $1 AND certificate <> $2")
         .bind(replica.address.clone())
         .bind(key.clone())
         .execute(&mut *connection)
         .await?;
-    sqlx::query(
+    statement::query(
         "INSERT INTO replicas (certificate, heard_at, address) VALUES ($1, $2, $3) \
          ON CONFLICT (certificate) DO UPDATE SET heard_at = excluded.heard_at, address = excluded.address",
     )
@@ -32,14 +33,14 @@ pub(crate) async fn heard(
     .bind(replica.address.clone())
     .execute(&mut *connection)
     .await?;
-    let delete = sqlx::query("DELETE FROM replica_routers WHERE certificate = $1").bind(key.clone());
+    let delete = statement::query("DELETE FROM replica_routers WHERE certificate = $1").bind(key.clone());
     delete.execute(&mut *connection).await?;
     for (tenant, router) in connected {
         let tenant = match locks::tenant_number(connection, tenant).await {
             Err(StoreError::NotFound(_)) => continue,
             number => number?,
         };
-        sqlx::query("INSERT INTO replica_routers (certificate, tenant_no, router) VALUES ($1, $2, $3)")
+        statement::query("INSERT INTO replica_routers (certificate, tenant_no, router) VALUES ($1, $2, $3)")
             .bind(key.clone())
             .bind(tenant.0)
             .bind(router.0.clone())
@@ -50,18 +51,18 @@ pub(crate) async fn heard(
 }
 
 pub(crate) async fn gone(connection: &mut Connection, replica: ReplicaKey) -> Result<()> {
-    let delete = sqlx::query("DELETE FROM replicas WHERE certificate = $1").bind(replica.0.to_vec());
+    let delete = statement::query("DELETE FROM replicas WHERE certificate = $1").bind(replica.0.to_vec());
     delete.execute(connection).await?;
     Ok(())
 }
 
 pub(crate) async fn forget(connection: &mut Connection, before: Timestamp) -> Result<()> {
-    sqlx::query("DELETE FROM replicas WHERE heard_at < $1").bind(before.0).execute(connection).await?;
+    statement::query("DELETE FROM replicas WHERE heard_at < $1").bind(before.0).execute(connection).await?;
     Ok(())
 }
 
 pub(crate) async fn live(connection: &mut Connection, since: Timestamp) -> Result<Vec<Replica>> {
-    let query = sqlx::query_as("SELECT certificate, address FROM replicas WHERE heard_at >= $1");
+    let query = statement::query_as("SELECT certificate, address FROM replicas WHERE heard_at >= $1");
     let rows: Vec<(Vec<u8>, String)> = query.bind(since.0).fetch_all(connection).await?;
     rows.into_iter().map(|(key, address)| replica(key, address)).collect()
 }
@@ -72,7 +73,7 @@ pub(crate) async fn distant(
     but: ReplicaKey,
     since: Timestamp,
 ) -> Result<Vec<DistantRouter>> {
-    let query = sqlx::query_as(
+    let query = statement::query_as(
         "SELECT p.certificate, p.address, r.id, r.sources FROM tenants t \
          JOIN replica_routers c ON c.tenant_no = t.tenant_no JOIN replicas p ON p.certificate = c.certificate \
          JOIN identity_routers r ON r.tenant_no = t.tenant_no AND r.id = c.router \

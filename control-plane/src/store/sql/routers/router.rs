@@ -1,9 +1,8 @@
 //! Identity routers, as far as they are looked at. How they come to certificates is in `enrollment`.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::dialect::Connection;
-use super::super::{codec, locks};
+use super::super::statement::sql;
+use super::super::{codec, locks, statement};
 use crate::model::{ChangedRouter, IdentityRouter, RouterId, TenantId, Timestamp};
 use crate::store::{Result, StoreError};
 
@@ -56,7 +55,7 @@ pub(crate) async fn router_seen(
     now: Timestamp,
 ) -> Result<()> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    sqlx::query(
+    statement::query(
         "UPDATE identity_routers SET version = $3, connected = 1, last_seen = $4 WHERE tenant_no = $1 AND id = $2",
     )
     .bind(tenant.0)
@@ -75,12 +74,14 @@ pub(crate) async fn router_gone(
     now: Timestamp,
 ) -> Result<()> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    sqlx::query("UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = $2")
-        .bind(tenant.0)
-        .bind(router.0.clone())
-        .bind(now.0)
-        .execute(connection)
-        .await?;
+    statement::query(
+        "UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = $2",
+    )
+    .bind(tenant.0)
+    .bind(router.0.clone())
+    .bind(now.0)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -91,13 +92,12 @@ pub(crate) async fn list_routers(
     limit: i64,
 ) -> Result<Vec<IdentityRouter>> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    let rows: Vec<RouterRow> =
-        sqlx::query_as(AssertSqlSafe(format!("{ROUTER} AND r.id > $2 ORDER BY r.id LIMIT $3")))
-            .bind(tenant.0)
-            .bind(after.map_or("", RouterId::as_str).to_owned())
-            .bind(limit)
-            .fetch_all(connection)
-            .await?;
+    let rows: Vec<RouterRow> = statement::query_as(sql!("{ROUTER} AND r.id > $2 ORDER BY r.id LIMIT $3"))
+        .bind(tenant.0)
+        .bind(after.map_or("", RouterId::as_str).to_owned())
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
     rows.into_iter().map(IdentityRouter::try_from).collect()
 }
 
@@ -107,14 +107,14 @@ pub(crate) async fn router(
     router: &RouterId,
 ) -> Result<IdentityRouter> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    let query = sqlx::query_as(AssertSqlSafe(format!("{ROUTER} AND r.id = $2")));
+    let query = statement::query_as(sql!("{ROUTER} AND r.id = $2"));
     let row: Option<RouterRow> =
         query.bind(tenant.0).bind(router.0.clone()).fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("identity router"))?.try_into()
 }
 
 pub(crate) async fn changed(connection: &mut Connection, since: Timestamp) -> Result<Vec<ChangedRouter>> {
-    let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(String, String, i64, i64)> = statement::query_as(
         "SELECT t.id, r.id, r.state, r.enrolled_generation FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no \
          WHERE r.state_changed_at >= $1",
     )
@@ -133,7 +133,7 @@ pub(crate) async fn changed(connection: &mut Connection, since: Timestamp) -> Re
 }
 
 pub(crate) async fn tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
-    let query = sqlx::query_scalar(
+    let query = statement::query_scalar(
         "SELECT DISTINCT t.id FROM tenants t JOIN identity_routers r ON r.tenant_no = t.tenant_no ORDER BY t.id",
     );
     let ids: Vec<String> = query.fetch_all(connection).await?;

@@ -1,14 +1,14 @@
 //! Schedules: set, found due, carried out. A run and the next one are written in the transaction that queues the job, so that whatever
 //! dies in between, and however many replicas look, each run happens once.
 
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::super::audit::append;
-use super::super::codec;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
 use super::super::jobs::lifecycle;
 use super::super::sources::source;
+use super::super::statement::sql;
+use super::super::{codec, locks, statement};
 use crate::model::{
     Actor, DueSchedule, Event, EventType, LastRun, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule,
     TenantId, Timestamp, Trail, names,
@@ -61,14 +61,13 @@ pub(crate) async fn schedule(
     tenant: &TenantId,
     source: &SourceId,
 ) -> Result<SyncSchedule> {
-    let source = source::row(connection, tenant, source, false).await?.source_no;
+    let source = source::row(connection, tenant, source).await?.source_no;
     by_source(connection, source).await
 }
 
 async fn by_source(connection: &mut Connection, source: i64) -> Result<SyncSchedule> {
-    let text = format!("SELECT {COLUMNS} FROM sync_schedules c WHERE c.source_no = $1");
-    let row: Option<ScheduleRow> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(source).fetch_optional(connection).await?;
+    let text = sql!("SELECT {COLUMNS} FROM sync_schedules c WHERE c.source_no = $1");
+    let row: Option<ScheduleRow> = statement::query_as(text).bind(source).fetch_optional(connection).await?;
     let none = SyncSchedule { schedule: Schedule::default(), version: 0, next: None, last: None };
     row.map_or(Ok(none), TryInto::try_into)
 }
@@ -83,12 +82,12 @@ pub(crate) async fn set(
 ) -> Result<SyncSchedule> {
     let ScheduleChange { version, schedule, next } = change;
     // The source's row is the lock.
-    let source = source::row(connection, tenant, source_id, true).await?.source_no;
+    let source = locks::lock_source(connection, tenant, source_id).await?.source_no;
     let present = by_source(connection, source).await?;
     if version.is_some_and(|version| version != present.version) {
         return Err(StoreError::VersionMismatch);
     }
-    sqlx::query(
+    statement::query(
         "INSERT INTO sync_schedules (source_no, schedule, version, next_planned_at, next_run_at) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (source_no) DO UPDATE SET schedule = excluded.schedule, version = excluded.version, \
          next_planned_at = excluded.next_planned_at, next_run_at = excluded.next_run_at",
@@ -108,7 +107,7 @@ pub(crate) async fn set(
 }
 
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<DueSchedule>> {
-    let rows: Vec<(String, String, String, i64, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(String, String, String, i64, i64, i64)> = statement::query_as(
         "SELECT t.id, s.id, c.schedule, c.version, c.next_planned_at, c.next_run_at FROM sync_schedules c \
          JOIN identity_sources s ON s.source_no = c.source_no JOIN tenants t ON t.tenant_no = s.tenant_no \
          WHERE c.next_run_at <= $1 AND t.suspended_at IS NULL ORDER BY c.next_run_at LIMIT $2",
@@ -137,10 +136,8 @@ pub(crate) async fn run(
     next: Option<PlannedRun>,
     now: Timestamp,
 ) -> Result<Option<RunOutcome>> {
-    let source = source::row(connection, &due.tenant, &due.source, true).await?.source_no;
-    let text = format!("SELECT version, next_run_at FROM sync_schedules WHERE source_no = $1{LOCK}");
-    let present: Option<(i64, Option<i64>)> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(source).fetch_optional(&mut *connection).await?;
+    let source = locks::lock_source(connection, &due.tenant, &due.source).await?.source_no;
+    let present = locks::lock_schedule(connection, source).await?;
     if present != Some((due.version, Some(due.run.at.0))) {
         return Ok(None);
     }
@@ -150,7 +147,7 @@ pub(crate) async fn run(
         Err(StoreError::SourceNotPublished) => (RunOutcome::SkippedNotPublished, None),
         Err(error) => return Err(error),
     };
-    sqlx::query(
+    statement::query(
         "UPDATE sync_schedules SET next_planned_at = $2, next_run_at = $3, last_planned_at = $4, last_run_at = $5, \
          last_outcome = $6, last_job = $7 WHERE source_no = $1",
     )

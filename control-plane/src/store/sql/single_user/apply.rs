@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::locks;
-use super::super::sources::source;
+use super::super::locks::SourceRow;
 use super::super::sync::apply;
 use super::super::transaction::Engine;
 use super::super::users::write;
+use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
     Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names, spelled,
@@ -30,17 +30,17 @@ pub(crate) const YOUNG: Duration = Duration::from_secs(60);
 /// What a write of one user begins with.
 pub(crate) struct Begun {
     pub(crate) fence: Fence,
-    pub(crate) source: source::SourceRow,
+    pub(crate) source: SourceRow,
     pub(crate) pending: Option<((JobNo, i64), bool)>,
 }
 
 /// Locks the source's row and the tenant's. None if the source is no longer published as it was asked.
 pub(crate) async fn begin(connection: &mut Connection, observation: &Observation) -> Result<Option<Begun>> {
-    let source = source::row(connection, &observation.tenant, &observation.source, true).await?;
+    let source = locks::lock_source(connection, &observation.tenant, &observation.source).await?;
     if source.published_revision != i64::from(observation.revision) {
         return Ok(None);
     }
-    let tenant = locks::lock_tenant(connection, &observation.tenant).await?;
+    let tenant = locks::lock_tenant(connection, &observation.tenant).await?.number;
     let number = SourceNo(source.source_no);
     let pending = pending::pending(connection, number).await?;
     let fence = Fence { job: NO_JOB, epoch: 0, tenant, source: number };
@@ -154,7 +154,7 @@ pub(crate) async fn apply(
 }
 
 async fn status_job(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<i64> {
-    let query = sqlx::query_scalar("SELECT status_job FROM users WHERE tenant_no = $1 AND user_no = $2");
+    let query = statement::query_scalar("SELECT status_job FROM users WHERE tenant_no = $1 AND user_no = $2");
     Ok(query.bind(tenant.0).bind(user.0).fetch_one(connection).await?)
 }
 
@@ -164,7 +164,7 @@ async fn restore_status_job(
     user: UserNo,
     job: i64,
 ) -> Result<()> {
-    sqlx::query("UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2")
+    statement::query("UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2")
         .bind(tenant.0)
         .bind(user.0)
         .bind(job)

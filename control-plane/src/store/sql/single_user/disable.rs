@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::codec;
 use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::sources::source;
+use super::super::locks::SourceRow;
+use super::super::statement::sql;
 use super::super::sync::absent_users;
+use super::super::words::USER_OUT_OF_SCOPE;
+use super::super::{codec, statement};
 use super::apply::Begun;
 use super::{apply, lookup, pending};
 use crate::model::{Absence, Fence, SingleOutcome, SourceNo, Status, Timestamp, UserNo};
@@ -41,9 +43,9 @@ pub(crate) async fn disable(
         let outcome = if held { SingleOutcome::Held } else { SingleOutcome::Unchanged };
         return Ok(pending::done(Written { outcome, message: None, user: Some(before), confirm: false }));
     }
-    sqlx::query(
-        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
-         WHERE tenant_no = $1 AND user_no = $2",
+    statement::query(
+        sql!("UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
+         WHERE tenant_no = $1 AND user_no = $2"),
     )
     .bind(fence.tenant.0)
     .bind(user.0)
@@ -70,12 +72,12 @@ async fn allowed(
     connection: &mut Connection,
     observation: &Observation,
     fence: Fence,
-    source: &source::SourceRow,
+    source: &SourceRow,
     absence: Absence,
 ) -> Result<bool> {
     let published = source.published.as_deref().ok_or(StoreError::SourceNotPublished)?;
     let guard = codec::source_settings(published)?.disable_guard;
-    let enabled = sqlx::query_scalar("SELECT enabled_users FROM identity_sources WHERE source_no = $1");
+    let enabled = statement::query_scalar("SELECT enabled_users FROM identity_sources WHERE source_no = $1");
     let enabled: i64 = enabled.bind(fence.source.0).fetch_one(&mut *connection).await?;
     let recent = absent_users::recent_disables(connection, fence, observation.now.minus(DAY)).await?;
     let unexplained = absence == Absence::Unexplained;
@@ -90,12 +92,12 @@ async fn remember(
     absence: Absence,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("DELETE FROM single_disables WHERE source_no = $1 AND disabled_at < $2")
+    statement::query("DELETE FROM single_disables WHERE source_no = $1 AND disabled_at < $2")
         .bind(source.0)
         .bind(now.minus(FORGOTTEN).0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query(
+    statement::query(
         "INSERT INTO single_disables (source_no, disabled_at, user_no, unexplained) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (source_no, disabled_at, user_no) DO NOTHING",
     )

@@ -1,10 +1,10 @@
 //! One user by number or by name, with the version that a later write compares.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::codec;
 use super::super::dialect::Connection;
+use super::super::statement::sql;
 use super::super::users::user::{COLUMNS, FROM, UserRow};
+use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, JOB_SUCCEEDED, KIND_PLAN, KIND_SYNC};
+use super::super::{codec, statement};
 use crate::model::{
     JobNo, NameKind, Sighting, SourceNo, TenantNo, Timestamp, User, UserNo, UserVersion, Whom,
 };
@@ -50,8 +50,8 @@ pub(crate) async fn sighting(
     tenant: TenantNo,
     user: UserNo,
 ) -> Result<Option<Sighting>> {
-    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
+    let query = statement::query_as(text).bind(tenant.0).bind(user.0);
     let row: Option<SightingRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
 }
@@ -65,9 +65,9 @@ pub(crate) async fn sight(
     if let Whom::User(user) = whom {
         return sighting(connection, tenant, *user).await;
     }
-    let text = format!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
+    let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
     let (user_name, mail) = keys(tenant, whom);
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(user_name).bind(mail);
+    let query = statement::query_as(text).bind(tenant.0).bind(user_name).bind(mail);
     let row: Option<SightingRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
 }
@@ -100,13 +100,13 @@ pub(crate) async fn last_observed(
     };
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of
     // those is thrown away nobody knows.
-    let synced = sqlx::query_scalar(
+    let synced = statement::query_scalar(sql!(
         "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
-         AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 \
+         AND j.state = {JOB_SUCCEEDED} AND j.kind IN ({KIND_SYNC}, {KIND_PLAN}) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 \
          AND u.added_job <= j.job_no AND NOT EXISTS \
-         (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) \
-         ORDER BY j.job_no DESC LIMIT 1",
-    );
+         (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = {CATEGORY_NOT_SYNCHRONIZED} AND d.immutable_id = u.immutable_id) \
+         ORDER BY j.job_no DESC LIMIT 1"
+    ));
     let synced: Option<i64> = synced.bind(tenant.0).bind(user.number.0).fetch_optional(connection).await?;
     let observed_at = version.observed_at.max(Timestamp(synced.unwrap_or_default()));
     Ok(Some((user, observed_at)))

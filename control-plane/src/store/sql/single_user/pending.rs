@@ -1,9 +1,10 @@
 //! The job of a source that runs or is held, which a write of one user must tell.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::dialect::Connection;
+use super::super::statement;
+use super::super::statement::sql;
 use super::super::users::user::COLUMNS;
+use super::super::words::{JOB_HELD, JOB_RUNNING, KIND_DRY_RUN, PHASE_READING};
 use super::apply::YOUNG;
 use super::lookup::{SightingRow, VERSION};
 use crate::model::{
@@ -26,9 +27,9 @@ struct JobRow {
 impl JobRow {
     fn pending(self) -> Option<((JobNo, i64), bool)> {
         let (job, state, reads) = (self.job_no?, self.state?, self.reads?);
-        let runs = state == 2;
-        let reading = runs && self.phase == Some(1);
-        (runs || state == 6).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
+        let runs = state == i64::from(JOB_RUNNING);
+        let reading = runs && self.phase == Some(i64::from(PHASE_READING));
+        (runs || state == i64::from(JOB_HELD)).then(|| ((JobNo(job), 2 * reads + i64::from(!reading)), runs))
     }
 }
 
@@ -47,11 +48,10 @@ pub(crate) async fn pending(
     source: SourceNo,
 ) -> Result<Option<((JobNo, i64), bool)>> {
     // Only the newest job can be. A dry run changes nobody, so it need not know.
-    let text = format!(
-        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> 2 ORDER BY j.job_no DESC LIMIT 1"
+    let text = sql!(
+        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> {KIND_DRY_RUN} ORDER BY j.job_no DESC LIMIT 1"
     );
-    let newest: Option<JobRow> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(source.0).fetch_optional(connection).await?;
+    let newest: Option<JobRow> = statement::query_as(text).bind(source.0).fetch_optional(connection).await?;
     Ok(newest.and_then(JobRow::pending))
 }
 
@@ -75,12 +75,12 @@ pub(crate) async fn nothing_new(
     if version.digest != record.digest || version.status != record.status() {
         return Ok(None);
     }
-    let text = format!(
+    let text = sql!(
         "SELECT {COLUMNS}, {VERSION}, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
          JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
-         WHERE l.source_no = u.source_no AND l.kind <> 2) WHERE t.id = $1 AND u.user_no = $2"
+         WHERE l.source_no = u.source_no AND l.kind <> {KIND_DRY_RUN}) WHERE t.id = $1 AND u.user_no = $2"
     );
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(observation.tenant.0.clone()).bind(version.user.0);
+    let query = statement::query_as(text).bind(observation.tenant.0.clone()).bind(version.user.0);
     let row: Option<NowRow> = query.fetch_optional(connection).await?;
     let Some(NowRow { sighting, job }) = row else { return Ok(None) };
     let (user, pending) = (Sighting::try_from(sighting)?, job.pending());
@@ -102,11 +102,14 @@ pub(crate) async fn stamp(
     changed: bool,
 ) -> Result<()> {
     let (job, stage) = pending.map_or((JobNo(0), 0), |(stage, _)| stage);
-    let text = format!(
-        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5{} WHERE tenant_no = $1 AND user_no = $2",
-        if changed { ", alone_at = updated_at" } else { "" }
-    );
-    let stamp = sqlx::query(AssertSqlSafe(text)).bind(tenant.0).bind(user.0);
+    let text = if changed {
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5, alone_at = updated_at \
+         WHERE tenant_no = $1 AND user_no = $2"
+    } else {
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 \
+         WHERE tenant_no = $1 AND user_no = $2"
+    };
+    let stamp = statement::query(text).bind(tenant.0).bind(user.0);
     stamp.bind(asked_at.0).bind(job.0).bind(stage).execute(connection).await?;
     Ok(())
 }

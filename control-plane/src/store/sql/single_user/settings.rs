@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
 use super::super::dialect::Connection;
+use super::super::statement;
+use super::super::statement::sql;
 use crate::model::{Actor, Event, EventType, JitSettings, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{Result, StoreError};
 
@@ -39,8 +39,8 @@ pub(crate) async fn get(
     connection: &mut Connection,
     tenant: &TenantId,
 ) -> Result<(TenantNo, JitSettings, bool)> {
-    let text = format!("SELECT {COLUMNS} FROM tenants t WHERE t.id = $1");
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0.clone());
+    let text = sql!("SELECT {COLUMNS} FROM tenants t WHERE t.id = $1");
+    let query = statement::query_as(text).bind(tenant.0.clone());
     let row: Option<SettingsRow> = query.fetch_optional(connection).await?;
     Ok(row.ok_or(StoreError::NotFound("tenant"))?.into())
 }
@@ -61,7 +61,7 @@ pub(crate) async fn set(
     now: Timestamp,
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    let query = sqlx::query(
+    let query = statement::query(
         "UPDATE tenants SET jit_enabled = $2, jit_deadline = $3, jit_last_known_max_age = $4 WHERE id = $1",
     );
     let set = query

@@ -2,12 +2,12 @@
 
 use std::sync::PoisonError;
 
-use sqlx::AssertSqlSafe;
-
+use super::super::statement;
+use super::super::statement::sql;
 use super::super::transaction::Engine;
 use super::super::users::user::COLUMNS;
 use super::lookup::{NAMED, SightingRow, VERSION};
-use super::settings::SettingsRow;
+use super::settings::{COLUMNS as SETTINGS_COLUMNS, SettingsRow};
 use super::{lookup, settings};
 use crate::model::{TenantId, Whom};
 use crate::store::{Result, SignIn};
@@ -28,13 +28,12 @@ pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &Whom) -> Re
     let (mut connection, numbers) = (engine.reader().await?, &engine.tenants);
     let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
     if let Some(number) = number {
-        let text = format!(
-            "SELECT {}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
-             JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4",
-            settings::COLUMNS
+        let text = sql!(
+            "SELECT {SETTINGS_COLUMNS}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
+             JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4"
         );
         let (user_name, mail) = lookup::keys(number, whom);
-        let query = sqlx::query_as(AssertSqlSafe(text)).bind(number.0).bind(user_name).bind(mail);
+        let query = statement::query_as(text).bind(number.0).bind(user_name).bind(mail);
         let row: Option<SignInRow> = query.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
         if let Some(SignInRow { settings, known }) = row {
             let (tenant, settings, suspended) = settings.into();

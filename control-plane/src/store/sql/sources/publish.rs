@@ -2,7 +2,7 @@
 
 use super::super::audit::append;
 use super::super::dialect::Connection;
-use super::super::locks;
+use super::super::{locks, statement};
 use super::{rekey, source};
 use crate::model::{
     Actor, Event, EventType, IdentitySource, SourceId, SourceNo, TenantId, Timestamp, Trail, names,
@@ -18,11 +18,11 @@ pub(crate) async fn publish(
     now: Timestamp,
 ) -> Result<IdentitySource> {
     // Jobs before their source, as everywhere: a job that is writing has written, or does not write any more.
-    let unlocked = source::row(connection, tenant, id, false).await?;
+    let unlocked = source::row(connection, tenant, id).await?;
     if rekey::is_due(connection, &unlocked).await? {
         locks::lock_open_jobs(connection, SourceNo(unlocked.source_no)).await?;
     }
-    let row = source::row(connection, tenant, id, true).await?;
+    let row = locks::lock_source(connection, tenant, id).await?;
     if version.is_some_and(|version| version != row.version) {
         return Err(StoreError::VersionMismatch);
     }
@@ -31,7 +31,7 @@ pub(crate) async fn publish(
         false => None,
     };
     // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
-    sqlx::query(
+    statement::query(
         "UPDATE identity_sources SET published = draft, published_revision = published_revision + 1, version = version + 1, \
          published_at = $2 WHERE source_no = $1",
     )

@@ -3,11 +3,11 @@
 //!
 //! Whoever has no such pair keeps no id that an entry could have: the next sync takes the user for gone, and nothing else.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::codec;
 use super::super::dialect::{Connection, GONE};
-use super::source::SourceRow;
+use super::super::locks::SourceRow;
+use super::super::statement::sql;
+use super::super::words::{CATEGORY_DISABLED, JOB_QUEUED, JOB_RUNNING, USER_OUT_OF_SCOPE};
+use super::super::{codec, statement};
 use crate::model::{JobKind, JobState, KnownBy, Timestamp};
 use crate::store::{Result, StoreError};
 
@@ -23,10 +23,11 @@ pub(crate) fn former(draft: Option<&str>, published: Option<&str>) -> Result<Opt
 
 /// Whether publishing the draft takes new ids for users who are there.
 pub(crate) async fn is_due(connection: &mut Connection, row: &SourceRow) -> Result<bool> {
-    if former(Some(row.draft()), row.published.as_deref())?.is_none() {
+    if former(Some(&row.draft), row.published.as_deref())?.is_none() {
         return Ok(false);
     }
-    let users = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE source_no = $1").bind(row.source_no);
+    let users =
+        statement::query_scalar("SELECT COUNT(*) FROM users WHERE source_no = $1").bind(row.source_no);
     let users: i64 = users.fetch_one(connection).await?;
     Ok(users > 0)
 }
@@ -48,47 +49,50 @@ pub(crate) async fn rekey(connection: &mut Connection, row: &SourceRow, now: Tim
         users => return Err(StoreError::NotInDryRun(users)),
     }
     // Whatever a job has read by the former ids is void: its next write finds its fence so, and then another revision.
-    let void = sqlx::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN (1, 2)");
+    let void = statement::query(sql!(
+        "UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING})"
+    ));
     void.bind(row.source_no).execute(&mut *connection).await?;
     // Whose id is in the way of a new one is noted by number: it is found by that one no more once it has given way.
-    let whose = format!(
+    let whose = sql!(
         "UPDATE id_pairs AS p SET user_no = (SELECT u.user_no FROM users u WHERE u.source_no = $2 AND u.immutable_id = p.former_id) \
          WHERE p.job_no = $1 AND {SOUND} AND EXISTS (SELECT 1 FROM id_pairs o WHERE o.job_no = $1 AND o.new_id = p.former_id)"
     );
-    sqlx::query(AssertSqlSafe(whose)).bind(run.job_no).bind(row.source_no).execute(&mut *connection).await?;
+    statement::query(whose).bind(run.job_no).bind(row.source_no).execute(&mut *connection).await?;
     // First whatever is in the way: a former id may be somebody else's new one.
-    let free = format!(
+    let free = sql!(
         "UPDATE users SET immutable_id = {GONE} WHERE tenant_no = $3 AND source_no = $2 AND (NOT EXISTS (SELECT 1 FROM id_pairs p \
          WHERE p.job_no = $1 AND p.former_id = users.immutable_id AND {SOUND}) OR EXISTS (SELECT 1 FROM id_pairs p \
          WHERE p.job_no = $1 AND p.new_id = users.immutable_id AND {SOUND}))"
     );
-    let free = sqlx::query(AssertSqlSafe(free)).bind(run.job_no).bind(row.source_no).bind(run.tenant_no);
+    let free = statement::query(free).bind(run.job_no).bind(row.source_no).bind(run.tenant_no);
     free.execute(&mut *connection).await?;
     let mut given = 0;
-    for owner in [
-        "p.user_no IS NULL AND users.source_no = $3 AND users.immutable_id = p.former_id",
-        "users.source_no = $3 AND users.user_no = p.user_no",
-    ] {
-        let give = format!(
-            "UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND {SOUND} AND users.tenant_no = $2 AND {owner}"
-        );
-        let give = sqlx::query(AssertSqlSafe(give)).bind(run.job_no).bind(run.tenant_no).bind(row.source_no);
+    let give = sql!(
+        "UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND {SOUND} \
+         AND users.tenant_no = $2 AND users.source_no = $3 AND p.user_no IS NULL AND users.immutable_id = p.former_id"
+    );
+    let give_by_number = sql!(
+        "UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND {SOUND} \
+         AND users.tenant_no = $2 AND users.source_no = $3 AND users.user_no = p.user_no"
+    );
+    for give in [give, give_by_number] {
+        let give = statement::query(give).bind(run.job_no).bind(run.tenant_no).bind(row.source_no);
         given += give.execute(&mut *connection).await?.rows_affected();
     }
     let forget = "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1)";
-    sqlx::query(forget).bind(row.source_no).execute(connection).await?;
+    statement::query(forget).bind(row.source_no).execute(connection).await?;
     Ok(i64::try_from(given).unwrap_or(i64::MAX))
 }
 
 /// The newest dry run of this very draft whose plan has not expired, and that has read both ids.
 async fn dry_run(connection: &mut Connection, row: &SourceRow, now: Timestamp) -> Result<Option<DryRun>> {
-    let query = sqlx::query_as(
+    let query = statement::query_as(
         "SELECT j.job_no, j.tenant_no, COALESCE(j.read_at, 0) AS read_at, COALESCE(s.synced_at, 0) AS synced_at FROM sync_jobs j \
          JOIN identity_sources s ON s.source_no = j.source_no WHERE j.source_no = $1 AND j.revision = $2 AND j.settings = $3 \
          AND j.plan_expires_at > $4 AND j.kind = $5 AND j.state = $6 AND j.both_ids = 1 ORDER BY j.job_no DESC LIMIT 1",
     );
-    let query =
-        query.bind(row.source_no).bind(row.published_revision).bind(row.draft().to_owned()).bind(now.0);
+    let query = query.bind(row.source_no).bind(row.published_revision).bind(row.draft.clone()).bind(now.0);
     let query = query.bind(i64::from(JobKind::DryRun.number())).bind(i64::from(JobState::Succeeded.number()));
     Ok(query.fetch_optional(connection).await?)
 }
@@ -96,12 +100,12 @@ async fn dry_run(connection: &mut Connection, row: &SourceRow, now: Timestamp) -
 /// Users in scope of whom the dry run says nothing. That it would disable them counts only as long as nothing has seen them since: they may
 /// be back, and their entries would be those of strangers.
 async fn not_in(connection: &mut Connection, row: &SourceRow, run: &DryRun) -> Result<i64> {
-    let query = sqlx::query_scalar(
-        "SELECT COUNT(*) FROM users u WHERE u.tenant_no = $3 AND u.source_no = $2 AND u.status <> 3 \
+    let query = statement::query_scalar(sql!(
+        "SELECT COUNT(*) FROM users u WHERE u.tenant_no = $3 AND u.source_no = $2 AND u.status <> {USER_OUT_OF_SCOPE} \
          AND NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = u.immutable_id) \
-         AND NOT EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = $1 AND e.user_no = u.user_no AND e.category = 3 \
-         AND u.observed_at <= $4 AND $5 <= $4)",
-    );
+         AND NOT EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = $1 AND e.user_no = u.user_no AND e.category = {CATEGORY_DISABLED} \
+         AND u.observed_at <= $4 AND $5 <= $4)"
+    ));
     let query = query.bind(run.job_no).bind(row.source_no).bind(run.tenant_no);
     Ok(query.bind(run.read_at).bind(run.synced_at).fetch_one(connection).await?)
 }

@@ -1,37 +1,14 @@
 //! Identity sources.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::{codec, locks};
+use super::super::locks::{SOURCE, SourceRow};
+use super::super::statement::sql;
+use super::super::words::{JOB_QUEUED, JOB_RUNNING, USER_ENABLED};
+use super::super::{codec, locks, statement};
 use crate::model::{Actor, Event, EventType, IdentitySource, SourceId, TenantId, Timestamp, Trail, names};
 use crate::store::{Result, SourceChange, StoreError};
-
-const SOURCE: &str = "SELECT s.source_no, s.id, s.display_name, s.version, s.draft, s.published, s.published_revision, s.created_at, \
-     s.updated_at, s.published_at FROM identity_sources s JOIN tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";
-
-#[derive(sqlx::FromRow)]
-pub(crate) struct SourceRow {
-    pub(crate) source_no: i64,
-    pub(crate) id: String,
-    pub(crate) display_name: String,
-    pub(crate) version: i64,
-    pub(crate) draft: String,
-    pub(crate) published: Option<String>,
-    pub(crate) published_revision: i64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
-    published_at: Option<i64>,
-}
-
-impl SourceRow {
-    /// The draft, as JSON.
-    pub(crate) fn draft(&self) -> &str {
-        &self.draft
-    }
-}
 
 impl TryFrom<SourceRow> for IdentitySource {
     type Error = StoreError;
@@ -51,17 +28,14 @@ impl TryFrom<SourceRow> for IdentitySource {
     }
 }
 
+/// A source as a row. A transaction that changes it locks it instead: [`locks::lock_source`].
 pub(crate) async fn row(
     connection: &mut Connection,
     tenant: &TenantId,
     source: &SourceId,
-    lock: bool,
 ) -> Result<SourceRow> {
-    // Only the source is locked, not the tenant that it is joined with.
-    let of = if lock && !LOCK.is_empty() { " FOR UPDATE OF s" } else { "" };
-    let query = sqlx::query_as(AssertSqlSafe(format!("{SOURCE} AND s.id = $2{of}")));
-    let row: Option<SourceRow> =
-        query.bind(tenant.0.clone()).bind(source.0.clone()).fetch_optional(connection).await?;
+    let row = statement::query_as(sql!("{SOURCE} AND s.id = $2")).bind(tenant.0.clone());
+    let row = row.bind(source.0.clone()).fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("identity source"))
 }
 
@@ -70,7 +44,7 @@ pub(crate) async fn source(
     tenant: &TenantId,
     source: &SourceId,
 ) -> Result<IdentitySource> {
-    row(connection, tenant, source, false).await?.try_into()
+    row(connection, tenant, source).await?.try_into()
 }
 
 pub(crate) async fn list(
@@ -81,7 +55,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<IdentitySource>> {
     locks::tenant_number(connection, tenant).await?;
     let after = after.map_or("", SourceId::as_str).to_owned();
-    let query = sqlx::query_as(AssertSqlSafe(format!("{SOURCE} AND s.id > $2 ORDER BY s.id LIMIT $3")));
+    let query = statement::query_as(sql!("{SOURCE} AND s.id > $2 ORDER BY s.id LIMIT $3"));
     let rows: Vec<SourceRow> =
         query.bind(tenant.0.clone()).bind(after).bind(limit).fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()
@@ -96,11 +70,12 @@ pub(crate) async fn create(
     by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
-    let tenant_no = locks::lock_tenant(connection, tenant).await?;
-    let count =
-        sqlx::query_scalar("SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1").bind(tenant_no.0);
+    let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
+    let count = statement::query_scalar("SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1")
+        .bind(tenant_no.0);
     let count: i64 = count.fetch_one(&mut *connection).await?;
-    let there = sqlx::query_scalar("SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1 AND id = $2");
+    let there =
+        statement::query_scalar("SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1 AND id = $2");
     let there: i64 = there.bind(tenant_no.0).bind(id.0.clone()).fetch_one(&mut *connection).await?;
     if there > 0 {
         return Err(StoreError::AlreadyExists("an identity source"));
@@ -109,7 +84,7 @@ pub(crate) async fn create(
         return Err(StoreError::TooMany(most));
     }
     let number = locks::next_number(connection, "source").await?;
-    sqlx::query(
+    statement::query(
         "INSERT INTO identity_sources (source_no, tenant_no, id, display_name, version, draft, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, 1, $5, $6, $6)",
     )
@@ -136,11 +111,11 @@ pub(crate) async fn update(
     by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
-    let row = row(connection, tenant, id, true).await?;
+    let row = locks::lock_source(connection, tenant, id).await?;
     if row.version != version {
         return Err(StoreError::VersionMismatch);
     }
-    sqlx::query(
+    statement::query(
         "UPDATE identity_sources SET display_name = $2, draft = $3, version = version + 1, updated_at = $4 WHERE source_no = $1",
     )
     .bind(row.source_no)
@@ -168,16 +143,18 @@ pub(crate) async fn delete(
     by: &Actor,
     now: Timestamp,
 ) -> Result<()> {
-    let source_no = row(connection, tenant, id, true).await?.source_no;
-    let running = sqlx::query_scalar("SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2)");
+    let source_no = locks::lock_source(connection, tenant, id).await?.source_no;
+    let running = statement::query_scalar(sql!(
+        "SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING})"
+    ));
     let running: Option<Vec<u8>> = running.bind(source_no).fetch_optional(&mut *connection).await?;
     if let Some(job) = running {
         return Err(StoreError::JobRunning(codec::uuid(&job)?));
     }
-    let tenant_no = locks::lock_tenant(connection, tenant).await?;
-    let users = sqlx::query_as(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = 1 THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2",
-    );
+    let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
+    let users = statement::query_as(sql!(
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = {USER_ENABLED} THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2"
+    ));
     let (users, enabled): (i64, i64) =
         users.bind(tenant_no.0).bind(source_no).fetch_one(&mut *connection).await?;
     if users > 0 && !with_users {
@@ -188,7 +165,7 @@ pub(crate) async fn delete(
         ("DELETE FROM sync_jobs WHERE source_no = $1", source_no),
         ("DELETE FROM identity_sources WHERE source_no = $1", source_no),
     ] {
-        sqlx::query(text).bind(number).execute(&mut *connection).await?;
+        statement::query(text).bind(number).execute(&mut *connection).await?;
     }
     let taken = seats::take(connection, tenant_no, None, -enabled).await?;
     let alarm = taken.tell_webhooks(connection, now).await?;

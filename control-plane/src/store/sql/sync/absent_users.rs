@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2, IN_INTS_3, IN_INTS_4, IN_INTS_6};
 use super::super::jobs::{counts, details};
 use super::super::license::seats;
+use super::super::statement::sql;
 use super::super::users::write;
-use super::super::{codec, dialect, locks};
+use super::super::words::{Change, DECISION_APPROVED, KIND_SYNC, USER_OUT_OF_SCOPE};
+use super::super::{codec, dialect, locks, statement};
 use crate::model::{
     Absence, Absentee, Category, Counts, Detail, Fence, ImmutableId, JobNo, Status, Timestamp, UserNo,
 };
@@ -22,9 +22,9 @@ pub(crate) async fn in_scope(
 ) -> Result<Vec<(UserNo, Status)>> {
     locks::check_job(connection, fence).await?;
     // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> 3 AND user_no > $3 \
-         ORDER BY tenant_no, user_no LIMIT $4",
+    let rows: Vec<(i64, i64)> = statement::query_as(
+        sql!("SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 \
+         ORDER BY tenant_no, user_no LIMIT $4"),
     )
     .bind(fence.tenant.0)
     .bind(fence.source.0)
@@ -43,9 +43,9 @@ pub(crate) async fn distinguished_names(
     limit: i64,
 ) -> Result<Vec<(UserNo, String)>> {
     locks::check_job(connection, fence).await?;
-    let rows: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> 3 AND user_no > $3 \
-         ORDER BY tenant_no, user_no LIMIT $4",
+    let rows: Vec<(i64, String)> = statement::query_as(
+        sql!("SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 \
+         ORDER BY tenant_no, user_no LIMIT $4"),
     )
     .bind(fence.tenant.0)
     .bind(fence.source.0)
@@ -86,12 +86,11 @@ pub(crate) async fn take_out(
     let job = locks::lock_job(connection, fence).await?;
     locks::lock_same_revision(connection, fence).await?;
     locks::lock_seats(connection, fence.tenant).await?;
-    let text = format!(
-        "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> 3 \
-         AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {} ORDER BY user_no",
-        dialect::in_ints(6)
+    let text = sql!(
+        "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> {USER_OUT_OF_SCOPE} \
+         AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {IN_INTS_6} ORDER BY user_no"
     );
-    let query = sqlx::query(AssertSqlSafe(text))
+    let query = statement::query(text)
         .bind(fence.tenant.0)
         .bind(fence.source.0)
         .bind(unchanged_since)
@@ -119,17 +118,16 @@ pub(crate) async fn take_out(
         });
     }
     let counts = Counts { disabled: i64::try_from(lines.len()).unwrap_or(i64::MAX), ..Counts::default() };
-    write::journal(connection, fence, &leaving, write::Change::Disabled).await?;
-    let text = format!(
-        "UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, status_job = $2, updated_at = $3, \
-         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(4)
+    write::journal(connection, fence, &leaving, Change::Disabled).await?;
+    let text = sql!(
+        "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, status_job = $2, updated_at = $3, \
+         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
+    let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     dialect::ints(query, &leaving).execute(&mut *connection).await?;
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
     counts::count(connection, fence, counts, None, now).await?;
-    sqlx::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
+    statement::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
         .bind(fence.job.0)
         .bind(unexplained)
         .execute(&mut *connection)
@@ -147,12 +145,11 @@ pub(crate) async fn absentees(
 ) -> Result<Vec<Absentee>> {
     locks::check_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = format!(
+    let text = sql!(
         "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 \
-         AND status <> 3 AND user_no {} ORDER BY user_no",
-        dialect::in_ints(3)
+         AND status <> {USER_OUT_OF_SCOPE} AND user_no {IN_INTS_3} ORDER BY user_no"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.source.0);
+    let query = statement::query(text).bind(fence.tenant.0).bind(fence.source.0);
     let rows = dialect::ints(query, &numbers).fetch_all(connection).await?;
     let absentee = |row| -> Result<Absentee> {
         let (user, id, number, updated_at): (i64, Vec<u8>, i64, i64) = sqlx::FromRow::from_row(row)?;
@@ -179,12 +176,11 @@ pub(crate) async fn record_absent(
         if numbers.is_empty() {
             continue;
         }
-        let text = format!(
-            "INSERT INTO absent_users (job_no, user_no, absence) SELECT $1, user_no, $3 FROM users WHERE tenant_no = $2 AND user_no {} \
-             ON CONFLICT (job_no, user_no) DO NOTHING",
-            dialect::in_ints(4)
+        let text = sql!(
+            "INSERT INTO absent_users (job_no, user_no, absence) SELECT $1, user_no, $3 FROM users WHERE tenant_no = $2 AND user_no {IN_INTS_4} \
+             ON CONFLICT (job_no, user_no) DO NOTHING"
         );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+        let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
         dialect::ints(query.bind(i64::from(absence.number())), &numbers).execute(&mut *connection).await?;
     }
     Ok(())
@@ -199,8 +195,8 @@ pub(crate) async fn remove_absent(
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = format!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {}", dialect::in_ints(2));
-    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), &numbers);
+    let text = sql!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {IN_INTS_2}");
+    let query = dialect::ints(statement::query(text).bind(fence.job.0), &numbers);
     let struck = query.execute(&mut *connection).await?.rows_affected();
     let still_in_scope = i64::try_from(struck).unwrap_or(i64::MAX);
     counts::count(connection, fence, Counts { still_in_scope, ..Counts::default() }, None, now).await
@@ -226,7 +222,7 @@ pub(crate) async fn recorded_absent(
     after: Option<UserNo>,
     limit: i64,
 ) -> Result<Vec<(UserNo, Absence)>> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
+    let rows: Vec<(i64, i64)> = statement::query_as(
         "SELECT a.user_no, a.absence FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
          WHERE a.job_no = $1 AND j.source_no = $2 AND a.user_no > $3 ORDER BY a.user_no LIMIT $4",
     )
@@ -246,16 +242,16 @@ pub(crate) async fn recent_disables(
     fence: Fence,
     since: Timestamp,
 ) -> Result<RecentDisables> {
-    let (all, unexplained): (i64, i64) = sqlx::query_as(
-        "SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
-         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND kind = 1 AND COALESCE(ended_at, progress_at) > $3))",
+    let (all, unexplained): (i64, i64) = statement::query_as(
+        sql!("SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
+         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> {DECISION_APPROVED} AND kind = {KIND_SYNC} AND COALESCE(ended_at, progress_at) > $3))"),
     )
     .bind(fence.source.0)
     .bind(fence.job.0)
     .bind(since.0)
     .fetch_one(&mut *connection)
     .await?;
-    let single = sqlx::query_as(
+    let single = statement::query_as(
         "SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE source_no = $1 AND disabled_at > $2",
     );
     let single: (i64, i64) = single.bind(fence.source.0).bind(since.0).fetch_one(connection).await?;

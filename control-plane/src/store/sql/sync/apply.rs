@@ -2,14 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2};
 use super::super::jobs::{counts, details};
 use super::super::license::alarms::Taken;
 use super::super::license::seats;
+use super::super::statement::sql;
 use super::super::users::{lookup, write};
-use super::super::{dialect, locks};
+use super::super::words::Change;
+use super::super::{dialect, locks, statement};
 use super::{apply_plan, deferred};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
@@ -187,7 +187,7 @@ pub(crate) async fn carry_out(
     if !plan.updates.is_empty() {
         let first = plan.updates.iter().filter(|update| update.first);
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
-        write::journal(connection, fence, &first, write::Change::Updated).await?;
+        write::journal(connection, fence, &first, Change::Updated).await?;
         let (status_only, whole): (Vec<_>, Vec<_>) =
             plan.updates.iter().partition(|update| update.status_only);
         let status_only: Vec<i64> = status_only.iter().map(|update| update.before.number.0).collect();
@@ -306,12 +306,11 @@ async fn name_users(
     if users.is_empty() {
         return Ok(HashMap::new());
     }
-    let text = format!(
+    let text = sql!(
         "SELECT u.user_no, t.id, s.id FROM users u JOIN tenants t ON t.tenant_no = u.tenant_no \
-         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no {}",
-        dialect::in_ints(2)
+         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no {IN_INTS_2}"
     );
-    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(tenant.0), users);
+    let query = dialect::ints(statement::query(text).bind(tenant.0), users);
     let rows = query.fetch_all(connection).await?;
     let name = |row| -> Result<(i64, String)> {
         let (number, tenant, source): (i64, String, String) = sqlx::FromRow::from_row(row)?;

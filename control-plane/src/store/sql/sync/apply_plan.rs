@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::{Connection, Query};
+use super::super::dialect::{Connection, IN_BLOBS_2, IN_INTS_2, IN_INTS_3};
 use super::super::jobs::{counts, details};
-use super::super::{dialect, locks};
+use super::super::statement::sql;
+use super::super::words::{CATEGORY_ADDED, CATEGORY_DISABLED, CATEGORY_UPDATED, USER_ENABLED};
+use super::super::{dialect, locks, statement};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, KnownUser, NotSynchronizedReason, Record, Rejected,
     Timestamp, UserNo, UserValues,
@@ -50,11 +52,11 @@ impl Entry {
     }
 }
 
-/// Notes that the job has dealt with these entries of its plan.
-fn taken(fence: Fence, which: &str) -> Query {
-    let text = format!("UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND {which}");
-    sqlx::query(AssertSqlSafe(text)).bind(fence.job.0)
-}
+/// Notes that the job has dealt with entries of its plan: those of records, of leavers, or at positions.
+const TAKE: &str = sql!("UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND");
+const TAKE_RECORDS: &str = sql!("{TAKE} category <> {CATEGORY_DISABLED} AND immutable_id {IN_BLOBS_2}");
+const TAKE_LEAVERS: &str = sql!("{TAKE} category = {CATEGORY_DISABLED} AND user_no {IN_INTS_2}");
+const TAKE_POSITIONS: &str = sql!("{TAKE} position {IN_INTS_2}");
 
 /// What a plan has of a batch of records.
 #[derive(Debug, Default)]
@@ -74,13 +76,12 @@ pub(crate) async fn filter(
     records: &[Record],
     view: &View,
 ) -> Result<Planned> {
-    let text = format!(
+    let text = sql!(
         "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM plan_entries WHERE job_no = {ORIGIN} \
-         AND immutable_id {}",
-        dialect::in_blobs(2)
+         AND immutable_id {IN_BLOBS_2}"
     );
     let ids = || records.iter().map(|record| &record.id.0[..]);
-    let query = dialect::blobs(sqlx::query(AssertSqlSafe(text)).bind(fence.job.0), ids());
+    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
     let rows = query.fetch_all(&mut *connection).await?;
     let entries = rows.iter().map(Entry::from_row).collect::<std::result::Result<Vec<_>, _>>()?;
     let entries: HashMap<&[u8], &Entry> =
@@ -111,7 +112,7 @@ pub(crate) async fn filter(
             }),
         }
     }
-    let query = taken(fence, &format!("category <> 3 AND immutable_id {}", dialect::in_blobs(2)));
+    let query = statement::query(TAKE_RECORDS).bind(fence.job.0);
     dialect::blobs(query, ids()).execute(connection).await?;
     Ok(planned)
 }
@@ -124,18 +125,17 @@ pub(crate) async fn leavers(
 ) -> Result<Vec<UserNo>> {
     locks::lock_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = format!(
+    let text = sql!(
         "SELECT u.user_no FROM plan_entries e JOIN users u ON u.tenant_no = $2 AND u.user_no = e.user_no \
-         WHERE e.job_no = {ORIGIN} AND e.category = 3 AND u.digest = e.before_digest AND u.status = e.before_status AND e.user_no {}",
-        dialect::in_ints(3)
+         WHERE e.job_no = {ORIGIN} AND e.category = {CATEGORY_DISABLED} AND u.digest = e.before_digest AND u.status = e.before_status AND e.user_no {IN_INTS_3}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
     let rows = dialect::ints(query, &numbers).fetch_all(&mut *connection).await?;
     let planned = rows
         .iter()
         .map(|row| <(i64,)>::from_row(row).map(|row| row.0))
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let query = taken(fence, &format!("category = 3 AND user_no {}", dialect::in_ints(2)));
+    let query = statement::query(TAKE_LEAVERS).bind(fence.job.0);
     dialect::ints(query, &numbers).execute(connection).await?;
     Ok(planned.into_iter().map(UserNo).collect())
 }
@@ -147,11 +147,10 @@ pub(crate) async fn leave_out_absent(
     now: Timestamp,
 ) -> Result<()> {
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = format!(
-        "SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status = 1 AND user_no {} ORDER BY user_no",
-        dialect::in_ints(2)
+    let text = sql!(
+        "SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status = {USER_ENABLED} AND user_no {IN_INTS_2} ORDER BY user_no"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, &numbers).fetch_all(&mut *connection).await?;
     let message = "Left as it is: the user is gone from scope, and the plan does not have that. Synchronize, or make a new plan.";
     let line = |row| -> Result<Detail> {
@@ -178,10 +177,8 @@ pub(crate) async fn leave_out_rest(
     limit: i64,
     now: Timestamp,
 ) -> Result<bool> {
-    let rows: Vec<RestRow> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) AS shown FROM plan_entries \
-         WHERE job_no = {ORIGIN} AND category IN (1, 2, 3) AND taken_by <> $1 ORDER BY position LIMIT $2"
-    )))
+    let rows: Vec<RestRow> = statement::query_as(sql!("SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) AS shown FROM plan_entries \
+         WHERE job_no = {ORIGIN} AND category IN ({CATEGORY_ADDED}, {CATEGORY_UPDATED}, {CATEGORY_DISABLED}) AND taken_by <> $1 ORDER BY position LIMIT $2"))
     .bind(fence.job.0)
     .bind(limit)
     .fetch_all(&mut *connection)
@@ -195,7 +192,7 @@ pub(crate) async fn leave_out_rest(
         let values: UserValues =
             serde_json::from_str(&row.shown).map_err(|error| StoreError::Broken(Box::new(error)))?;
         let message = match row.category {
-            3 => {
+            category if category == i64::from(CATEGORY_DISABLED) => {
                 "Left as it is: the plan disables the user, who is no longer gone from scope, or has changed since."
             }
             _ => {
@@ -205,7 +202,7 @@ pub(crate) async fn leave_out_rest(
         let names = (values.user_name, values.mail);
         lines.push(left_out(row.user_no.map(UserNo), row.immutable_id, names, message));
     }
-    let query = taken(fence, &format!("position {}", dialect::in_ints(2)));
+    let query = statement::query(TAKE_POSITIONS).bind(fence.job.0);
     dialect::ints(query, &positions).execute(&mut *connection).await?;
     list(connection, fence, lines, now).await?;
     Ok(true)

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_BLOBS_2, IN_BLOBS_3, IN_INTS_4};
 use super::super::jobs::counts;
+use super::super::statement::sql;
 use super::super::users::write;
-use super::super::{codec, dialect, locks};
+use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, QUEUE_NAME};
+use super::super::{codec, dialect, locks, statement};
 use crate::model::{Counts, Fence, ImmutableId, Timestamp};
 use crate::store::Result;
 use crate::store::row::Row;
@@ -17,18 +19,17 @@ pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_
 
 /// Forgets records that are settled.
 pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
-    let text =
-        format!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {}", dialect::in_blobs(2));
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let text = sql!("DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}");
+    let query = statement::query(text).bind(fence.job.0);
     dialect::blobs(query, ids.iter().map(|id| &id.0[..])).execute(connection).await?;
     Ok(())
 }
 
 /// Takes back the details of records that are kept for another try and were counted as not synchronized.
 pub(crate) async fn forget_retained_details(connection: &mut Connection, fence: Fence) -> Result<()> {
-    sqlx::query(
-        "DELETE FROM job_details WHERE job_no = $1 AND category = 4 AND immutable_id IN \
-         (SELECT immutable_id FROM deferred_records WHERE job_no = $1 AND queue > $2 AND queue < $3)",
+    statement::query(
+        sql!("DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND immutable_id IN \
+         (SELECT immutable_id FROM deferred_records WHERE job_no = $1 AND queue > $2 AND queue < $3)"),
     )
     .bind(fence.job.0)
     .bind(RETAINED)
@@ -51,18 +52,18 @@ pub(crate) async fn requeue_retained(
     now: Timestamp,
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
-    let kept = sqlx::query_as(
+    let kept = statement::query_as(
         "SELECT CAST(COALESCE(SUM(CASE WHEN queue < $3 THEN 1 ELSE 0 END), 0) AS BIGINT), COUNT(*) FROM deferred_records \
          WHERE job_no = $1 AND queue > $2",
     );
     let (counted, all): (i64, i64) =
         kept.bind(fence.job.0).bind(RETAINED).bind(RETAINED_UNCOUNTED).fetch_one(&mut *connection).await?;
     forget_retained_details(connection, fence).await?;
-    sqlx::query("UPDATE deferred_records SET queue = queue % $2 WHERE job_no = $1 AND queue > $2")
-        .bind(fence.job.0)
-        .bind(RETAINED)
-        .execute(&mut *connection)
-        .await?;
+    let text = sql!(
+        "UPDATE deferred_records SET queue = queue - CASE WHEN queue > {RETAINED_UNCOUNTED} THEN {RETAINED_UNCOUNTED} \
+         ELSE {RETAINED} END WHERE job_no = $1 AND queue > {RETAINED}"
+    );
+    statement::query(text).bind(fence.job.0).execute(&mut *connection).await?;
     let counts = Counts { not_synchronized: -counted, waiting: all, ..Counts::default() };
     counts::count(connection, fence, counts, None, now).await
 }
@@ -77,14 +78,13 @@ pub(crate) async fn retain_applied(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
+    let text = sql!(
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-         display_name, phone, distinguished_name, policy_attributes, status) SELECT $1, $3 + 1, immutable_id, digest, user_name, \
+         display_name, phone, distinguished_name, policy_attributes, status) SELECT $1, $3 + {QUEUE_NAME}, immutable_id, digest, user_name, \
          user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status \
-         FROM users WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, immutable_id) DO NOTHING",
-        dialect::in_ints(4)
+         FROM users WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0);
+    let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
     let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
@@ -101,11 +101,10 @@ pub(crate) async fn retain<'a>(
     if ids.is_empty() {
         return Ok(());
     }
-    let text = format!(
-        "UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id {}",
-        dialect::in_blobs(3)
+    let text = sql!(
+        "UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id {IN_BLOBS_3}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = statement::query(text).bind(fence.job.0);
     let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
     dialect::blobs(query, ids.into_iter()).execute(connection).await?;
     Ok(())
@@ -114,7 +113,7 @@ pub(crate) async fn retain<'a>(
 /// How many known users have a record that is kept for another try, and are not counted yet. They come before new users under the
 /// sync limit.
 pub(crate) async fn retained_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
-    let count = sqlx::query_scalar(
+    let count = statement::query_scalar(
         "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id \
          WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
     );
@@ -129,13 +128,12 @@ pub(crate) async fn insert_deferred(
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<i64> {
-    // The conditions on the other parameters are always true; they only give the engine their types.
     let text = (
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
-         last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT $3, r.queue, r.immutable_id, \
+         last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT s.job_no, r.queue, r.immutable_id, \
          r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, \
          r.distinguished_name, r.policy_attributes, r.status",
-        "WHERE $1 >= 0 AND $2 >= 0 AND $4 >= 0 ON CONFLICT (job_no, immutable_id) DO NOTHING",
+        "WHERE true ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
     let inserted = write::execute_rows(connection, text, fence, now, rows).await?;
     Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
@@ -147,11 +145,10 @@ pub(crate) async fn waiting_digests(
     fence: Fence,
     ids: &[ImmutableId],
 ) -> Result<HashMap<ImmutableId, [u8; 16]>> {
-    let text = format!(
-        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id {}",
-        dialect::in_blobs(2)
+    let text = sql!(
+        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = statement::query(text).bind(fence.job.0);
     let rows = dialect::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;
     let digest = |row| -> Result<(ImmutableId, [u8; 16])> {
         let (id, digest): (Vec<u8>, Vec<u8>) = FromRow::from_row(row)?;

@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2};
+use super::super::statement::sql;
 use super::super::users::lookup;
-use super::super::{codec, dialect};
+use super::super::{codec, dialect, statement};
 use crate::model::{Fence, ImmutableId, KnownUser, Record, Status, UserNo};
 use crate::reconcile::settle::{Name, Player, Rank};
 use crate::store::Result;
@@ -179,11 +180,10 @@ pub(crate) async fn journal(
     if users.is_empty() {
         return Ok(HashMap::new());
     }
-    let text = format!(
-        "SELECT user_no, status, user_name_key, mail_key FROM user_changes WHERE job_no = $1 AND user_no {}",
-        dialect::in_ints(2)
+    let text = sql!(
+        "SELECT user_no, status, user_name_key, mail_key FROM user_changes WHERE job_no = $1 AND user_no {IN_INTS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = statement::query(text).bind(fence.job.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;
     let before = |row| -> Result<(i64, Before)> {
         let (user, number, user_name, mail): (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>) =

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_BLOBS_3};
 use super::super::jobs::{counts, details};
+use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
 use super::super::users::{lookup, write};
-use super::super::{dialect, locks};
+use super::super::words::{Change, QUEUE_NAME};
+use super::super::{dialect, locks, statement};
 use super::apply::DISABLED_ONLY;
 use super::deferred::DEFERRED;
 use super::name_claims::Contest;
@@ -67,9 +67,9 @@ pub(crate) async fn names(
     now: Timestamp,
 ) -> Result<Counts> {
     let job = locks::lock_job(connection, fence).await?;
-    let text = format!("{DEFERRED} AND queue = 1 ORDER BY immutable_id");
+    let text = sql!("{DEFERRED} AND queue = {QUEUE_NAME} ORDER BY immutable_id");
     let waiting: Vec<RecordRow> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).fetch_all(&mut *connection).await?;
+        statement::query_as(text).bind(fence.job.0).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(Counts::default());
     }
@@ -138,7 +138,7 @@ async fn give_back(
     // The journal must have the names that users held before the job.
     let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
     let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
-    write::journal(connection, fence, &first.collect::<Vec<_>>(), write::Change::Updated).await?;
+    write::journal(connection, fence, &first.collect::<Vec<_>>(), Change::Updated).await?;
     let released = contest.numbers(revert.iter().chain(apply));
     write::release_names(connection, fence.tenant, &released).await?;
     let mut counts = Counts::default();
@@ -215,11 +215,9 @@ async fn requeue(
             .iter()
             .filter(|(_, to)| *to == queue)
             .map(|(position, _)| &contest.players[*position].id.0[..]);
-        let text = format!(
-            "UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id {}",
-            dialect::in_blobs(3)
-        );
-        let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(i64::from(queue as i16));
+        let text =
+            sql!("UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id {IN_BLOBS_3}");
+        let query = statement::query(text).bind(fence.job.0).bind(i64::from(queue as i16));
         dialect::blobs(query, ids).execute(&mut *connection).await?;
     }
     Ok(())

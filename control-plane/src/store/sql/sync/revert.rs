@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect;
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2};
 use super::super::jobs::details;
 use super::super::license::seats;
+use super::super::statement::sql;
+use super::super::{dialect, statement};
 use super::name_claims;
 use crate::model::{Counts, Fence, KnownUser, NameKey, Record, Status, UserNo, UserValues};
 use crate::store::Result;
@@ -27,7 +28,7 @@ pub(crate) async fn take_back(
         None => {
             counts.added = -1;
             counts.disabled_in_directory = -i64::from(user.status == Status::DisabledInDirectory);
-            sqlx::query("DELETE FROM users WHERE tenant_no = $1 AND user_no = $2")
+            statement::query("DELETE FROM users WHERE tenant_no = $1 AND user_no = $2")
                 .bind(fence.tenant.0)
                 .bind(user.number.0)
                 .execute(&mut *connection)
@@ -35,15 +36,15 @@ pub(crate) async fn take_back(
             -enabled(user.status)
         }
         Some(_) if stays_disabled => {
-            restore(connection, fence, user.number, VALUES).await?;
+            restore(connection, fence, user.number, RESTORE_VALUES).await?;
             details::remove(connection, fence, &[user.number.0]).await?;
             return Ok(counts);
         }
         Some(before) => {
             counts.updated = -1;
             counts.reenabled = -i64::from(before.status != Status::Enabled && user.status == Status::Enabled);
-            restore(connection, fence, user.number, &format!("{VALUES}, {STATUS}")).await?;
-            sqlx::query("DELETE FROM user_changes WHERE job_no = $1 AND user_no = $2")
+            restore(connection, fence, user.number, RESTORE_ALL).await?;
+            statement::query("DELETE FROM user_changes WHERE job_no = $1 AND user_no = $2")
                 .bind(fence.job.0)
                 .bind(user.number.0)
                 .execute(&mut *connection)
@@ -63,13 +64,14 @@ const VALUES: &str = "digest = c.digest, user_name = c.user_name, user_name_key 
 const STATUS: &str = "status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, \
      disabled_at = c.disabled_at";
 
-/// Gives a user back what it had before the job.
-async fn restore(connection: &mut Connection, fence: Fence, user: UserNo, columns: &str) -> Result<()> {
-    let text = format!(
-        "UPDATE users SET {columns} FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 \
-         AND c.user_no = $2"
-    );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(user.0).bind(fence.job.0);
+const FROM_JOURNAL: &str = "FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 \
+     AND c.job_no = $3 AND c.user_no = $2";
+const RESTORE_VALUES: &str = sql!("UPDATE users SET {VALUES} {FROM_JOURNAL}");
+const RESTORE_ALL: &str = sql!("UPDATE users SET {VALUES}, {STATUS} {FROM_JOURNAL}");
+
+/// Gives a user back what it had before the job: its values, or all.
+async fn restore(connection: &mut Connection, fence: Fence, user: UserNo, text: &'static str) -> Result<()> {
+    let query = statement::query(text).bind(fence.tenant.0).bind(user.0).bind(fence.job.0);
     query.execute(connection).await?;
     Ok(())
 }
@@ -92,11 +94,9 @@ pub(crate) async fn shown(
     fence: Fence,
     users: &[i64],
 ) -> Result<HashMap<i64, UserValues>> {
-    let text = format!(
-        "SELECT user_no, user_name, mail FROM users WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(2)
-    );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0);
+    let text =
+        sql!("SELECT user_no, user_name, mail FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2}");
+    let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;
     let values = |row| -> Result<(i64, UserValues)> {
         let (user, user_name, mail) = FromRow::from_row(row)?;

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::dialect::Connection;
 use super::super::jobs::counts;
-use super::super::locks;
+use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
+use super::super::words::QUEUE_DOUBTFUL;
+use super::super::{locks, statement};
 use super::deferred::DEFERRED;
 use super::{apply, deferred};
 use crate::model::{Counts, Fence, Record, Timestamp};
@@ -24,9 +24,9 @@ pub(crate) async fn seats(
     now: Timestamp,
 ) -> Result<bool> {
     let job = locks::lock_job(connection, fence).await?;
-    let text = format!("{DEFERRED} AND queue < 4 ORDER BY queue, immutable_id LIMIT $2");
+    let text = sql!("{DEFERRED} AND queue < {QUEUE_DOUBTFUL} ORDER BY queue, immutable_id LIMIT $2");
     let waiting: Vec<RecordRow> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
+        statement::query_as(text).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(false);
     }

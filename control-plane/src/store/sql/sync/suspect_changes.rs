@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_BLOBS_2};
 use super::super::jobs::{counts, details};
+use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::users::rows::RecordRow;
-use super::super::{dialect, locks};
+use super::super::words::{QUEUE_DOUBTFUL, QUEUE_DOUBTFUL_NAME, QUEUE_NAME, QUEUE_RETURNING};
+use super::super::{dialect, locks, statement};
 use super::deferred::DEFERRED;
 use super::{apply, deferred};
 use crate::model::{Counts, Fence, ImmutableId, NotSynchronizedReason, Record, Timestamp};
@@ -18,16 +18,17 @@ use crate::store::Result;
 /// How many changes wait since they take something away.
 pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i64> {
     locks::check_job(connection, fence).await?;
-    let count =
-        sqlx::query_scalar("SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN (4, 5)");
+    let count = statement::query_scalar(sql!(
+        "SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"
+    ));
     Ok(count.bind(fence.job.0).fetch_one(connection).await?)
 }
 
 /// Lets the changes take their course that wait since they take something away.
 pub(crate) async fn trust(connection: &mut Connection, fence: Fence) -> Result<()> {
     locks::lock_job(connection, fence).await?;
-    sqlx::query(
-        "UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND queue IN (4, 5)",
+    statement::query(
+        sql!("UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"),
     )
     .bind(fence.job.0)
     .execute(connection)
@@ -43,9 +44,9 @@ pub(crate) async fn refuse(
     now: Timestamp,
 ) -> Result<bool> {
     locks::lock_job(connection, fence).await?;
-    let text = format!("{DEFERRED} AND queue IN (4, 5) LIMIT $2");
+    let text = sql!("{DEFERRED} AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME}) LIMIT $2");
     let waiting: Vec<RecordRow> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
+        statement::query_as(text).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
         return Ok(false);
     }
@@ -79,11 +80,10 @@ async fn settle_doubt<'a>(
     fence: Fence,
     ids: impl Iterator<Item = &'a ImmutableId>,
 ) -> Result<()> {
-    let text = format!(
-        "UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND immutable_id {}",
-        dialect::in_blobs(2)
+    let text = sql!(
+        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0);
+    let query = statement::query(text).bind(fence.job.0);
     dialect::blobs(query, ids.map(|id| &id.0[..])).execute(connection).await?;
     Ok(())
 }

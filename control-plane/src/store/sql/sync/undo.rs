@@ -2,12 +2,13 @@
 //! something has changed since are left as they are and listed. A sync of a single user changes it in the name of the job that changed it
 //! last, so that it is told by `alone_at`: the time of the last change, if that was one.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
 use super::super::jobs::leftovers;
-use super::super::locks;
+use super::super::locks::OwnedJob;
+use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
+use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, CHANGE_DISABLED, CHANGE_UPDATED, PHASE_READING};
+use super::super::{locks, statement};
 use super::{absent_users, apply};
 use crate::model::{
     Fence, ImmutableId, JobNo, NotSynchronizedReason, Rejected, SourceNo, TenantNo, Timestamp, UserNo,
@@ -37,23 +38,16 @@ pub(crate) async fn begin(
     owner: &str,
     now: Timestamp,
 ) -> Result<Fence> {
-    let text = format!(
-        "SELECT tenant_no, source_no, epoch, origin FROM sync_jobs WHERE job_no = $1 AND owner = $2 AND state = 2{LOCK}"
-    );
-    let held: Option<(i64, i64, i64, Option<i64>)> = sqlx::query_as(AssertSqlSafe(text))
-        .bind(job.0)
-        .bind(owner.to_owned())
-        .fetch_optional(&mut *connection)
-        .await?;
-    let (tenant, source, epoch, origin) = held.ok_or(StoreError::Fenced)?;
-    let expected = sqlx::query_scalar(
+    let OwnedJob { tenant_no: tenant, source_no: source, epoch, origin, .. } =
+        locks::lock_owned_job(connection, job, owner).await?;
+    let expected = statement::query_scalar(
         "SELECT (SELECT COUNT(*) FROM user_changes WHERE job_no = $1) + (SELECT COUNT(*) FROM users WHERE tenant_no = $2 \
          AND source_no = $3 AND added_job = $1)",
     );
     let expected: i64 = expected.bind(origin).bind(tenant).bind(source).fetch_one(&mut *connection).await?;
-    sqlx::query(
-        "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = 1, started_at = COALESCE(started_at, $2), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, progress_at = $2, read_at = $2, expected = $3, reserve = 0 WHERE job_no = $1",
+    statement::query(
+        sql!("UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = {PHASE_READING}, started_at = COALESCE(started_at, $2), unchanged = 0, \
+         not_synchronized = 0, waiting = 0, progress_at = $2, read_at = $2, expected = $3, reserve = 0 WHERE job_no = $1"),
     )
     .bind(job.0)
     .bind(now.0)
@@ -61,16 +55,18 @@ pub(crate) async fn begin(
     .execute(&mut *connection)
     .await?;
     leftovers::forget_deferred(connection, job).await?;
-    sqlx::query("DELETE FROM job_details WHERE job_no = $1 AND category = 4")
-        .bind(job.0)
-        .execute(connection)
-        .await?;
+    statement::query(sql!(
+        "DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED}"
+    ))
+    .bind(job.0)
+    .execute(connection)
+    .await?;
     Ok(Fence { job, epoch: epoch + 1, tenant: TenantNo(tenant), source: SourceNo(source) })
 }
 
 /// The job that is undone, and when it ended.
 async fn origin(connection: &mut Connection, fence: Fence) -> Result<(i64, i64)> {
-    let query = sqlx::query_as(
+    let query = statement::query_as(
         "SELECT o.job_no, COALESCE(o.ended_at, 0) FROM sync_jobs j JOIN sync_jobs o ON o.job_no = j.origin WHERE j.job_no = $1",
     );
     query.bind(fence.job.0).fetch_optional(connection).await?.ok_or(StoreError::NotFound("sync job"))
@@ -85,14 +81,14 @@ pub(crate) async fn changes(
 ) -> Result<Option<UserNo>> {
     locks::lock_job(connection, fence).await?;
     let (origin, ended_at) = origin(connection, fence).await?;
-    let mut rows: Vec<ChangeRow> = sqlx::query_as(
-        "SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, c.mail_key, c.first_name, c.last_name, \
+    let mut rows: Vec<ChangeRow> = statement::query_as(
+        sql!("SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, c.mail_key, c.first_name, c.last_name, \
          c.display_name, c.phone, c.distinguished_name, c.policy_attributes, c.status, \
          CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 THEN 1 ELSE 0 END AS BIGINT) AS done, \
-         CAST(CASE WHEN u.updated_at > $2 OR (c.what <> 2 AND u.changed_job <> $3) OR (c.what <> 1 AND u.status_job <> $3) \
+         CAST(CASE WHEN u.updated_at > $2 OR (c.what <> {CHANGE_DISABLED} AND u.changed_job <> $3) OR (c.what <> {CHANGE_UPDATED} AND u.status_job <> $3) \
          OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS changed_since \
          FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no \
-         WHERE c.job_no = $3 AND u.added_job <> $3 AND c.user_no > $4 ORDER BY c.job_no, c.user_no LIMIT $5",
+         WHERE c.job_no = $3 AND u.added_job <> $3 AND c.user_no > $4 ORDER BY c.job_no, c.user_no LIMIT $5"),
     )
     .bind(fence.job.0)
     .bind(ended_at)
@@ -133,7 +129,7 @@ pub(crate) async fn adds(
     locks::lock_job(connection, fence).await?;
     let (origin, ended_at) = origin(connection, fence).await?;
     // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
-    let rows: Vec<(i64, Vec<u8>, String, String, i64, i64)> = sqlx::query_as(
+    let rows: Vec<(i64, Vec<u8>, String, String, i64, i64)> = statement::query_as(
         "SELECT user_no, immutable_id, user_name, mail, CAST(CASE WHEN updated_at > $6 OR alone_at = updated_at THEN 1 ELSE 0 END AS BIGINT), \
          status_job FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND added_job = $3 AND user_no > $4 ORDER BY tenant_no, user_no LIMIT $5",
     )

@@ -1,22 +1,21 @@
 //! Tenants: made, shown, suspended. A suspension stops the tenant's jobs in the same transaction, and a new one needs the tenant's row,
 //! so none can slip through.
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
 use super::super::jobs::{job, leftovers, lifecycle, outcomes};
-use super::super::locks;
+use super::super::statement::sql;
+use super::super::words::{JOB_HELD, JOB_QUEUED, JOB_RUNNING};
+use super::super::{locks, statement};
 use crate::model::{
     Actor, Event, EventType, JobNo, SyncJob, Tenant, TenantId, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, StoreError};
 
-const TENANT: &str = "SELECT tenant_no, id, created_at, suspended_at FROM tenants";
+const TENANT: &str = "SELECT id, created_at, suspended_at FROM tenants";
 
 #[derive(sqlx::FromRow)]
 struct TenantRow {
-    tenant_no: i64,
     id: String,
     created_at: i64,
     suspended_at: Option<i64>,
@@ -32,14 +31,10 @@ impl From<TenantRow> for Tenant {
     }
 }
 
-async fn row(connection: &mut Connection, tenant: &TenantId, lock: &'static str) -> Result<TenantRow> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("{TENANT} WHERE id = $1{lock}")));
-    let row: Option<TenantRow> = query.bind(tenant.0.clone()).fetch_optional(connection).await?;
-    row.ok_or(StoreError::NotFound("tenant"))
-}
-
 pub(crate) async fn tenant(connection: &mut Connection, tenant: &TenantId) -> Result<Tenant> {
-    row(connection, tenant, "").await.map(Tenant::from)
+    let row = statement::query_as(sql!("{TENANT} WHERE id = $1")).bind(tenant.0.clone());
+    let row: Option<TenantRow> = row.fetch_optional(connection).await?;
+    row.map(Tenant::from).ok_or(StoreError::NotFound("tenant"))
 }
 
 pub(crate) async fn list(
@@ -47,7 +42,7 @@ pub(crate) async fn list(
     after: Option<&TenantId>,
     limit: i64,
 ) -> Result<Vec<Tenant>> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("{TENANT} WHERE id > $1 ORDER BY id LIMIT $2")));
+    let query = statement::query_as(sql!("{TENANT} WHERE id > $1 ORDER BY id LIMIT $2"));
     let rows: Vec<TenantRow> =
         query.bind(after.map_or("", TenantId::as_str).to_owned()).bind(limit).fetch_all(connection).await?;
     Ok(rows.into_iter().map(Tenant::from).collect())
@@ -63,18 +58,9 @@ pub(crate) async fn exists(connection: &mut Connection, tenant: &TenantId) -> Re
 
 /// Those that are not served.
 pub(crate) async fn suspended(connection: &mut Connection) -> Result<Vec<TenantId>> {
-    let query = sqlx::query_scalar("SELECT id FROM tenants WHERE suspended_at IS NOT NULL");
+    let query = statement::query_scalar("SELECT id FROM tenants WHERE suspended_at IS NOT NULL");
     let ids: Vec<String> = query.fetch_all(connection).await?;
     Ok(ids.into_iter().map(TenantId).collect())
-}
-
-/// The number of a tenant that is served, with its row locked: it stays served until the end of the transaction.
-pub(crate) async fn served(connection: &mut Connection, tenant: &TenantId) -> Result<TenantNo> {
-    let row = row(connection, tenant, LOCK).await?;
-    if row.suspended_at.is_some() {
-        return Err(StoreError::TenantSuspended);
-    }
-    Ok(TenantNo(row.tenant_no))
 }
 
 pub(crate) async fn create(
@@ -85,7 +71,7 @@ pub(crate) async fn create(
     now: Timestamp,
 ) -> Result<Tenant> {
     let number = locks::next_number(connection, "tenant").await?;
-    let made = sqlx::query(
+    let made = statement::query(
         "INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
     );
     let made = made.bind(number).bind(id.0.clone()).bind(limit).bind(now.0).execute(&mut *connection).await?;
@@ -106,20 +92,20 @@ pub(crate) async fn suspend(
     by: &Actor,
     now: Timestamp,
 ) -> Result<(Tenant, Vec<JobNo>)> {
-    let number = row(connection, id, "").await?.tenant_no;
+    let number = locks::tenant_number(connection, id).await?;
     // Jobs are locked before their tenant. Those that were begun meanwhile are few or none, and from then on there are no more.
     let mut stopped = stop_jobs(connection, number, by, now).await?;
-    let was = row(connection, id, LOCK).await?;
-    if was.suspended_at.is_none() {
-        let suspend = sqlx::query("UPDATE tenants SET suspended_at = $2 WHERE tenant_no = $1");
-        suspend.bind(number).bind(now.0).execute(&mut *connection).await?;
+    let was = locks::lock_tenant(connection, id).await?;
+    if !was.is_suspended {
+        let suspend = statement::query("UPDATE tenants SET suspended_at = $2 WHERE tenant_no = $1");
+        suspend.bind(number.0).bind(now.0).execute(&mut *connection).await?;
     }
     stopped.extend(stop_jobs(connection, number, by, now).await?);
     let trail = Trail::Tenant(id.clone());
     for job in &stopped {
         outcomes::stopped(connection, job, by, now).await?;
     }
-    if was.suspended_at.is_none() {
+    if !was.is_suspended {
         let event = Event::done(EventType::TenantSuspended, names::tenant(id));
         let event = event.with("reason", reason).with("stopped_jobs", stopped.len());
         append::record(connection, &trail, by, event, now).await?;
@@ -134,10 +120,10 @@ pub(crate) async fn resume(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Tenant> {
-    let was = row(connection, id, LOCK).await?;
-    if was.suspended_at.is_some() {
-        let resume = sqlx::query("UPDATE tenants SET suspended_at = NULL WHERE tenant_no = $1");
-        resume.bind(was.tenant_no).execute(&mut *connection).await?;
+    let was = locks::lock_tenant(connection, id).await?;
+    if was.is_suspended {
+        let resume = statement::query("UPDATE tenants SET suspended_at = NULL WHERE tenant_no = $1");
+        resume.bind(was.number.0).execute(&mut *connection).await?;
         let event = Event::done(EventType::TenantResumed, names::tenant(id));
         append::record(connection, &Trail::Tenant(id.clone()), by, event, now).await?;
     }
@@ -147,14 +133,14 @@ pub(crate) async fn resume(
 /// Ends every job of a tenant that has not ended: whoever has one can write nothing of it any more.
 async fn stop_jobs(
     connection: &mut Connection,
-    tenant: i64,
+    tenant: TenantNo,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Vec<SyncJob>> {
-    let open = sqlx::query_scalar(
-        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN (1, 2, 6) ORDER BY job_no",
-    );
-    let open: Vec<i64> = open.bind(tenant).fetch_all(&mut *connection).await?;
+    let open = statement::query_scalar(sql!(
+        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no"
+    ));
+    let open: Vec<i64> = open.bind(tenant.0).fetch_all(&mut *connection).await?;
     let mut stopped = Vec::new();
     for job in open.into_iter().map(JobNo) {
         if lifecycle::end_stopped(connection, job, by, now).await? {

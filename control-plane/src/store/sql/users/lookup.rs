@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::{Connection, Query};
-use super::super::{codec, dialect};
+use super::super::dialect::{Connection, IN_INTS_2, Query, USERS_BY_KEYS, USERS_BY_KEYS_END};
+use super::super::statement::sql;
+use super::super::{codec, dialect, statement};
 use super::rows::ValuesRow;
 use crate::model::{
     ImmutableId, JobNo, KnownUser, NameKey, NameKind, SourceNo, TenantNo, UserNo, UserValues,
@@ -27,14 +28,10 @@ pub(crate) struct KnownRow {
     fetched_stage: i64,
 }
 
+/// Known users by keys, which are bound by [`dialect::blobs`] as $2: one look-up in an index a key.
+/// Left to themselves, planners that have not yet heard how many users there are read all of them.
 const KNOWN: &str = "SELECT users.user_no, users.immutable_id, users.digest, users.status, users.user_name_key, users.mail_key, \
      users.added_job, users.changed_job, users.fetched_job, users.fetched_stage";
-
-/// Known users by keys, which are bound by [`dialect::blobs`] as $2: one look-up in an index a key. Left to themselves, planners that
-/// have not yet heard how many users there are read all of them instead.
-fn by_keys(condition: &str) -> String {
-    format!("{KNOWN} {}", dialect::users_by_keys(condition))
-}
 
 impl TryFrom<KnownRow> for KnownUser {
     type Error = StoreError;
@@ -60,8 +57,9 @@ pub(crate) async fn known_by_id<'a>(
     source: SourceNo,
     ids: impl Iterator<Item = &'a ImmutableId>,
 ) -> Result<Vec<KnownUser>> {
-    let text = by_keys("users.source_no = $1 AND users.immutable_id = k.key");
-    let query = sqlx::query(AssertSqlSafe(text)).bind(source.0);
+    let text =
+        sql!("{KNOWN} {USERS_BY_KEYS}users.source_no = $1 AND users.immutable_id = k.key{USERS_BY_KEYS_END}");
+    let query = statement::query(text).bind(source.0);
     fetch_known(connection, dialect::blobs(query, ids.map(|id| &id.0[..]))).await
 }
 
@@ -72,14 +70,18 @@ pub(crate) async fn known_by_name(
     names: &[(NameKind, NameKey)],
 ) -> Result<Vec<KnownUser>> {
     let mut found = Vec::new();
-    for (kind, column) in [(NameKind::UserName, "user_name_key"), (NameKind::Mail, "mail_key")] {
+    // The key alone decides: the tenant is part of it.
+    let by_user_name = sql!(
+        "{KNOWN} {USERS_BY_KEYS}users.tenant_no + 0 = $1 AND users.user_name_key = k.key{USERS_BY_KEYS_END}"
+    );
+    let by_mail =
+        sql!("{KNOWN} {USERS_BY_KEYS}users.tenant_no + 0 = $1 AND users.mail_key = k.key{USERS_BY_KEYS_END}");
+    for (kind, text) in [(NameKind::UserName, by_user_name), (NameKind::Mail, by_mail)] {
         let keys: Vec<_> = names.iter().filter(|(of, _)| *of == kind).map(|(_, key)| &key.0[..]).collect();
         if keys.is_empty() {
             continue;
         }
-        // The key alone decides: the tenant is part of it.
-        let text = by_keys(&format!("users.tenant_no + 0 = $1 AND users.{column} = k.key"));
-        let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
+        let query = statement::query(text).bind(tenant.0);
         found.extend(fetch_known(connection, dialect::blobs(query, keys.into_iter())).await?);
     }
     Ok(found)
@@ -99,12 +101,11 @@ pub(crate) async fn values(
     if users.is_empty() {
         return Ok(HashMap::new());
     }
-    let text = format!(
+    let text = sql!(
         "SELECT user_no, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, policy_attributes FROM users \
-         WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(2)
+         WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
+    let query = statement::query(text).bind(tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;
     let values = |row| -> Result<(i64, UserValues)> {
         let (user,): (i64,) = FromRow::from_row(row)?;

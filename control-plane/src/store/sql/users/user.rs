@@ -1,10 +1,12 @@
 //! Users as administrators see them.
 
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::FromRow;
 
-use super::super::dialect::{Connection, LIKE};
-use super::super::{codec, dialect, locks};
+use super::super::dialect::{Connection, IN_INTS_2, LIKE};
+use super::super::statement::sql;
+use super::super::words::USER_ENABLED;
+use super::super::{codec, dialect, locks, statement};
 use super::rows::ValuesRow;
 use crate::model::{ImmutableId, Mark, SourceId, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo};
 use crate::store::{Result, StoreError};
@@ -66,9 +68,8 @@ impl TryFrom<UserRow> for User {
 
 pub(crate) async fn user(connection: &mut Connection, tenant: &TenantId, user: UserNo) -> Result<User> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    let query = sqlx::query_as(AssertSqlSafe(format!("SELECT {COLUMNS} {FROM} AND u.user_no = $2")))
-        .bind(tenant.0)
-        .bind(user.0);
+    let query =
+        statement::query_as(sql!("SELECT {COLUMNS} {FROM} AND u.user_no = $2")).bind(tenant.0).bind(user.0);
     let row: Option<UserRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("user"))?.try_into()
 }
@@ -79,9 +80,9 @@ pub(crate) async fn by_numbers(
     tenant: TenantNo,
     users: &[UserNo],
 ) -> Result<Vec<User>> {
-    let text = format!("SELECT {COLUMNS} {FROM} AND u.user_no {} ORDER BY u.user_no", dialect::in_ints(2));
+    let text = sql!("SELECT {COLUMNS} {FROM} AND u.user_no {IN_INTS_2} ORDER BY u.user_no");
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let query = dialect::ints(sqlx::query(AssertSqlSafe(text)).bind(tenant.0), &numbers);
+    let query = dialect::ints(statement::query(text).bind(tenant.0), &numbers);
     let rows = query.fetch_all(connection).await?;
     rows.iter().map(|row| UserRow::from_row(row)?.try_into()).collect()
 }
@@ -95,13 +96,13 @@ pub(crate) async fn list(
 ) -> Result<Vec<User>> {
     let tenant = locks::tenant_number(connection, tenant).await?;
     // One statement for every filter: a condition that is not asked for is always true.
-    let text = format!(
-        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = 1) = ($4 = 1)) AND ($5 = '' OR \
+    let text = sql!(
+        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = {USER_ENABLED}) = ($4 = 1)) AND ($5 = '' OR \
          u.user_name {LIKE} $5 ESCAPE '!' OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') \
          AND ($7 = 0 OR u.purge_at IS NOT NULL) ORDER BY u.user_no LIMIT $6"
     );
     let pattern = filter.text.as_deref().filter(|text| !text.is_empty()).map_or_else(String::new, pattern);
-    let rows: Vec<UserRow> = sqlx::query_as(AssertSqlSafe(text))
+    let rows: Vec<UserRow> = statement::query_as(text)
         .bind(tenant.0)
         .bind(after.map_or(0, |after| after.0))
         .bind(filter.source.as_ref().map_or_else(String::new, |source| source.0.clone()))

@@ -1,36 +1,28 @@
 //! Writes users, many in one statement, and their journal.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::dialect;
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_2, IN_INTS_4};
+use super::super::statement::sql;
+use super::super::words::{Change, USER_DISABLED_IN_DIRECTORY, USER_ENABLED};
+use super::super::{dialect, statement};
 use crate::model::{Fence, TenantNo, Timestamp};
 use crate::store::Result;
 use crate::store::row::Row;
 
-/// Runs a statement over rows: `before FROM rows AS r after`. In both texts $1 to $4 are tenant, source, job and now; the engine gives
-/// them the numbers that fit its way to bind rows.
+/// Runs a statement over rows: `before FROM rows AS r, scope AS s after`. The scope is the tenant, the
+/// source, the job and now, as columns `tenant_no`, `source_no`, `job_no` and `at`.
 pub(crate) async fn execute_rows(
     connection: &mut Connection,
-    (before, after): (&str, &str),
+    (before, after): (&'static str, &'static str),
     fence: Fence,
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<u64> {
     let mut affected = 0;
-    for rows in rows.chunks(dialect::MOST_ROWS) {
-        let numbers = dialect::scalars(rows.len());
-        let renumber = |text: &str| {
-            let numbered = (0..4).rev().fold(text.to_owned(), |text, at| {
-                text.replace(&format!("${}", at + 1), &format!("@{}", numbers[at]))
-            });
-            numbered.replace('@', "$")
-        };
-        let text =
-            format!("{} FROM {} {}", renumber(before), dialect::rows_table(rows.len()), renumber(after));
-        let scalars = [fence.tenant.0, fence.source.0, fence.job.0, now.0];
-        let query = sqlx::query(AssertSqlSafe(text)).persistent(dialect::same_text(rows.len()));
-        let query = dialect::bind_rows(query, scalars, rows);
+    for rows in rows.chunks(dialect::MAX_ROWS) {
+        let text = format!("{before} {} {after}", dialect::rows_and_scope(rows.len()));
+        let query = statement::query_of_rows(text, dialect::same_text(rows.len()));
+        let scope = [fence.tenant.0, fence.source.0, fence.job.0, now.0];
+        let query = dialect::bind_rows(query, scope, rows);
         affected += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(affected)
@@ -43,11 +35,13 @@ pub(crate) async fn insert_users(
     rows: &[Row<'_>],
 ) -> Result<()> {
     let text = (
-        "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
+        sql!(
+            "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
          first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, status_job, \
-         created_at, updated_at, disabled_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, \
+         created_at, updated_at, disabled_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, r.user_name, \
          r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, \
-         r.policy_attributes, r.status, $3, $3, $4, $4, CASE WHEN r.status = 1 THEN NULL ELSE $4 END",
+         r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN NULL ELSE s.at END"
+        ),
         "",
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
@@ -57,9 +51,9 @@ pub(crate) async fn insert_users(
 /// the whole table instead.
 const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
      first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, changed_job, \
-     created_at, updated_at) SELECT $1, r.user_no, $2, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
-     r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, $3, \
-     $3, $4, $4";
+     created_at, updated_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
+     r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, \
+     s.job_no, s.at, s.at";
 
 /// Changes users that are there.
 pub(crate) async fn update_users(
@@ -70,15 +64,17 @@ pub(crate) async fn update_users(
 ) -> Result<()> {
     let text = (
         UPSERT,
-        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, user_name = excluded.user_name, \
+        sql!(
+            "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, user_name = excluded.user_name, \
          user_name_key = excluded.user_name_key, mail = excluded.mail, mail_key = excluded.mail_key, \
          first_name = excluded.first_name, last_name = excluded.last_name, display_name = excluded.display_name, \
          phone = excluded.phone, distinguished_name = excluded.distinguished_name, \
          policy_attributes = excluded.policy_attributes, status = excluded.status, changed_job = excluded.changed_job, \
          updated_at = excluded.updated_at, \
          status_job = CASE WHEN users.status = excluded.status THEN users.status_job ELSE excluded.changed_job END, \
-         disabled_at = CASE WHEN excluded.status = 1 THEN NULL WHEN users.status = 1 THEN excluded.updated_at \
-         ELSE users.disabled_at END",
+         disabled_at = CASE WHEN excluded.status = {USER_ENABLED} THEN NULL WHEN users.status = {USER_ENABLED} THEN excluded.updated_at \
+         ELSE users.disabled_at END"
+        ),
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }
@@ -93,12 +89,11 @@ pub(crate) async fn disable_in_directory(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
-        "UPDATE users SET status = 2, status_job = $2, changed_job = $2, updated_at = $3, disabled_at = $3 \
-         WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(4)
+    let text = sql!(
+        "UPDATE users SET status = {USER_DISABLED_IN_DIRECTORY}, status_job = $2, changed_job = $2, updated_at = $3, disabled_at = $3 \
+         WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
+    let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
 }
@@ -123,23 +118,12 @@ pub(crate) async fn release_names(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
-        "UPDATE users SET user_name_key = NULL, mail_key = NULL WHERE tenant_no = $1 AND user_no {}",
-        dialect::in_ints(2)
+    let text = sql!(
+        "UPDATE users SET user_name_key = NULL, mail_key = NULL WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(tenant.0);
+    let query = statement::query(text).bind(tenant.0);
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
-}
-
-/// What a job did to a user, as the journal has it. The numbers are those of the tables, and add up.
-#[derive(Clone, Copy)]
-#[repr(i64)]
-pub(crate) enum Change {
-    /// Changed it.
-    Updated = 1,
-    /// Disabled it for absence.
-    Disabled = 2,
 }
 
 /// Writes users into the job's journal as they are now; whoever is in it already stays as first written.
@@ -152,15 +136,14 @@ pub(crate) async fn journal(
     if users.is_empty() {
         return Ok(());
     }
-    let text = format!(
+    let text = sql!(
         "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
          display_name, phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, what) \
          SELECT $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, \
          phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, $3 FROM users \
-         WHERE tenant_no = $2 AND user_no {} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what | excluded.what",
-        dialect::in_ints(4)
+         WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what | excluded.what"
     );
-    let query = sqlx::query(AssertSqlSafe(text)).bind(fence.job.0).bind(fence.tenant.0).bind(change as i64);
+    let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0).bind(change as i64);
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
 }

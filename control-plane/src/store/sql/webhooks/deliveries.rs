@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
+use super::super::statement::sql;
+use super::super::words::WEBHOOK_ACTIVE;
+use super::super::{locks, statement};
 use super::webhook;
 use crate::model::{
     Actor, Attempted, Delivery, DeliveryFailure, EventType, FailedAttempt, Timestamp, Trail, WebhookEvent,
@@ -18,11 +19,11 @@ use crate::store::{Result, StoreError};
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<WebhookNo>> {
-    let due = sqlx::query_scalar(
-        "SELECT w.webhook_no FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no WHERE w.pending > 0 AND w.state = 1 \
+    let due = statement::query_scalar(sql!(
+        "SELECT w.webhook_no FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no WHERE w.pending > 0 AND w.state = {WEBHOOK_ACTIVE} \
          AND w.lease_expires_at <= $1 AND w.blocked_until <= $1 AND t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM webhook_messages m \
-         WHERE m.webhook_no = w.webhook_no AND m.next_attempt_at <= $1) ORDER BY w.lease_expires_at, w.webhook_no LIMIT $2",
-    );
+         WHERE m.webhook_no = w.webhook_no AND m.next_attempt_at <= $1) ORDER BY w.lease_expires_at, w.webhook_no LIMIT $2"
+    ));
     let due: Vec<i64> = due.bind(now.0).bind(limit).fetch_all(connection).await?;
     Ok(due.into_iter().map(WebhookNo).collect())
 }
@@ -37,11 +38,11 @@ pub(crate) async fn claim(
     most_of_tenant: i64,
     now: Timestamp,
 ) -> Result<Option<Delivery>> {
-    let claimed = sqlx::query(
-        "UPDATE webhooks SET lease_owner = $2, lease_expires_at = $3 WHERE webhook_no = $1 AND pending > 0 AND state = 1 \
+    let claimed = statement::query(
+        sql!("UPDATE webhooks SET lease_owner = $2, lease_expires_at = $3 WHERE webhook_no = $1 AND pending > 0 AND state = {WEBHOOK_ACTIVE} \
          AND lease_expires_at <= $4 AND blocked_until <= $4 AND (SELECT COUNT(*) FROM webhooks o WHERE o.tenant_no = webhooks.tenant_no \
          AND o.lease_expires_at > $4) < $5 AND NOT EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_no = webhooks.tenant_no \
-         AND t.suspended_at IS NOT NULL)",
+         AND t.suspended_at IS NOT NULL)"),
     )
     .bind(webhook.0)
     .bind(owner.to_owned())
@@ -53,7 +54,7 @@ pub(crate) async fn claim(
     if claimed.rows_affected() == 0 {
         return Ok(None);
     }
-    let message = sqlx::query_as(
+    let message = statement::query_as(
         "SELECT number, id, event, body, created_at, attempts FROM webhook_messages WHERE webhook_no = $1 AND next_attempt_at <= $2 \
          ORDER BY number LIMIT 1",
     );
@@ -82,7 +83,7 @@ async fn give_back(
     owner: &str,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
+    statement::query(
         "UPDATE webhooks SET lease_owner = '', lease_expires_at = $3 WHERE webhook_no = $1 AND lease_owner = $2",
     )
     .bind(webhook.0)
@@ -101,9 +102,7 @@ pub(crate) async fn attempted(
     now: Timestamp,
 ) -> Result<()> {
     let webhook = delivery.receiver.number;
-    let text = format!("SELECT version, state FROM webhooks WHERE webhook_no = $1{LOCK}");
-    let row: Option<(i64, i64)> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(webhook.0).fetch_optional(&mut *connection).await?;
+    let row = locks::lock_webhook(connection, webhook).await?;
     // It was deleted meanwhile, and its messages with it.
     let Some((version, state)) = row else { return Ok(()) };
     give_back(connection, webhook, owner, now).await?;
@@ -114,7 +113,7 @@ pub(crate) async fn attempted(
             succeeded(connection, webhook, now).await
         }
         Attempted::Again { at, blocks, failure, status } => {
-            sqlx::query(
+            statement::query(
                 "UPDATE webhook_messages SET attempts = attempts + 1, next_attempt_at = $3 WHERE webhook_no = $1 AND number = $2",
             )
             .bind(webhook.0)
@@ -124,7 +123,7 @@ pub(crate) async fn attempted(
             .await?;
             // What was changed meanwhile may be mended.
             if blocks && version == delivery.receiver.version {
-                let block = sqlx::query("UPDATE webhooks SET blocked_until = $2 WHERE webhook_no = $1");
+                let block = statement::query("UPDATE webhooks SET blocked_until = $2 WHERE webhook_no = $1");
                 block.bind(webhook.0).bind(at.0).execute(&mut *connection).await?;
             }
             note_failure(connection, webhook, failed(failure, status)).await
@@ -151,7 +150,7 @@ pub(crate) async fn attempted(
             }
             let pending = webhook::by_number(connection, webhook).await?.pending;
             webhook::forget(connection, webhook).await?;
-            sqlx::query(
+            statement::query(
                 "UPDATE webhooks SET state = $2, given_up = given_up + $3, version = version + 1, updated_at = $4 WHERE webhook_no = $1",
             )
             .bind(webhook.0)
@@ -170,12 +169,12 @@ pub(crate) async fn attempted(
 /// Takes a message off those that wait. False if it was not there any more.
 async fn done(connection: &mut Connection, delivery: &Delivery, given_up: bool) -> Result<bool> {
     let webhook = delivery.receiver.number;
-    let gone = sqlx::query("DELETE FROM webhook_messages WHERE webhook_no = $1 AND number = $2");
+    let gone = statement::query("DELETE FROM webhook_messages WHERE webhook_no = $1 AND number = $2");
     let gone = gone.bind(webhook.0).bind(delivery.number).execute(&mut *connection).await?;
     if gone.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query(
+    statement::query(
         "UPDATE webhooks SET pending = pending - 1, given_up = given_up + $2, blocked_until = 0 WHERE webhook_no = $1",
     )
     .bind(webhook.0)
@@ -186,7 +185,7 @@ async fn done(connection: &mut Connection, delivery: &Delivery, given_up: bool) 
 }
 
 async fn succeeded(connection: &mut Connection, webhook: WebhookNo, now: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE webhooks SET succeeded_at = $2, blocked_until = 0 WHERE webhook_no = $1")
+    statement::query("UPDATE webhooks SET succeeded_at = $2, blocked_until = 0 WHERE webhook_no = $1")
         .bind(webhook.0)
         .bind(now.0)
         .execute(connection)
@@ -195,7 +194,7 @@ async fn succeeded(connection: &mut Connection, webhook: WebhookNo, now: Timesta
 }
 
 async fn note_failure(connection: &mut Connection, webhook: WebhookNo, failed: FailedAttempt) -> Result<()> {
-    sqlx::query(
+    statement::query(
         "UPDATE webhooks SET failed_at = $2, failure = $3, failure_status = $4 WHERE webhook_no = $1",
     )
     .bind(webhook.0)

@@ -1,16 +1,15 @@
 //! Writes messages for webhooks, in the transaction that does what they tell. Comes after everything but the audit trail: webhooks are
 //! locked in the order of their numbers, then the trail's head.
 
-use sqlx::AssertSqlSafe;
-
-use super::super::codec;
-use super::super::dialect::{Connection, LOCK};
+use super::super::dialect::Connection;
+use super::super::locks::LockedWebhook;
+use super::super::{codec, locks, statement};
 use crate::model::{TenantNo, Timestamp, WebhookEvent};
 use crate::store::Result;
 use crate::webhooks::message;
 
 /// Messages that may wait for one webhook. Beyond these new ones are given up, so that nobody fills the database with them.
-const MOST: i64 = 10_000;
+const MAX_PENDING_MESSAGES: i64 = 10_000;
 
 /// Writes a message for each webhook of the tenant that wants it.
 pub(crate) async fn put(
@@ -20,28 +19,25 @@ pub(crate) async fn put(
     data: &serde_json::Value,
     now: Timestamp,
 ) -> Result<()> {
-    let text = format!(
-        "SELECT webhook_no, uid, events, pending, last_message FROM webhooks WHERE tenant_no = $1 AND state = 1 \
-         ORDER BY webhook_no{LOCK}"
-    );
-    let webhooks: Vec<(i64, Vec<u8>, String, i64, i64)> =
-        sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).fetch_all(&mut *connection).await?;
-    for (webhook, uid, wanted, pending, last) in webhooks {
+    for webhook in locks::lock_webhooks(connection, tenant).await? {
+        let LockedWebhook { webhook_no: webhook, uid, events: wanted, pending, last_message: last } = webhook;
         let wanted = codec::webhook_events(&wanted)?;
         if !wanted.is_empty() && !wanted.contains(&event) {
             continue;
         }
-        if pending >= MOST {
-            let full = sqlx::query("UPDATE webhooks SET given_up = given_up + 1 WHERE webhook_no = $1");
+        if pending >= MAX_PENDING_MESSAGES {
+            let full = statement::query("UPDATE webhooks SET given_up = given_up + 1 WHERE webhook_no = $1");
             full.bind(webhook).execute(&mut *connection).await?;
             continue;
         }
-        sqlx::query("UPDATE webhooks SET pending = pending + 1, last_message = $2 WHERE webhook_no = $1")
-            .bind(webhook)
-            .bind(last + 1)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query(
+        statement::query(
+            "UPDATE webhooks SET pending = pending + 1, last_message = $2 WHERE webhook_no = $1",
+        )
+        .bind(webhook)
+        .bind(last + 1)
+        .execute(&mut *connection)
+        .await?;
+        statement::query(
             "INSERT INTO webhook_messages (webhook_no, number, id, event, body, created_at, next_attempt_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $6)",
         )

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::super::audit::append;
-use super::super::dialect::{Connection, LOCK};
-use super::super::{codec, locks};
+use super::super::dialect::Connection;
+use super::super::statement::sql;
+use super::super::{codec, locks, statement};
 use crate::model::{
     Actor, DeliveryFailure, Event, EventType, FailedAttempt, Receiver, SealedSecrets, TenantId, Timestamp,
     Trail, Webhook, WebhookId, WebhookNo, WebhookState, names,
@@ -84,7 +83,7 @@ impl TryFrom<WebhookRow> for Webhook {
 }
 
 pub(crate) async fn by_number(connection: &mut Connection, webhook: WebhookNo) -> Result<Webhook> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("{WEBHOOK} WHERE w.webhook_no = $1"))).bind(webhook.0);
+    let query = statement::query_as(sql!("{WEBHOOK} WHERE w.webhook_no = $1")).bind(webhook.0);
     let row: Option<WebhookRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("webhook"))?.try_into()
 }
@@ -94,7 +93,7 @@ pub(crate) async fn webhook(
     tenant: &TenantId,
     id: &WebhookId,
 ) -> Result<Webhook> {
-    let query = sqlx::query_as(AssertSqlSafe(format!("{WEBHOOK} WHERE t.id = $1 AND w.id = $2")));
+    let query = statement::query_as(sql!("{WEBHOOK} WHERE t.id = $1 AND w.id = $2"));
     let row: Option<WebhookRow> =
         query.bind(tenant.0.clone()).bind(id.0.clone()).fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("webhook"))?.try_into()
@@ -103,10 +102,7 @@ pub(crate) async fn webhook(
 /// The same with its row locked.
 async fn locked(connection: &mut Connection, tenant: &TenantId, id: &WebhookId) -> Result<Webhook> {
     let number = webhook(connection, tenant, id).await?.receiver.number;
-    let text = format!("SELECT webhook_no FROM webhooks WHERE webhook_no = $1{LOCK}");
-    let row: Option<i64> =
-        sqlx::query_scalar(AssertSqlSafe(text)).bind(number.0).fetch_optional(&mut *connection).await?;
-    row.ok_or(StoreError::NotFound("webhook"))?;
+    locks::lock_webhook(connection, number).await?.ok_or(StoreError::NotFound("webhook"))?;
     by_number(connection, number).await
 }
 
@@ -117,8 +113,8 @@ pub(crate) async fn list(
     limit: i64,
 ) -> Result<Vec<Webhook>> {
     locks::tenant_number(connection, tenant).await?;
-    let text = format!("{WEBHOOK} WHERE t.id = $1 AND w.id > $2 ORDER BY w.id LIMIT $3");
-    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0.clone());
+    let text = sql!("{WEBHOOK} WHERE t.id = $1 AND w.id > $2 ORDER BY w.id LIMIT $3");
+    let query = statement::query_as(text).bind(tenant.0.clone());
     let query = query.bind(after.map_or("", WebhookId::as_str).to_owned()).bind(limit);
     let rows: Vec<WebhookRow> = query.fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()
@@ -132,8 +128,8 @@ pub(crate) async fn create(
     by: &Actor,
     now: Timestamp,
 ) -> Result<Webhook> {
-    let tenant_no = locks::lock_tenant(connection, tenant).await?;
-    let of_tenant = sqlx::query_as(
+    let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
+    let of_tenant = statement::query_as(
         "SELECT COUNT(*), COALESCE(SUM(CASE WHEN id = $2 THEN 1 ELSE 0 END), 0) FROM webhooks WHERE tenant_no = $1",
     );
     let (all, same): (i64, i64) =
@@ -146,7 +142,7 @@ pub(crate) async fn create(
     }
     let number = locks::next_number(connection, "webhook").await?;
     let state = if new.enabled { WebhookState::Active } else { WebhookState::Off };
-    sqlx::query(
+    statement::query(
         "INSERT INTO webhooks (webhook_no, tenant_no, id, uid, display_name, url, events, state, version, secret, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $10)",
     )
@@ -197,7 +193,7 @@ pub(crate) async fn update(
         ..before.clone()
     };
     let url = change.url.clone().unwrap_or_else(|| before.receiver.url.clone());
-    sqlx::query(
+    statement::query(
         "UPDATE webhooks SET display_name = $2, url = $3, events = $4, state = $5, version = version + 1, updated_at = $6 \
          WHERE webhook_no = $1",
     )
@@ -231,11 +227,11 @@ pub(crate) async fn update(
 
 /// Forgets what waits.
 pub(crate) async fn forget(connection: &mut Connection, webhook: WebhookNo) -> Result<()> {
-    sqlx::query("DELETE FROM webhook_messages WHERE webhook_no = $1")
+    statement::query("DELETE FROM webhook_messages WHERE webhook_no = $1")
         .bind(webhook.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query("UPDATE webhooks SET pending = 0, blocked_until = 0 WHERE webhook_no = $1")
+    statement::query("UPDATE webhooks SET pending = 0, blocked_until = 0 WHERE webhook_no = $1")
         .bind(webhook.0)
         .execute(connection)
         .await?;
@@ -248,11 +244,11 @@ pub(crate) async fn due_at_once(
     webhook: WebhookNo,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("UPDATE webhooks SET blocked_until = 0 WHERE webhook_no = $1")
+    statement::query("UPDATE webhooks SET blocked_until = 0 WHERE webhook_no = $1")
         .bind(webhook.0)
         .execute(&mut *connection)
         .await?;
-    sqlx::query(
+    statement::query(
         "UPDATE webhook_messages SET next_attempt_at = $2 WHERE webhook_no = $1 AND next_attempt_at > $2",
     )
     .bind(webhook.0)
@@ -270,7 +266,7 @@ pub(crate) async fn delete(
     now: Timestamp,
 ) -> Result<()> {
     let before = locked(connection, tenant, id).await?;
-    sqlx::query("DELETE FROM webhooks WHERE webhook_no = $1")
+    statement::query("DELETE FROM webhooks WHERE webhook_no = $1")
         .bind(before.receiver.number.0)
         .execute(&mut *connection)
         .await?;
@@ -290,7 +286,7 @@ pub(crate) async fn rotate(
     let before = locked(connection, tenant, id).await?;
     let number = before.receiver.number;
     let kept = (previous_until > now).then_some(previous_until);
-    sqlx::query(
+    statement::query(
         "UPDATE webhooks SET previous_secret = $3, previous_until = $4, secret = $2, version = version + 1, updated_at = $5 \
          WHERE webhook_no = $1",
     )
@@ -317,7 +313,8 @@ pub(crate) async fn begin_test(
     now: Timestamp,
 ) -> Result<Receiver> {
     let receiver = locked(connection, tenant, id).await?.receiver;
-    let tested = sqlx::query("UPDATE webhooks SET tested_at = $2 WHERE webhook_no = $1 AND tested_at <= $3");
+    let tested =
+        statement::query("UPDATE webhooks SET tested_at = $2 WHERE webhook_no = $1 AND tested_at <= $3");
     let tested = tested.bind(receiver.number.0).bind(now.0).bind(now.minus(pause).0);
     if tested.execute(&mut *connection).await?.rows_affected() == 0 {
         return Err(StoreError::TestedJustNow);
