@@ -10,6 +10,8 @@ use control_plane::store::{self, Store};
 use harness::Postgres;
 use tempfile::TempDir;
 
+use crate::statements;
+
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
 
 /// Makes databases.
@@ -27,8 +29,9 @@ impl Engine {
         Self::Postgres(Postgres::start().expect("a PostgreSQL server"))
     }
 
-    /// URL of a database that nobody has used.
+    /// URL of a database that nobody has used. From then on, statements are watched.
     pub(crate) fn url(&self) -> String {
+        statements::watch();
         match self {
             Self::Sqlite(folder) => {
                 format!("sqlite://{}/{}.db", folder.path().display(), uuid::Uuid::now_v7())
@@ -44,12 +47,10 @@ impl Engine {
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime")
-        .block_on(future)
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let result = runtime.expect("a runtime").block_on(future);
+    statements::check();
+    result
 }
 
 /// Who does what the tests do.

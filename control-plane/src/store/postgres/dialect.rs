@@ -66,11 +66,12 @@ pub(crate) fn same_text(_rows: usize) -> bool {
 
 /// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now), as a FROM clause.
 pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
-    "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], $11::BYTEA[], $12::TEXT[], \
-     $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::BIGINT[], $19::BIGINT[]) \
-     AS r (user_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-     distinguished_name, policy_attributes, status, queue) \
-     CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
+    "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], \
+     $11::BYTEA[], $12::TEXT[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], \
+     $18::BIGINT[], $19::BIGINT[]) AS r (user_no, immutable_id, digest, user_name, user_name_key, \
+     mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, \
+     policy_attributes, status, queue) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS \
+     source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
 }
 
 pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {

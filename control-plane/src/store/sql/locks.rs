@@ -76,8 +76,8 @@ impl LockedJob {
     }
 }
 
-const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit, doubts, beyond_limit, \
-     added, updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting, \
+const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit, doubts, beyond_limit, added, \
+     updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting, \
      still_in_scope FROM sync_jobs WHERE job_no = $1";
 
 /// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has begun.
@@ -112,8 +112,8 @@ pub(crate) struct OwnedJob {
 /// Locks the row of a job that its owner has. [`StoreError::Fenced`] if it has the job no longer.
 pub(crate) async fn lock_owned_job(connection: &mut Connection, job: JobNo, owner: &str) -> Result<OwnedJob> {
     let text = sql!(
-        "SELECT tenant_no, source_no, epoch, revision, reads, kind, settings, origin FROM sync_jobs \
-         WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}{LOCK}"
+        "SELECT tenant_no, source_no, epoch, revision, reads, kind, settings, origin FROM \
+         sync_jobs WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}{LOCK}"
     );
     let owned = query_as(text).bind(job.0).bind(owner.to_owned()).fetch_optional(connection).await?;
     owned.ok_or(StoreError::Fenced)
@@ -161,8 +161,8 @@ pub(crate) struct OpenJob {
 /// record before the source is free.
 pub(crate) async fn lock_open_jobs(connection: &mut Connection, source: SourceNo) -> Result<Vec<OpenJob>> {
     let text = sql!(
-        "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 \
-         AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no{LOCK}"
+        "SELECT job_no, state, phase, reads FROM sync_jobs WHERE source_no = $1 AND state IN \
+         ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no{LOCK}"
     );
     let jobs: Vec<(i64, i64, Option<i64>, i64)> = query_as(text).bind(source.0).fetch_all(connection).await?;
     let (running, reading) = (i64::from(JobState::Running.number()), i64::from(Phase::Reading.number()));
@@ -176,7 +176,8 @@ pub(crate) async fn lock_open_jobs(connection: &mut Connection, source: SourceNo
 /// Locks the running jobs of a tenant.
 pub(crate) async fn lock_running_jobs(connection: &mut Connection, tenant: TenantNo) -> Result<()> {
     let text = sql!(
-        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state = {JOB_RUNNING} ORDER BY job_no{LOCK}"
+        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state = {JOB_RUNNING} ORDER BY \
+         job_no{LOCK}"
     );
     let _: Vec<i64> = query_scalar(text).bind(tenant.0).fetch_all(connection).await?;
     Ok(())
@@ -201,8 +202,8 @@ pub(crate) struct SourceRow {
 
 /// Sources of a tenant.
 pub(crate) const SOURCE: &str = "SELECT s.source_no, s.id, s.display_name, s.version, s.draft, s.published, \
-     s.published_revision, s.created_at, s.updated_at, s.published_at FROM identity_sources s \
-     JOIN tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";
+     s.published_revision, s.created_at, s.updated_at, s.published_at FROM identity_sources s JOIN \
+     tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";
 
 /// Locks the row of a source, not that of the tenant that it is joined with.
 pub(crate) async fn lock_source(
@@ -225,7 +226,8 @@ pub(crate) async fn lock_revision(connection: &mut Connection, source: SourceNo)
 /// Whether the source is still published as the job read it; holds until the end of the transaction.
 pub(crate) async fn lock_same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
     let read = query_as(
-        "SELECT revision, kind, settings IS NOT NULL AND both_ids = 0 FROM sync_jobs WHERE job_no = $1",
+        "SELECT revision, kind, settings IS NOT NULL AND both_ids = 0 FROM sync_jobs WHERE job_no \
+         = $1",
     );
     let (revision, kind, of_draft): (i64, i64, bool) =
         read.bind(fence.job.0).fetch_one(&mut *connection).await?;
@@ -307,7 +309,8 @@ pub(crate) struct LicenseUse {
 /// Locks the tenant's row and says how much of its license is used.
 pub(crate) async fn lock_license(connection: &mut Connection, tenant: TenantNo) -> Result<LicenseUse> {
     let text = sql!(
-        "SELECT id, enabled_users, license_limit, license_level FROM tenants WHERE tenant_no = $1{LOCK}"
+        "SELECT id, enabled_users, license_limit, license_level FROM tenants WHERE tenant_no = \
+         $1{LOCK}"
     );
     Ok(query_as(text).bind(tenant.0).fetch_one(connection).await?)
 }
@@ -356,9 +359,9 @@ pub(crate) async fn lock_code(
     secret_hash: [u8; 32],
 ) -> Result<Option<LockedCode>> {
     let text = sql!(
-        "SELECT c.tenant_no, t.id AS tenant, t.suspended_at, c.id, c.router, c.sources, c.expires_at, \
-         c.used_key, c.voided_at FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no \
-         WHERE c.secret_hash = $1{LOCK_CODE}"
+        "SELECT c.tenant_no, t.id AS tenant, t.suspended_at, c.id, c.router, c.sources, \
+         c.expires_at, c.used_key, c.voided_at FROM registration_codes c JOIN tenants t ON \
+         t.tenant_no = c.tenant_no WHERE c.secret_hash = $1{LOCK_CODE}"
     );
     Ok(query_as(text).bind(secret_hash.to_vec()).fetch_optional(connection).await?)
 }
@@ -377,8 +380,8 @@ pub(crate) async fn lock_router(
     router: &RouterId,
 ) -> Result<Option<LockedRouter>> {
     let text = sql!(
-        "SELECT state, generation, confirmed, enrolled_generation, recoveries, sources FROM identity_routers \
-         WHERE tenant_no = $1 AND id = $2{LOCK}"
+        "SELECT state, generation, confirmed, enrolled_generation, recoveries, sources FROM \
+         identity_routers WHERE tenant_no = $1 AND id = $2{LOCK}"
     );
     let row: Option<(i64, i64, i64, i64, i64, String)> =
         query_as(text).bind(tenant.0).bind(router.0.clone()).fetch_optional(connection).await?;
@@ -422,8 +425,8 @@ pub(crate) struct DoomedRow {
 }
 
 const DOOMED: &str = sql!(
-    "SELECT {STANDING}, u.immutable_id, u.user_name, u.mail, u.added_job, u.changed_job FROM users u \
-     JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1",
+    "SELECT {STANDING}, u.immutable_id, u.user_name, u.mail, u.added_job, u.changed_job FROM users \
+     u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1",
     STANDING = codec::STANDING
 );
 
@@ -436,7 +439,8 @@ pub(crate) async fn lock_due_users(
     limit: i64,
 ) -> Result<Vec<DoomedRow>> {
     let text = sql!(
-        "{DOOMED} AND u.source_no = $2 AND u.purge_at <= $3 ORDER BY u.purge_at, u.user_no LIMIT $4{LOCK_USERS}"
+        "{DOOMED} AND u.source_no = $2 AND u.purge_at <= $3 ORDER BY u.purge_at, u.user_no LIMIT \
+         $4{LOCK_USERS}"
     );
     let due = query_as(text).bind(tenant.0).bind(source.0).bind(now.0).bind(limit);
     Ok(due.fetch_all(connection).await?)

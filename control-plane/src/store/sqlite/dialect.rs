@@ -88,10 +88,11 @@ pub(crate) fn same_text(rows: usize) -> bool {
 pub(crate) fn rows_and_scope(rows: usize) -> String {
     let mut text = String::with_capacity(rows * 32 + 500);
     text.push_str(
-        "FROM (SELECT column1 AS user_no, column2 AS immutable_id, column3 AS digest, column4 AS user_name, \
-         column5 AS user_name_key, column6 AS mail, column7 AS mail_key, column8 AS first_name, column9 AS last_name, \
-         column10 AS display_name, column11 AS phone, column12 AS distinguished_name, column13 AS policy_attributes, \
-         column14 AS status, column15 AS queue FROM (VALUES ",
+        "FROM (SELECT column1 AS user_no, column2 AS immutable_id, column3 AS digest, column4 AS \
+         user_name, column5 AS user_name_key, column6 AS mail, column7 AS mail_key, column8 AS \
+         first_name, column9 AS last_name, column10 AS display_name, column11 AS phone, column12 \
+         AS distinguished_name, column13 AS policy_attributes, column14 AS status, column15 AS \
+         queue FROM (VALUES ",
     );
     for row in 0..rows {
         text.push_str(if row == 0 { "" } else { ", " });

@@ -70,8 +70,8 @@ async fn append(
     event.hash = event.link(trail, &hash);
     let head = AuditHead { sequence: event.sequence, hash: event.hash };
     statement::query(
-        "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, address, subject, details, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "INSERT INTO audit_events (tenant_no, sequence, event_time, type, outcome, actor, via, \
+         address, subject, details, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(number.0)
     .bind(event.sequence)

@@ -10,8 +10,8 @@ use super::append::INSTALLATION;
 use crate::model::{Actor, AuditEvent, AuditFilter, AuditHead, TenantId, TenantNo, Timestamp, Trail};
 use crate::store::{Result, StoreError, StoredTrail};
 
-const EVENT: &str = "SELECT sequence, event_time, type, outcome, actor, via, address, subject, details, hash FROM audit_events \
-     WHERE tenant_no = $1";
+const EVENT: &str = "SELECT sequence, event_time, type, outcome, actor, via, address, subject, details, hash FROM \
+     audit_events WHERE tenant_no = $1";
 
 #[derive(sqlx::FromRow)]
 struct EventRow {
@@ -146,10 +146,10 @@ pub(crate) async fn next_trail(
     // The lowest number of each table, each from its index, rather than all numbers of the largest. The installation's own is always
     // there, whatever the tables say.
     let next = statement::query_scalar(
-        "SELECT MIN(number) FROM (SELECT MIN(tenant_no) AS number FROM audit_events WHERE tenant_no > $1 \
-         UNION ALL SELECT MIN(tenant_no) FROM audit_heads WHERE tenant_no > $1 \
-         UNION ALL SELECT MIN(tenant_no) FROM tenants WHERE tenant_no > $1 \
-         UNION ALL SELECT CAST(0 AS BIGINT) WHERE 0 > $1) AS numbers",
+        "SELECT MIN(number) FROM (SELECT MIN(tenant_no) AS number FROM audit_events WHERE \
+         tenant_no > $1 UNION ALL SELECT MIN(tenant_no) FROM audit_heads WHERE tenant_no > $1 \
+         UNION ALL SELECT MIN(tenant_no) FROM tenants WHERE tenant_no > $1 UNION ALL SELECT CAST(0 \
+         AS BIGINT) WHERE 0 > $1) AS numbers",
     );
     let next = next.bind(after.map_or(i64::MIN, |after| after.0));
     let Some(next) = next.fetch_one(&mut *connection).await? else { return Ok(None) };

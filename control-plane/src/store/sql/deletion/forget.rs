@@ -102,7 +102,8 @@ async fn give_up_records(
 ) -> Result<()> {
     let ids = || users.iter().map(|user| &user.id.0[..]);
     let text = sql!(
-        "SELECT immutable_id, queue FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
+        "SELECT immutable_id, queue FROM deferred_records WHERE job_no = $1 AND immutable_id \
+         {IN_BLOBS_2}"
     );
     let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
     let found = query.fetch_all(&mut *connection).await?;
@@ -158,7 +159,8 @@ async fn forget_plans(
 
 /// What makes a line one about nobody. The list stays as long as the job's count says.
 const NOBODY: &str = sql!(
-    "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason = {REASON_USER_DELETED}, message = ''"
+    "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason \
+     = {REASON_USER_DELETED}, message = ''"
 );
 
 async fn forget_details(
@@ -169,7 +171,8 @@ async fn forget_details(
 ) -> Result<()> {
     for text in [
         sql!(
-            "DELETE FROM job_details WHERE category <> {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"
+            "DELETE FROM job_details WHERE category <> {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} \
+             AND {OF_USERS}"
         ),
         sql!("{NOBODY} WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"),
     ] {
@@ -195,11 +198,13 @@ async fn forget_nameless_details(
     let ids: Vec<String> = users.iter().map(|user| user.id.text()).collect();
     let mut after = (0, 0);
     loop {
-        let lines: Vec<(i64, i64, String, String, String)> = statement::query_as(
-            sql!("SELECT job_no, position, user_name, mail, message FROM job_details WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND immutable_id IS NULL \
-             AND user_no IS NULL AND reason <> {REASON_USER_DELETED} AND (job_no > $2 OR (job_no = $2 AND position > $3)) \
-             AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) ORDER BY job_no, position LIMIT $4"),
-        )
+        let lines: Vec<(i64, i64, String, String, String)> = statement::query_as(sql!(
+            "SELECT job_no, position, user_name, mail, message FROM job_details WHERE category \
+                 = {CATEGORY_NOT_SYNCHRONIZED} AND immutable_id IS NULL AND user_no IS NULL AND \
+                 reason <> {REASON_USER_DELETED} AND (job_no > $2 OR (job_no = $2 AND position > \
+                 $3)) AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) ORDER BY \
+                 job_no, position LIMIT $4"
+        ))
         .bind(source.0)
         .bind(after.0)
         .bind(after.1)
@@ -213,7 +218,8 @@ async fn forget_nameless_details(
                 || ids.iter().any(|id| message.contains(id))
             {
                 let text = sql!(
-                    "{NOBODY} WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position = $2"
+                    "{NOBODY} WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND \
+                     position = $2"
                 );
                 let query = statement::query(text).bind(job).bind(position);
                 query.execute(&mut *connection).await?;
@@ -224,15 +230,18 @@ async fn forget_nameless_details(
 
 /// Disables for absence stay in what the guard adds up, without the users: negative numbers, which nobody has.
 async fn forget_disables(connection: &mut Connection, source: SourceNo, numbers: &[i64]) -> Result<()> {
-    let text =
-        sql!("SELECT disabled_at, user_no FROM single_disables WHERE source_no = $1 AND user_no {IN_INTS_2}");
+    let text = sql!(
+        "SELECT disabled_at, user_no FROM single_disables WHERE source_no = $1 AND user_no \
+             {IN_INTS_2}"
+    );
     let query = dialect::ints(statement::query(text).bind(source.0), numbers);
     let rows = query.fetch_all(&mut *connection).await?;
     for row in &rows {
         let (disabled_at, user): (i64, i64) = FromRow::from_row(row)?;
         statement::query(
-            "UPDATE single_disables SET user_no = (SELECT COALESCE(MIN(o.user_no), 0) - 1 FROM single_disables o \
-             WHERE o.source_no = $1 AND o.disabled_at = $2 AND o.user_no < 0) WHERE source_no = $1 AND disabled_at = $2 AND user_no = $3",
+            "UPDATE single_disables SET user_no = (SELECT COALESCE(MIN(o.user_no), 0) - 1 FROM \
+             single_disables o WHERE o.source_no = $1 AND o.disabled_at = $2 AND o.user_no < 0) \
+             WHERE source_no = $1 AND disabled_at = $2 AND user_no = $3",
         )
         .bind(source.0)
         .bind(disabled_at)

@@ -72,7 +72,8 @@ async fn put_on(
         return Ok(());
     }
     let text = sql!(
-        "UPDATE users SET marked_at = $2, purge_at = $3, marked_by = $4, mark_reason = $5 WHERE tenant_no = $1 AND user_no {IN_INTS_6}"
+        "UPDATE users SET marked_at = $2, purge_at = $3, marked_by = $4, mark_reason = $5 WHERE \
+         tenant_no = $1 AND user_no {IN_INTS_6}"
     );
     let query = statement::query(text)
         .bind(tenant.0)
@@ -110,9 +111,10 @@ pub(crate) async fn markings(
     limit: i64,
 ) -> Result<Vec<Marking>> {
     let text = sql!(
-        "SELECT t.id, t.tenant_no, {SETTINGS_COLUMNS} FROM tenants t WHERE t.suspended_at IS NULL AND t.tenant_no > $1 AND \
-         (t.deletion_disabled_for IS NOT NULL OR t.deletion_unused_for IS NOT NULL OR EXISTS \
-         (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no AND u.mark_reason > {MARKED_BY_ADMINISTRATOR})) ORDER BY t.tenant_no LIMIT $2"
+        "SELECT t.id, t.tenant_no, {SETTINGS_COLUMNS} FROM tenants t WHERE t.suspended_at IS NULL \
+         AND t.tenant_no > $1 AND (t.deletion_disabled_for IS NOT NULL OR t.deletion_unused_for IS \
+         NOT NULL OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no AND \
+         u.mark_reason > {MARKED_BY_ADMINISTRATOR})) ORDER BY t.tenant_no LIMIT $2"
     );
     let query = statement::query_as(text);
     let rows: Vec<MarkingRow> =
@@ -145,9 +147,11 @@ pub(crate) async fn candidates(
     let before = |period: Option<std::time::Duration>| period.map_or(-1, |period| now.minus(period).0);
     // In the order of the primary key: a page goes on where the one before ended.
     let text = sql!(
-        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
-         AND u.marked_at IS NULL AND (u.disabled_at <= $3 OR (u.last_sign_in_at IS NULL AND u.created_at <= $4 AND u.updated_at <= $4 \
-         AND u.observed_at <= $4 AND (u.status = {USER_OUT_OF_SCOPE} OR COALESCE(s.synced_at, 0) <= $4))) ORDER BY u.tenant_no, u.user_no LIMIT $5"
+        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE \
+         u.tenant_no = $1 AND u.user_no > $2 AND u.marked_at IS NULL AND (u.disabled_at <= $3 OR \
+         (u.last_sign_in_at IS NULL AND u.created_at <= $4 AND u.updated_at <= $4 AND \
+         u.observed_at <= $4 AND (u.status = {USER_OUT_OF_SCOPE} OR COALESCE(s.synced_at, 0) <= \
+         $4))) ORDER BY u.tenant_no, u.user_no LIMIT $5"
     );
     let rows: Vec<StandingRow> = statement::query_as(text)
         .bind(marking.number.0)
@@ -168,8 +172,9 @@ pub(crate) async fn automatic(
     limit: i64,
 ) -> Result<Vec<UserStanding>> {
     let text = sql!(
-        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no > $2 \
-         AND u.mark_reason > {MARKED_BY_ADMINISTRATOR} ORDER BY u.tenant_no, u.user_no LIMIT $3"
+        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE \
+         u.tenant_no = $1 AND u.user_no > $2 AND u.mark_reason > {MARKED_BY_ADMINISTRATOR} ORDER \
+         BY u.tenant_no, u.user_no LIMIT $3"
     );
     let query = statement::query_as(text).bind(marking.number.0);
     let rows: Vec<StandingRow> =

@@ -19,9 +19,9 @@ use crate::store::{DeletionLease, Purged, Result, StoreError};
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<DuePurge>> {
     // One look into an index a source.
     let rows: Vec<(String, String, i64)> = statement::query_as(
-        "SELECT t.id, s.id, s.source_no FROM identity_sources s JOIN tenants t ON t.tenant_no = s.tenant_no \
-         WHERE t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM users u WHERE u.source_no = s.source_no AND u.purge_at <= $1) \
-         ORDER BY s.source_no LIMIT $2",
+        "SELECT t.id, s.id, s.source_no FROM identity_sources s JOIN tenants t ON t.tenant_no = \
+         s.tenant_no WHERE t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM users u WHERE \
+         u.source_no = s.source_no AND u.purge_at <= $1) ORDER BY s.source_no LIMIT $2",
     )
     .bind(now.0)
     .bind(limit)

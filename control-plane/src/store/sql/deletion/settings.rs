@@ -46,7 +46,8 @@ pub(crate) async fn set(
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let DeletionSettings { pending_period, disabled_for, unused_for } = *settings;
     let set = statement::query(
-        "UPDATE tenants SET deletion_pending_period = $2, deletion_disabled_for = $3, deletion_unused_for = $4 WHERE id = $1",
+        "UPDATE tenants SET deletion_pending_period = $2, deletion_disabled_for = $3, \
+         deletion_unused_for = $4 WHERE id = $1",
     )
     .bind(tenant.0.clone())
     .bind(micros(pending_period))
@@ -80,7 +81,8 @@ pub(crate) async fn take_lease(
         return Ok(None);
     }
     statement::query(
-        "UPDATE tenants SET deletion_owner = $2, deletion_lease_expires_at = $3 WHERE tenant_no = $1",
+        "UPDATE tenants SET deletion_owner = $2, deletion_lease_expires_at = $3 WHERE tenant_no = \
+         $1",
     )
     .bind(held.tenant_no)
     .bind(lease.owner.clone())

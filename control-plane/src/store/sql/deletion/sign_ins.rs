@@ -14,7 +14,8 @@ pub(crate) async fn note_sign_ins(
     now: Timestamp,
 ) -> Result<()> {
     let text = sql!(
-        "UPDATE users SET last_sign_in_at = $2 WHERE tenant_no = $1 AND (last_sign_in_at IS NULL OR last_sign_in_at <= $3) AND user_no {IN_INTS_4}"
+        "UPDATE users SET last_sign_in_at = $2 WHERE tenant_no = $1 AND (last_sign_in_at IS NULL \
+         OR last_sign_in_at <= $3) AND user_no {IN_INTS_4}"
     );
     let query = statement::query(text).bind(tenant.0).bind(now.0);
     // In one order, so that two replicas do not wait for each other.

@@ -16,8 +16,8 @@ pub(crate) async fn standings(
     users: &[i64],
 ) -> Result<Vec<UserStanding>> {
     let text = sql!(
-        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 \
-         AND u.user_no {IN_INTS_2} ORDER BY u.user_no"
+        "SELECT {STANDING} FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE \
+         u.tenant_no = $1 AND u.user_no {IN_INTS_2} ORDER BY u.user_no"
     );
     let query = dialect::ints(statement::query(text).bind(tenant.0), users);
     let rows = query.fetch_all(connection).await?;

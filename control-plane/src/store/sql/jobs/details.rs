@@ -33,7 +33,8 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
     }
     for (category, mut list) in lists {
         let last = statement::query_scalar(
-            "SELECT COALESCE(MAX(position), 0) FROM job_details WHERE job_no = $1 AND category = $2",
+            "SELECT COALESCE(MAX(position), 0) FROM job_details WHERE job_no = $1 AND category = \
+             $2",
         );
         let last = last.bind(fence.job.0).bind(i64::from(category));
         let last: i64 = last.fetch_one(&mut *connection).await?;
@@ -72,7 +73,8 @@ fn insert_statement(lines: usize) -> String {
 /// Takes back the details of users whose change is taken back.
 pub(crate) async fn remove(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<()> {
     let text = sql!(
-        "DELETE FROM job_details WHERE job_no = $1 AND category IN ({CATEGORY_ADDED}, {CATEGORY_UPDATED}) AND user_no {IN_INTS_2}"
+        "DELETE FROM job_details WHERE job_no = $1 AND category IN ({CATEGORY_ADDED}, \
+         {CATEGORY_UPDATED}) AND user_no {IN_INTS_2}"
     );
     let query = statement::query(text).bind(fence.job.0);
     dialect::ints(query, users).execute(connection).await?;

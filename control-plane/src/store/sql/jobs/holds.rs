@@ -24,10 +24,11 @@ pub(crate) async fn hold(
 ) -> Result<SyncJob> {
     locks::lock_job(connection, fence).await?;
     locks::lock_same_revision(connection, fence).await?;
-    statement::query(
-        sql!("UPDATE sync_jobs SET state = {JOB_HELD}, phase = NULL, owner = '', lease_expires_at = 0, hold_reason = $2, hold_message = $3, \
-         hold_users = $4, hold_etag = $5, held_at = $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1"),
-    )
+    statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_HELD}, phase = NULL, owner = '', lease_expires_at = \
+             0, hold_reason = $2, hold_message = $3, hold_users = $4, hold_etag = $5, held_at = \
+             $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1"
+    ))
     .bind(fence.job.0)
     .bind(i64::from(hold.reason.number()))
     .bind(hold.message.clone())
@@ -91,10 +92,11 @@ pub(crate) async fn approve(
     if locks::lock_revision(connection, job.source_no).await? != i64::from(job.revision) {
         return Err(StoreError::ConfigChanged);
     }
-    statement::query(
-        sql!("UPDATE sync_jobs SET state = {JOB_RUNNING}, phase = {PHASE_RECONCILING}, hold_decision = {DECISION_APPROVED}, hold_decided_by = $2, epoch = epoch + 1, progress_at = $3 \
-         WHERE job_no = $1"),
-    )
+    statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_RUNNING}, phase = {PHASE_RECONCILING}, \
+             hold_decision = {DECISION_APPROVED}, hold_decided_by = $2, epoch = epoch + 1, \
+             progress_at = $3 WHERE job_no = $1"
+    ))
     .bind(job.number.0)
     .bind(by.name.clone())
     .bind(now.0)
@@ -188,10 +190,11 @@ async fn release(
         _ => "A later sync of the source took over.",
     };
     let withheld = Withheld { users: hold.users, message: message.to_owned() };
-    statement::query(
-        sql!("UPDATE sync_jobs SET state = {JOB_SUCCEEDED}, phase = NULL, hold_decision = $2, hold_decided_by = $3, withheld_users = $4, \
-         withheld_message = $5, ended_at = $6, waiting = 0 WHERE job_no = $1 AND state = {JOB_HELD}"),
-    )
+    statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_SUCCEEDED}, phase = NULL, hold_decision = $2, \
+             hold_decided_by = $3, withheld_users = $4, withheld_message = $5, ended_at = $6, \
+             waiting = 0 WHERE job_no = $1 AND state = {JOB_HELD}"
+    ))
     .bind(job.0)
     .bind(i64::from(decision.number()))
     .bind(by.to_owned())
@@ -212,11 +215,14 @@ pub(crate) async fn begin_approved(
     now: Timestamp,
 ) -> Result<ApprovedStart> {
     let approved = locks::lock_approved_job(connection, job, owner).await?;
-    statement::query(sql!("UPDATE sync_jobs SET epoch = epoch + 1, phase = {PHASE_RECONCILING}, progress_at = $2 WHERE job_no = $1"))
-        .bind(job.0)
-        .bind(now.0)
-        .execute(connection)
-        .await?;
+    statement::query(sql!(
+        "UPDATE sync_jobs SET epoch = epoch + 1, phase = {PHASE_RECONCILING}, progress_at = $2 \
+         WHERE job_no = $1"
+    ))
+    .bind(job.0)
+    .bind(now.0)
+    .execute(connection)
+    .await?;
     Ok(ApprovedStart {
         fence: Fence {
             job,

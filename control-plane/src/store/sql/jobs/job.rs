@@ -13,13 +13,16 @@ use crate::model::{
 };
 use crate::store::{Result, StoreError};
 
-const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, j.phase, j.revision, \
-     j.router, j.reads, j.added, j.updated, j.unchanged, j.disabled, j.not_synchronized, j.reenabled, j.disabled_in_directory, \
-     j.waiting, j.still_in_scope, j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, j.hold_reason, \
-     j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, j.hold_decision, j.hold_decided_by, j.started_by, \
-     j.stopped_by, j.created_at, j.started_at, j.progress_at, j.ended_at, j.kind, o.id AS origin, j.plan_expires_at, j.plan_reason, \
-     j.plan_message, j.settings IS NOT NULL AS of_draft FROM sync_jobs j LEFT JOIN sync_jobs o ON o.job_no = j.origin JOIN tenants t ON t.tenant_no = j.tenant_no \
-     JOIN identity_sources s ON s.source_no = j.source_no";
+const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, \
+     j.phase, j.revision, j.router, j.reads, j.added, j.updated, j.unchanged, j.disabled, \
+     j.not_synchronized, j.reenabled, j.disabled_in_directory, j.waiting, j.still_in_scope, \
+     j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, \
+     j.hold_reason, j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, \
+     j.hold_decision, j.hold_decided_by, j.started_by, j.stopped_by, j.created_at, j.started_at, \
+     j.progress_at, j.ended_at, j.kind, o.id AS origin, j.plan_expires_at, j.plan_reason, \
+     j.plan_message, j.settings IS NOT NULL AS of_draft FROM sync_jobs j LEFT JOIN sync_jobs o ON \
+     o.job_no = j.origin JOIN tenants t ON t.tenant_no = j.tenant_no JOIN identity_sources s ON \
+     s.source_no = j.source_no";
 
 #[derive(sqlx::FromRow)]
 struct JobRow {
@@ -201,12 +204,14 @@ pub(crate) async fn unowned(
     now: Timestamp,
     limit: i64,
 ) -> Result<Vec<JobSummary>> {
-    let rows: Vec<SummaryRow> = statement::query_as(
-        sql!("SELECT j.job_no, t.id AS tenant, s.id AS source, j.created_at, j.progress_at, j.kind, (SELECT l.router FROM sync_jobs l \
-         WHERE l.source_no = j.source_no AND l.router IS NOT NULL ORDER BY l.job_no DESC LIMIT 1) AS last_router \
-         FROM sync_jobs j JOIN tenants t ON t.tenant_no = j.tenant_no JOIN identity_sources s ON s.source_no = j.source_no \
-         WHERE j.state = {JOB_QUEUED} OR (j.state = {JOB_RUNNING} AND j.lease_expires_at <= $1) ORDER BY j.job_no LIMIT $2"),
-    )
+    let rows: Vec<SummaryRow> = statement::query_as(sql!(
+        "SELECT j.job_no, t.id AS tenant, s.id AS source, j.created_at, j.progress_at, j.kind, \
+             (SELECT l.router FROM sync_jobs l WHERE l.source_no = j.source_no AND l.router IS NOT \
+             NULL ORDER BY l.job_no DESC LIMIT 1) AS last_router FROM sync_jobs j JOIN tenants t \
+             ON t.tenant_no = j.tenant_no JOIN identity_sources s ON s.source_no = j.source_no \
+             WHERE j.state = {JOB_QUEUED} OR (j.state = {JOB_RUNNING} AND j.lease_expires_at <= \
+             $1) ORDER BY j.job_no LIMIT $2"
+    ))
     .bind(now.0)
     .bind(limit)
     .fetch_all(connection)

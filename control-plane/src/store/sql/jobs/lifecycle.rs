@@ -44,10 +44,11 @@ pub(crate) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     };
     let tenant = locks::lock_served_tenant(connection, &new.tenant).await?;
     let number = locks::next_number(connection, "job").await?;
-    statement::query(
-        sql!("INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, request_id, created_at, kind, origin, \
-         settings) VALUES ($1, $2, $3, $4, {JOB_QUEUED}, $5, $6, $7, $8, $9, $10, $11)"),
-    )
+    statement::query(sql!(
+        "INSERT INTO sync_jobs (job_no, id, tenant_no, source_no, state, revision, started_by, \
+             request_id, created_at, kind, origin, settings) VALUES ($1, $2, $3, $4, {JOB_QUEUED}, \
+             $5, $6, $7, $8, $9, $10, $11)"
+    ))
     .bind(number)
     .bind(new.id.as_bytes().to_vec())
     .bind(tenant.0)
@@ -104,10 +105,11 @@ pub(crate) async fn end_stopped(
     by: &Actor,
     now: Timestamp,
 ) -> Result<bool> {
-    let ended = statement::query(
-        sql!("UPDATE sync_jobs SET state = {JOB_STOPPED}, phase = NULL, stopped_by = $2, ended_at = $3, waiting = 0 \
-         WHERE job_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD})"),
-    )
+    let ended = statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_STOPPED}, phase = NULL, stopped_by = $2, ended_at = \
+             $3, waiting = 0 WHERE job_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, \
+             {JOB_HELD})"
+    ))
     .bind(job.0)
     .bind(by.name.clone())
     .bind(now.0)
@@ -129,8 +131,9 @@ pub(crate) async fn claim(
     now: Timestamp,
 ) -> Result<bool> {
     let claimed = statement::query(sql!(
-        "UPDATE sync_jobs SET state = {JOB_RUNNING}, owner = $2, lease_expires_at = $3, epoch = epoch + 1 \
-         WHERE job_no = $1 AND (state = {JOB_QUEUED} OR (state = {JOB_RUNNING} AND lease_expires_at <= $4))"
+        "UPDATE sync_jobs SET state = {JOB_RUNNING}, owner = $2, lease_expires_at = $3, epoch = \
+         epoch + 1 WHERE job_no = $1 AND (state = {JOB_QUEUED} OR (state = {JOB_RUNNING} AND \
+         lease_expires_at <= $4))"
     ))
     .bind(job.0)
     .bind(owner.to_owned())
@@ -148,9 +151,10 @@ pub(crate) async fn renew(
     lease: Duration,
     now: Timestamp,
 ) -> Result<bool> {
-    let renewed = statement::query(
-        sql!("UPDATE sync_jobs SET lease_expires_at = $3 WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}"),
-    )
+    let renewed = statement::query(sql!(
+        "UPDATE sync_jobs SET lease_expires_at = $3 WHERE job_no = $1 AND owner = $2 AND state \
+             = {JOB_RUNNING}"
+    ))
     .bind(job.0)
     .bind(owner.to_owned())
     .bind(now.plus(lease).0)
@@ -166,10 +170,11 @@ pub(crate) async fn fail(
     failure: &Failure,
     now: Timestamp,
 ) -> Result<()> {
-    let failed = statement::query(
-        sql!("UPDATE sync_jobs SET state = {JOB_FAILED}, phase = NULL, failure_reason = $3, failure_message = $4, ended_at = $5, waiting = 0 \
-         WHERE job_no = $1 AND owner = $2 AND state = {JOB_RUNNING}"),
-    )
+    let failed = statement::query(sql!(
+        "UPDATE sync_jobs SET state = {JOB_FAILED}, phase = NULL, failure_reason = $3, \
+             failure_message = $4, ended_at = $5, waiting = 0 WHERE job_no = $1 AND owner = $2 AND \
+             state = {JOB_RUNNING}"
+    ))
     .bind(job.0)
     .bind(owner.to_owned())
     .bind(i64::from(failure.reason.number()))
@@ -189,7 +194,8 @@ pub(crate) async fn fail(
 async fn note_plan(connection: &mut Connection, fence: Fence, plan: &SyncPlan) -> Result<()> {
     let (reason, message) = plan.doubt.clone().unzip();
     statement::query(
-        "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4 WHERE job_no = $1",
+        "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4 WHERE \
+         job_no = $1",
     )
     .bind(fence.job.0)
     .bind(plan.expires_at.0)
@@ -212,7 +218,8 @@ pub(crate) async fn finish(
             locks::lock_same_revision(connection, fence).await?;
             if let Some(facts) = facts {
                 statement::query(
-                    "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision WHERE source_no = $1",
+                    "UPDATE identity_sources SET last_read = $2, last_read_revision = \
+                     published_revision WHERE source_no = $1",
                 )
                 .bind(fence.source.0)
                 .bind(codec::to_json(facts)?)
@@ -229,8 +236,9 @@ pub(crate) async fn finish(
         Outcome::Failed(failure) => (JobState::Failed, Some(failure), None),
     };
     statement::query(
-        "UPDATE sync_jobs SET state = $2, phase = NULL, failure_reason = $3, failure_message = $4, withheld_users = $5, \
-         withheld_message = $6, ended_at = $7, progress_at = $7, read_facts = NULL, waiting = 0 WHERE job_no = $1",
+        "UPDATE sync_jobs SET state = $2, phase = NULL, failure_reason = $3, failure_message = $4, \
+         withheld_users = $5, withheld_message = $6, ended_at = $7, progress_at = $7, read_facts = \
+         NULL, waiting = 0 WHERE job_no = $1",
     )
     .bind(fence.job.0)
     .bind(i64::from(state.number()))

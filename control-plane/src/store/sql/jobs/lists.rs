@@ -24,7 +24,8 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
     let newer = statement::query_scalar(sql!(
-        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> {KIND_DRY_RUN}"
+        "SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE \
+         j.job_no = $1 AND n.job_no > $1 AND n.kind <> {KIND_DRY_RUN}"
     ));
     let newer: i64 = newer.bind(job.0).fetch_one(&mut *connection).await?;
     if newer >= kept {
@@ -64,7 +65,8 @@ const LINE: &str = "SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name
 const OF_SOURCE: &str = "WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND";
 const CHANGES: &str = "user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no";
 const ADDED: &str = sql!(
-    "{LINE} users u {OF_SOURCE} u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no LIMIT $7"
+    "{LINE} users u {OF_SOURCE} u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, \
+     u.user_no LIMIT $7"
 );
 const UPDATED: &str = sql!(
     "{LINE} {CHANGES} {OF_SOURCE} c.job_no = $1 AND c.what IN ({CHANGE_UPDATED}, {CHANGE_BOTH}) \
@@ -83,8 +85,9 @@ async fn list_records(
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
     let text = sql!(
-        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details \
-         WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position > $2 ORDER BY position LIMIT $3"
+        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM \
+         job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position > \
+         $2 ORDER BY position LIMIT $3"
     );
     let rows: Vec<DetailRow> =
         statement::query_as(text).bind(job.0).bind(after).bind(limit).fetch_all(connection).await?;
@@ -104,8 +107,9 @@ pub(crate) async fn list(
         return list_held(connection, job, after.map_or(0, |(_, position)| position), limit).await;
     }
     let newest = statement::query_scalar(sql!(
-        "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 \
-         AND (n.kind <> {KIND_DRY_RUN} AND j.kind <> {KIND_DRY_RUN} OR n.job_no = j.job_no)"
+        "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE \
+         j.job_no = $1 AND (n.kind <> {KIND_DRY_RUN} AND j.kind <> {KIND_DRY_RUN} OR n.job_no = \
+         j.job_no)"
     ));
     let newest: Option<i64> = newest.bind(job.0).fetch_one(&mut *connection).await?;
     match newest {
@@ -116,9 +120,10 @@ pub(crate) async fn list(
     let (after, position) =
         after.map_or((0, 0), |(category, position)| (i64::from(category.number()), position));
     let rows: Vec<DetailRow> = statement::query_as(
-        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM job_details WHERE job_no = $1 \
-         AND ($2 = 0 OR category = $2) AND (category > $3 OR (category = $3 AND position > $4)) AND position <= $6 \
-         ORDER BY category, position LIMIT $5",
+        "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM \
+         job_details WHERE job_no = $1 AND ($2 = 0 OR category = $2) AND (category > $3 OR \
+         (category = $3 AND position > $4)) AND position <= $6 ORDER BY category, position LIMIT \
+         $5",
     )
     .bind(job.0)
     .bind(category.map_or(0, |category| i64::from(category.number())))
@@ -159,11 +164,12 @@ pub(crate) async fn list_held(
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
-    let rows: Vec<(i64, i64, String, String, Vec<u8>)> = statement::query_as(
-        sql!("SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no \
-         JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = a.user_no \
-         WHERE a.job_no = $1 AND j.state = {JOB_HELD} AND u.status = {USER_ENABLED} AND a.user_no > $2 ORDER BY a.user_no LIMIT $3"),
-    )
+    let rows: Vec<(i64, i64, String, String, Vec<u8>)> = statement::query_as(sql!(
+        "SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a \
+             JOIN sync_jobs j ON j.job_no = a.job_no JOIN users u ON u.tenant_no = j.tenant_no AND \
+             u.user_no = a.user_no WHERE a.job_no = $1 AND j.state = {JOB_HELD} AND u.status = \
+             {USER_ENABLED} AND a.user_no > $2 ORDER BY a.user_no LIMIT $3"
+    ))
     .bind(job.0)
     .bind(after)
     .bind(limit)

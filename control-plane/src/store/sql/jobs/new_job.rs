@@ -67,7 +67,8 @@ async fn undoable(connection: &mut Connection, origin: &SyncJob, new: &NewJob) -
         }
     }
     let newer = statement::query_scalar(sql!(
-        "SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> {KIND_DRY_RUN}"
+        "SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> \
+         {KIND_DRY_RUN}"
     ));
     let newer: i64 = newer.bind(origin.source_no.0).bind(origin.number.0).fetch_one(connection).await?;
     if newer >= JOURNALS.max(new.full_lists_kept) {

@@ -136,10 +136,10 @@ async fn reasons(connection: &mut Connection, job: &SyncJob) -> Result<Vec<(NotS
     if job.counts.not_synchronized == 0 {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i64, i64)> = statement::query_as(
-        sql!("SELECT reason, COUNT(*) FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND reason IS NOT NULL \
-         GROUP BY reason ORDER BY reason"),
-    )
+    let rows: Vec<(i64, i64)> = statement::query_as(sql!(
+        "SELECT reason, COUNT(*) FROM job_details WHERE job_no = $1 AND category = \
+             {CATEGORY_NOT_SYNCHRONIZED} AND reason IS NOT NULL GROUP BY reason ORDER BY reason"
+    ))
     .bind(job.number.0)
     .fetch_all(connection)
     .await?;
@@ -150,7 +150,8 @@ async fn reasons(connection: &mut Connection, job: &SyncJob) -> Result<Vec<(NotS
 /// The users of a short list, by number.
 async fn numbers(connection: &mut Connection, job: &SyncJob, category: Category) -> Result<String> {
     let users = statement::query_scalar(
-        "SELECT user_no FROM job_details WHERE job_no = $1 AND category = $2 AND user_no IS NOT NULL ORDER BY user_no LIMIT $3",
+        "SELECT user_no FROM job_details WHERE job_no = $1 AND category = $2 AND user_no IS NOT \
+         NULL ORDER BY user_no LIMIT $3",
     );
     let users = users.bind(job.number.0).bind(i64::from(category.number())).bind(FEW);
     let users: Vec<i64> = users.fetch_all(connection).await?;

@@ -20,19 +20,19 @@ const JOBS_KEPT: Duration = Duration::from_secs(25 * 3_600);
 
 const OF_SOURCE: &str = "SELECT job_no FROM sync_jobs WHERE source_no = $1";
 // What the new job undoes is kept while it does so.
-const OLD: &str = "created_at < $3 AND COALESCE(plan_expires_at, 0) <= $4 \
-     AND job_no <> COALESCE((SELECT n.origin FROM sync_jobs n WHERE n.job_no = $5), 0) AND job_no <";
+const OLD: &str = "created_at < $3 AND COALESCE(plan_expires_at, 0) <= $4 AND job_no <> COALESCE((SELECT \
+     n.origin FROM sync_jobs n WHERE n.job_no = $5), 0) AND job_no <";
 const NEWEST: &str = "ORDER BY job_no DESC LIMIT $2) AS newest";
 
 /// Syncs that are not among the newest $2.
 const OLD_SYNCS: &str = sql!(
-    "job_no IN ({OF_SOURCE} AND kind <> {KIND_DRY_RUN} AND {OLD} \
-     (SELECT MIN(job_no) FROM ({OF_SOURCE} AND kind <> {KIND_DRY_RUN} {NEWEST}))"
+    "job_no IN ({OF_SOURCE} AND kind <> {KIND_DRY_RUN} AND {OLD} (SELECT MIN(job_no) FROM \
+     ({OF_SOURCE} AND kind <> {KIND_DRY_RUN} {NEWEST}))"
 );
 /// The same of dry runs.
 const OLD_DRY_RUNS: &str = sql!(
-    "job_no IN ({OF_SOURCE} AND kind = {KIND_DRY_RUN} AND {OLD} \
-     (SELECT MIN(job_no) FROM ({OF_SOURCE} AND kind = {KIND_DRY_RUN} {NEWEST}))"
+    "job_no IN ({OF_SOURCE} AND kind = {KIND_DRY_RUN} AND {OLD} (SELECT MIN(job_no) FROM \
+     ({OF_SOURCE} AND kind = {KIND_DRY_RUN} {NEWEST}))"
 );
 /// The same of all jobs.
 const OLD_JOBS: &str =
@@ -41,10 +41,12 @@ const OLD_JOBS: &str =
 /// Throws away what is kept of a source's newest jobs only.
 pub(crate) async fn prune(connection: &mut Connection, source: i64, newest: i64, new: &NewJob) -> Result<()> {
     // A dry run is no sync: it replaces nothing, and its own lists stay until its plan expires.
-    statement::query(
-        sql!("DELETE FROM job_details WHERE category < {CATEGORY_NOT_SYNCHRONIZED} AND job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2 \
-         AND kind <> {KIND_DRY_RUN}) AND EXISTS (SELECT 1 FROM sync_jobs WHERE job_no = $2 AND kind <> {KIND_DRY_RUN})"),
-    )
+    statement::query(sql!(
+        "DELETE FROM job_details WHERE category < {CATEGORY_NOT_SYNCHRONIZED} AND job_no IN \
+             (SELECT job_no FROM sync_jobs WHERE source_no = $1 AND job_no < $2 AND kind <> \
+             {KIND_DRY_RUN}) AND EXISTS (SELECT 1 FROM sync_jobs WHERE job_no = $2 AND kind <> \
+             {KIND_DRY_RUN})"
+    ))
     .bind(source)
     .bind(newest)
     .execute(&mut *connection)

@@ -38,7 +38,8 @@ pub(crate) async fn take(
 pub(crate) async fn take_numbers(connection: &mut Connection, tenant: TenantNo, count: usize) -> Result<i64> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     let query = statement::query_scalar(
-        "UPDATE tenants SET next_user_no = next_user_no + $2 WHERE tenant_no = $1 RETURNING next_user_no - $2",
+        "UPDATE tenants SET next_user_no = next_user_no + $2 WHERE tenant_no = $1 RETURNING \
+         next_user_no - $2",
     );
     Ok(query.bind(tenant.0).bind(count).fetch_one(connection).await?)
 }

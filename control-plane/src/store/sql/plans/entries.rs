@@ -250,8 +250,9 @@ pub(crate) async fn entries(
 ) -> Result<Vec<(i64, PlanEntry)>> {
     new_job::usable(connection, job, now).await?;
     let rows: Vec<EntryRow> = statement::query_as(
-        "SELECT position, category, user_no, immutable_id, before_status, before_values, after_values, after_status, reason, message \
-         FROM plan_entries WHERE job_no = $1 AND position > $2 AND ($3 = 0 OR category = $3) ORDER BY position LIMIT $4",
+        "SELECT position, category, user_no, immutable_id, before_status, before_values, \
+         after_values, after_status, reason, message FROM plan_entries WHERE job_no = $1 AND \
+         position > $2 AND ($3 = 0 OR category = $3) ORDER BY position LIMIT $4",
     )
     .bind(job.0)
     .bind(after)
@@ -274,9 +275,11 @@ pub(crate) async fn expire_due(engine: &Engine, now: Timestamp) -> Result<usize>
 /// A plan that has expired and still has entries, unless it is just being applied: what was accepted in time is applied whole.
 pub(crate) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due = statement::query_scalar(sql!(
-        "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= $1 \
-         AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = j.job_no)) \
-         AND NOT EXISTS (SELECT 1 FROM sync_jobs a WHERE a.source_no = j.source_no AND a.origin = j.job_no AND a.state IN ({JOB_QUEUED}, {JOB_RUNNING})) LIMIT 1"
+        "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= \
+         $1 AND (EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = j.job_no) OR EXISTS (SELECT \
+         1 FROM id_pairs p WHERE p.job_no = j.job_no)) AND NOT EXISTS (SELECT 1 FROM sync_jobs a \
+         WHERE a.source_no = j.source_no AND a.origin = j.job_no AND a.state IN ({JOB_QUEUED}, \
+         {JOB_RUNNING})) LIMIT 1"
     ));
     Ok(due.bind(now.0).fetch_optional(connection).await?)
 }

@@ -95,13 +95,15 @@ async fn with(
 /// Marks pairs whose ids another entry has, and takes back what was made of the records that came first: nobody knows whose they are.
 pub(crate) async fn refuse_clashes(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<()> {
     let job = locks::lock_job(connection, fence).await?;
-    let text = "UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND ((length(former_id) > 0 AND former_id IN \
-         (SELECT former_id FROM id_pairs WHERE job_no = $1 AND length(former_id) > 0 GROUP BY former_id HAVING COUNT(*) > 1)) \
-         OR (length(new_id) > 0 AND new_id IN \
-         (SELECT new_id FROM id_pairs WHERE job_no = $1 AND length(new_id) > 0 GROUP BY new_id HAVING COUNT(*) > 1)))";
+    let text = "UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND ((length(former_id) > 0 AND \
+         former_id IN (SELECT former_id FROM id_pairs WHERE job_no = $1 AND length(former_id) > 0 \
+         GROUP BY former_id HAVING COUNT(*) > 1)) OR (length(new_id) > 0 AND new_id IN (SELECT \
+         new_id FROM id_pairs WHERE job_no = $1 AND length(new_id) > 0 GROUP BY new_id HAVING \
+         COUNT(*) > 1)))";
     statement::query(text).bind(fence.job.0).execute(&mut *connection).await?;
     let query = statement::query_scalar(
-        "SELECT former_id FROM id_pairs WHERE job_no = $1 AND clashes = 1 AND counted = 1 ORDER BY former_id",
+        "SELECT former_id FROM id_pairs WHERE job_no = $1 AND clashes = 1 AND counted = 1 ORDER BY \
+         former_id",
     );
     let ids: Vec<Vec<u8>> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let ids: Vec<ImmutableId> = ids.into_iter().map(|id| ImmutableId(id.into())).collect();
@@ -161,7 +163,8 @@ pub(crate) async fn forget_users(
     ids: impl Iterator<Item = &ImmutableId>,
 ) -> Result<()> {
     let text = sql!(
-        "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND former_id {IN_BLOBS_2}"
+        "DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) \
+         AND former_id {IN_BLOBS_2}"
     );
     let query = statement::query(text).bind(source.0);
     dialect::blobs(query, ids.map(|id| &id.0[..])).execute(connection).await?;

@@ -16,7 +16,8 @@ use crate::store::Result;
 pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {
     let job = locks::check_job(connection, fence).await?;
     let query = statement::query_as(
-        "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = $1 ORDER BY immutable_id",
+        "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = \
+         $1 ORDER BY immutable_id",
     );
     let rows: Vec<WaitingRow> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let mut waiting = Vec::with_capacity(rows.len());
@@ -40,7 +41,8 @@ pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
         one.user = known.remove(&one.id);
     }
     let query = statement::query_as(
-        "SELECT a.user_no, u.status FROM absent_users a JOIN users u ON u.tenant_no = $2 AND u.user_no = a.user_no WHERE a.job_no = $1",
+        "SELECT a.user_no, u.status FROM absent_users a JOIN users u ON u.tenant_no = $2 AND \
+         u.user_no = a.user_no WHERE a.job_no = $1",
     );
     let absent: Vec<(i64, i64)> =
         query.bind(fence.job.0).bind(fence.tenant.0).fetch_all(&mut *connection).await?;
@@ -63,8 +65,9 @@ pub(crate) struct Before {
 
 pub(crate) async fn before(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<Vec<Before>> {
     let text = sql!(
-        "SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, \
-         policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
+        "SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, \
+         display_name, phone, distinguished_name, policy_attributes, status FROM users WHERE \
+         tenant_no = $1 AND user_no {IN_INTS_2}"
     );
     let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;

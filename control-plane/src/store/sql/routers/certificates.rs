@@ -15,7 +15,8 @@ pub(crate) async fn generation(
     key: KeyFingerprint,
 ) -> Result<Option<i64>> {
     let query = statement::query_scalar(
-        "SELECT generation FROM router_keys WHERE tenant_no = $1 AND router = $2 AND fingerprint = $3",
+        "SELECT generation FROM router_keys WHERE tenant_no = $1 AND router = $2 AND fingerprint = \
+         $3",
     );
     Ok(query.bind(tenant.0).bind(router.0.clone()).bind(key.to_vec()).fetch_optional(connection).await?)
 }
@@ -41,7 +42,8 @@ pub(crate) async fn advance(
 ) -> Result<i64> {
     let (Issue::Next(issued) | Issue::Again(issued)) = issue;
     statement::query(
-        "UPDATE identity_routers SET generation = $3, confirmed = $4, recoveries = $5 WHERE tenant_no = $1 AND id = $2",
+        "UPDATE identity_routers SET generation = $3, confirmed = $4, recoveries = $5 WHERE \
+         tenant_no = $1 AND id = $2",
     )
     .bind(locked.tenant.0)
     .bind(router.0.clone())
@@ -63,9 +65,10 @@ pub(crate) async fn keep(
     now: Timestamp,
 ) -> Result<()> {
     statement::query(
-        "INSERT INTO router_keys (tenant_no, router, fingerprint, generation, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (tenant_no, router, fingerprint) DO UPDATE SET generation = excluded.generation, \
-         issued_at = excluded.issued_at, expires_at = excluded.expires_at",
+        "INSERT INTO router_keys (tenant_no, router, fingerprint, generation, issued_at, \
+         expires_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_no, router, fingerprint) \
+         DO UPDATE SET generation = excluded.generation, issued_at = excluded.issued_at, \
+         expires_at = excluded.expires_at",
     )
     .bind(tenant.0)
     .bind(router.0.clone())

@@ -71,7 +71,8 @@ pub(crate) async fn create(
         .execute(&mut *connection)
         .await?;
     let open: i64 = statement::query_scalar(
-        "SELECT COUNT(*) FROM registration_codes WHERE tenant_no = $1 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $2",
+        "SELECT COUNT(*) FROM registration_codes WHERE tenant_no = $1 AND used_at IS NULL AND \
+         voided_at IS NULL AND expires_at >= $2",
     )
     .bind(number.0)
     .bind(now.0)
@@ -81,8 +82,8 @@ pub(crate) async fn create(
         return Err(StoreError::TooManyCodes(most));
     }
     statement::query(
-        "INSERT INTO registration_codes (tenant_no, id, secret_hash, router, sources, created_by, created_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO registration_codes (tenant_no, id, secret_hash, router, sources, created_by, \
+         created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(number.0)
     .bind(new.id.clone())
@@ -110,8 +111,9 @@ pub(crate) async fn list(
     let tenant = locks::tenant_number(connection, tenant).await?;
     // Ids ascend with the time.
     let rows: Vec<CodeRow> = statement::query_as(
-        "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes \
-         WHERE tenant_no = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3",
+        "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM \
+         registration_codes WHERE tenant_no = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT \
+         $3",
     )
     .bind(tenant.0)
     .bind(before.unwrap_or_default().to_owned())
@@ -130,8 +132,8 @@ pub(crate) async fn void(
 ) -> Result<RegistrationCode> {
     let number = locks::tenant_number(connection, tenant).await?;
     let voided = statement::query(
-        "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL \
-         AND expires_at >= $3",
+        "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AND used_at \
+         IS NULL AND voided_at IS NULL AND expires_at >= $3",
     )
     .bind(number.0)
     .bind(id.to_owned())
@@ -151,8 +153,9 @@ pub(crate) async fn void(
 /// Voids every open code of every tenant. How many.
 pub(crate) async fn void_all(connection: &mut Connection, by: &Actor, now: Timestamp) -> Result<usize> {
     let open: Vec<(i64, String, String, String)> = statement::query_as(
-        "SELECT c.tenant_no, t.id, c.id, c.router FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no \
-         WHERE c.used_at IS NULL AND c.voided_at IS NULL AND c.expires_at >= $1 ORDER BY c.tenant_no, c.id",
+        "SELECT c.tenant_no, t.id, c.id, c.router FROM registration_codes c JOIN tenants t ON \
+         t.tenant_no = c.tenant_no WHERE c.used_at IS NULL AND c.voided_at IS NULL AND \
+         c.expires_at >= $1 ORDER BY c.tenant_no, c.id",
     )
     .bind(now.0)
     .fetch_all(&mut *connection)
@@ -183,7 +186,8 @@ pub(crate) async fn void_open_of(
     now: Timestamp,
 ) -> Result<()> {
     statement::query(
-        "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND router = $2 AND used_at IS NULL AND voided_at IS NULL",
+        "UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND router = $2 AND \
+         used_at IS NULL AND voided_at IS NULL",
     )
     .bind(tenant.0)
     .bind(router.0.clone())
@@ -195,8 +199,8 @@ pub(crate) async fn void_open_of(
 
 async fn one(connection: &mut Connection, tenant: TenantNo, id: &str) -> Result<RegistrationCode> {
     let row: Option<CodeRow> = statement::query_as(
-        "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes \
-         WHERE tenant_no = $1 AND id = $2",
+        "SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM \
+         registration_codes WHERE tenant_no = $1 AND id = $2",
     )
     .bind(tenant.0)
     .bind(id.to_owned())

@@ -44,8 +44,9 @@ pub(crate) async fn enroll(
         Err(refusal) => return refuse(refusal),
     };
     let fresh = statement::query(
-        "INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, certificate_expires, created_at) \
-         VALUES ($1, $2, '', 0, 0, 0, $3) ON CONFLICT (tenant_no, id) DO NOTHING",
+        "INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, \
+         certificate_expires, created_at) VALUES ($1, $2, '', 0, 0, 0, $3) ON CONFLICT (tenant_no, \
+         id) DO NOTHING",
     );
     fresh.bind(number.0).bind(router.0.clone()).bind(now.0).execute(&mut *connection).await?;
     let Some(locked) = locks::lock_router(connection, number, &router).await? else {
@@ -68,10 +69,11 @@ pub(crate) async fn enroll(
             .bind(new.key.to_vec())
             .execute(&mut *connection)
             .await?;
-        statement::query(
-            sql!("UPDATE identity_routers SET state = {ROUTER_ACTIVE}, state_message = '', state_changed_at = $3, generation = $4, \
-             enrolled_generation = $4, confirmed = $4, sources = $5, recoveries = 0 WHERE tenant_no = $1 AND id = $2"),
-        )
+        statement::query(sql!(
+            "UPDATE identity_routers SET state = {ROUTER_ACTIVE}, state_message = '', \
+                 state_changed_at = $3, generation = $4, enrolled_generation = $4, confirmed = $4, \
+                 sources = $5, recoveries = 0 WHERE tenant_no = $1 AND id = $2"
+        ))
         .bind(number.0)
         .bind(router.0.clone())
         .bind(now.0)
@@ -199,8 +201,8 @@ pub(crate) async fn standing(
     router: &RouterId,
 ) -> Result<Admission<()>> {
     let row: Option<(i64, Option<i64>)> = statement::query_as(
-        "SELECT r.state, t.suspended_at FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no \
-         WHERE t.id = $1 AND r.id = $2",
+        "SELECT r.state, t.suspended_at FROM identity_routers r JOIN tenants t ON t.tenant_no = \
+         r.tenant_no WHERE t.id = $1 AND r.id = $2",
     )
     .bind(tenant.0.clone())
     .bind(router.0.clone())
@@ -299,7 +301,8 @@ async fn bar(
     now: Timestamp,
 ) -> Result<u64> {
     statement::query(
-        "UPDATE identity_routers SET state = $3, state_message = $4, state_changed_at = $5 WHERE tenant_no = $1 AND id = $2",
+        "UPDATE identity_routers SET state = $3, state_message = $4, state_changed_at = $5 WHERE \
+         tenant_no = $1 AND id = $2",
     )
     .bind(tenant.0)
     .bind(router.0.clone())
@@ -314,7 +317,8 @@ async fn bar(
 /// Voids the fence of every running job that a router reads: nothing of these reads is applied any more, and the jobs are read anew.
 async fn void_reads(connection: &mut Connection, tenant: TenantNo, router: &RouterId) -> Result<u64> {
     let text = sql!(
-        "UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = {JOB_RUNNING} AND router = $2"
+        "UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = {JOB_RUNNING} AND \
+         router = $2"
     );
     let voided = statement::query(text).bind(tenant.0).bind(router.0.clone()).execute(connection).await?;
     Ok(voided.rows_affected())

@@ -25,8 +25,8 @@ pub(crate) async fn heard(
         .execute(&mut *connection)
         .await?;
     statement::query(
-        "INSERT INTO replicas (certificate, heard_at, address) VALUES ($1, $2, $3) \
-         ON CONFLICT (certificate) DO UPDATE SET heard_at = excluded.heard_at, address = excluded.address",
+        "INSERT INTO replicas (certificate, heard_at, address) VALUES ($1, $2, $3) ON CONFLICT \
+         (certificate) DO UPDATE SET heard_at = excluded.heard_at, address = excluded.address",
     )
     .bind(key.clone())
     .bind(now.0)
@@ -74,10 +74,10 @@ pub(crate) async fn distant(
     since: Timestamp,
 ) -> Result<Vec<DistantRouter>> {
     let query = statement::query_as(
-        "SELECT p.certificate, p.address, r.id, r.sources FROM tenants t \
-         JOIN replica_routers c ON c.tenant_no = t.tenant_no JOIN replicas p ON p.certificate = c.certificate \
-         JOIN identity_routers r ON r.tenant_no = t.tenant_no AND r.id = c.router \
-         WHERE t.id = $1 AND p.certificate <> $2 AND p.heard_at >= $3 AND r.state = $4 ORDER BY p.heard_at DESC, r.id",
+        "SELECT p.certificate, p.address, r.id, r.sources FROM tenants t JOIN replica_routers c ON \
+         c.tenant_no = t.tenant_no JOIN replicas p ON p.certificate = c.certificate JOIN \
+         identity_routers r ON r.tenant_no = t.tenant_no AND r.id = c.router WHERE t.id = $1 AND \
+         p.certificate <> $2 AND p.heard_at >= $3 AND r.state = $4 ORDER BY p.heard_at DESC, r.id",
     );
     let rows: Vec<(Vec<u8>, String, String, String)> = query
         .bind(tenant.0.clone())

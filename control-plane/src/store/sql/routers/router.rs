@@ -6,9 +6,10 @@ use super::super::{codec, locks, statement};
 use crate::model::{ChangedRouter, IdentityRouter, RouterId, TenantId, Timestamp};
 use crate::store::{Result, StoreError};
 
-const ROUTER: &str = "SELECT r.id, r.state, r.state_message, r.version, r.connected, r.last_seen, r.created_at, r.certificate_expires, \
-     r.generation, r.sources, r.recoveries, k.fingerprint FROM identity_routers r LEFT JOIN router_keys k \
-     ON k.tenant_no = r.tenant_no AND k.router = r.id AND k.generation = r.generation WHERE r.tenant_no = $1";
+const ROUTER: &str = "SELECT r.id, r.state, r.state_message, r.version, r.connected, r.last_seen, r.created_at, \
+     r.certificate_expires, r.generation, r.sources, r.recoveries, k.fingerprint FROM \
+     identity_routers r LEFT JOIN router_keys k ON k.tenant_no = r.tenant_no AND k.router = r.id \
+     AND k.generation = r.generation WHERE r.tenant_no = $1";
 
 #[derive(sqlx::FromRow)]
 struct RouterRow {
@@ -56,7 +57,8 @@ pub(crate) async fn router_seen(
 ) -> Result<()> {
     let tenant = locks::tenant_number(connection, tenant).await?;
     statement::query(
-        "UPDATE identity_routers SET version = $3, connected = 1, last_seen = $4 WHERE tenant_no = $1 AND id = $2",
+        "UPDATE identity_routers SET version = $3, connected = 1, last_seen = $4 WHERE tenant_no = \
+         $1 AND id = $2",
     )
     .bind(tenant.0)
     .bind(router.0.clone())
@@ -75,7 +77,8 @@ pub(crate) async fn router_gone(
 ) -> Result<()> {
     let tenant = locks::tenant_number(connection, tenant).await?;
     statement::query(
-        "UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = $2",
+        "UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = \
+         $2",
     )
     .bind(tenant.0)
     .bind(router.0.clone())
@@ -115,8 +118,8 @@ pub(crate) async fn router(
 
 pub(crate) async fn changed(connection: &mut Connection, since: Timestamp) -> Result<Vec<ChangedRouter>> {
     let rows: Vec<(String, String, i64, i64)> = statement::query_as(
-        "SELECT t.id, r.id, r.state, r.enrolled_generation FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no \
-         WHERE r.state_changed_at >= $1",
+        "SELECT t.id, r.id, r.state, r.enrolled_generation FROM identity_routers r JOIN tenants t \
+         ON t.tenant_no = r.tenant_no WHERE r.state_changed_at >= $1",
     )
     .bind(since.0)
     .fetch_all(connection)
@@ -134,7 +137,8 @@ pub(crate) async fn changed(connection: &mut Connection, since: Timestamp) -> Re
 
 pub(crate) async fn tenants(connection: &mut Connection) -> Result<Vec<TenantId>> {
     let query = statement::query_scalar(
-        "SELECT DISTINCT t.id FROM tenants t JOIN identity_routers r ON r.tenant_no = t.tenant_no ORDER BY t.id",
+        "SELECT DISTINCT t.id FROM tenants t JOIN identity_routers r ON r.tenant_no = t.tenant_no \
+         ORDER BY t.id",
     );
     let ids: Vec<String> = query.fetch_all(connection).await?;
     Ok(ids.into_iter().map(TenantId).collect())

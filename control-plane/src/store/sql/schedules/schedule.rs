@@ -15,7 +15,8 @@ use crate::model::{
 };
 use crate::store::{NewJob, Result, ScheduleChange, StoreError};
 
-const COLUMNS: &str = "c.schedule, c.version, c.next_planned_at, c.next_run_at, c.last_planned_at, c.last_run_at, c.last_outcome, c.last_job";
+const COLUMNS: &str = "c.schedule, c.version, c.next_planned_at, c.next_run_at, c.last_planned_at, c.last_run_at, \
+     c.last_outcome, c.last_job";
 
 #[derive(sqlx::FromRow)]
 struct ScheduleRow {
@@ -88,9 +89,10 @@ pub(crate) async fn set(
         return Err(StoreError::VersionMismatch);
     }
     statement::query(
-        "INSERT INTO sync_schedules (source_no, schedule, version, next_planned_at, next_run_at) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT (source_no) DO UPDATE SET schedule = excluded.schedule, version = excluded.version, \
-         next_planned_at = excluded.next_planned_at, next_run_at = excluded.next_run_at",
+        "INSERT INTO sync_schedules (source_no, schedule, version, next_planned_at, next_run_at) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source_no) DO UPDATE SET schedule = \
+         excluded.schedule, version = excluded.version, next_planned_at = \
+         excluded.next_planned_at, next_run_at = excluded.next_run_at",
     )
     .bind(source)
     .bind(codec::to_json(schedule)?)
@@ -108,9 +110,10 @@ pub(crate) async fn set(
 
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<DueSchedule>> {
     let rows: Vec<(String, String, String, i64, i64, i64)> = statement::query_as(
-        "SELECT t.id, s.id, c.schedule, c.version, c.next_planned_at, c.next_run_at FROM sync_schedules c \
-         JOIN identity_sources s ON s.source_no = c.source_no JOIN tenants t ON t.tenant_no = s.tenant_no \
-         WHERE c.next_run_at <= $1 AND t.suspended_at IS NULL ORDER BY c.next_run_at LIMIT $2",
+        "SELECT t.id, s.id, c.schedule, c.version, c.next_planned_at, c.next_run_at FROM \
+         sync_schedules c JOIN identity_sources s ON s.source_no = c.source_no JOIN tenants t ON \
+         t.tenant_no = s.tenant_no WHERE c.next_run_at <= $1 AND t.suspended_at IS NULL ORDER BY \
+         c.next_run_at LIMIT $2",
     )
     .bind(now.0)
     .bind(limit)
@@ -148,8 +151,8 @@ pub(crate) async fn run(
         Err(error) => return Err(error),
     };
     statement::query(
-        "UPDATE sync_schedules SET next_planned_at = $2, next_run_at = $3, last_planned_at = $4, last_run_at = $5, \
-         last_outcome = $6, last_job = $7 WHERE source_no = $1",
+        "UPDATE sync_schedules SET next_planned_at = $2, next_run_at = $3, last_planned_at = $4, \
+         last_run_at = $5, last_outcome = $6, last_job = $7 WHERE source_no = $1",
     )
     .bind(source)
     .bind(next.map(|run| run.planned.0))

@@ -43,10 +43,11 @@ pub(crate) async fn disable(
         let outcome = if held { SingleOutcome::Held } else { SingleOutcome::Unchanged };
         return Ok(pending::done(Written { outcome, message: None, user: Some(before), confirm: false }));
     }
-    statement::query(
-        sql!("UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) \
-         WHERE tenant_no = $1 AND user_no = $2"),
-    )
+    statement::query(sql!(
+        "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, \
+             updated_at = $3, disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND \
+             user_no = $2"
+    ))
     .bind(fence.tenant.0)
     .bind(user.0)
     .bind(observation.now.0)
@@ -98,8 +99,8 @@ async fn remember(
         .execute(&mut *connection)
         .await?;
     statement::query(
-        "INSERT INTO single_disables (source_no, disabled_at, user_no, unexplained) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (source_no, disabled_at, user_no) DO NOTHING",
+        "INSERT INTO single_disables (source_no, disabled_at, user_no, unexplained) VALUES ($1, \
+         $2, $3, $4) ON CONFLICT (source_no, disabled_at, user_no) DO NOTHING",
     )
     .bind(source.0)
     .bind(now.0)

@@ -74,7 +74,8 @@ pub(crate) async fn sight(
 
 /// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in an index each. The tenant is part of
 /// the keys.
-pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users WHERE mail_key = $3))";
+pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users \
+     WHERE mail_key = $3))";
 
 /// The keys for [`NAMED`].
 pub(crate) fn keys(tenant: TenantNo, whom: &Whom) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
@@ -101,11 +102,12 @@ pub(crate) async fn last_observed(
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of
     // those is thrown away nobody knows.
     let synced = statement::query_scalar(sql!(
-        "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 \
-         AND j.state = {JOB_SUCCEEDED} AND j.kind IN ({KIND_SYNC}, {KIND_PLAN}) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 \
-         AND u.added_job <= j.job_no AND NOT EXISTS \
-         (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = {CATEGORY_NOT_SYNCHRONIZED} AND d.immutable_id = u.immutable_id) \
-         ORDER BY j.job_no DESC LIMIT 1"
+        "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE \
+         u.tenant_no = $1 AND u.user_no = $2 AND j.state = {JOB_SUCCEEDED} AND j.kind IN \
+         ({KIND_SYNC}, {KIND_PLAN}) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND \
+         j.lists_gone = 0 AND u.added_job <= j.job_no AND NOT EXISTS (SELECT 1 FROM job_details d \
+         WHERE d.job_no = j.job_no AND d.category = {CATEGORY_NOT_SYNCHRONIZED} AND d.immutable_id \
+         = u.immutable_id) ORDER BY j.job_no DESC LIMIT 1"
     ));
     let synced: Option<i64> = synced.bind(tenant.0).bind(user.number.0).fetch_optional(connection).await?;
     let observed_at = version.observed_at.max(Timestamp(synced.unwrap_or_default()));

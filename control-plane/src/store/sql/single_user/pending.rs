@@ -49,7 +49,8 @@ pub(crate) async fn pending(
 ) -> Result<Option<((JobNo, i64), bool)>> {
     // Only the newest job can be. A dry run changes nobody, so it need not know.
     let text = sql!(
-        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> {KIND_DRY_RUN} ORDER BY j.job_no DESC LIMIT 1"
+        "SELECT {JOB} FROM sync_jobs j WHERE j.source_no = $1 AND j.kind <> {KIND_DRY_RUN} ORDER \
+         BY j.job_no DESC LIMIT 1"
     );
     let newest: Option<JobRow> = statement::query_as(text).bind(source.0).fetch_optional(connection).await?;
     Ok(newest.and_then(JobRow::pending))
@@ -76,9 +77,10 @@ pub(crate) async fn nothing_new(
         return Ok(None);
     }
     let text = sql!(
-        "SELECT {COLUMNS}, {VERSION}, {JOB} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
-         JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l \
-         WHERE l.source_no = u.source_no AND l.kind <> {KIND_DRY_RUN}) WHERE t.id = $1 AND u.user_no = $2"
+        "SELECT {COLUMNS}, {VERSION}, {JOB} FROM users u JOIN identity_sources s ON s.source_no = \
+         u.source_no JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no \
+         = (SELECT MAX(l.job_no) FROM sync_jobs l WHERE l.source_no = u.source_no AND l.kind <> \
+         {KIND_DRY_RUN}) WHERE t.id = $1 AND u.user_no = $2"
     );
     let query = statement::query_as(text).bind(observation.tenant.0.clone()).bind(version.user.0);
     let row: Option<NowRow> = query.fetch_optional(connection).await?;
@@ -103,11 +105,11 @@ pub(crate) async fn stamp(
 ) -> Result<()> {
     let (job, stage) = pending.map_or((JobNo(0), 0), |(stage, _)| stage);
     let text = if changed {
-        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5, alone_at = updated_at \
-         WHERE tenant_no = $1 AND user_no = $2"
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5, alone_at = \
+         updated_at WHERE tenant_no = $1 AND user_no = $2"
     } else {
-        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 \
-         WHERE tenant_no = $1 AND user_no = $2"
+        "UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 WHERE tenant_no = \
+         $1 AND user_no = $2"
     };
     let stamp = statement::query(text).bind(tenant.0).bind(user.0);
     stamp.bind(asked_at.0).bind(job.0).bind(stage).execute(connection).await?;

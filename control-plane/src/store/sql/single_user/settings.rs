@@ -62,7 +62,8 @@ pub(crate) async fn set(
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let query = statement::query(
-        "UPDATE tenants SET jit_enabled = $2, jit_deadline = $3, jit_last_known_max_age = $4 WHERE id = $1",
+        "UPDATE tenants SET jit_enabled = $2, jit_deadline = $3, jit_last_known_max_age = $4 WHERE \
+         id = $1",
     );
     let set = query
         .bind(tenant.0.clone())

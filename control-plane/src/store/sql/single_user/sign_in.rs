@@ -29,8 +29,9 @@ pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &Whom) -> Re
     let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
     if let Some(number) = number {
         let text = sql!(
-            "SELECT {SETTINGS_COLUMNS}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s ON s.source_no = u.source_no \
-             JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4"
+            "SELECT {SETTINGS_COLUMNS}, {COLUMNS}, {VERSION} FROM users u JOIN identity_sources s \
+             ON s.source_no = u.source_no JOIN tenants t ON t.tenant_no = u.tenant_no WHERE \
+             u.tenant_no = $1 AND u.user_no = {NAMED} AND t.id = $4"
         );
         let (user_name, mail) = lookup::keys(number, whom);
         let query = statement::query_as(text).bind(number.0).bind(user_name).bind(mail);

@@ -32,8 +32,8 @@ pub(crate) async fn publish(
     };
     // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
     statement::query(
-        "UPDATE identity_sources SET published = draft, published_revision = published_revision + 1, version = version + 1, \
-         published_at = $2 WHERE source_no = $1",
+        "UPDATE identity_sources SET published = draft, published_revision = published_revision + \
+         1, version = version + 1, published_at = $2 WHERE source_no = $1",
     )
     .bind(row.source_no)
     .bind(now.0)

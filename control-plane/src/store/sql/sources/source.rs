@@ -85,8 +85,8 @@ pub(crate) async fn create(
     }
     let number = locks::next_number(connection, "source").await?;
     statement::query(
-        "INSERT INTO identity_sources (source_no, tenant_no, id, display_name, version, draft, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, 1, $5, $6, $6)",
+        "INSERT INTO identity_sources (source_no, tenant_no, id, display_name, version, draft, \
+         created_at, updated_at) VALUES ($1, $2, $3, $4, 1, $5, $6, $6)",
     )
     .bind(number)
     .bind(tenant_no.0)
@@ -116,7 +116,8 @@ pub(crate) async fn update(
         return Err(StoreError::VersionMismatch);
     }
     statement::query(
-        "UPDATE identity_sources SET display_name = $2, draft = $3, version = version + 1, updated_at = $4 WHERE source_no = $1",
+        "UPDATE identity_sources SET display_name = $2, draft = $3, version = version + 1, \
+         updated_at = $4 WHERE source_no = $1",
     )
     .bind(row.source_no)
     .bind(change.display_name.clone())
@@ -153,7 +154,8 @@ pub(crate) async fn delete(
     }
     let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
     let users = statement::query_as(sql!(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = {USER_ENABLED} THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2"
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = {USER_ENABLED} THEN 1 ELSE 0 END), 0) \
+         FROM users WHERE tenant_no = $1 AND source_no = $2"
     ));
     let (users, enabled): (i64, i64) =
         users.bind(tenant_no.0).bind(source_no).fetch_one(&mut *connection).await?;

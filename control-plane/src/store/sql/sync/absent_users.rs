@@ -22,10 +22,10 @@ pub(crate) async fn in_scope(
 ) -> Result<Vec<(UserNo, Status)>> {
     locks::check_job(connection, fence).await?;
     // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
-    let rows: Vec<(i64, i64)> = statement::query_as(
-        sql!("SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 \
-         ORDER BY tenant_no, user_no LIMIT $4"),
-    )
+    let rows: Vec<(i64, i64)> = statement::query_as(sql!(
+        "SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND \
+             status <> {USER_OUT_OF_SCOPE} AND user_no > $3 ORDER BY tenant_no, user_no LIMIT $4"
+    ))
     .bind(fence.tenant.0)
     .bind(fence.source.0)
     .bind(after.map_or(0, |after| after.0))
@@ -43,10 +43,11 @@ pub(crate) async fn distinguished_names(
     limit: i64,
 ) -> Result<Vec<(UserNo, String)>> {
     locks::check_job(connection, fence).await?;
-    let rows: Vec<(i64, String)> = statement::query_as(
-        sql!("SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 \
-         ORDER BY tenant_no, user_no LIMIT $4"),
-    )
+    let rows: Vec<(i64, String)> = statement::query_as(sql!(
+        "SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 \
+             = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 ORDER BY tenant_no, user_no \
+             LIMIT $4"
+    ))
     .bind(fence.tenant.0)
     .bind(fence.source.0)
     .bind(after.map_or(0, |after| after.0))
@@ -87,8 +88,9 @@ pub(crate) async fn take_out(
     locks::lock_same_revision(connection, fence).await?;
     locks::lock_seats(connection, fence.tenant).await?;
     let text = sql!(
-        "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> {USER_OUT_OF_SCOPE} \
-         AND updated_at <= $3 AND NOT (fetched_job = $4 AND fetched_stage > $5) AND user_no {IN_INTS_6} ORDER BY user_no"
+        "SELECT user_no, user_name, mail, immutable_id, status FROM users WHERE tenant_no = $1 AND \
+         source_no = $2 AND status <> {USER_OUT_OF_SCOPE} AND updated_at <= $3 AND NOT \
+         (fetched_job = $4 AND fetched_stage > $5) AND user_no {IN_INTS_6} ORDER BY user_no"
     );
     let query = statement::query(text)
         .bind(fence.tenant.0)
@@ -120,8 +122,9 @@ pub(crate) async fn take_out(
     let counts = Counts { disabled: i64::try_from(lines.len()).unwrap_or(i64::MAX), ..Counts::default() };
     write::journal(connection, fence, &leaving, Change::Disabled).await?;
     let text = sql!(
-        "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, status_job = $2, updated_at = $3, \
-         disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
+        "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, \
+         status_job = $2, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no \
+         = $1 AND user_no {IN_INTS_4}"
     );
     let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     dialect::ints(query, &leaving).execute(&mut *connection).await?;
@@ -146,8 +149,8 @@ pub(crate) async fn absentees(
     locks::check_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     let text = sql!(
-        "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 \
-         AND status <> {USER_OUT_OF_SCOPE} AND user_no {IN_INTS_3} ORDER BY user_no"
+        "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND \
+         source_no = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no {IN_INTS_3} ORDER BY user_no"
     );
     let query = statement::query(text).bind(fence.tenant.0).bind(fence.source.0);
     let rows = dialect::ints(query, &numbers).fetch_all(connection).await?;
@@ -177,8 +180,8 @@ pub(crate) async fn record_absent(
             continue;
         }
         let text = sql!(
-            "INSERT INTO absent_users (job_no, user_no, absence) SELECT $1, user_no, $3 FROM users WHERE tenant_no = $2 AND user_no {IN_INTS_4} \
-             ON CONFLICT (job_no, user_no) DO NOTHING"
+            "INSERT INTO absent_users (job_no, user_no, absence) SELECT $1, user_no, $3 FROM users \
+             WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO NOTHING"
         );
         let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
         dialect::ints(query.bind(i64::from(absence.number())), &numbers).execute(&mut *connection).await?;
@@ -242,17 +245,19 @@ pub(crate) async fn recent_disables(
     fence: Fence,
     since: Timestamp,
 ) -> Result<RecentDisables> {
-    let (all, unexplained): (i64, i64) = statement::query_as(
-        sql!("SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs \
-         WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> {DECISION_APPROVED} AND kind = {KIND_SYNC} AND COALESCE(ended_at, progress_at) > $3))"),
-    )
+    let (all, unexplained): (i64, i64) = statement::query_as(sql!(
+        "SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) \
+             AS BIGINT) FROM sync_jobs WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> \
+             {DECISION_APPROVED} AND kind = {KIND_SYNC} AND COALESCE(ended_at, progress_at) > $3))"
+    ))
     .bind(fence.source.0)
     .bind(fence.job.0)
     .bind(since.0)
     .fetch_one(&mut *connection)
     .await?;
     let single = statement::query_as(
-        "SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE source_no = $1 AND disabled_at > $2",
+        "SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE \
+         source_no = $1 AND disabled_at > $2",
     );
     let single: (i64, i64) = single.bind(fence.source.0).bind(since.0).fetch_one(connection).await?;
     Ok(RecentDisables { all: all + single.0, unexplained: unexplained + single.1 })

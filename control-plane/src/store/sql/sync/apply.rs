@@ -308,7 +308,8 @@ async fn name_users(
     }
     let text = sql!(
         "SELECT u.user_no, t.id, s.id FROM users u JOIN tenants t ON t.tenant_no = u.tenant_no \
-         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no {IN_INTS_2}"
+         JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no \
+         {IN_INTS_2}"
     );
     let query = dialect::ints(statement::query(text).bind(tenant.0), users);
     let rows = query.fetch_all(connection).await?;

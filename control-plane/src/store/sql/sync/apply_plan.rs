@@ -77,8 +77,8 @@ pub(crate) async fn filter(
     view: &View,
 ) -> Result<Planned> {
     let text = sql!(
-        "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM plan_entries WHERE job_no = {ORIGIN} \
-         AND immutable_id {IN_BLOBS_2}"
+        "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM \
+         plan_entries WHERE job_no = {ORIGIN} AND immutable_id {IN_BLOBS_2}"
     );
     let ids = || records.iter().map(|record| &record.id.0[..]);
     let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
@@ -126,8 +126,9 @@ pub(crate) async fn leavers(
     locks::lock_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     let text = sql!(
-        "SELECT u.user_no FROM plan_entries e JOIN users u ON u.tenant_no = $2 AND u.user_no = e.user_no \
-         WHERE e.job_no = {ORIGIN} AND e.category = {CATEGORY_DISABLED} AND u.digest = e.before_digest AND u.status = e.before_status AND e.user_no {IN_INTS_3}"
+        "SELECT u.user_no FROM plan_entries e JOIN users u ON u.tenant_no = $2 AND u.user_no = \
+         e.user_no WHERE e.job_no = {ORIGIN} AND e.category = {CATEGORY_DISABLED} AND u.digest = \
+         e.before_digest AND u.status = e.before_status AND e.user_no {IN_INTS_3}"
     );
     let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
     let rows = dialect::ints(query, &numbers).fetch_all(&mut *connection).await?;
@@ -148,7 +149,8 @@ pub(crate) async fn leave_out_absent(
 ) -> Result<()> {
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     let text = sql!(
-        "SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status = {USER_ENABLED} AND user_no {IN_INTS_2} ORDER BY user_no"
+        "SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status \
+         = {USER_ENABLED} AND user_no {IN_INTS_2} ORDER BY user_no"
     );
     let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, &numbers).fetch_all(&mut *connection).await?;
@@ -177,8 +179,11 @@ pub(crate) async fn leave_out_rest(
     limit: i64,
     now: Timestamp,
 ) -> Result<bool> {
-    let rows: Vec<RestRow> = statement::query_as(sql!("SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) AS shown FROM plan_entries \
-         WHERE job_no = {ORIGIN} AND category IN ({CATEGORY_ADDED}, {CATEGORY_UPDATED}, {CATEGORY_DISABLED}) AND taken_by <> $1 ORDER BY position LIMIT $2"))
+    let rows: Vec<RestRow> = statement::query_as(sql!(
+        "SELECT position, category, user_no, immutable_id, COALESCE(after_values, before_values) \
+         AS shown FROM plan_entries WHERE job_no = {ORIGIN} AND category IN ({CATEGORY_ADDED}, \
+         {CATEGORY_UPDATED}, {CATEGORY_DISABLED}) AND taken_by <> $1 ORDER BY position LIMIT $2"
+    ))
     .bind(fence.job.0)
     .bind(limit)
     .fetch_all(&mut *connection)

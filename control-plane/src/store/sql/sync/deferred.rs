@@ -14,8 +14,9 @@ use crate::model::{Counts, Fence, ImmutableId, Timestamp};
 use crate::store::Result;
 use crate::store::row::Row;
 
-pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-     distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1";
+pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
+     display_name, phone, distinguished_name, policy_attributes, status FROM deferred_records \
+     WHERE job_no = $1";
 
 /// Forgets records that are settled.
 pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
@@ -27,10 +28,11 @@ pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[Imm
 
 /// Takes back the details of records that are kept for another try and were counted as not synchronized.
 pub(crate) async fn forget_retained_details(connection: &mut Connection, fence: Fence) -> Result<()> {
-    statement::query(
-        sql!("DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND immutable_id IN \
-         (SELECT immutable_id FROM deferred_records WHERE job_no = $1 AND queue > $2 AND queue < $3)"),
-    )
+    statement::query(sql!(
+        "DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} \
+             AND immutable_id IN (SELECT immutable_id FROM deferred_records WHERE job_no = $1 AND \
+             queue > $2 AND queue < $3)"
+    ))
     .bind(fence.job.0)
     .bind(RETAINED)
     .bind(RETAINED_UNCOUNTED)
@@ -53,15 +55,15 @@ pub(crate) async fn requeue_retained(
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     let kept = statement::query_as(
-        "SELECT CAST(COALESCE(SUM(CASE WHEN queue < $3 THEN 1 ELSE 0 END), 0) AS BIGINT), COUNT(*) FROM deferred_records \
-         WHERE job_no = $1 AND queue > $2",
+        "SELECT CAST(COALESCE(SUM(CASE WHEN queue < $3 THEN 1 ELSE 0 END), 0) AS BIGINT), COUNT(*) \
+         FROM deferred_records WHERE job_no = $1 AND queue > $2",
     );
     let (counted, all): (i64, i64) =
         kept.bind(fence.job.0).bind(RETAINED).bind(RETAINED_UNCOUNTED).fetch_one(&mut *connection).await?;
     forget_retained_details(connection, fence).await?;
     let text = sql!(
-        "UPDATE deferred_records SET queue = queue - CASE WHEN queue > {RETAINED_UNCOUNTED} THEN {RETAINED_UNCOUNTED} \
-         ELSE {RETAINED} END WHERE job_no = $1 AND queue > {RETAINED}"
+        "UPDATE deferred_records SET queue = queue - CASE WHEN queue > {RETAINED_UNCOUNTED} THEN \
+         {RETAINED_UNCOUNTED} ELSE {RETAINED} END WHERE job_no = $1 AND queue > {RETAINED}"
     );
     statement::query(text).bind(fence.job.0).execute(&mut *connection).await?;
     let counts = Counts { not_synchronized: -counted, waiting: all, ..Counts::default() };
@@ -79,10 +81,12 @@ pub(crate) async fn retain_applied(
         return Ok(());
     }
     let text = sql!(
-        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-         display_name, phone, distinguished_name, policy_attributes, status) SELECT $1, $3 + {QUEUE_NAME}, immutable_id, digest, user_name, \
-         user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status \
-         FROM users WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
+        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
+         user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+         distinguished_name, policy_attributes, status) SELECT $1, $3 + {QUEUE_NAME}, \
+         immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
+         display_name, phone, distinguished_name, policy_attributes, status FROM users WHERE \
+         tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
     );
     let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
     let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
@@ -102,7 +106,8 @@ pub(crate) async fn retain<'a>(
         return Ok(());
     }
     let text = sql!(
-        "UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id {IN_BLOBS_3}"
+        "UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id \
+         {IN_BLOBS_3}"
     );
     let query = statement::query(text).bind(fence.job.0);
     let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
@@ -114,8 +119,8 @@ pub(crate) async fn retain<'a>(
 /// sync limit.
 pub(crate) async fn retained_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
     let count = statement::query_scalar(
-        "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id \
-         WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
+        "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND \
+         u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
     );
     let count = count.bind(fence.job.0).bind(fence.source.0).bind(RETAINED).bind(RETAINED_UNCOUNTED);
     Ok(count.fetch_one(connection).await?)
@@ -129,10 +134,11 @@ pub(crate) async fn insert_deferred(
     rows: &[Row<'_>],
 ) -> Result<i64> {
     let text = (
-        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
-         last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT s.job_no, r.queue, r.immutable_id, \
-         r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, \
-         r.distinguished_name, r.policy_attributes, r.status",
+        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
+         user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+         distinguished_name, policy_attributes, status) SELECT s.job_no, r.queue, r.immutable_id, \
+         r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, \
+         r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status",
         "WHERE true ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
     let inserted = write::execute_rows(connection, text, fence, now, rows).await?;
@@ -146,7 +152,8 @@ pub(crate) async fn waiting_digests(
     ids: &[ImmutableId],
 ) -> Result<HashMap<ImmutableId, [u8; 16]>> {
     let text = sql!(
-        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
+        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id \
+         {IN_BLOBS_2}"
     );
     let query = statement::query(text).bind(fence.job.0);
     let rows = dialect::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;

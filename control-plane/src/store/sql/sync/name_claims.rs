@@ -181,7 +181,8 @@ pub(crate) async fn journal(
         return Ok(HashMap::new());
     }
     let text = sql!(
-        "SELECT user_no, status, user_name_key, mail_key FROM user_changes WHERE job_no = $1 AND user_no {IN_INTS_2}"
+        "SELECT user_no, status, user_name_key, mail_key FROM user_changes WHERE job_no = $1 AND \
+         user_no {IN_INTS_2}"
     );
     let query = statement::query(text).bind(fence.job.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;

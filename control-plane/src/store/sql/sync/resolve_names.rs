@@ -215,8 +215,10 @@ async fn requeue(
             .iter()
             .filter(|(_, to)| *to == queue)
             .map(|(position, _)| &contest.players[*position].id.0[..]);
-        let text =
-            sql!("UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id {IN_BLOBS_3}");
+        let text = sql!(
+            "UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id \
+                 {IN_BLOBS_3}"
+        );
         let query = statement::query(text).bind(fence.job.0).bind(i64::from(queue as i16));
         dialect::blobs(query, ids).execute(&mut *connection).await?;
     }

@@ -64,8 +64,8 @@ const VALUES: &str = "digest = c.digest, user_name = c.user_name, user_name_key 
 const STATUS: &str = "status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, \
      disabled_at = c.disabled_at";
 
-const FROM_JOURNAL: &str = "FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 \
-     AND c.job_no = $3 AND c.user_no = $2";
+const FROM_JOURNAL: &str = "FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 AND \
+     c.user_no = $2";
 const RESTORE_VALUES: &str = sql!("UPDATE users SET {VALUES} {FROM_JOURNAL}");
 const RESTORE_ALL: &str = sql!("UPDATE users SET {VALUES}, {STATUS} {FROM_JOURNAL}");
 
@@ -94,8 +94,10 @@ pub(crate) async fn shown(
     fence: Fence,
     users: &[i64],
 ) -> Result<HashMap<i64, UserValues>> {
-    let text =
-        sql!("SELECT user_no, user_name, mail FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2}");
+    let text = sql!(
+        "SELECT user_no, user_name, mail FROM users WHERE tenant_no = $1 AND user_no \
+             {IN_INTS_2}"
+    );
     let query = statement::query(text).bind(fence.tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;
     let values = |row| -> Result<(i64, UserValues)> {

@@ -19,7 +19,8 @@ use crate::store::Result;
 pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i64> {
     locks::check_job(connection, fence).await?;
     let count = statement::query_scalar(sql!(
-        "SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"
+        "SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, \
+         {QUEUE_DOUBTFUL_NAME})"
     ));
     Ok(count.bind(fence.job.0).fetch_one(connection).await?)
 }
@@ -27,9 +28,11 @@ pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i
 /// Lets the changes take their course that wait since they take something away.
 pub(crate) async fn trust(connection: &mut Connection, fence: Fence) -> Result<()> {
     locks::lock_job(connection, fence).await?;
-    statement::query(
-        sql!("UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"),
-    )
+    statement::query(sql!(
+        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN \
+             {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND queue IN \
+             ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"
+    ))
     .bind(fence.job.0)
     .execute(connection)
     .await?;
@@ -81,7 +84,8 @@ async fn settle_doubt<'a>(
     ids: impl Iterator<Item = &'a ImmutableId>,
 ) -> Result<()> {
     let text = sql!(
-        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
+        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN \
+         {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
     );
     let query = statement::query(text).bind(fence.job.0);
     dialect::blobs(query, ids.map(|id| &id.0[..])).execute(connection).await?;

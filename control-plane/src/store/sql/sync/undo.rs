@@ -41,14 +41,15 @@ pub(crate) async fn begin(
     let OwnedJob { tenant_no: tenant, source_no: source, epoch, origin, .. } =
         locks::lock_owned_job(connection, job, owner).await?;
     let expected = statement::query_scalar(
-        "SELECT (SELECT COUNT(*) FROM user_changes WHERE job_no = $1) + (SELECT COUNT(*) FROM users WHERE tenant_no = $2 \
-         AND source_no = $3 AND added_job = $1)",
+        "SELECT (SELECT COUNT(*) FROM user_changes WHERE job_no = $1) + (SELECT COUNT(*) FROM \
+         users WHERE tenant_no = $2 AND source_no = $3 AND added_job = $1)",
     );
     let expected: i64 = expected.bind(origin).bind(tenant).bind(source).fetch_one(&mut *connection).await?;
-    statement::query(
-        sql!("UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = {PHASE_READING}, started_at = COALESCE(started_at, $2), unchanged = 0, \
-         not_synchronized = 0, waiting = 0, progress_at = $2, read_at = $2, expected = $3, reserve = 0 WHERE job_no = $1"),
-    )
+    statement::query(sql!(
+        "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = {PHASE_READING}, \
+             started_at = COALESCE(started_at, $2), unchanged = 0, not_synchronized = 0, waiting = \
+             0, progress_at = $2, read_at = $2, expected = $3, reserve = 0 WHERE job_no = $1"
+    ))
     .bind(job.0)
     .bind(now.0)
     .bind(expected)
@@ -67,7 +68,8 @@ pub(crate) async fn begin(
 /// The job that is undone, and when it ended.
 async fn origin(connection: &mut Connection, fence: Fence) -> Result<(i64, i64)> {
     let query = statement::query_as(
-        "SELECT o.job_no, COALESCE(o.ended_at, 0) FROM sync_jobs j JOIN sync_jobs o ON o.job_no = j.origin WHERE j.job_no = $1",
+        "SELECT o.job_no, COALESCE(o.ended_at, 0) FROM sync_jobs j JOIN sync_jobs o ON o.job_no = \
+         j.origin WHERE j.job_no = $1",
     );
     query.bind(fence.job.0).fetch_optional(connection).await?.ok_or(StoreError::NotFound("sync job"))
 }
@@ -81,15 +83,17 @@ pub(crate) async fn changes(
 ) -> Result<Option<UserNo>> {
     locks::lock_job(connection, fence).await?;
     let (origin, ended_at) = origin(connection, fence).await?;
-    let mut rows: Vec<ChangeRow> = statement::query_as(
-        sql!("SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, c.mail_key, c.first_name, c.last_name, \
-         c.display_name, c.phone, c.distinguished_name, c.policy_attributes, c.status, \
-         CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 THEN 1 ELSE 0 END AS BIGINT) AS done, \
-         CAST(CASE WHEN u.updated_at > $2 OR (c.what <> {CHANGE_DISABLED} AND u.changed_job <> $3) OR (c.what <> {CHANGE_UPDATED} AND u.status_job <> $3) \
-         OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS changed_since \
-         FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no \
-         WHERE c.job_no = $3 AND u.added_job <> $3 AND c.user_no > $4 ORDER BY c.job_no, c.user_no LIMIT $5"),
-    )
+    let mut rows: Vec<ChangeRow> = statement::query_as(sql!(
+        "SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, \
+             c.mail_key, c.first_name, c.last_name, c.display_name, c.phone, c.distinguished_name, \
+             c.policy_attributes, c.status, CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 \
+             THEN 1 ELSE 0 END AS BIGINT) AS done, CAST(CASE WHEN u.updated_at > $2 OR (c.what <> \
+             {CHANGE_DISABLED} AND u.changed_job <> $3) OR (c.what <> {CHANGE_UPDATED} AND \
+             u.status_job <> $3) OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS \
+             changed_since FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND \
+             u.user_no = c.user_no WHERE c.job_no = $3 AND u.added_job <> $3 AND c.user_no > $4 \
+             ORDER BY c.job_no, c.user_no LIMIT $5"
+    ))
     .bind(fence.job.0)
     .bind(ended_at)
     .bind(origin)
@@ -130,8 +134,10 @@ pub(crate) async fn adds(
     let (origin, ended_at) = origin(connection, fence).await?;
     // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
     let rows: Vec<(i64, Vec<u8>, String, String, i64, i64)> = statement::query_as(
-        "SELECT user_no, immutable_id, user_name, mail, CAST(CASE WHEN updated_at > $6 OR alone_at = updated_at THEN 1 ELSE 0 END AS BIGINT), \
-         status_job FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND added_job = $3 AND user_no > $4 ORDER BY tenant_no, user_no LIMIT $5",
+        "SELECT user_no, immutable_id, user_name, mail, CAST(CASE WHEN updated_at > $6 OR alone_at \
+         = updated_at THEN 1 ELSE 0 END AS BIGINT), status_job FROM users WHERE tenant_no = $1 AND \
+         source_no + 0 = $2 AND added_job = $3 AND user_no > $4 ORDER BY tenant_no, user_no LIMIT \
+         $5",
     )
     .bind(fence.tenant.0)
     .bind(fence.source.0)

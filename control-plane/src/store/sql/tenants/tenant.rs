@@ -72,7 +72,8 @@ pub(crate) async fn create(
 ) -> Result<Tenant> {
     let number = locks::next_number(connection, "tenant").await?;
     let made = statement::query(
-        "INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4) ON \
+         CONFLICT (id) DO NOTHING",
     );
     let made = made.bind(number).bind(id.0.clone()).bind(limit).bind(now.0).execute(&mut *connection).await?;
     if made.rows_affected() == 0 {
@@ -138,7 +139,8 @@ async fn stop_jobs(
     now: Timestamp,
 ) -> Result<Vec<SyncJob>> {
     let open = statement::query_scalar(sql!(
-        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no"
+        "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN ({JOB_QUEUED}, \
+         {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no"
     ));
     let open: Vec<i64> = open.bind(tenant.0).fetch_all(&mut *connection).await?;
     let mut stopped = Vec::new();

@@ -30,8 +30,8 @@ pub(crate) struct KnownRow {
 
 /// Known users by keys, which are bound by [`dialect::blobs`] as $2: one look-up in an index a key.
 /// Left to themselves, planners that have not yet heard how many users there are read all of them.
-const KNOWN: &str = "SELECT users.user_no, users.immutable_id, users.digest, users.status, users.user_name_key, users.mail_key, \
-     users.added_job, users.changed_job, users.fetched_job, users.fetched_stage";
+const KNOWN: &str = "SELECT users.user_no, users.immutable_id, users.digest, users.status, users.user_name_key, \
+     users.mail_key, users.added_job, users.changed_job, users.fetched_job, users.fetched_stage";
 
 impl TryFrom<KnownRow> for KnownUser {
     type Error = StoreError;
@@ -102,8 +102,9 @@ pub(crate) async fn values(
         return Ok(HashMap::new());
     }
     let text = sql!(
-        "SELECT user_no, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, policy_attributes FROM users \
-         WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
+        "SELECT user_no, user_name, mail, first_name, last_name, display_name, phone, \
+         distinguished_name, policy_attributes FROM users WHERE tenant_no = $1 AND user_no \
+         {IN_INTS_2}"
     );
     let query = statement::query(text).bind(tenant.0);
     let rows = dialect::ints(query, users).fetch_all(connection).await?;

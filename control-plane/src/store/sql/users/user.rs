@@ -12,9 +12,10 @@ use crate::model::{ImmutableId, Mark, SourceId, TenantId, TenantNo, Timestamp, U
 use crate::store::{Result, StoreError};
 
 /// Columns of a [`UserRow`].
-pub(crate) const COLUMNS: &str = "u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, \
-     u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at, u.last_sign_in_at, \
-     u.marked_at, u.purge_at, u.marked_by, u.mark_reason";
+pub(crate) const COLUMNS: &str = "u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, \
+     u.display_name, u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, \
+     u.updated_at, u.disabled_at, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, \
+     u.mark_reason";
 
 /// Where they are.
 pub(crate) const FROM: &str =
@@ -97,9 +98,10 @@ pub(crate) async fn list(
     let tenant = locks::tenant_number(connection, tenant).await?;
     // One statement for every filter: a condition that is not asked for is always true.
     let text = sql!(
-        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR (u.status = {USER_ENABLED}) = ($4 = 1)) AND ($5 = '' OR \
-         u.user_name {LIKE} $5 ESCAPE '!' OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') \
-         AND ($7 = 0 OR u.purge_at IS NOT NULL) ORDER BY u.user_no LIMIT $6"
+        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR \
+         (u.status = {USER_ENABLED}) = ($4 = 1)) AND ($5 = '' OR u.user_name {LIKE} $5 ESCAPE '!' \
+         OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') AND ($7 = 0 OR \
+         u.purge_at IS NOT NULL) ORDER BY u.user_no LIMIT $6"
     );
     let pattern = filter.text.as_deref().filter(|text| !text.is_empty()).map_or_else(String::new, pattern);
     let rows: Vec<UserRow> = statement::query_as(text)

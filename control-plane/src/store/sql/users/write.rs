@@ -36,11 +36,14 @@ pub(crate) async fn insert_users(
 ) -> Result<()> {
     let text = (
         sql!(
-            "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
-         first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, status_job, \
-         created_at, updated_at, disabled_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, r.user_name, \
-         r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, \
-         r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN NULL ELSE s.at END"
+            "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
+             user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+             distinguished_name, policy_attributes, status, added_job, status_job, created_at, \
+             updated_at, disabled_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
+             r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, \
+             r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, \
+             r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN \
+             NULL ELSE s.at END"
         ),
         "",
     );
@@ -49,11 +52,12 @@ pub(crate) async fn insert_users(
 
 /// The begin of a change of users that are there. Written as an upsert, which both engines drive from the rows: an UPDATE … FROM may read
 /// the whole table instead.
-const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, user_name_key, mail, mail_key, \
-     first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status, added_job, changed_job, \
-     created_at, updated_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, \
-     r.mail_key, r.first_name, r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, \
-     s.job_no, s.at, s.at";
+const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
+     user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+     distinguished_name, policy_attributes, status, added_job, changed_job, created_at, \
+     updated_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
+     r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, \
+     r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at";
 
 /// Changes users that are there.
 pub(crate) async fn update_users(
@@ -65,15 +69,16 @@ pub(crate) async fn update_users(
     let text = (
         UPSERT,
         sql!(
-            "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, user_name = excluded.user_name, \
-         user_name_key = excluded.user_name_key, mail = excluded.mail, mail_key = excluded.mail_key, \
-         first_name = excluded.first_name, last_name = excluded.last_name, display_name = excluded.display_name, \
-         phone = excluded.phone, distinguished_name = excluded.distinguished_name, \
-         policy_attributes = excluded.policy_attributes, status = excluded.status, changed_job = excluded.changed_job, \
-         updated_at = excluded.updated_at, \
-         status_job = CASE WHEN users.status = excluded.status THEN users.status_job ELSE excluded.changed_job END, \
-         disabled_at = CASE WHEN excluded.status = {USER_ENABLED} THEN NULL WHEN users.status = {USER_ENABLED} THEN excluded.updated_at \
-         ELSE users.disabled_at END"
+            "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, \
+             user_name = excluded.user_name, user_name_key = excluded.user_name_key, mail = \
+             excluded.mail, mail_key = excluded.mail_key, first_name = excluded.first_name, \
+             last_name = excluded.last_name, display_name = excluded.display_name, phone = \
+             excluded.phone, distinguished_name = excluded.distinguished_name, policy_attributes = \
+             excluded.policy_attributes, status = excluded.status, changed_job = \
+             excluded.changed_job, updated_at = excluded.updated_at, status_job = CASE WHEN \
+             users.status = excluded.status THEN users.status_job ELSE excluded.changed_job END, \
+             disabled_at = CASE WHEN excluded.status = {USER_ENABLED} THEN NULL WHEN users.status \
+             = {USER_ENABLED} THEN excluded.updated_at ELSE users.disabled_at END"
         ),
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
@@ -90,8 +95,8 @@ pub(crate) async fn disable_in_directory(
         return Ok(());
     }
     let text = sql!(
-        "UPDATE users SET status = {USER_DISABLED_IN_DIRECTORY}, status_job = $2, changed_job = $2, updated_at = $3, disabled_at = $3 \
-         WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
+        "UPDATE users SET status = {USER_DISABLED_IN_DIRECTORY}, status_job = $2, changed_job = \
+         $2, updated_at = $3, disabled_at = $3 WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
     );
     let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     dialect::ints(query, users).execute(connection).await?;
@@ -105,7 +110,11 @@ pub(crate) async fn refresh_digests(
     now: Timestamp,
     rows: &[Row<'_>],
 ) -> Result<()> {
-    let text = (UPSERT, "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest");
+    let text = (
+        UPSERT,
+        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = \
+                         excluded.digest",
+    );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }
 
@@ -119,7 +128,8 @@ pub(crate) async fn release_names(
         return Ok(());
     }
     let text = sql!(
-        "UPDATE users SET user_name_key = NULL, mail_key = NULL WHERE tenant_no = $1 AND user_no {IN_INTS_2}"
+        "UPDATE users SET user_name_key = NULL, mail_key = NULL WHERE tenant_no = $1 AND user_no \
+         {IN_INTS_2}"
     );
     let query = statement::query(text).bind(tenant.0);
     dialect::ints(query, users).execute(connection).await?;
@@ -137,11 +147,14 @@ pub(crate) async fn journal(
         return Ok(());
     }
     let text = sql!(
-        "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-         display_name, phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, what) \
-         SELECT $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, \
-         phone, distinguished_name, policy_attributes, status, changed_job, status_job, updated_at, disabled_at, $3 FROM users \
-         WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what | excluded.what"
+        "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, \
+         mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, \
+         policy_attributes, status, changed_job, status_job, updated_at, disabled_at, what) SELECT \
+         $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, \
+         last_name, display_name, phone, distinguished_name, policy_attributes, status, \
+         changed_job, status_job, updated_at, disabled_at, $3 FROM users WHERE tenant_no = $2 AND \
+         user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what \
+         | excluded.what"
     );
     let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0).bind(change as i64);
     dialect::ints(query, users).execute(connection).await?;

@@ -20,9 +20,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<WebhookNo>> {
     let due = statement::query_scalar(sql!(
-        "SELECT w.webhook_no FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no WHERE w.pending > 0 AND w.state = {WEBHOOK_ACTIVE} \
-         AND w.lease_expires_at <= $1 AND w.blocked_until <= $1 AND t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM webhook_messages m \
-         WHERE m.webhook_no = w.webhook_no AND m.next_attempt_at <= $1) ORDER BY w.lease_expires_at, w.webhook_no LIMIT $2"
+        "SELECT w.webhook_no FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no WHERE \
+         w.pending > 0 AND w.state = {WEBHOOK_ACTIVE} AND w.lease_expires_at <= $1 AND \
+         w.blocked_until <= $1 AND t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM \
+         webhook_messages m WHERE m.webhook_no = w.webhook_no AND m.next_attempt_at <= $1) ORDER \
+         BY w.lease_expires_at, w.webhook_no LIMIT $2"
     ));
     let due: Vec<i64> = due.bind(now.0).bind(limit).fetch_all(connection).await?;
     Ok(due.into_iter().map(WebhookNo).collect())
@@ -38,12 +40,13 @@ pub(crate) async fn claim(
     most_of_tenant: i64,
     now: Timestamp,
 ) -> Result<Option<Delivery>> {
-    let claimed = statement::query(
-        sql!("UPDATE webhooks SET lease_owner = $2, lease_expires_at = $3 WHERE webhook_no = $1 AND pending > 0 AND state = {WEBHOOK_ACTIVE} \
-         AND lease_expires_at <= $4 AND blocked_until <= $4 AND (SELECT COUNT(*) FROM webhooks o WHERE o.tenant_no = webhooks.tenant_no \
-         AND o.lease_expires_at > $4) < $5 AND NOT EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_no = webhooks.tenant_no \
-         AND t.suspended_at IS NOT NULL)"),
-    )
+    let claimed = statement::query(sql!(
+        "UPDATE webhooks SET lease_owner = $2, lease_expires_at = $3 WHERE webhook_no = $1 AND \
+             pending > 0 AND state = {WEBHOOK_ACTIVE} AND lease_expires_at <= $4 AND blocked_until \
+             <= $4 AND (SELECT COUNT(*) FROM webhooks o WHERE o.tenant_no = webhooks.tenant_no AND \
+             o.lease_expires_at > $4) < $5 AND NOT EXISTS (SELECT 1 FROM tenants t WHERE \
+             t.tenant_no = webhooks.tenant_no AND t.suspended_at IS NOT NULL)"
+    ))
     .bind(webhook.0)
     .bind(owner.to_owned())
     .bind(now.plus(lease).0)
@@ -55,8 +58,8 @@ pub(crate) async fn claim(
         return Ok(None);
     }
     let message = statement::query_as(
-        "SELECT number, id, event, body, created_at, attempts FROM webhook_messages WHERE webhook_no = $1 AND next_attempt_at <= $2 \
-         ORDER BY number LIMIT 1",
+        "SELECT number, id, event, body, created_at, attempts FROM webhook_messages WHERE \
+         webhook_no = $1 AND next_attempt_at <= $2 ORDER BY number LIMIT 1",
     );
     let message: Option<MessageRow> =
         message.bind(webhook.0).bind(now.0).fetch_optional(&mut *connection).await?;
@@ -84,7 +87,8 @@ async fn give_back(
     now: Timestamp,
 ) -> Result<()> {
     statement::query(
-        "UPDATE webhooks SET lease_owner = '', lease_expires_at = $3 WHERE webhook_no = $1 AND lease_owner = $2",
+        "UPDATE webhooks SET lease_owner = '', lease_expires_at = $3 WHERE webhook_no = $1 AND \
+         lease_owner = $2",
     )
     .bind(webhook.0)
     .bind(owner.to_owned())
@@ -114,7 +118,8 @@ pub(crate) async fn attempted(
         }
         Attempted::Again { at, blocks, failure, status } => {
             statement::query(
-                "UPDATE webhook_messages SET attempts = attempts + 1, next_attempt_at = $3 WHERE webhook_no = $1 AND number = $2",
+                "UPDATE webhook_messages SET attempts = attempts + 1, next_attempt_at = $3 WHERE \
+                 webhook_no = $1 AND number = $2",
             )
             .bind(webhook.0)
             .bind(delivery.number)
@@ -151,7 +156,8 @@ pub(crate) async fn attempted(
             let pending = webhook::by_number(connection, webhook).await?.pending;
             webhook::forget(connection, webhook).await?;
             statement::query(
-                "UPDATE webhooks SET state = $2, given_up = given_up + $3, version = version + 1, updated_at = $4 WHERE webhook_no = $1",
+                "UPDATE webhooks SET state = $2, given_up = given_up + $3, version = version + 1, \
+                 updated_at = $4 WHERE webhook_no = $1",
             )
             .bind(webhook.0)
             .bind(i64::from(WebhookState::Gone.number()))
@@ -175,7 +181,8 @@ async fn done(connection: &mut Connection, delivery: &Delivery, given_up: bool) 
         return Ok(false);
     }
     statement::query(
-        "UPDATE webhooks SET pending = pending - 1, given_up = given_up + $2, blocked_until = 0 WHERE webhook_no = $1",
+        "UPDATE webhooks SET pending = pending - 1, given_up = given_up + $2, blocked_until = 0 \
+         WHERE webhook_no = $1",
     )
     .bind(webhook.0)
     .bind(i64::from(given_up))
@@ -195,7 +202,8 @@ async fn succeeded(connection: &mut Connection, webhook: WebhookNo, now: Timesta
 
 async fn note_failure(connection: &mut Connection, webhook: WebhookNo, failed: FailedAttempt) -> Result<()> {
     statement::query(
-        "UPDATE webhooks SET failed_at = $2, failure = $3, failure_status = $4 WHERE webhook_no = $1",
+        "UPDATE webhooks SET failed_at = $2, failure = $3, failure_status = $4 WHERE webhook_no = \
+         $1",
     )
     .bind(webhook.0)
     .bind(failed.at.0)

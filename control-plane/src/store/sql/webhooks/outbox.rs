@@ -38,8 +38,8 @@ pub(crate) async fn put(
         .execute(&mut *connection)
         .await?;
         statement::query(
-            "INSERT INTO webhook_messages (webhook_no, number, id, event, body, created_at, next_attempt_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $6)",
+            "INSERT INTO webhook_messages (webhook_no, number, id, event, body, created_at, \
+             next_attempt_at) VALUES ($1, $2, $3, $4, $5, $6, $6)",
         )
         .bind(webhook)
         .bind(last + 1)

@@ -12,10 +12,11 @@ use crate::model::{
 };
 use crate::store::{NewWebhook, Result, StoreError, WebhookChange};
 
-const WEBHOOK: &str = "SELECT w.webhook_no, t.id AS tenant, w.id, w.uid, w.display_name, w.url, w.events, w.state, w.version, w.secret, \
-     w.previous_secret, w.previous_until, w.pending, w.given_up, w.blocked_until, w.succeeded_at, w.failed_at, w.failure, \
-     w.failure_status, w.created_at, w.updated_at, (SELECT MIN(m.next_attempt_at) FROM webhook_messages m \
-     WHERE m.webhook_no = w.webhook_no) AS next_attempt_at FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no";
+const WEBHOOK: &str = "SELECT w.webhook_no, t.id AS tenant, w.id, w.uid, w.display_name, w.url, w.events, w.state, \
+     w.version, w.secret, w.previous_secret, w.previous_until, w.pending, w.given_up, \
+     w.blocked_until, w.succeeded_at, w.failed_at, w.failure, w.failure_status, w.created_at, \
+     w.updated_at, (SELECT MIN(m.next_attempt_at) FROM webhook_messages m WHERE m.webhook_no = \
+     w.webhook_no) AS next_attempt_at FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no";
 
 #[derive(sqlx::FromRow)]
 pub(crate) struct WebhookRow {
@@ -130,7 +131,8 @@ pub(crate) async fn create(
 ) -> Result<Webhook> {
     let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
     let of_tenant = statement::query_as(
-        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN id = $2 THEN 1 ELSE 0 END), 0) FROM webhooks WHERE tenant_no = $1",
+        "SELECT COUNT(*), COALESCE(SUM(CASE WHEN id = $2 THEN 1 ELSE 0 END), 0) FROM webhooks \
+         WHERE tenant_no = $1",
     );
     let (all, same): (i64, i64) =
         of_tenant.bind(tenant_no.0).bind(new.id.0.clone()).fetch_one(&mut *connection).await?;
@@ -143,8 +145,9 @@ pub(crate) async fn create(
     let number = locks::next_number(connection, "webhook").await?;
     let state = if new.enabled { WebhookState::Active } else { WebhookState::Off };
     statement::query(
-        "INSERT INTO webhooks (webhook_no, tenant_no, id, uid, display_name, url, events, state, version, secret, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $10)",
+        "INSERT INTO webhooks (webhook_no, tenant_no, id, uid, display_name, url, events, state, \
+         version, secret, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, \
+         $10, $10)",
     )
     .bind(number)
     .bind(tenant_no.0)
@@ -194,8 +197,8 @@ pub(crate) async fn update(
     };
     let url = change.url.clone().unwrap_or_else(|| before.receiver.url.clone());
     statement::query(
-        "UPDATE webhooks SET display_name = $2, url = $3, events = $4, state = $5, version = version + 1, updated_at = $6 \
-         WHERE webhook_no = $1",
+        "UPDATE webhooks SET display_name = $2, url = $3, events = $4, state = $5, version = \
+         version + 1, updated_at = $6 WHERE webhook_no = $1",
     )
     .bind(number.0)
     .bind(after.display_name.clone())
@@ -249,7 +252,8 @@ pub(crate) async fn due_at_once(
         .execute(&mut *connection)
         .await?;
     statement::query(
-        "UPDATE webhook_messages SET next_attempt_at = $2 WHERE webhook_no = $1 AND next_attempt_at > $2",
+        "UPDATE webhook_messages SET next_attempt_at = $2 WHERE webhook_no = $1 AND \
+         next_attempt_at > $2",
     )
     .bind(webhook.0)
     .bind(now.0)
@@ -287,8 +291,8 @@ pub(crate) async fn rotate(
     let number = before.receiver.number;
     let kept = (previous_until > now).then_some(previous_until);
     statement::query(
-        "UPDATE webhooks SET previous_secret = $3, previous_until = $4, secret = $2, version = version + 1, updated_at = $5 \
-         WHERE webhook_no = $1",
+        "UPDATE webhooks SET previous_secret = $3, previous_until = $4, secret = $2, version = \
+         version + 1, updated_at = $5 WHERE webhook_no = $1",
     )
     .bind(number.0)
     .bind(secret.to_vec())
