@@ -14,6 +14,7 @@
 pub mod api;
 pub mod audit;
 pub mod ca;
+pub mod clock;
 pub mod config;
 pub mod enroll;
 #[cfg(feature = "fuzzing")]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result};
 
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::jobs::Clock;
 use crate::model::{Actor, RouterId, RouterState, TenantId};
 use crate::store::{self, Store};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ca::{Authority, Subject};
+use control_plane::clock::Clock;
 use control_plane::config::{self, Limits, Tls};
-use control_plane::jobs::Clock;
 use control_plane::server::{Arrivals, Certificates, Connection, EnrollingConnection, listen};
 use rollcall_proto::code::PROTOCOL;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};

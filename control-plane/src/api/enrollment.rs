@@ -17,8 +17,8 @@ use super::router_refusals;
 use super::{names, status};
 use crate::ca::identity::Newcomer;
 use crate::ca::{Authorities, CaError, Issuing, RequestedKey, proves};
+use crate::clock::Clock;
 use crate::enroll::attempts::Attempts;
-use crate::jobs::Clock;
 use crate::model::{Actor, Certified, EventType, Refusal, Refused, Timestamp};
 use crate::store::{NewCertificate, Store};
 

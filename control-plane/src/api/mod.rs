@@ -42,7 +42,8 @@ pub use page::PageKey;
 
 use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer};
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::{Actor, TenantId};
 use crate::store::Store;
 use crate::webhooks::Webhooks;

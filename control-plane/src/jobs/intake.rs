@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use roaring::RoaringTreemap;
 use tokio::sync::oneshot;
 
-use super::{Clock, ReadEnd};
+use super::ReadEnd;
+use crate::clock::Clock;
 use crate::model::{
     Failure, FailureReason, Fence, IdPair, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart,
     Record, Rejected, UserNo,

@@ -8,7 +8,6 @@
 
 mod absent;
 mod barred;
-mod clock;
 mod deletion;
 mod dispatch;
 mod elsewhere;
@@ -33,13 +32,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::clock::Clock;
 use crate::model::{
     Actor, Admitted, IdentityRouter, JitSettings, JobNo, RouterId, Sighting, Single, SourceId,
     SourceSettings, SyncJob, TenantId, TenantNo, Timestamp, Verification, Whom,
 };
 use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
-pub use clock::Clock;
 pub use elsewhere::{About, Elsewhere, Heard};
 pub use intake::{Completed, Intake, IntakeError, Paired, WINDOW};
 pub use run::ReadEnd;

@@ -18,11 +18,11 @@ mod schedule;
 mod single;
 mod source;
 mod tenant;
-mod time;
 mod user;
 mod webhook;
 mod work;
 
+pub use crate::clock::Timestamp;
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
@@ -52,7 +52,6 @@ pub use source::{
     IdFormat, IdentitySource, KnownBy, Scope, Security, SourceSettings,
 };
 pub use tenant::Tenant;
-pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};
 pub use webhook::{
     Attempted, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,

@@ -24,7 +24,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::Replica;
 use crate::store::Store;
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::peers::Peers;
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey, RouterId, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 

@@ -14,7 +14,7 @@ use tonic::transport::server::Connected;
 
 use super::places::Place;
 use crate::ca::identity::Peer;
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::Timestamp;
 
 /// Bytes with which HTTP/2 begins: its preface, and the head of the settings that follow.

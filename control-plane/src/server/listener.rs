@@ -21,8 +21,8 @@ use super::places::{self, Connections, Handshake};
 use super::tls::Handshakes;
 use crate::api::quota;
 use crate::ca::identity::{Caller, Peer, Validity};
+use crate::clock::Clock;
 use crate::config::Limits;
-use crate::jobs::Clock;
 use crate::model::Timestamp;
 
 /// Handshakes at a time; where there are more, the oldest one of the busiest address has to go.

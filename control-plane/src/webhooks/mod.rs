@@ -18,7 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::{
     Actor, Attempted, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, WebhookId, WebhookNo,
 };

@@ -27,7 +27,8 @@ use super::router_refusals;
 use super::status;
 use crate::ca::Issuing;
 use crate::ca::identity::{Caller, Peer, Validity};
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
 use crate::store::{Store, StoreError};
 

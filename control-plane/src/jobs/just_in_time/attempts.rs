@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::{NameKey, NameKind, TenantNo};
 use crate::reconcile::names;
 use crate::reconcile::password::{Minute, Tries, Try};
