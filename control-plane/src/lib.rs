@@ -21,6 +21,7 @@ pub mod enroll;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod jobs;
+pub mod log_limit;
 pub mod model;
 pub mod outbound;
 pub mod reconcile;

@@ -18,8 +18,8 @@ use tonic::transport::server::Connected;
 
 use super::identity::key_of;
 use super::roster::Roster;
+use crate::log_limit::LogRateLimiter;
 use crate::model::ReplicaKey;
-use crate::server::hush::Hush;
 
 /// For the handshake, and the look at the roster.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -36,7 +36,7 @@ pub(super) fn listen(
     shutdown: CancellationToken,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
-    let (handshakes, hush) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Hush::default()));
+    let (handshakes, log_limit) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(LogRateLimiter::default()));
     tokio::spawn(async move {
         loop {
             let Ok(place) = Arc::clone(&handshakes).acquire_owned().await else { return };
@@ -53,14 +53,14 @@ pub(super) fn listen(
                 }
             };
             let (tls, roster, sender) = (Arc::clone(&tls), Arc::clone(&roster), sender.clone());
-            let hush = Arc::clone(&hush);
+            let log_limit = Arc::clone(&log_limit);
             tokio::spawn(async move {
                 let shaken = tokio::time::timeout(HANDSHAKE, shake_hands(tls, tcp, &roster)).await;
                 drop(place);
                 let shaken = shaken.unwrap_or_else(|_| Err(io::Error::other("no handshake in time")));
                 match shaken {
                     Ok(connection) => drop(sender.send(Ok(connection)).await),
-                    Err(error) => refused(&hush, from, &error),
+                    Err(error) => refused(&log_limit, from, &error),
                 }
             });
         }
@@ -68,8 +68,8 @@ pub(super) fn listen(
     receiver
 }
 
-fn refused(hush: &Hush, from: SocketAddr, error: &io::Error) {
-    let (may, counted) = hush.may_write(Instant::now());
+fn refused(log_limit: &LogRateLimiter, from: SocketAddr, error: &io::Error) {
+    let (may, counted) = log_limit.may_write(Instant::now());
     if counted > 0 {
         tracing::warn!(counted, "connections refused without a line each, at the listener of replicas");
     }

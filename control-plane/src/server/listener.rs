@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Certificates;
 use super::connection::Connection;
-use super::hush::Hush;
 use super::newcomers::{self, EnrollingConnection};
 use super::places::{self, Connections, Handshake};
 use super::tls::Handshakes;
@@ -23,6 +22,7 @@ use crate::api::quota;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::log_limit::LogRateLimiter;
 use crate::model::Timestamp;
 
 /// Handshakes at a time; where there are more, the oldest one of the busiest address has to go.
@@ -50,7 +50,7 @@ pub fn listen(
     let (to_known, known) = mpsc::channel(16);
     let (to_enrolling, enrolling) = mpsc::channel(16);
     let connections = Connections::new(limits.connections, limits.connections_per_caller);
-    let hush = Arc::new(Hush::default());
+    let log_limit = Arc::new(LogRateLimiter::default());
     tokio::spawn(async move {
         let handshakes = places::Handshakes::new(HANDSHAKES);
         let newcomers = Arc::new(Semaphore::new(newcomers::MOST));
@@ -71,9 +71,9 @@ pub fn listen(
             let (certificates, newcomers) = (certificates.clone(), Arc::clone(&newcomers));
             let (place, pushed) = places::Handshakes::enter(&handshakes, peer.ip());
             if pushed {
-                refused(&hush, None, "another one took its place");
+                refused(&log_limit, None, "another one took its place");
             }
-            let (number, connections, hush) = (place.number(), connections.clone(), hush.clone());
+            let (number, connections, log_limit) = (place.number(), connections.clone(), log_limit.clone());
             let task = tokio::spawn(async move {
                 let shaken = shake_hands(&certificates, tcp, newcomers, &clock, deadline);
                 let shaken = tokio::time::timeout(deadline, shaken).await;
@@ -84,10 +84,10 @@ pub fn listen(
                     Ok(Shaken::Known(connection)) => {
                         match Connections::enter(&connections, quota::account(&connection.peer().caller)) {
                             Ok(place) => drop(to_known.send(Ok(connection.at(place))).await),
-                            Err(why) => refused(&hush, Some(peer), why),
+                            Err(why) => refused(&log_limit, Some(peer), why),
                         }
                     }
-                    Err(why) => refused(&hush, Some(peer), &why),
+                    Err(why) => refused(&log_limit, Some(peer), &why),
                 }
             });
             Handshake::runs_in(&handshakes, peer.ip(), number, task.abort_handle());
@@ -96,8 +96,8 @@ pub fn listen(
     Arrivals { known, enrolling }
 }
 
-fn refused(hush: &Hush, peer: Option<SocketAddr>, why: &str) {
-    let (may, counted) = hush.may_write(Instant::now());
+fn refused(log_limit: &LogRateLimiter, peer: Option<SocketAddr>, why: &str) {
+    let (may, counted) = log_limit.may_write(Instant::now());
     if counted > 0 {
         tracing::warn!(counted, "connections refused without a line each");
     }

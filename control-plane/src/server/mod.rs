@@ -1,10 +1,9 @@
 //! Listens: TLS by our own acceptor, then every service behind the gate. `tls` is certificates and their reload, `listener` the
-//! accept loop, `connection` what it yields, `newcomers` those who enroll, `places` who has a place at it, `hush` what it says in the log,
+//! accept loop, `connection` what it yields, `newcomers` those who enroll, `places` who has a place at it, `log_limit` what it says in the log,
 //! `run` puts everything together and takes it apart again.
 
 mod connection;
 mod database;
-pub(crate) mod hush;
 mod listener;
 mod newcomers;
 mod places;

@@ -1,16 +1,16 @@
-//! Lines in the log that anyone on the network can cause: some of them are written, the others are counted, so that nobody fills a disk
-//! by knocking.
+//! Limits the log lines that any client on the network can cause: 50 in 10 s are written, the others
+//! are only counted, so that a client cannot fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines in one [`PERIOD`].
-const MOST: u32 = 50;
+/// Lines that are written in one [`PERIOD`].
+const MAX_LINES_PER_PERIOD: u32 = 50;
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Counts lines.
+/// Decides which lines are written.
 #[derive(Debug, Default)]
-pub(crate) struct Hush(Mutex<Lines>);
+pub struct LogRateLimiter(Mutex<Lines>);
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -19,16 +19,17 @@ struct Lines {
     counted: u64,
 }
 
-impl Hush {
+impl LogRateLimiter {
     /// Whether one more line may be written now, and how many were not since the last time that this was said.
-    pub(crate) fn may_write(&self, now: Instant) -> (bool, u64) {
+    #[must_use]
+    pub fn may_write(&self, now: Instant) -> (bool, u64) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counted = 0;
         if lines.period.is_none_or(|began| now.saturating_duration_since(began) >= PERIOD) {
             counted = lines.counted;
             *lines = Lines { period: Some(now), ..Lines::default() };
         }
-        let may = lines.written < MOST;
+        let may = lines.written < MAX_LINES_PER_PERIOD;
         if may {
             lines.written += 1;
         } else {
@@ -43,11 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_lines_are_counted_and_the_count_is_told_in_the_next_period() {
-        let (hush, start) = (Hush::default(), Instant::now());
-        let written = (0..1_000).filter(|_| hush.may_write(start).0).count();
+    fn lines_beyond_the_limit_are_counted_and_the_next_period_reports_them() {
+        let (limiter, start) = (LogRateLimiter::default(), Instant::now());
+        let written = (0..1_000).filter(|_| limiter.may_write(start).0).count();
         assert_eq!(written, 50);
-        assert_eq!(hush.may_write(start + PERIOD), (true, 950));
-        assert_eq!(hush.may_write(start + PERIOD), (true, 0));
+        assert_eq!(limiter.may_write(start + PERIOD), (true, 950));
+        assert_eq!(limiter.may_write(start + PERIOD), (true, 0));
     }
 }
