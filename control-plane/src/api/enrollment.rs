@@ -19,8 +19,8 @@ use crate::ca::identity::Newcomer;
 use crate::ca::{Authorities, CaError, Issuing, RequestedKey, proves};
 use crate::clock::Clock;
 use crate::enroll::attempts::Attempts;
-use crate::model::{Actor, Certified, EventType, Refusal, Refused, Timestamp};
-use crate::store::{NewCertificate, Store};
+use crate::model::{Actor, Certified, EventType, NewCertificate, Refusal, Refused, Timestamp};
+use crate::store::Store;
 
 /// Serves EnrollmentService.
 pub struct Enrollment {

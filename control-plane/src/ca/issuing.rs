@@ -7,8 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 use super::{CaError, RequestedKey, RouterAuthority};
-use crate::model::{Certified, KeyFingerprint, Timestamp};
-use crate::store::NewCertificate;
+use crate::model::{Certified, KeyFingerprint, NewCertificate, Timestamp};
 
 /// The authorities in force.
 #[derive(Debug)]

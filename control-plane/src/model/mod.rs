@@ -20,6 +20,7 @@ mod source;
 mod tenant;
 mod user;
 mod webhook;
+pub mod webhook_message;
 mod work;
 
 pub use crate::clock::Timestamp;
@@ -42,8 +43,8 @@ pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use replica::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey};
 pub use router::{
-    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RECOVERIES, Refusal,
-    Refused, RegistrationCode, RouterState, Shown,
+    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode, RECOVERIES,
+    Refusal, Refused, RegistrationCode, RouterState, Shown,
 };
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
 pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};

@@ -1,9 +1,9 @@
-//! What a message says: JSON as Standard Webhooks has it, without a word about persons. Written once, with the event that it tells, and sent
-//! and signed as these bytes.
+//! The text of a message to a webhook: JSON as Standard Webhooks has it, without personal data. It is
+//! written once, together with the event that it reports, then signed and sent as these bytes.
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{NotSynchronizedReason, SyncJob, TenantId, Timestamp, WebhookId, hex, names, spelled};
+use super::{NotSynchronizedReason, SyncJob, TenantId, Timestamp, WebhookId, hex, names, spelled};
 
 /// The whole message.
 #[must_use]

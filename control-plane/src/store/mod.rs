@@ -39,7 +39,7 @@ pub use jit_store::{JitStore, Observation, SignIn, SingleWrite, Written};
 pub use open::{OpenError, backup, open, open_trail};
 pub use plan_store::PlanStore;
 pub use replica_store::ReplicaStore;
-pub use router_store::{Admission, NewCertificate, RouterStore};
+pub use router_store::{Admission, RouterStore};
 pub use schedule_store::{ScheduleChange, ScheduleStore};
 pub use tenant_store::TenantStore;
 pub use webhook_store::{NewWebhook, WebhookChange, WebhookStore};

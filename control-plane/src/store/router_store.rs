@@ -9,23 +9,12 @@ use async_trait::async_trait;
 
 use super::Result;
 use crate::model::{
-    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, Refused,
-    RegistrationCode, RouterId, Shown, TenantId, Timestamp,
+    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode,
+    Refused, RegistrationCode, RouterId, Shown, TenantId, Timestamp,
 };
 
 /// Whether a router gets what it asks for.
 pub type Admission<T> = std::result::Result<T, Refused>;
-
-/// A certificate that is to be issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewCertificate {
-    /// Its key.
-    pub key: KeyFingerprint,
-    /// Its end.
-    pub expires_at: Timestamp,
-    /// Keys whose certificates ended before then are forgotten.
-    pub forget_before: Timestamp,
-}
 
 /// What is kept of identity routers.
 #[async_trait]

@@ -6,7 +6,6 @@
 //! one attempt. What a tenant may set is in `api`.
 
 pub mod address;
-pub mod message;
 pub mod retry;
 pub mod secret;
 pub mod send;
@@ -21,6 +20,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::model::{
     Actor, Attempted, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, WebhookId, WebhookNo,
+    webhook_message as message,
 };
 use crate::store::{Store, StoreError};
 use address::{Network, Networks};

@@ -5,11 +5,11 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::{audit, outbox};
+use crate::model::webhook_message as message;
 use crate::model::{
     Actor, Event, EventType, LicenseLevel, TenantId, TenantNo, Timestamp, Trail, WebhookEvent, names,
 };
 use crate::store::{Result, StoreError};
-use crate::webhooks::message;
 
 /// That seats were taken or given back, and whether that is to be told has not been looked at yet.
 #[must_use = "whether the license is nearly used up must be told at the end of the transaction"]

@@ -9,10 +9,11 @@ use super::engine::{Connection, LOCK};
 use super::{audit, codes, routers, tenants};
 use crate::enroll::admission::{self, Certificate, CodeStanding, CodeUse, Issue, Standing, Verdict};
 use crate::model::{
-    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, RECOVERIES, Refusal,
-    Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, hex, names,
+    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate, RECOVERIES,
+    Refusal, Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, hex,
+    names,
 };
-use crate::store::{Admission, NewCertificate, Result, StoreError};
+use crate::store::{Admission, Result, StoreError};
 
 const CLONED: &str = "Two machines showed certificates of this identity router. Find out which one it is to be, stop the other, and enroll it \
      with a new registration code.";

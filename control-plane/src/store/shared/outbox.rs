@@ -5,9 +5,9 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::webhooks::{events, sixteen_of};
+use crate::model::webhook_message as message;
 use crate::model::{TenantNo, Timestamp, WebhookEvent};
 use crate::store::Result;
-use crate::webhooks::message;
 
 /// Messages that may wait for one webhook. Beyond these new ones are given up, so that nobody fills the database with them.
 const MOST: i64 = 10_000;

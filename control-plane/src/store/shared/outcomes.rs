@@ -3,12 +3,12 @@
 
 use super::engine::Connection;
 use super::{audit, outbox, tenants};
+use crate::model::webhook_message as message;
 use crate::model::{
     Actor, Category, Counts, Event, EventType, JobKind, JobState, NotSynchronizedReason, SyncJob, Timestamp,
     WebhookEvent, names, spelled,
 };
 use crate::store::Result;
-use crate::webhooks::message;
 
 /// So many users of a kind are named by number.
 const FEW: i64 = 10;

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::{Engine, codes, enrollment, routers};
 use crate::model::{
-    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RegistrationCode,
-    RouterId, Shown, TenantId, Timestamp,
+    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode,
+    RegistrationCode, RouterId, Shown, TenantId, Timestamp,
 };
-use crate::store::{Admission, NewCertificate, Result, RouterStore};
+use crate::store::{Admission, Result, RouterStore};
 
 #[async_trait]
 impl RouterStore for Engine {
