@@ -12,9 +12,9 @@
 )]
 
 pub mod api;
-pub mod audit;
 pub mod ca;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod enroll;
 #[cfg(feature = "fuzzing")]
@@ -26,7 +26,6 @@ pub mod model;
 pub mod outbound;
 pub mod reconcile;
 pub mod replicas;
-pub mod restored;
 pub mod schedule;
 pub mod server;
 pub mod store;

@@ -167,7 +167,8 @@ pub(super) fn named(name: &str) -> DistinguishedName {
 }
 
 /// `a/b.c` and `pem` make `a/b.c.pem`.
-pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+#[must_use]
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(ending);

@@ -1,9 +1,8 @@
-//! The control plane's own certificate authorities. `command` and `issue` make them and the certificates of the server and of people:
+//! The control plane's own certificate authorities. `issue` makes them and the certificates of the server and of people:
 //! files in, files out. `routers` issues the certificates of identity routers while the control plane runs, for keys that `request`
 //! takes out of what a router sends. `identity` reads from a certificate who its holder is,
 //! `refused` which ones count no longer.
 
-mod command;
 pub mod identity;
 mod issue;
 mod issuing;
@@ -11,8 +10,7 @@ mod refused;
 mod request;
 mod routers;
 
-pub use command::{CaCommand, run};
-pub use issue::{Authority, CERTIFICATE, CaError, KEY, Subject};
+pub use issue::{Authority, CERTIFICATE, CaError, KEY, Subject, with_ending};
 pub use issuing::{Authorities, Issuing};
 pub use refused::{Refused, WrongLine};
 pub use request::{RequestError, RequestedKey, fingerprint, proves};

@@ -1,4 +1,4 @@
-//! The commands themselves: what they take, and what they say.
+//! The commands of the audit trail: what they take, and what they print.
 #![expect(clippy::print_stdout, reason = "this command talks to a person")]
 
 use std::io::BufWriter;
@@ -22,7 +22,7 @@ pub enum AuditCommand {
         #[arg(long)]
         config: PathBuf,
         #[command(flatten)]
-        whose: Whose,
+        whose: TrailSelector,
         /// A newest event that was written down earlier, as this command prints it; may be given more than once.
         #[arg(long, value_name = "SEQUENCE:HASH", requires = "whose")]
         head: Vec<Head>,
@@ -33,17 +33,17 @@ pub enum AuditCommand {
         #[arg(long)]
         config: PathBuf,
         #[command(flatten)]
-        whose: Whose,
+        whose: TrailSelector,
         /// The first sequence number to write.
         #[arg(long, default_value_t = 1)]
         from: i64,
     },
 }
 
-/// Whose trail.
+/// Which trails.
 #[derive(Args, Clone, Debug)]
 #[group(id = "whose", multiple = false)]
-pub struct Whose {
+pub struct TrailSelector {
     /// That of this tenant.
     #[arg(long)]
     tenant: Option<String>,
@@ -52,7 +52,7 @@ pub struct Whose {
     installation: bool,
 }
 
-impl Whose {
+impl TrailSelector {
     /// None for everyone's.
     fn trail(&self) -> Option<Trail> {
         match &self.tenant {
@@ -121,11 +121,11 @@ async fn verify_all(config: &Config, only: Option<Trail>, outside: Vec<AuditHead
         if only.is_some() && next.trail != only {
             continue;
         }
-        let verdict = verify(&*store, &next, outside.clone()).await.context("cannot read the trail")?;
-        let name = name(&next);
-        let AuditHead { sequence, hash } = verdict.last;
+        let report = verify(&*store, &next, outside.clone()).await.context("cannot read the trail")?;
+        let name = trail_name(&next);
+        let AuditHead { sequence, hash } = report.last;
         trails += 1;
-        match verdict.broken {
+        match report.broken {
             None if sequence == 0 => println!("{name}: no events"),
             None => println!("{name}: sound, {sequence} events, head {sequence}:{}", hex(&hash)),
             Some(why) => {
@@ -143,7 +143,7 @@ async fn verify_all(config: &Config, only: Option<Trail>, outside: Vec<AuditHead
     Ok(())
 }
 
-fn name(of: &StoredTrail) -> String {
+fn trail_name(of: &StoredTrail) -> String {
     match &of.trail {
         Some(Trail::Installation) => "installation".to_owned(),
         Some(Trail::Tenant(tenant)) => names::tenant(tenant),

@@ -1,5 +1,5 @@
-//! `control-plane after-restore`: what a restored backup has forgotten cannot be known, but what it would make possible again can be
-//! taken back (codes that were used or voided since), and what people must repeat can be said.
+//! `control-plane after-restore`: voids every registration code of a restored backup, since it may
+//! have been used or voided after the backup, and lists what the operator has to repeat.
 
 use std::fmt::Write as _;
 
@@ -10,17 +10,17 @@ use crate::config::Config;
 use crate::model::{Actor, RouterId, RouterState, TenantId};
 use crate::store::{self, Store};
 
-/// Routers asked for at a time.
-const PAGE: i64 = 500;
+/// Routers read at a time.
+const ROUTERS_PER_PAGE: i64 = 500;
 
-/// Voids every open registration code. What to tell the operator.
+/// Voids every open registration code. Returns what to tell the operator.
 ///
 /// # Errors
 /// If the database cannot be opened or written.
-pub async fn after_restore(config: &Config) -> Result<String> {
+pub async fn run(config: &Config) -> Result<String> {
     let store = store::open(&config.database).await.context("cannot open the database")?;
     let voided = store.void_all_registration_codes(&Actor::system(), Clock::system().now()).await?;
-    let mut told = format!(
+    let mut report = format!(
         "voided {voided} open registration codes\n\
          Check before serving:\n\
          - Identity routers that were revoked since the backup are not revoked any more: revoke them again.\n\
@@ -30,15 +30,15 @@ pub async fn after_restore(config: &Config) -> Result<String> {
          Identity routers as the backup has them:"
     );
     for tenant in store.tenants_with_routers().await? {
-        list(store.as_ref(), &tenant, &mut told).await?;
+        append_routers(store.as_ref(), &tenant, &mut report).await?;
     }
-    Ok(told)
+    Ok(report)
 }
 
-async fn list(store: &dyn Store, tenant: &TenantId, told: &mut String) -> Result<()> {
+async fn append_routers(store: &dyn Store, tenant: &TenantId, report: &mut String) -> Result<()> {
     let mut after: Option<RouterId> = None;
     loop {
-        let routers = store.list_routers(tenant, after.as_ref(), PAGE).await?;
+        let routers = store.list_routers(tenant, after.as_ref(), ROUTERS_PER_PAGE).await?;
         let Some(last) = routers.last() else { return Ok(()) };
         after = Some(last.id.clone());
         for router in routers {
@@ -48,7 +48,7 @@ async fn list(store: &dyn Store, tenant: &TenantId, told: &mut String) -> Result
                 RouterState::Revoked => "revoked",
             };
             let (id, generation) = (router.id, router.generation);
-            write!(told, "\n  tenants/{tenant}/identityRouters/{id}: {state}, certificate {generation}")?;
+            write!(report, "\n  tenants/{tenant}/identityRouters/{id}: {state}, certificate {generation}")?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `control-plane ca …`: makes the authority and issues certificates from the command line.
+//! `control-plane ca …`: creates the authorities and issues certificates from the command line.
 #![expect(clippy::print_stdout, reason = "this command talks to a person")]
 
 use std::path::PathBuf;
@@ -8,8 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use super::issue::with_ending;
-use super::{Authority, Subject};
+use crate::ca::{Authority, Subject, with_ending};
 
 /// Commands of the certificate authority.
 #[derive(Debug, Subcommand)]

@@ -1,14 +1,15 @@
-//! Walks a trail from its first event to its newest, a page at a time, also while events are added.
+//! Verifies the hash chain of a trail from its first event to its newest, a page at a time. Events may
+//! be added meanwhile.
 
 use crate::model::{AuditHead, Broken, Chain};
 use crate::store::{AuditStore, Result, StoredTrail};
 
 /// Events that are read at once: memory does not grow with the trail.
-const PAGE: i64 = 1_000;
+const EVENTS_PER_PAGE: i64 = 1_000;
 
-/// What a walk came to.
+/// What the verification of a trail found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct TrailReport {
     /// The last event that is as it was written; the newest of all if nothing is broken.
     pub last: AuditHead,
     /// What is wrong with the next one, or with the end.
@@ -23,17 +24,17 @@ pub async fn verify(
     store: &(dyn AuditStore + Send + Sync),
     of: &StoredTrail,
     outside: Vec<AuditHead>,
-) -> Result<Verdict> {
+) -> Result<TrailReport> {
     let Some(trail) = &of.trail else {
-        return Ok(Verdict { last: AuditHead::default(), broken: Some(Broken::NoTenant) });
+        return Ok(TrailReport { last: AuditHead::default(), broken: Some(Broken::NoTenant) });
     };
     let mut chain = Chain::new(trail.clone(), outside);
     let mut after = None;
     loop {
-        let events = store.stored_events(of.number, after, PAGE).await?;
+        let events = store.stored_events(of.number, after, EVENTS_PER_PAGE).await?;
         for event in &events {
             if let Err(broken) = chain.follow(event.as_ref()) {
-                return Ok(Verdict { last: chain.last(), broken: Some(broken) });
+                return Ok(TrailReport { last: chain.last(), broken: Some(broken) });
             }
         }
         let last = chain.last();
@@ -43,7 +44,7 @@ pub async fn verify(
             let grown = head.is_some_and(|head| head.sequence > last.sequence)
                 && !store.stored_events(of.number, after, 1).await?.is_empty();
             if !grown {
-                return Ok(Verdict { last, broken: chain.end(head).err() });
+                return Ok(TrailReport { last, broken: chain.end(head).err() });
             }
         }
         if last.sequence > 0 {

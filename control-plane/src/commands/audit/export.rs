@@ -1,4 +1,4 @@
-//! Writes a trail as JSON, one line an event, in the words of the API: what grpcurl prints of StreamAuditEvents.
+//! Writes a trail as JSON, one line an event, in the form that grpcurl prints for StreamAuditEvents.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,11 +12,11 @@ use crate::model::{AuditEvent, AuditFilter, AuditOutcome, EventType, Timestamp, 
 use crate::store::AuditStore;
 
 /// Events that are read at once.
-const PAGE: i64 = 1_000;
+const EVENTS_PER_PAGE: i64 = 1_000;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
+struct ExportedEvent {
     // 64 bits are text in the JSON of protobuf.
     sequence: String,
     event_time: String,
@@ -33,11 +33,11 @@ struct Line {
     hash: String,
 }
 
-impl From<AuditEvent> for Line {
+impl From<AuditEvent> for ExportedEvent {
     fn from(event: AuditEvent) -> Self {
         Self {
             sequence: event.sequence.to_string(),
-            event_time: instant(event.time),
+            event_time: rfc3339(event.time),
             r#type: EventType::from_number(event.kind).map_or_else(|| event.kind.to_string(), spelled),
             outcome: AuditOutcome::from_number(event.outcome)
                 .map_or_else(|| event.outcome.to_string(), spelled),
@@ -52,7 +52,7 @@ impl From<AuditEvent> for Line {
 }
 
 /// With none, three or six digits behind the point, as protobuf has it.
-fn instant(time: Timestamp) -> String {
+fn rfc3339(time: Timestamp) -> String {
     let second = OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1_000_000)).ok();
     let second = second.and_then(|second| second.format(&Rfc3339).ok()).unwrap_or_default();
     let fraction = match time.0.rem_euclid(1_000_000) {
@@ -75,14 +75,14 @@ pub async fn export(
 ) -> Result<u64> {
     let (mut next, mut written) = (from, 0);
     loop {
-        let events = store.events_from(trail, &AuditFilter::default(), next, PAGE).await?;
+        let events = store.events_from(trail, &AuditFilter::default(), next, EVENTS_PER_PAGE).await?;
         let Some(last) = events.last() else {
             to.flush()?;
             return Ok(written);
         };
         next = last.sequence + 1;
         for event in events {
-            serde_json::to_writer(&mut *to, &Line::from(event))?;
+            serde_json::to_writer(&mut *to, &ExportedEvent::from(event))?;
             to.write_all(b"\n")?;
             written += 1;
         }
@@ -110,7 +110,7 @@ mod tests {
             details: r#"{"revision":"3"}"#.to_owned(),
             hash: [0xab; 32],
         };
-        let line = serde_json::to_string(&Line::from(event)).expect("a line");
+        let line = serde_json::to_string(&ExportedEvent::from(event)).expect("a line");
         let hash = "ab".repeat(32);
         assert_eq!(
             line,
