@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::tokens::Issuer;
-use crate::ca::Refused;
+use crate::ca::RevokedCertificates;
 use crate::jobs::JobSettings;
 use crate::replicas::ReplicaSettings;
 use crate::webhooks::address::Network;
@@ -334,7 +334,7 @@ impl Config {
         secret_is_there("tls.key", &tls.key, &mut wrong);
         file_is_there("tls.client_ca", &tls.client_ca, &mut wrong);
         if let Some(path) = &tls.refused {
-            match std::fs::read_to_string(path).map(|text| Refused::parse(&text)) {
+            match std::fs::read_to_string(path).map(|text| RevokedCertificates::parse(&text)) {
                 Ok(Ok(_)) => {}
                 Ok(Err(line)) => wrong.push(format!("tls.refused: {}: {line}", path.display())),
                 Err(error) => wrong.push(format!("tls.refused: {}: {error}", path.display())),

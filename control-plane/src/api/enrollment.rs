@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use super::refusals::Refusals;
 use super::router_refusals;
 use super::{names, status};
-use crate::ca::identity::Newcomer;
+use crate::ca::identity::UnauthenticatedPeer;
 use crate::ca::{Authorities, CaError, Issuing, RequestedKey, proves};
 use crate::clock::Clock;
 use crate::enroll::attempts::Attempts;
@@ -43,8 +43,8 @@ impl Enrollment {
     }
 
     /// Who calls, if it may try now.
-    fn newcomer<T>(&self, request: &Request<T>, now: Timestamp) -> Result<Newcomer, Status> {
-        let newcomer = request.extensions().get::<Newcomer>().copied();
+    fn newcomer<T>(&self, request: &Request<T>, now: Timestamp) -> Result<UnauthenticatedPeer, Status> {
+        let newcomer = request.extensions().get::<UnauthenticatedPeer>().copied();
         let newcomer = newcomer.ok_or_else(|| Status::internal("a connection without an address"))?;
         if self.attempts().may_try(newcomer.address.ip(), now) {
             return Ok(newcomer);
@@ -63,7 +63,13 @@ impl Enrollment {
     }
 
     /// The one answer to whatever is wrong.
-    async fn refuse(&self, refused: Refused, newcomer: &Newcomer, by: &Actor, now: Timestamp) -> Status {
+    async fn refuse(
+        &self,
+        refused: Refused,
+        newcomer: &UnauthenticatedPeer,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Status {
         self.attempts().failed(newcomer.address.ip(), now);
         router_refusals::note(&self.refusals, EventType::EnrollmentRefused, &refused, by);
         status::error(
@@ -109,7 +115,7 @@ pub(super) fn issue(
 }
 
 /// What a proof signs: what TLS exports of the connection, and the request.
-fn signed(newcomer: &Newcomer, request: &[u8]) -> Vec<u8> {
+fn signed(newcomer: &UnauthenticatedPeer, request: &[u8]) -> Vec<u8> {
     [&newcomer.exported, request].concat()
 }
 

@@ -73,14 +73,14 @@ impl Validity {
 
 /// Who is at the other end of a connection on which a router enrolls: nobody yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Newcomer {
+pub struct UnauthenticatedPeer {
     /// From where it calls.
     pub address: SocketAddr,
     /// What TLS exports of the connection: a proof signs it, so that it is good on no other connection.
     pub exported: [u8; EXPORTED],
 }
 
-impl Newcomer {
+impl UnauthenticatedPeer {
     /// For the audit trail.
     #[must_use]
     pub fn actor(&self) -> Actor {

@@ -1,4 +1,5 @@
-//! Connections of routers that enroll: nobody is known on them, so there are few, and they do not last.
+//! Connections of routers that enroll. These have no certificate yet, so the connections are limited to
+//! 32 at a time and 30 s each.
 
 use std::io;
 use std::pin::Pin;
@@ -13,27 +14,27 @@ use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::ca::identity::Newcomer;
+use crate::ca::identity::UnauthenticatedPeer;
 
-/// Connections at a time.
-pub(super) const MOST: usize = 32;
-/// How long each may last.
-const LIFE: Duration = Duration::from_secs(30);
+/// Enrollment connections at a time.
+pub(super) const MAX_ENROLLMENT_CONNECTIONS: usize = 32;
+/// How long a connection may last.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(30);
 
 /// A TLS connection on which a router enrolls.
-pub struct EnrollingConnection {
+pub struct EnrollmentConnection {
     stream: TlsStream<TcpStream>,
-    newcomer: Newcomer,
+    peer: UnauthenticatedPeer,
     end: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl EnrollingConnection {
+impl EnrollmentConnection {
     pub(super) fn new(stream: TlsStream<TcpStream>, permit: OwnedSemaphorePermit) -> io::Result<Self> {
         let (tcp, tls) = stream.get_ref();
         let exported = tls.export_keying_material([0; EXPORTED], EXPORTER, None).map_err(io::Error::other)?;
-        let newcomer = Newcomer { address: tcp.peer_addr()?, exported };
-        Ok(Self { stream, newcomer, end: Box::pin(tokio::time::sleep(LIFE)), _permit: permit })
+        let peer = UnauthenticatedPeer { address: tcp.peer_addr()?, exported };
+        Ok(Self { stream, peer, end: Box::pin(tokio::time::sleep(CONNECTION_LIFETIME)), _permit: permit })
     }
 
     fn ended(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -44,15 +45,15 @@ impl EnrollingConnection {
     }
 }
 
-impl Connected for EnrollingConnection {
-    type ConnectInfo = Newcomer;
+impl Connected for EnrollmentConnection {
+    type ConnectInfo = UnauthenticatedPeer;
 
-    fn connect_info(&self) -> Newcomer {
-        self.newcomer
+    fn connect_info(&self) -> UnauthenticatedPeer {
+        self.peer
     }
 }
 
-impl AsyncRead for EnrollingConnection {
+impl AsyncRead for EnrollmentConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -63,7 +64,7 @@ impl AsyncRead for EnrollingConnection {
     }
 }
 
-impl AsyncWrite for EnrollingConnection {
+impl AsyncWrite for EnrollmentConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,6 +1,7 @@
-//! Who has a place at the door: handshakes that are under way, by the address that they come from, and connections that stand, by their
-//! caller. Addresses are shared by many behind one router, so they are no reason to refuse anybody: where there are too many handshakes,
-//! the oldest one of the address with the most of them has to go, which is the silent one.
+//! Limits handshakes under way, counted by source address, and open connections, counted by caller.
+//!
+//! Many clients may share one address, so an address is never refused: beyond the limit, the oldest
+//! handshake of the address that has the most is evicted, which is usually one that sends nothing.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,46 +11,46 @@ use tokio::task::AbortHandle;
 
 type Shared<T> = Arc<Mutex<T>>;
 
-/// Handshakes under way.
+/// The handshakes under way, and how many there may be.
 #[derive(Debug)]
-pub(super) struct Handshakes {
-    most: usize,
+pub(super) struct HandshakeLimit {
+    max: usize,
     last: u64,
     count: usize,
     by_source: HashMap<IpAddr, VecDeque<(u64, Option<AbortHandle>)>>,
 }
 
-/// The place of one handshake, until it is dropped.
+/// The right to one handshake, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Handshake {
-    all: Shared<Handshakes>,
+pub(super) struct HandshakePermit {
+    all: Shared<HandshakeLimit>,
     source: IpAddr,
     number: u64,
 }
 
-impl Handshakes {
-    pub(super) fn new(most: usize) -> Shared<Self> {
-        Arc::new(Mutex::new(Self { most, last: 0, count: 0, by_source: HashMap::new() }))
+impl HandshakeLimit {
+    pub(super) fn new(max: usize) -> Shared<Self> {
+        Arc::new(Mutex::new(Self { max, last: 0, count: 0, by_source: HashMap::new() }))
     }
 
-    /// A place, and whether another one had to go for it.
-    pub(super) fn enter(all: &Shared<Self>, address: IpAddr) -> (Handshake, bool) {
+    /// A permit, and whether another handshake was evicted for it.
+    pub(super) fn acquire(all: &Shared<Self>, address: IpAddr) -> (HandshakePermit, bool) {
         let source = source(address);
         let mut inner = all.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = inner.count >= inner.most;
+        let full = inner.count >= inner.max;
         if full {
-            inner.end_one();
+            inner.evict_oldest();
         }
         inner.last += 1;
         inner.count += 1;
         let number = inner.last;
         inner.by_source.entry(source).or_default().push_back((number, None));
-        (Handshake { all: Arc::clone(all), source, number }, full)
+        (HandshakePermit { all: Arc::clone(all), source, number }, full)
     }
 
-    fn end_one(&mut self) {
-        let most = self.by_source.iter().max_by_key(|(_, handshakes)| handshakes.len());
-        let Some(source) = most.map(|(source, _)| *source) else { return };
+    fn evict_oldest(&mut self) {
+        let busiest = self.by_source.iter().max_by_key(|(_, handshakes)| handshakes.len());
+        let Some(source) = busiest.map(|(source, _)| *source) else { return };
         let oldest = self.by_source.get(&source).and_then(|handshakes| handshakes.front()).map(|(id, _)| *id);
         if let Some(handle) = oldest.and_then(|oldest| self.remove(source, oldest)) {
             handle.abort();
@@ -68,9 +69,9 @@ impl Handshakes {
     }
 }
 
-impl Handshake {
-    /// Says which task it is that can be ended; nothing happens if it has ended already.
-    pub(super) fn runs_in(all: &Shared<Handshakes>, address: IpAddr, number: u64, task: AbortHandle) {
+impl HandshakePermit {
+    /// Sets the task that an eviction aborts. Does nothing if the handshake has ended.
+    pub(super) fn set_task(all: &Shared<HandshakeLimit>, address: IpAddr, number: u64, task: AbortHandle) {
         let mut inner = all.lock().unwrap_or_else(PoisonError::into_inner);
         let mut handshakes = inner.by_source.get_mut(&source(address)).into_iter().flatten();
         if let Some((_, handle)) = handshakes.find(|(other, _)| *other == number) {
@@ -83,13 +84,13 @@ impl Handshake {
     }
 }
 
-impl Drop for Handshake {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(self.source, self.number);
     }
 }
 
-/// Where an address is: of the newer ones, a household or a server has 2^64.
+/// What counts as one address: of IPv6 the network of 64 bits, which one household or server has.
 fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -97,47 +98,47 @@ fn source(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections that stand.
+/// The open connections, and how many there may be.
 #[derive(Debug)]
-pub(super) struct Connections {
-    most: usize,
-    most_of_one: usize,
+pub(super) struct ConnectionLimit {
+    max: usize,
+    max_per_caller: usize,
     count: usize,
     by_caller: HashMap<String, usize>,
 }
 
-/// The place of one connection, until it is dropped.
+/// The right to one connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    all: Shared<Connections>,
+pub(super) struct ConnectionPermit {
+    all: Shared<ConnectionLimit>,
     caller: String,
 }
 
-impl Connections {
-    pub(super) fn new(most: usize, most_of_one: usize) -> Shared<Self> {
-        Arc::new(Mutex::new(Self { most, most_of_one, count: 0, by_caller: HashMap::new() }))
+impl ConnectionLimit {
+    pub(super) fn new(max: usize, max_per_caller: usize) -> Shared<Self> {
+        Arc::new(Mutex::new(Self { max, max_per_caller, count: 0, by_caller: HashMap::new() }))
     }
 
-    /// A place for a caller.
+    /// A permit for a caller.
     ///
     /// # Errors
-    /// If there is none, with what there are too many of.
-    pub(super) fn enter(all: &Shared<Self>, caller: String) -> Result<Place, &'static str> {
+    /// If a limit is reached; the text says which.
+    pub(super) fn acquire(all: &Shared<Self>, caller: String) -> Result<ConnectionPermit, &'static str> {
         let mut inner = all.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = inner.by_caller.get(&caller).copied().unwrap_or_default();
-        if of_one >= inner.most_of_one {
+        if of_one >= inner.max_per_caller {
             return Err("this caller has as many connections as a caller may have");
         }
-        if inner.count >= inner.most {
+        if inner.count >= inner.max {
             return Err("there are as many connections as there may be");
         }
         inner.count += 1;
         inner.by_caller.insert(caller.clone(), of_one + 1);
-        Ok(Place { all: Arc::clone(all), caller })
+        Ok(ConnectionPermit { all: Arc::clone(all), caller })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut inner = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         inner.count -= 1;
@@ -152,20 +153,20 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn count(all: &Shared<Handshakes>, address: &str) -> usize {
+    fn count(all: &Shared<HandshakeLimit>, address: &str) -> usize {
         let inner = all.lock().expect("no panic");
         inner.by_source.get(&source(address.parse().expect("an address"))).map_or(0, VecDeque::len)
     }
 
     #[test]
     fn where_there_are_too_many_handshakes_the_address_with_the_most_loses_its_oldest() {
-        let all = Handshakes::new(4);
-        let enter = |address: &str| Handshakes::enter(&all, address.parse().expect("an address"));
-        let (honest, _) = enter("192.0.2.1");
-        let mut silent: Vec<_> = (0..3).map(|_| enter("198.51.100.7").0).collect();
+        let all = HandshakeLimit::new(4);
+        let acquire = |address: &str| HandshakeLimit::acquire(&all, address.parse().expect("an address"));
+        let (honest, _) = acquire("192.0.2.1");
+        let mut silent: Vec<_> = (0..3).map(|_| acquire("198.51.100.7").0).collect();
         for _ in 0..100 {
-            let (handshake, pushed) = enter("198.51.100.7");
-            assert!(pushed);
+            let (handshake, evicted) = acquire("198.51.100.7");
+            assert!(evicted);
             silent.push(handshake);
         }
         assert_eq!((count(&all, "192.0.2.1"), count(&all, "198.51.100.7")), (1, 3));
@@ -177,23 +178,23 @@ mod tests {
 
     #[test]
     fn addresses_of_one_network_of_version_6_are_one() {
-        let all = Handshakes::new(10);
+        let all = HandshakeLimit::new(10);
         let _places: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
-            .map(|address| Handshakes::enter(&all, address.parse().expect("an address")))
+            .map(|address| HandshakeLimit::acquire(&all, address.parse().expect("an address")))
             .into();
         assert_eq!((count(&all, "2001:db8::3"), count(&all, "192.0.2.1")), (2, 1));
     }
 
     #[test]
     fn a_caller_and_all_of_them_have_so_many_connections_and_a_place_is_given_back() {
-        let all = Connections::new(3, 2);
-        let enter = |caller: &str| Connections::enter(&all, caller.to_owned());
-        let first = enter("a").expect("a place");
-        let _second = enter("a").expect("a place");
-        assert!(enter("a").is_err());
-        let _other = enter("b").expect("a place");
-        assert!(enter("c").is_err());
+        let all = ConnectionLimit::new(3, 2);
+        let acquire = |caller: &str| ConnectionLimit::acquire(&all, caller.to_owned());
+        let first = acquire("a").expect("a place");
+        let _second = acquire("a").expect("a place");
+        assert!(acquire("a").is_err());
+        let _other = acquire("b").expect("a place");
+        assert!(acquire("c").is_err());
         drop(first);
-        assert!(enter("c").is_ok());
+        assert!(acquire("c").is_ok());
     }
 }

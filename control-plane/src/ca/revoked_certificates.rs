@@ -1,6 +1,8 @@
-//! Certificates of people and services that count no longer although they have not expired: a key was stolen, or somebody left. (Routers are
-//! revoked by their tenants, in the database.) The list is a file, one certificate name a line, with the time before which what was
-//! issued for it is refused:
+//! Certificates of people and services that are revoked before they expire: a key was stolen, or
+//! somebody left. (Tenants revoke their routers in the database.)
+//!
+//! The list is a file with one certificate name a line and, optionally, a time: certificates of that
+//! name that were issued before it are revoked.
 //!
 //! `rollcall://rollcall/tenant/acme/admin/alice/super-admin 2027-01-15T08:00:00Z`
 
@@ -13,30 +15,30 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::issue::BACKDATED;
 
-/// What is refused: names, and the time before which certificates of them are; none for whenever.
+/// The revoked names, each with the time before which its certificates are revoked; none for always.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refused(HashMap<String, Option<OffsetDateTime>>);
+pub struct RevokedCertificates(HashMap<String, Option<OffsetDateTime>>);
 
 /// A line that is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "line {0} must be the URI name of a certificate, such as rollcall://rollcall/tenant/acme/admin/alice/super-admin, and optionally a time, such as 2027-01-15T08:00:00Z"
 )]
-pub struct WrongLine(usize);
+pub struct InvalidLine(usize);
 
-impl Refused {
-    /// Understands a list. Empty lines and those that begin with `#` say nothing.
+impl RevokedCertificates {
+    /// Reads a list. Empty lines and those that begin with `#` are ignored.
     ///
     /// # Errors
-    /// The first line that is not understood: half a list would let somebody in.
-    pub fn parse(text: &str) -> Result<Self, WrongLine> {
-        let mut refused = HashMap::new();
+    /// The first line that cannot be read: half a list would let a revoked certificate in.
+    pub fn parse(text: &str) -> Result<Self, InvalidLine> {
+        let mut revoked = HashMap::new();
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = || WrongLine(at + 1);
+            let wrong = || InvalidLine(at + 1);
             let mut words = line.split_whitespace();
             let name = words.next().filter(|name| name.starts_with("rollcall://")).ok_or_else(wrong)?;
             let before = words.next().map(|time| OffsetDateTime::parse(time, &Rfc3339)).transpose();
@@ -45,15 +47,15 @@ impl Refused {
                 return Err(wrong());
             }
             // Of two lines for one name the one that refuses more counts.
-            let known: &mut Option<OffsetDateTime> = refused.entry(name.to_owned()).or_insert(before);
+            let known: &mut Option<OffsetDateTime> = revoked.entry(name.to_owned()).or_insert(before);
             *known = known.zip(before).map(|(one, other)| one.max(other));
         }
-        Ok(Self(refused))
+        Ok(Self(revoked))
     }
 
-    /// Whether a certificate is refused. One that cannot be read is.
+    /// Whether a certificate is revoked. One that cannot be read is.
     #[must_use]
-    pub fn refuses(&self, der: &[u8]) -> bool {
+    pub fn contains(&self, der: &[u8]) -> bool {
         if self.0.is_empty() {
             return false;
         }
@@ -61,9 +63,9 @@ impl Refused {
         let der = CertificateDer::from(der);
         let Ok(certificate) = webpki::EndEntityCert::try_from(&der) else { return true };
         let issued = parsed.validity().not_before.to_datetime() + BACKDATED;
-        let refused =
+        let revoked =
             |name: &str| self.0.get(name).is_some_and(|before| before.is_none_or(|before| issued < before));
-        certificate.valid_uri_names().any(refused)
+        certificate.valid_uri_names().any(revoked)
     }
 }
 
@@ -77,7 +79,7 @@ mod tests {
         let list = format!(
             "# left the company\n\n{alice} 2027-01-15T08:00:00Z\n{alice}\nrollcall://rollcall/operator/ops 2027-01-15T08:00:00+01:00\n"
         );
-        let Refused(names) = Refused::parse(&list).expect("a list");
+        let RevokedCertificates(names) = RevokedCertificates::parse(&list).expect("a list");
         assert_eq!(names.get(alice), Some(&None), "whenever refuses more");
         assert_eq!(names.len(), 2);
         for (text, line) in [
@@ -85,7 +87,7 @@ mod tests {
             (format!("{alice}\n{alice} yesterday"), 2),
             (format!("\n\n{alice} 2027-01-15T08:00:00Z for ever"), 3),
         ] {
-            assert_eq!(Refused::parse(&text), Err(WrongLine(line)), "{text}");
+            assert_eq!(RevokedCertificates::parse(&text), Err(InvalidLine(line)), "{text}");
         }
     }
 }
