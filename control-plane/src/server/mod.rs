@@ -9,6 +9,7 @@
 //! - `connection`: a connection of a known caller
 //! - `enrollment_connection`: a connection of a router that enrolls
 //! - `connection_limits`: how many handshakes and connections there may be
+//! - `replica_codec`: how replicas write questions to each other's routers
 //! - `open_files`: fewer connections where the system allows few open files
 
 mod connection;
@@ -18,6 +19,7 @@ mod enrollment_connection;
 mod keys;
 mod listener;
 mod open_files;
+mod replica_codec;
 mod run;
 mod services;
 mod tls;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::replica_codec::ROUTER_CODEC;
 use super::services::{Services, serve_enrolling, serve_known};
 use super::{AcceptedConnections, Certificates, database, keys, listen, open_files};
 use crate::api::Api;
@@ -99,7 +100,7 @@ async fn start(
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
     let replicas = match &config.replicas {
         Some(settings) => {
-            Some(replicas::start(settings, store.clone(), &jobs, clock.clone(), shutdown.clone()).await?)
+            Some(replicas::start(settings, store.clone(), &jobs, ROUTER_CODEC, clock.clone(), shutdown.clone()).await?)
         }
         None => None,
     };
