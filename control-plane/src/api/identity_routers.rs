@@ -149,7 +149,7 @@ impl IdentityRouterService for IdentityRouters {
         let now = self.0.clock.now();
         let revoked = self.0.store.revoke_router(&tenant, &id, &message.reason, &by, now).await;
         let revoked = revoked.map_err(status::store)?;
-        self.0.jobs.router_barred(&tenant, &id);
+        self.0.jobs.disconnect_router(&tenant, &id);
         tracing::warn!(%tenant, router = %id, by = by.name, "identity router revoked");
         Ok(Response::new(convert::router(&tenant, revoked, self.0.issuing.life(), now)))
     }

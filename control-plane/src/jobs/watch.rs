@@ -11,7 +11,7 @@ use super::{Jobs, JobsError};
 use crate::model::{SourceId, SyncJob, TenantId};
 
 /// How often to look. Counts change with every batch, so waking on each change would only mean more looking.
-const INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Jobs {
     /// The job at once, then whenever it has changed; ends with the job. A watcher that does not read misses what is in between.
@@ -51,7 +51,7 @@ impl Jobs {
                     () = sender.closed() => return,
                     () = inner.shutdown.cancelled() => return,
                     () = changed => {}
-                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
             }
         });

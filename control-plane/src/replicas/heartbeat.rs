@@ -39,7 +39,7 @@ pub(super) async fn run(roster: Arc<Roster>, jobs: Jobs, peers: Arc<Peers>, shut
         tokio::select! {
             () = shutdown.cancelled() => break,
             () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
-            () = jobs.a_router_moved() => tokio::time::sleep(ROUTER_CHANGE_DELAY).await,
+            () = jobs.wait_for_router_change() => tokio::time::sleep(ROUTER_CHANGE_DELAY).await,
         }
     }
     // A replica that cannot is found out by its silence.

@@ -37,7 +37,8 @@ pub(super) fn listen(
     shutdown: CancellationToken,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
-    let (handshakes, log_limit) = (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(LogRateLimiter::default()));
+    let (handshakes, log_limit) =
+        (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(LogRateLimiter::default()));
     tokio::spawn(async move {
         loop {
             let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };

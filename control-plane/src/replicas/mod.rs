@@ -107,7 +107,7 @@ pub async fn start(
         server.serve_with_incoming_shutdown(ReceiverStream::new(known), shutdown.clone().cancelled_owned()),
     );
     let peers = Arc::new(Peers::new(identity, Arc::clone(&roster), codec));
-    jobs.reach_others(Arc::<Peers>::clone(&peers));
+    jobs.set_remote_routers(Arc::<Peers>::clone(&peers));
     tracing::info!("other replicas are answered on {}", settings.listen);
     Ok(tokio::spawn(heartbeat::run(roster, jobs.clone(), peers, shutdown)))
 }

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Status};
 use super::identity::{Identity, SERVER_NAME};
 use super::roster::Roster;
 use super::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, QUESTION_TIMEOUT, RouterCodec, tls};
-use crate::jobs::{About, Answer, Elsewhere, Heard, Order};
+use crate::jobs::{Answer, Order, QuestionScope, RemoteRouters, Reply};
 use crate::model::{DistantRouter, Replica, ReplicaKey, TenantId};
 
 /// How long a connection may take, with its handshake: a replica that is there answers at once.
@@ -105,7 +105,7 @@ async fn connect(tls: TlsConnector, address: &str) -> io::Result<tokio_rustls::c
 }
 
 #[async_trait]
-impl Elsewhere for Peers {
+impl RemoteRouters for Peers {
     async fn routers(&self, tenant: &TenantId) -> Vec<DistantRouter> {
         self.roster.routers(tenant).await.unwrap_or_else(|error| {
             let error = &error as &dyn std::error::Error;
@@ -114,20 +114,20 @@ impl Elsewhere for Peers {
         })
     }
 
-    async fn ask(&self, router: &DistantRouter, about: About<'_>, order: Order) -> Heard<Answer> {
+    async fn ask(&self, router: &DistantRouter, scope: QuestionScope<'_>, order: Order) -> Reply<Answer> {
         let DistantRouter { router, replica, .. } = router;
         let channel = match self.channel(replica) {
             Ok(Some(channel)) => channel,
-            Ok(None) => return Heard::NotAsked,
+            Ok(None) => return Reply::NotAsked,
             Err(error) => {
                 tracing::error!(%error, "cannot connect to any replica");
-                return Heard::NotAsked;
+                return Reply::NotAsked;
             }
         };
-        let order = SessionResponse { message: Some((self.codec.encode)(about.tenant, order)) };
+        let order = SessionResponse { message: Some((self.codec.encode)(scope.tenant, order)) };
         let mut request = Request::new(AskRequest {
-            tenant: about.tenant.0.clone(),
-            identity_source: about.source.0.clone(),
+            tenant: scope.tenant.0.clone(),
+            identity_source: scope.source.0.clone(),
             identity_router: router.0.clone(),
             order: Some(order),
         });
@@ -137,20 +137,21 @@ impl Elsewhere for Peers {
             .max_encoding_message_size(MAX_MESSAGE);
         match client.ask(request).await {
             Ok(response) => match response.into_inner().answer {
-                None => Heard::NotAsked,
+                None => Reply::NotAsked,
                 Some(answer) => {
-                    let answer = answer.message.and_then(|message| (self.codec.decode)(about.number, message));
-                    answer.map_or(Heard::Lost, Heard::Answer)
+                    let answer =
+                        answer.message.and_then(|message| (self.codec.decode)(scope.number, message));
+                    answer.map_or(Reply::Lost, Reply::Answer)
                 }
             },
             Err(status) => {
                 let asked = !was_not_delivered(&status);
                 tracing::warn!(replica = %replica.key, %status, asked, "another replica did not answer");
                 if asked {
-                    return Heard::Lost;
+                    return Reply::Lost;
                 }
                 self.record_failure(replica.key);
-                Heard::NotAsked
+                Reply::NotAsked
             }
         }
     }

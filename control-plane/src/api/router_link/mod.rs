@@ -118,7 +118,7 @@ impl RouterLink {
     fn refuse(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
         router_refusals::note(&self.refusals, kind, refused, &router.actor);
         if refused.refusal.bars() {
-            self.jobs.router_barred(&router.tenant, &router.router);
+            self.jobs.disconnect_router(&router.tenant, &router.router);
             let hung_up = router.validity.hung_up().clone();
             tokio::spawn(async move {
                 tokio::time::sleep(LAST_WORDS).await;

@@ -1,33 +1,34 @@
-//! The plan of a dry run, and a sync that applies one: who may be disabled by it, and what is left out.
+//! Writes the plan of a dry run, and says what a sync that applies a plan may do.
 
 use super::Inner;
-use super::absent::Absent;
-use super::leavers::{self, End};
+use super::absent_users::{AbsentUsers, disable_absent, record_absent};
+use super::reconcile_end::ReconcileEnd;
 use crate::model::{Absence, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
 use crate::reconcile::forecast;
 use crate::reconcile::guard::Verdict;
 use crate::store::{Outcome, StoreError};
 
 /// Lines of a plan, or users, of one transaction.
-const LINES: usize = 1_000;
+const LINES_PER_TRANSACTION: usize = 1_000;
 
-/// Makes the plan of what was read: who would be disabled, whatever the guard says of it, and what would become of the records.
-pub(super) async fn plan(
+/// Writes the plan of what was read: the users that would be disabled, whatever the guard says, and what
+/// would become of the records.
+pub(super) async fn write_plan(
     inner: &Inner,
     fence: Fence,
     verdict: Verdict,
-    absent: &Absent,
-) -> Result<End, StoreError> {
+    absent: &AbsentUsers,
+) -> Result<ReconcileEnd, StoreError> {
     let store = &inner.store;
     let (doubt, withheld) = match verdict {
         Verdict::Disable => (None, None),
         Verdict::Hold(reason, message) => (Some((reason, message)), None),
-        // Nobody would be disabled by a sync that comes to this.
+        // A sync with this verdict would disable no user.
         Verdict::Withhold(message) => (None, Some(Withheld { message, users: absent.enabled() })),
     };
     let leaving = withheld.is_none();
     if leaving {
-        leavers::note(inner, fence, absent).await?;
+        record_absent(inner, fence, absent).await?;
     }
     let situation = store.situation(fence).await?;
     let forecasts = tokio::task::spawn_blocking(move || {
@@ -39,7 +40,7 @@ pub(super) async fn plan(
     let leavers = absent.users().filter(|_| leaving).map(|(user, absence)| PlanLine::Absent(user, absence));
     let mut lines = leavers.chain(records);
     loop {
-        let chunk: Vec<PlanLine> = lines.by_ref().take(LINES).collect();
+        let chunk: Vec<PlanLine> = lines.by_ref().take(LINES_PER_TRANSACTION).collect();
         if chunk.is_empty() {
             break;
         }
@@ -47,13 +48,13 @@ pub(super) async fn plan(
     }
     let expires_at = inner.clock.now().plus(inner.settings.plan_expiry);
     let plan = SyncPlan { expires_at, doubt, of_draft: false };
-    Ok(End::Finish(Outcome::Planned { plan, withheld }))
+    Ok(ReconcileEnd::Finish(Outcome::Planned { plan, withheld }))
 }
 
-/// What the guard's verdict means for a sync that applies a plan: whoever applied it has seen the list, so its length holds nothing up. What
-/// is wrong with the directory itself does, unless the plan said so, too: then nobody is disabled, and the read is not one that the next is
-/// compared with (false), or that would find nothing wrong any more.
-pub(super) async fn approved(
+/// What the guard's verdict means for a sync that applies a plan. The administrator has seen the list, so
+/// its length does not hold the sync. A fault of the directory that the plan did not show does: then no
+/// user is disabled, and the next read is not compared with this one (false), or it would find no fault.
+pub(super) async fn allow_planned(
     inner: &Inner,
     fence: Fence,
     verdict: Verdict,
@@ -74,11 +75,15 @@ pub(super) async fn approved(
     })
 }
 
-/// Disables those of the absent whom the plan disables, and lists the others.
-pub(super) async fn disable(inner: &Inner, fence: Fence, absent: &Absent) -> Result<(), StoreError> {
+/// Disables those of the absent users that the plan disables, and lists the others.
+pub(super) async fn disable_planned(
+    inner: &Inner,
+    fence: Fence,
+    absent: &AbsentUsers,
+) -> Result<(), StoreError> {
     let mut users = absent.users();
     loop {
-        let chunk: Vec<(UserNo, Absence)> = users.by_ref().take(LINES).collect();
+        let chunk: Vec<(UserNo, Absence)> = users.by_ref().take(LINES_PER_TRANSACTION).collect();
         if chunk.is_empty() {
             return Ok(());
         }
@@ -86,7 +91,7 @@ pub(super) async fn disable(inner: &Inner, fence: Fence, absent: &Absent) -> Res
         let planned = inner.store.planned_leavers(fence, numbers).await?;
         let (planned, others): (Vec<_>, Vec<_>) =
             chunk.into_iter().partition(|(user, _)| planned.contains(user));
-        leavers::disable(inner, fence, planned.into_iter(), None).await?;
+        disable_absent(inner, fence, planned.into_iter(), None).await?;
         let others = others.into_iter().map(|(user, _)| user).collect();
         inner.store.leave_out_absent(fence, others, inner.clock.now()).await?;
     }
@@ -94,7 +99,7 @@ pub(super) async fn disable(inner: &Inner, fence: Fence, absent: &Absent) -> Res
 
 /// Lists what the plan has and the directory no longer asks for.
 pub(super) async fn leave_out_rest(inner: &Inner, fence: Fence) -> Result<(), StoreError> {
-    let limit = i64::try_from(LINES).unwrap_or(i64::MAX);
+    let limit = i64::try_from(LINES_PER_TRANSACTION).unwrap_or(i64::MAX);
     while inner.store.leave_out_rest(fence, limit, inner.clock.now()).await? {}
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Calls for the same user at the same time are one search. A call joins a search that has not ended and began at most [`JOIN`] before:
-//! what it is told was read in the directory at most that long before it came. Whoever comes later gets a search of its own.
+//! Coalesces calls for the same user into one search. A call joins a search that is under way and began
+//! at most [`JOIN_WINDOW`] before, so its answer is at most that much older. A later call gets a search
+//! of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +10,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
-use super::came_to;
+use super::outcome::outcome_only;
 use crate::model::{Single, SingleOutcome, TenantId, Whom};
 
 /// How long after its begin a search may be joined.
-pub(super) const JOIN: Duration = Duration::from_secs(1);
+pub(super) const JOIN_WINDOW: Duration = Duration::from_secs(1);
 
 type Key = (TenantId, Whom);
 
-struct Flight {
+struct SharedSearch {
     number: u64,
     begun: Instant,
     answer: Shared<BoxFuture<'static, Arc<Single>>>,
@@ -25,44 +26,45 @@ struct Flight {
 
 /// The searches under way on this replica. Clones share everything.
 #[derive(Clone, Default)]
-pub(in crate::jobs) struct Flights(Arc<Mutex<UnderWay>>);
+pub(in crate::jobs) struct SharedSearches(Arc<Mutex<RunningSearches>>);
 
 #[derive(Default)]
-struct UnderWay {
-    flights: HashMap<Key, Flight>,
+struct RunningSearches {
+    by_key: HashMap<Key, SharedSearch>,
     next: u64,
 }
 
-impl Flights {
-    /// Waits for the answer of a search under way, or begins `work`. That goes on to its end, whoever stops waiting for it.
+impl SharedSearches {
+    /// Waits for the answer of a search under way, or begins `work`, which runs to its end even if no call
+    /// waits for it any more.
     pub(super) async fn join(&self, key: Key, now: Instant, work: BoxFuture<'static, Single>) -> Arc<Single> {
         let answer = {
-            let mut under_way = self.lock();
-            let joined = under_way.flights.get(&key).filter(|flight| now <= flight.begun + JOIN);
+            let mut running = self.lock();
+            let joined = running.by_key.get(&key).filter(|search| now <= search.begun + JOIN_WINDOW);
             match joined {
-                Some(flight) => flight.answer.clone(),
-                None => under_way.begin(self.clone(), key, now, work),
+                Some(search) => search.answer.clone(),
+                None => running.begin(self.clone(), key, now, work),
             }
         };
         answer.await
     }
 
     fn end(&self, key: &Key, number: u64) {
-        let mut under_way = self.lock();
-        if under_way.flights.get(key).is_some_and(|flight| flight.number == number) {
-            under_way.flights.remove(key);
+        let mut running = self.lock();
+        if running.by_key.get(key).is_some_and(|search| search.number == number) {
+            running.by_key.remove(key);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+    fn lock(&self) -> MutexGuard<'_, RunningSearches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl UnderWay {
+impl RunningSearches {
     fn begin(
         &mut self,
-        flights: Flights,
+        searches: SharedSearches,
         key: Key,
         now: Instant,
         work: BoxFuture<'static, Single>,
@@ -71,7 +73,7 @@ impl UnderWay {
         let (number, of) = (self.next, key.clone());
         let task = tokio::spawn(async move {
             // Forgotten also by a search that panics.
-            let _ended = End { flights, key: of, number };
+            let _ended = RemoveOnEnd { searches, key: of, number };
             work.await
         });
         let answer = async move {
@@ -79,25 +81,25 @@ impl UnderWay {
                 Ok(single) => Arc::new(single),
                 Err(panic) => {
                     tracing::error!(%panic, "the sync of a single user panicked");
-                    Arc::new(came_to(SingleOutcome::Internal))
+                    Arc::new(outcome_only(SingleOutcome::Internal))
                 }
             }
         };
         let answer = answer.boxed().shared();
-        self.flights.insert(key, Flight { number, begun: now, answer: answer.clone() });
+        self.by_key.insert(key, SharedSearch { number, begun: now, answer: answer.clone() });
         answer
     }
 }
 
-struct End {
-    flights: Flights,
+struct RemoveOnEnd {
+    searches: SharedSearches,
     key: Key,
     number: u64,
 }
 
-impl Drop for End {
+impl Drop for RemoveOnEnd {
     fn drop(&mut self) {
-        self.flights.end(&self.key, self.number);
+        self.searches.end(&self.key, self.number);
     }
 }
 
@@ -115,14 +117,14 @@ mod tests {
 
     /// Searches that wait to be released, and are counted.
     struct Searches {
-        flights: Flights,
+        searches: SharedSearches,
         begun: Arc<AtomicUsize>,
         release: Arc<Notify>,
     }
 
     impl Searches {
         fn new() -> Self {
-            Self { flights: Flights::default(), begun: Arc::default(), release: Arc::default() }
+            Self { searches: SharedSearches::default(), begun: Arc::default(), release: Arc::default() }
         }
 
         fn call(&self, key: Key) -> tokio::task::JoinHandle<Arc<Single>> {
@@ -130,15 +132,15 @@ mod tests {
         }
 
         fn call_at(&self, now: Instant, key: Key) -> tokio::task::JoinHandle<Arc<Single>> {
-            let (flights, begun, release) =
-                (self.flights.clone(), Arc::clone(&self.begun), Arc::clone(&self.release));
+            let (searches, begun, release) =
+                (self.searches.clone(), Arc::clone(&self.begun), Arc::clone(&self.release));
             tokio::spawn(async move {
                 let work = async move {
                     begun.fetch_add(1, Ordering::SeqCst);
                     release.notified().await;
-                    came_to(SingleOutcome::Unchanged)
+                    outcome_only(SingleOutcome::Unchanged)
                 };
-                flights.join(key, now, work.boxed()).await
+                searches.join(key, now, work.boxed()).await
             })
         }
 
@@ -164,7 +166,7 @@ mod tests {
         for call in calls {
             assert_eq!(call.await.expect("an answer").outcome, SingleOutcome::Unchanged);
         }
-        assert!(searches.flights.lock().flights.is_empty(), "nothing is kept of it");
+        assert!(searches.searches.lock().by_key.is_empty(), "nothing is kept of it");
     }
 
     #[tokio::test]
@@ -177,10 +179,10 @@ mod tests {
         let other_tenant = searches.call((TenantId::from("globex"), Whom::Login("anna".to_owned())));
         settle().await;
         assert_eq!(searches.begun(), 3);
-        let just_in_time = searches.call_at(begin + JOIN, anna());
+        let in_time = searches.call_at(begin + JOIN_WINDOW, anna());
         settle().await;
         assert_eq!(searches.begun(), 3);
-        let later = begin + JOIN + Duration::from_millis(1);
+        let later = begin + JOIN_WINDOW + Duration::from_millis(1);
         let late = searches.call_at(later, anna());
         settle().await;
         assert_eq!(searches.begun(), 4);
@@ -191,10 +193,10 @@ mod tests {
             searches.release.notify_one();
             settle().await;
         }
-        for call in [first, just_in_time, other_user, other_tenant, late, joins_the_late_one] {
+        for call in [first, in_time, other_user, other_tenant, late, joins_the_late_one] {
             call.await.expect("an answer");
         }
-        assert!(searches.flights.lock().flights.is_empty());
+        assert!(searches.searches.lock().by_key.is_empty());
     }
 
     #[tokio::test]
@@ -209,8 +211,8 @@ mod tests {
         searches.release.notify_one();
         assert_eq!(joined.await.expect("an answer").outcome, SingleOutcome::Unchanged);
         let fault =
-            searches.flights.join(anna(), Instant::now(), async { panic!("on purpose") }.boxed()).await;
+            searches.searches.join(anna(), Instant::now(), async { panic!("on purpose") }.boxed()).await;
         assert_eq!((fault.outcome, fault.allowed), (SingleOutcome::Internal, false));
-        assert!(searches.flights.lock().flights.is_empty());
+        assert!(searches.searches.lock().by_key.is_empty());
     }
 }

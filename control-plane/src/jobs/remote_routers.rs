@@ -1,5 +1,5 @@
-//! Routers that are connected to other replicas: where a question to a router goes, of this replica first. A read of a whole source is no
-//! question: a job is run by the replica that has the router.
+//! Asks routers, those of this replica first, then those that are connected to other replicas. A read of
+//! a whole source is no question: the replica that has the router runs the job.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,34 +8,36 @@ use async_trait::async_trait;
 use rollcall_proto::admin::v1::DirectoryServerTest;
 
 use super::Inner;
-use super::sessions::{Answer, Choice, FetchOrder, Order, Session, VerifyOrder};
+use super::orders::{Answer, FetchOrder, Order, VerifyOrder};
+use super::session::Session;
+use super::sessions::RouterChoice;
 use crate::model::{
     Asked, DistantRouter, Failure, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings,
     TenantId, TenantNo,
 };
 
-/// What came of asking a router.
+/// The reply to a question.
 #[derive(Debug)]
-pub enum Heard<T> {
-    /// It answered.
+pub enum Reply<T> {
+    /// The router answered.
     Answer(T),
-    /// It was lost, perhaps with the question, which it may have carried out.
+    /// The router was lost, perhaps after it carried the question out.
     Lost,
-    /// Nothing has reached it.
+    /// The question did not reach the router.
     NotAsked,
 }
 
-impl<T> Heard<T> {
-    fn of(answer: Option<T>) -> Self {
+impl<T> Reply<T> {
+    fn from_answer(answer: Option<T>) -> Self {
         answer.map_or(Self::Lost, Self::Answer)
     }
 
     /// Takes an answer for what it should be. A router that answers something else is as good as lost.
-    fn take<U>(self, take: impl FnOnce(T) -> Option<U>) -> Heard<U> {
+    fn take<U>(self, take: impl FnOnce(T) -> Option<U>) -> Reply<U> {
         match self {
-            Self::Answer(answer) => Heard::of(take(answer)),
-            Self::Lost => Heard::Lost,
-            Self::NotAsked => Heard::NotAsked,
+            Self::Answer(answer) => Reply::from_answer(take(answer)),
+            Self::Lost => Reply::Lost,
+            Self::NotAsked => Reply::NotAsked,
         }
     }
 
@@ -50,7 +52,7 @@ impl<T> Heard<T> {
 
 /// What a question is about.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub struct QuestionScope<'a> {
     /// The tenant.
     pub tenant: &'a TenantId,
     /// By which number names in the answer are keyed; only of a fetch or a verification.
@@ -61,31 +63,31 @@ pub struct About<'a> {
 
 /// The way to other replicas.
 #[async_trait]
-pub trait Elsewhere: Send + Sync + 'static {
+pub trait RemoteRouters: Send + Sync + 'static {
     /// Routers of a tenant that are connected to other replicas; none if that cannot be found out.
     async fn routers(&self, tenant: &TenantId) -> Vec<DistantRouter>;
     /// Puts a question to one of them.
-    async fn ask(&self, router: &DistantRouter, about: About<'_>, order: Order) -> Heard<Answer>;
+    async fn ask(&self, router: &DistantRouter, scope: QuestionScope<'_>, order: Order) -> Reply<Answer>;
 }
 
 /// A router that can be asked.
-pub(super) enum Reached<'a> {
-    Here(Session),
-    Distant { router: DistantRouter, by: Arc<dyn Elsewhere>, about: About<'a> },
+pub(super) enum ReachableRouter<'a> {
+    Local(Session),
+    Remote { router: DistantRouter, by: Arc<dyn RemoteRouters>, scope: QuestionScope<'a> },
 }
 
-impl Reached<'_> {
+impl ReachableRouter<'_> {
     pub(super) fn router(&self) -> &RouterId {
         match self {
-            Self::Here(session) => session.router(),
-            Self::Distant { router, .. } => &router.router,
+            Self::Local(session) => session.router(),
+            Self::Remote { router, .. } => &router.router,
         }
     }
 
-    pub(super) async fn test(&self, settings: SourceSettings) -> Heard<Vec<DirectoryServerTest>> {
+    pub(super) async fn test(&self, settings: SourceSettings) -> Reply<Vec<DirectoryServerTest>> {
         match self {
-            Self::Here(session) => Heard::of(session.test(settings).await),
-            Self::Distant { .. } => {
+            Self::Local(session) => Reply::from_answer(session.test(settings).await),
+            Self::Remote { .. } => {
                 let order = Order::Test { request: String::new(), settings: Box::new(settings) };
                 self.ask(order).await.take(|answer| match answer {
                     Answer::Test(servers) => Some(servers),
@@ -100,11 +102,11 @@ impl Reached<'_> {
         &self,
         settings: &SourceSettings,
         id: &ImmutableId,
-    ) -> Heard<Result<Presence, Failure>> {
+    ) -> Reply<Result<Presence, Failure>> {
         let ids = vec![id.clone()];
         let presences = match self {
-            Self::Here(session) => Heard::of(session.look_up(settings, ids).await),
-            Self::Distant { .. } => {
+            Self::Local(session) => Reply::from_answer(session.look_up(settings, ids).await),
+            Self::Remote { .. } => {
                 let settings = Box::new(settings.clone());
                 let order = Order::LookUp { request: String::new(), settings, ids };
                 self.ask(order).await.take(|answer| match answer {
@@ -120,10 +122,10 @@ impl Reached<'_> {
         })
     }
 
-    pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Heard<Result<Found, Failure>> {
+    pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Reply<Result<Found, Failure>> {
         match self {
-            Self::Here(session) => Heard::of(session.fetch(tenant, order).await),
-            Self::Distant { .. } => {
+            Self::Local(session) => Reply::from_answer(session.fetch(tenant, order).await),
+            Self::Remote { .. } => {
                 let order = Order::Fetch { request: String::new(), order: Box::new(order) };
                 self.ask(order).await.take(|answer| match answer {
                     Answer::Fetch(found) => Some(found),
@@ -133,10 +135,10 @@ impl Reached<'_> {
         }
     }
 
-    pub(super) async fn verify(&self, tenant: TenantNo, order: VerifyOrder) -> Heard<Result<Asked, Failure>> {
+    pub(super) async fn verify(&self, tenant: TenantNo, order: VerifyOrder) -> Reply<Result<Asked, Failure>> {
         match self {
-            Self::Here(session) => Heard::of(session.verify(tenant, order).await),
-            Self::Distant { .. } => {
+            Self::Local(session) => Reply::from_answer(session.verify(tenant, order).await),
+            Self::Remote { .. } => {
                 let order = Order::Verify { request: String::new(), order: Box::new(order) };
                 self.ask(order).await.take(|answer| match answer {
                     Answer::Verify(asked) => Some(asked),
@@ -146,19 +148,19 @@ impl Reached<'_> {
         }
     }
 
-    async fn ask(&self, order: Order) -> Heard<Answer> {
+    async fn ask(&self, order: Order) -> Reply<Answer> {
         match self {
-            Self::Here(_) => Heard::NotAsked,
-            Self::Distant { router, by, about } => by.ask(router, *about, order).await,
+            Self::Local(_) => Reply::NotAsked,
+            Self::Remote { router, by, scope } => by.ask(router, *scope, order).await,
         }
     }
 }
 
-/// One router after the other that may read a source, none of them twice: those of this replica first, whatever order the source lists them in,
-/// since asking them costs no way; then those of others, in that order.
-pub(super) struct Search<'a> {
+/// Finds one router after the other that may read a source, none of them twice: those of this replica
+/// first, then those of others in the order of the source.
+pub(super) struct RouterSearch<'a> {
     inner: &'a Inner,
-    about: About<'a>,
+    scope: QuestionScope<'a>,
     allowed: &'a [String],
     tried: Vec<RouterId>,
     /// Those of other replicas that are left; none before they were looked for.
@@ -166,21 +168,21 @@ pub(super) struct Search<'a> {
     found: bool,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(inner: &'a Inner, about: About<'a>, allowed: &'a [String]) -> Self {
-        Self { inner, about, allowed, tried: Vec::new(), distant: None, found: false }
+impl<'a> RouterSearch<'a> {
+    pub(super) fn new(inner: &'a Inner, scope: QuestionScope<'a>, allowed: &'a [String]) -> Self {
+        Self { inner, scope, allowed, tried: Vec::new(), distant: None, found: false }
     }
 
     /// The next one, which is not counted as tried if it turns out that nothing has reached it: it may be connected elsewhere by now.
-    pub(super) async fn next(&mut self) -> Option<Reached<'a>> {
-        let About { tenant, source, .. } = self.about;
-        let choice = Choice { source, allowed: self.allowed, last: None, except: &self.tried };
+    pub(super) async fn next(&mut self) -> Option<ReachableRouter<'a>> {
+        let QuestionScope { tenant, source, .. } = self.scope;
+        let choice = RouterChoice { source, allowed: self.allowed, last: None, except: &self.tried };
         if let Some(session) = self.inner.sessions.pick(tenant, choice) {
             self.tried.push(session.router().clone());
             self.found = true;
-            return Some(Reached::Here(session));
+            return Some(ReachableRouter::Local(session));
         }
-        let by = self.inner.elsewhere.get()?;
+        let by = self.inner.remote_routers.get()?;
         if self.distant.is_none() {
             self.distant = Some(able(by.routers(tenant).await, source, self.allowed));
         }
@@ -189,18 +191,18 @@ impl<'a> Search<'a> {
             let router = distant.pop_front()?;
             if !self.tried.contains(&router.router) {
                 self.found = true;
-                return Some(Reached::Distant { router, by: Arc::clone(by), about: self.about });
+                return Some(ReachableRouter::Remote { router, by: Arc::clone(by), scope: self.scope });
             }
         }
     }
 
-    /// Whether there was nobody to ask from the beginning.
-    pub(super) fn found_nobody(&self) -> bool {
+    /// Whether there was no router to ask from the beginning.
+    pub(super) fn found_none(&self) -> bool {
         !self.found
     }
 
-    /// This one was asked, and cannot: it is not asked on another way.
-    pub(super) fn asked(&mut self, router: &RouterId) {
+    /// Does not ask this router again, on whatever way: it was asked, and cannot.
+    pub(super) fn skip(&mut self, router: &RouterId) {
         self.tried.push(router.clone());
     }
 }

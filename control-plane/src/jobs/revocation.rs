@@ -10,20 +10,20 @@ use crate::model::{RouterId, RouterState, TenantId, Timestamp};
 use crate::store::StoreError;
 
 /// How often to look.
-const INTERVAL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How far back to look: clocks of replicas differ, and a transaction is written after its time.
-const OVERLAP: Duration = Duration::from_secs(300);
+const LOOKBACK: Duration = Duration::from_secs(300);
 
-pub(super) async fn watch(inner: Arc<Inner>) {
-    let mut looked = inner.clock.now();
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut polled = inner.clock.now();
     loop {
         tokio::select! {
             () = inner.shutdown.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
         let now = inner.clock.now();
-        match look(&inner, looked.minus(OVERLAP)).await {
-            Ok(()) => looked = now,
+        match disconnect_revoked(&inner, polled.minus(LOOKBACK)).await {
+            Ok(()) => polled = now,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -34,7 +34,7 @@ pub(super) async fn watch(inner: Arc<Inner>) {
     }
 }
 
-async fn look(inner: &Inner, since: Timestamp) -> Result<(), StoreError> {
+async fn disconnect_revoked(inner: &Inner, since: Timestamp) -> Result<(), StoreError> {
     if inner.sessions.is_empty() {
         return Ok(());
     }
@@ -42,7 +42,7 @@ async fn look(inner: &Inner, since: Timestamp) -> Result<(), StoreError> {
     let changed: HashMap<(TenantId, RouterId), (RouterState, i64)> =
         changed.map(|router| ((router.tenant, router.router), (router.state, router.enrolled))).collect();
     let suspended: HashSet<TenantId> = inner.store.suspended_tenants().await?.into_iter().collect();
-    inner.sessions.bar(|tenant, router, generation| {
+    inner.sessions.disconnect_where(|tenant, router, generation| {
         suspended.contains(tenant)
             || changed
                 .get(&(tenant.clone(), router.clone()))
