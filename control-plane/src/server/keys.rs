@@ -37,10 +37,10 @@ pub(super) async fn webhook_sender(store: &dyn Store, settings: &WebhookSettings
         Err(error) if settings.ca.is_some() => return Err(error.context("webhooks.ca")),
         Err(error) => {
             tracing::warn!("no webhook can be delivered: {error:#} (webhooks.ca), or install the system's");
-            Trust::nobody()?
+            Trust::none()?
         }
     };
     let sealer = Sealer::new(&kept, file.as_ref())?;
     let networks = Arc::new(settings.networks());
-    Ok(Sender { networks, trust, sealer, resolve: send::system() })
+    Ok(Sender { networks, trust, sealer, resolve: send::system_resolver() })
 }

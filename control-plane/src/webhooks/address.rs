@@ -1,12 +1,13 @@
-//! Where messages may go. A tenant chooses the address, so it must not lead into a network that only the control plane reaches:
-//! whatever is not public is refused, unless the operator allows it. Pure; names are resolved elsewhere, and what they resolve to is asked here.
+//! Where messages may go. A tenant chooses the address, so it must not lead into a network that only the
+//! control plane reaches: an address that is not public is refused unless the operator allows it. Pure:
+//! host names are resolved by `send`, which checks each address here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
 /// Longest address.
-const LONGEST: usize = 2_000;
+const MAX_URL_LENGTH: usize = 2_000;
 
 /// A network, such as `10.0.0.0/8` or `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +20,17 @@ impl std::str::FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} must be a network such as \"10.0.0.0/8\" or \"fd00::/8\"");
+        let invalid = || format!("{text:?} must be a network such as \"10.0.0.0/8\" or \"fd00::/8\"");
         let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, bits.parse().map_err(|_| wrong())?),
+            Some((address, bits)) => (address, bits.parse().map_err(|_| invalid())?),
             None => (text, u32::MAX),
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = if bits == u32::MAX { most } else { bits };
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let max_bits = if address.is_ipv4() { 32 } else { 128 };
+        let bits = if bits == u32::MAX { max_bits } else { bits };
         let network = Self { address, bits };
-        if bits > most {
-            return Err(wrong());
+        if bits > max_bits {
+            return Err(invalid());
         }
         match network.contains_itself() {
             true => Ok(network),
@@ -144,7 +145,7 @@ impl Target {
     /// If it is none that messages can be sent to.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "must be an address such as https://hooks.example.com/rollcall";
-        if text.len() > LONGEST {
+        if text.len() > MAX_URL_LENGTH {
             return Err("must have at most 2000 characters");
         }
         if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// Bytes of a secret, and of a key.
-const BYTES: usize = 32;
+const SECRET_BYTES: usize = 32;
 
 /// A secret that messages are signed with.
-pub struct Secret([u8; BYTES]);
+pub struct Secret([u8; SECRET_BYTES]);
 
 impl Secret {
     /// A new one.
@@ -21,7 +21,7 @@ impl Secret {
     /// # Errors
     /// If the machine has no random numbers.
     pub fn random() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut bytes = [0; BYTES];
+        let mut bytes = [0; SECRET_BYTES];
         rand::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
@@ -46,8 +46,8 @@ impl Secret {
 pub struct Sealer(Arc<Vec<(u8, LessSafeKey)>>);
 
 /// First byte of what is sealed: with the key of the configuration's file, or with the one that is in the database.
-const FILE: u8 = 1;
-const DATABASE: u8 = 2;
+const FILE_KEY: u8 = 1;
+const DATABASE_KEY: u8 = 2;
 
 impl Sealer {
     /// Name of the key among the installation's secrets.
@@ -61,9 +61,9 @@ impl Sealer {
         let key = |secret: &[u8; 32]| UnboundKey::new(&AES_256_GCM_SIV, secret).map(LessSafeKey::new);
         let mut keys = Vec::new();
         if let Some(file) = file {
-            keys.push((FILE, key(file)?));
+            keys.push((FILE_KEY, key(file)?));
         }
-        keys.push((DATABASE, key(database)?));
+        keys.push((DATABASE_KEY, key(database)?));
         Ok(Self(Arc::new(keys)))
     }
 
@@ -90,7 +90,7 @@ impl Sealer {
         let (_, key) = self.0.iter().find(|(of, _)| of == kind)?;
         let mut sealed = sealed.to_vec();
         let secret = key.open_in_place(nonce(), Aad::from(webhook), &mut sealed).ok()?;
-        <[u8; BYTES]>::try_from(&*secret).ok().map(Secret)
+        <[u8; SECRET_BYTES]>::try_from(&*secret).ok().map(Secret)
     }
 }
 
@@ -123,11 +123,11 @@ mod tests {
             STANDARD.encode(hmac::sign(&key, text.as_bytes()).as_ref()),
             "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
-        let secret = Secret([7; BYTES]);
+        let secret = Secret([7; SECRET_BYTES]);
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
         let tag = hmac::sign(&key, b"msg_1.5.{}");
         assert_eq!(secret.sign("msg_1", 5, "{}"), format!("v1,{}", STANDARD.encode(tag.as_ref())));
-        assert_eq!(STANDARD.decode(&secret.reveal()["whsec_".len()..]).expect("base64"), [7; BYTES]);
+        assert_eq!(STANDARD.decode(&secret.reveal()["whsec_".len()..]).expect("base64"), [7; SECRET_BYTES]);
     }
 
     #[test]
