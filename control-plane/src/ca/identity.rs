@@ -1,7 +1,8 @@
-//! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
+//! The holder of a certificate. The chain proves that our authority issued it; its one URI name says for
+//! which caller:
 //!
-//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
-//! `…/tenant/{tenant}/router/{name}`
+//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`,
+//! `…/tenant/{tenant}/admin/{name}/{role}`, `…/tenant/{tenant}/router/{name}`
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -71,7 +72,7 @@ impl Validity {
     }
 }
 
-/// Who is at the other end of a connection on which a router enrolls: nobody yet.
+/// The other end of a connection on which a router enrolls: it has no certificate yet.
 #[derive(Clone, Copy, Debug)]
 pub struct UnauthenticatedPeer {
     /// From where it calls.

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::issue::BACKDATED;
+use super::authority::BACKDATED;
 
 /// The revoked names, each with the time before which its certificates are revoked; none for always.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::ca::{Authority, Subject, with_ending};
+use crate::ca::{Authority, Subject, with_extension};
 
 /// Commands of the certificate authority.
 #[derive(Debug, Subcommand)]
@@ -139,6 +139,6 @@ pub fn run(command: CaCommand) -> Result<()> {
         .context("cannot open the authority; make one with `control-plane ca init`")?;
     authority.issue(&subject, now, not_after, &common.out)?;
     let until = not_after.format(&Rfc3339).unwrap_or_default();
-    println!("wrote {} and .key, valid until {until}", with_ending(&common.out, "pem").display());
+    println!("wrote {} and .key, valid until {until}", with_extension(&common.out, "pem").display());
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
 use crate::api::suspensions::Suspensions;
 use crate::api::tokens::Tokens;
-use crate::ca::Issuing;
+use crate::ca::CertificateIssuer;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -51,7 +51,7 @@ pub async fn run(config: Config) -> Result<()> {
     let address = listener.local_addr()?;
 
     let (shutdown, clock) = (CancellationToken::new(), Clock::system());
-    let parts = start(&config, store, certificates.issuing(), clock.clone(), &shutdown).await?;
+    let parts = start(&config, store, certificates.issuer(), clock.clone(), &shutdown).await?;
     tokio::spawn(certificates.clone().reload_on_change());
     let limits = open_files::within_open_files(config.limits);
     let AcceptedConnections { known, enrolling } =
@@ -93,23 +93,24 @@ struct Parts {
 async fn start(
     config: &Config,
     store: Arc<dyn Store>,
-    issuing: Issuing,
+    issuer: CertificateIssuer,
     clock: Clock,
     shutdown: &CancellationToken,
 ) -> Result<Parts> {
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
     let replicas = match &config.replicas {
-        Some(settings) => {
-            Some(replicas::start(settings, store.clone(), &jobs, ROUTER_CODEC, clock.clone(), shutdown.clone()).await?)
-        }
+        Some(settings) => Some(
+            replicas::start(settings, store.clone(), &jobs, ROUTER_CODEC, clock.clone(), shutdown.clone())
+                .await?,
+        ),
         None => None,
     };
     let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
-    let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
+    let enrollment = Enrollment::new(store.clone(), issuer.clone(), refusals.clone(), clock.clone());
     let link = RouterLink::new(
         store.clone(),
         jobs.clone(),
-        issuing.clone(),
+        issuer.clone(),
         refusals.clone(),
         clock.clone(),
         shutdown.clone(),
@@ -124,7 +125,7 @@ async fn start(
     let sender = keys::webhook_sender(&*store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
     let page_key = keys::page_key(&*store).await?;
-    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuing, clock };
+    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuer, clock };
     let services = Services { api, link, refusals, admission };
     Ok(Parts { services, enrollment, jobs, replicas })
 }

@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::ca::{Authorities, CERTIFICATE, Issuing, KEY, RevokedCertificates, RouterAuthority, fingerprint};
+use crate::ca::{
+    Authorities, CERTIFICATE, CertificateIssuer, KEY, RevokedCertificates, RouterAuthority, fingerprint,
+};
 use crate::config::{Authority, Tls};
 
 /// How often the files are looked at: Kubernetes and others replace them in ways that file watches miss.
@@ -38,7 +40,7 @@ pub struct HandshakeConfig {
 pub struct Certificates {
     files: Arc<Files>,
     current: Arc<RwLock<Arc<HandshakeConfig>>>,
-    issuing: Issuing,
+    issuer: CertificateIssuer,
     /// Reports each change.
     changed: watch::Sender<()>,
 }
@@ -59,9 +61,9 @@ impl Certificates {
         let (life, recovery) = authority.map_or((Duration::ZERO, Duration::ZERO), |authority| {
             (authority.router_certificate_life, authority.recovery)
         });
-        let issuing = Issuing::new(handshakes.authorities.clone(), life, recovery);
+        let issuer = CertificateIssuer::new(handshakes.authorities.clone(), life, recovery);
         let changed = watch::Sender::new(());
-        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuing, changed })
+        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuer, changed })
     }
 
     /// What the next handshake is made with.
@@ -78,8 +80,8 @@ impl Certificates {
 
     /// What certificates of routers are issued from.
     #[must_use]
-    pub fn issuing(&self) -> Issuing {
-        self.issuing.clone()
+    pub fn issuer(&self) -> CertificateIssuer {
+        self.issuer.clone()
     }
 
     /// Reads the files again whenever they change; never ends.
@@ -93,7 +95,7 @@ impl Certificates {
             }
             match self.files.read() {
                 Ok(handshakes) => {
-                    self.issuing.replace(handshakes.authorities.clone());
+                    self.issuer.replace(handshakes.authorities.clone());
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(handshakes);
                     self.changed.send_replace(());
                     tracing::info!("TLS certificates read anew");

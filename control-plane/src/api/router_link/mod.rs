@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::refusals::Refusals;
 use super::router_refusals;
 use super::status;
-use crate::ca::Issuing;
+use crate::ca::CertificateIssuer;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::clock::Clock;
 use crate::jobs::Jobs;
@@ -40,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct RouterLink {
     store: Arc<dyn Store>,
     jobs: Jobs,
-    issuing: Issuing,
+    issuer: CertificateIssuer,
     refusals: Refusals,
     clock: Clock,
     shutdown: CancellationToken,
@@ -69,12 +69,12 @@ impl RouterLink {
     pub fn new(
         store: Arc<dyn Store>,
         jobs: Jobs,
-        issuing: Issuing,
+        issuer: CertificateIssuer,
         refusals: Refusals,
         clock: Clock,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, jobs, issuing, refusals, clock, shutdown }
+        Self { store, jobs, issuer, refusals, clock, shutdown }
     }
 
     /// The router that calls, if its state lets it. Certificates outlive routers and tenants.

@@ -7,7 +7,9 @@ use sqlx::AssertSqlSafe;
 
 use super::engine::{Connection, LOCK};
 use super::{audit, codes, routers, tenants};
-use crate::enroll::admission::{self, Certificate, CodeStanding, CodeUse, Issue, Standing, Verdict};
+use crate::enroll::admission::{
+    self, AdmissionDecision, Certificate, CodeStatus, CodeUse, Issue, RouterStatus,
+};
 use crate::model::{
     Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate, RECOVERIES,
     Refusal, Refused, RouterId, RouterState, Shown, SourceId, TenantId, TenantNo, Timestamp, Trail, hex,
@@ -21,7 +23,7 @@ const CLONED: &str = "Two machines showed certificates of this identity router. 
 /// A router's row, locked.
 struct Locked {
     tenant: TenantNo,
-    standing: Standing,
+    standing: RouterStatus,
     sources: Vec<SourceId>,
 }
 
@@ -58,7 +60,7 @@ pub(super) async fn enroll(
     let Some(row) = row else { return Ok(Err(Refused { refusal: Refusal::CodeUnknown, of: None })) };
     let (number, tenant, router) = (TenantNo(row.tenant_no), TenantId(row.tenant), RouterId(row.router));
     let refuse = |refusal| Ok(Err(Refused { refusal, of: Some((tenant.clone(), router.clone())) }));
-    let standing = CodeStanding {
+    let standing = CodeStatus {
         expires_at: Timestamp(row.expires_at),
         used_key: row.used_key.map(key).transpose()?,
         voided: row.voided_at.is_some(),
@@ -200,7 +202,7 @@ pub(super) async fn admit(
     };
     let certificate = certificate(connection, &locked, router, shown).await?;
     let confirmed = match admission::shown(&locked.standing, certificate) {
-        Verdict::Fine(confirmed) => confirmed,
+        AdmissionDecision::Admit(confirmed) => confirmed,
         verdict => {
             return turn_away(connection, (tenant, router), &locked, certificate, verdict, by, now).await;
         }
@@ -299,7 +301,8 @@ async fn lock(connection: &mut Connection, tenant: TenantNo, router: &RouterId) 
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.0).bind(router.0.clone());
     let row: Option<(i64, i64, i64, i64, i64, String)> = query.fetch_optional(connection).await?;
     row.map(|(state, newest, confirmed, enrolled, recoveries, sources)| {
-        let standing = Standing { state: routers::state(state)?, newest, confirmed, enrolled, recoveries };
+        let standing =
+            RouterStatus { state: routers::state(state)?, newest, confirmed, enrolled, recoveries };
         Ok(Locked { tenant, standing, sources: routers::sources(&sources)? })
     })
     .transpose()
@@ -334,13 +337,13 @@ async fn turn_away<T>(
     (tenant, router): (&TenantId, &RouterId),
     locked: &Locked,
     certificate: Certificate,
-    verdict: Verdict,
+    verdict: AdmissionDecision,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Admission<T>> {
     let refusal = match verdict {
-        Verdict::Refused(refusal) => refusal,
-        Verdict::Cloned | Verdict::Fine(_) => {
+        AdmissionDecision::Deny(refusal) => refusal,
+        AdmissionDecision::Cloned | AdmissionDecision::Admit(_) => {
             bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, now).await?;
             let event = Event::refused(EventType::RouterCloned, names::router(tenant, router))
                 .with("generation", locked.standing.newest)

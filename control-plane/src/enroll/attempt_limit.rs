@@ -1,5 +1,5 @@
-//! How often an address may try to enroll: one attempt a second with a burst of five, and after ten failures within ten minutes none
-//! for ten minutes.
+//! How often an address may try to enroll: one attempt a second with a burst of five. Ten failures within
+//! ten minutes lock it out for ten minutes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,21 +8,21 @@ use std::time::Duration;
 use crate::model::Timestamp;
 
 /// One attempt per.
-const INTERVAL: Duration = Duration::from_secs(1);
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Attempts that may come at once.
-const BURST: u32 = 5;
+const MAX_BURST: u32 = 5;
 /// Failures that lock an address out.
-const FAILURES: u32 = 10;
+const MAX_FAILURES: u32 = 10;
 /// Within which they count.
-const WINDOW: Duration = Duration::from_secs(600);
+const FAILURE_WINDOW: Duration = Duration::from_secs(600);
 /// For how long it is locked out.
-const LOCKED: Duration = Duration::from_secs(600);
+const LOCKOUT: Duration = Duration::from_secs(600);
 /// Addresses that are remembered.
-const MOST: usize = 10_000;
+const MAX_ADDRESSES: usize = 10_000;
 
-/// Remembers who tried.
+/// Counts attempts and failures by address.
 #[derive(Debug, Default)]
-pub struct Attempts {
+pub struct AttemptLimiter {
     addresses: HashMap<IpAddr, Address>,
 }
 
@@ -36,7 +36,7 @@ struct Address {
     last: Timestamp,
 }
 
-impl Attempts {
+impl AttemptLimiter {
     /// Whether an address may try now; counts as a try if it may.
     pub fn may_try(&mut self, address: IpAddr, now: Timestamp) -> bool {
         let address = network(address);
@@ -50,41 +50,41 @@ impl Attempts {
         });
         known.last = now;
         let whole = known.whole.max(now);
-        if now < known.locked_until || whole.minus(INTERVAL * (BURST - 1)) > now {
+        if now < known.locked_until || whole.minus(ATTEMPT_INTERVAL * (MAX_BURST - 1)) > now {
             return false;
         }
-        known.whole = whole.plus(INTERVAL);
+        known.whole = whole.plus(ATTEMPT_INTERVAL);
         true
     }
 
-    /// Notes that a try failed.
-    pub fn failed(&mut self, address: IpAddr, now: Timestamp) {
+    /// Records that an attempt failed.
+    pub fn record_failure(&mut self, address: IpAddr, now: Timestamp) {
         let Some(known) = self.addresses.get_mut(&network(address)) else { return };
-        if now > known.first_failure.plus(WINDOW) {
+        if now > known.first_failure.plus(FAILURE_WINDOW) {
             known.failures = 0;
         }
         if known.failures == 0 {
             known.first_failure = now;
         }
         known.failures += 1;
-        if known.failures >= FAILURES {
+        if known.failures >= MAX_FAILURES {
             known.failures = 0;
-            known.locked_until = now.plus(LOCKED);
+            known.locked_until = now.plus(LOCKOUT);
         }
     }
 
     /// Forgets addresses of which there is nothing to remember, and if that is not enough, a tenth of all: those that were quiet for the
     /// longest, and who is locked out last of all.
     fn make_room(&mut self, address: IpAddr, now: Timestamp) {
-        if self.addresses.len() < MOST || self.addresses.contains_key(&address) {
+        if self.addresses.len() < MAX_ADDRESSES || self.addresses.contains_key(&address) {
             return;
         }
         self.addresses.retain(|_, known| {
             known.whole > now
                 || known.locked_until > now
-                || (known.failures > 0 && now <= known.first_failure.plus(WINDOW))
+                || (known.failures > 0 && now <= known.first_failure.plus(FAILURE_WINDOW))
         });
-        if self.addresses.len() < MOST {
+        if self.addresses.len() < MAX_ADDRESSES {
             return;
         }
         let mut quietest: Vec<_> = self
@@ -92,8 +92,8 @@ impl Attempts {
             .iter()
             .map(|(address, known)| (known.locked_until.max(now), known.last, *address))
             .collect();
-        quietest.select_nth_unstable(MOST / 10);
-        for (_, _, address) in &quietest[..MOST / 10] {
+        quietest.select_nth_unstable(MAX_ADDRESSES / 10);
+        for (_, _, address) in &quietest[..MAX_ADDRESSES / 10] {
             self.addresses.remove(address);
         }
     }
@@ -119,8 +119,9 @@ mod tests {
 
     #[test]
     fn a_burst_of_five_then_one_a_second() {
-        let mut attempts = Attempts::default();
-        let tries = |attempts: &mut Attempts, now| (0..10).filter(|_| attempts.may_try(HERE, now)).count();
+        let mut attempts = AttemptLimiter::default();
+        let tries =
+            |attempts: &mut AttemptLimiter, now| (0..10).filter(|_| attempts.may_try(HERE, now)).count();
         assert_eq!(tries(&mut attempts, at(0)), 5);
         assert_eq!(tries(&mut attempts, at(1)), 1);
         assert_eq!(tries(&mut attempts, at(4)), 3);
@@ -129,10 +130,10 @@ mod tests {
 
     #[test]
     fn ten_failures_lock_an_address_out_for_ten_minutes_and_no_other() {
-        let mut attempts = Attempts::default();
+        let mut attempts = AttemptLimiter::default();
         for second in 0..10 {
             assert!(attempts.may_try(HERE, at(second)), "{second}");
-            attempts.failed(HERE, at(second));
+            attempts.record_failure(HERE, at(second));
         }
         assert!(!attempts.may_try(HERE, at(11)));
         assert!(!attempts.may_try(HERE, at(608)));
@@ -142,16 +143,16 @@ mod tests {
 
     #[test]
     fn failures_that_are_far_apart_lock_nobody_out() {
-        let mut attempts = Attempts::default();
+        let mut attempts = AttemptLimiter::default();
         for minute in 0..100 {
             assert!(attempts.may_try(HERE, at(minute * 70)), "{minute}");
-            attempts.failed(HERE, at(minute * 70));
+            attempts.record_failure(HERE, at(minute * 70));
         }
     }
 
     #[test]
     fn a_network_of_version_6_is_one_address() {
-        let mut attempts = Attempts::default();
+        let mut attempts = AttemptLimiter::default();
         let let_in = (0..100_u128)
             .filter(|low| {
                 let address = IpAddr::V6((0x2001_0db8 << 96 | low).into());
@@ -163,15 +164,15 @@ mod tests {
 
     #[test]
     fn addresses_without_end_take_no_memory_without_end_and_free_nobody_who_is_locked_out() {
-        let mut attempts = Attempts::default();
+        let mut attempts = AttemptLimiter::default();
         for second in 0..10 {
             assert!(attempts.may_try(HERE, at(second)));
-            attempts.failed(HERE, at(second));
+            attempts.record_failure(HERE, at(second));
         }
         for number in 0..20_000_u32 {
             assert!(attempts.may_try(IpAddr::V4((0x0a00_0000 + number).into()), at(20)));
         }
-        assert!(attempts.addresses.len() <= MOST);
+        assert!(attempts.addresses.len() <= MAX_ADDRESSES);
         assert!(!attempts.may_try(HERE, at(21)));
     }
 }

@@ -1,7 +1,8 @@
-//! The authority of identity routers, from which the control plane issues while it runs. What it issued counts as a router and as
-//! nothing else, and nothing else counts as a router: whoever steals its key cannot make an administrator of himself.
+//! The authority of identity routers, from which the control plane issues while it runs. A certificate of
+//! it always authenticates a router, and no other certificate does: its key cannot make an administrator.
 //!
-//! Its folder may hold several certificates: the one of `ca.key` issues, and all are trusted, so that an authority can be replaced.
+//! Its folder may hold several certificates: the one of `ca.key` issues, and all are trusted, so that an
+//! authority can be replaced.
 
 use std::fmt;
 use std::path::Path;
@@ -20,8 +21,8 @@ use rustls::server::danger::ClientCertVerifier;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::authority::{CERTIFICATE, KEY, common_name, read_file, trust_domain};
 use super::identity::Caller;
-use super::issue::{CERTIFICATE, KEY, named, read, trust_domain};
 use super::{CaError, RequestedKey};
 use crate::model::{KeyFingerprint, RouterId, TenantId, Timestamp};
 
@@ -59,8 +60,8 @@ impl RouterAuthority {
     /// # Errors
     /// If there is none, or its files do not fit together.
     pub fn open(folder: &Path) -> Result<Self, CaError> {
-        let key = KeyPair::from_pem(&read(folder, KEY)?)?;
-        let pem = read(folder, CERTIFICATE)?;
+        let key = KeyPair::from_pem(&read_file(folder, KEY)?)?;
+        let pem = read_file(folder, CERTIFICATE)?;
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
             .collect::<Result<_, _>>()
             .map_err(|_| CaError::Mismatch(folder.to_owned()))?;
@@ -107,7 +108,7 @@ impl RouterAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.distinguished_name = named(&format!("{tenant}/{router}"));
+        params.distinguished_name = common_name(&format!("{tenant}/{router}"));
         let uri = format!("rollcall://{}/tenant/{tenant}/router/{router}", self.trust_domain);
         params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into()?)];
         (params.not_before, params.not_after) = (date(now.minus(BACKDATED))?, date(expires)?);

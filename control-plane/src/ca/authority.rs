@@ -1,4 +1,5 @@
-//! Makes keys and certificates. Every certificate is put together from nothing: no field of it comes from whoever asks.
+//! Creates the authorities, and issues keys and certificates from their files. No field of a certificate
+//! comes from the caller that asks for it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -60,9 +61,9 @@ pub const CERTIFICATE: &str = "ca.pem";
 pub const KEY: &str = "ca.key";
 /// Certificates are valid from a little before they are issued, for clocks that are a little behind.
 pub(super) const BACKDATED: Duration = Duration::minutes(5);
-const TRUST_DOMAIN: &str = "trust-domain";
+const TRUST_DOMAIN_FILE: &str = "trust-domain";
 /// Folder of the routers' authority within that of the other one.
-const ROUTERS: &str = "routers";
+const ROUTERS_FOLDER: &str = "routers";
 
 impl Authority {
     /// Makes the two new authorities in a folder that has none: the server's and people's in the folder itself, the routers' in
@@ -74,14 +75,14 @@ impl Authority {
         if !is_id(trust_domain) {
             return Err(CaError::Name(trust_domain.to_owned()));
         }
-        let routers = folder.join(ROUTERS);
+        let routers = folder.join(ROUTERS_FOLDER);
         for folder in [folder, &routers] {
             if folder.join(CERTIFICATE).exists() || folder.join(KEY).exists() {
                 return Err(CaError::Exists(folder.to_owned()));
             }
         }
-        make(folder, trust_domain, &format!("Rollcall CA of {trust_domain}"), now)?;
-        make(&routers, trust_domain, &format!("Rollcall routers of {trust_domain}"), now)
+        create(folder, trust_domain, &format!("Rollcall CA of {trust_domain}"), now)?;
+        create(&routers, trust_domain, &format!("Rollcall routers of {trust_domain}"), now)
     }
 
     /// Opens the authority of a folder.
@@ -89,8 +90,8 @@ impl Authority {
     /// # Errors
     /// If there is none, or its files cannot be read.
     pub fn open(folder: &Path) -> Result<Self, CaError> {
-        let key = KeyPair::from_pem(&read(folder, KEY)?)?;
-        let issuer = Issuer::from_ca_cert_pem(&read(folder, CERTIFICATE)?, key)?;
+        let key = KeyPair::from_pem(&read_file(folder, KEY)?)?;
+        let issuer = Issuer::from_ca_cert_pem(&read_file(folder, CERTIFICATE)?, key)?;
         Ok(Self { trust_domain: trust_domain(folder)?, issuer })
     }
 
@@ -114,7 +115,7 @@ impl Authority {
         match subject {
             Subject::Server(hosts) => {
                 params.subject_alt_names = CertificateParams::new(hosts.clone())?.subject_alt_names;
-                params.distinguished_name = named("Rollcall control plane");
+                params.distinguished_name = common_name("Rollcall control plane");
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }
             Subject::Client(path) => {
@@ -122,45 +123,45 @@ impl Authority {
                     return Err(CaError::Name(wrong.clone()));
                 }
                 let uri = format!("rollcall://{}/{}", self.trust_domain, path.join("/"));
-                params.distinguished_name = named(&path.join("/"));
+                params.distinguished_name = common_name(&path.join("/"));
                 params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into()?)];
                 params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
             }
         }
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        write(&with_ending(out, "key"), 0o600, key.serialize_pem().as_bytes())?;
-        write(&with_ending(out, "pem"), 0o644, certificate.pem().as_bytes())
+        write_file(&with_extension(out, "key"), 0o600, key.serialize_pem().as_bytes())?;
+        write_file(&with_extension(out, "pem"), 0o644, certificate.pem().as_bytes())
     }
 }
 
 /// Makes one authority. It may sign certificates of others, but no further authority.
-fn make(folder: &Path, trust_domain: &str, name: &str, now: OffsetDateTime) -> Result<(), CaError> {
+fn create(folder: &Path, trust_domain: &str, name: &str, now: OffsetDateTime) -> Result<(), CaError> {
     fs::create_dir_all(folder).map_err(|source| CaError::File { path: folder.to_owned(), source })?;
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384)?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = named(name);
+    params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = (now - BACKDATED, now + Duration::days(3_650));
-    write(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
-    write(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
-    write(&folder.join(TRUST_DOMAIN), 0o644, trust_domain.as_bytes())
+    write_file(&folder.join(KEY), 0o600, key.serialize_pem().as_bytes())?;
+    write_file(&folder.join(CERTIFICATE), 0o644, params.self_signed(&key)?.pem().as_bytes())?;
+    write_file(&folder.join(TRUST_DOMAIN_FILE), 0o644, trust_domain.as_bytes())
 }
 
 /// A file of an authority.
-pub(super) fn read(folder: &Path, name: &str) -> Result<String, CaError> {
+pub(super) fn read_file(folder: &Path, name: &str) -> Result<String, CaError> {
     let path = folder.join(name);
     fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
 }
 
 /// The trust domain of an authority.
 pub(super) fn trust_domain(folder: &Path) -> Result<String, CaError> {
-    let name = read(folder, TRUST_DOMAIN)?.trim().to_owned();
+    let name = read_file(folder, TRUST_DOMAIN_FILE)?.trim().to_owned();
     if is_id(&name) { Ok(name) } else { Err(CaError::Name(name)) }
 }
 
-pub(super) fn named(name: &str) -> DistinguishedName {
+pub(super) fn common_name(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished
@@ -168,7 +169,7 @@ pub(super) fn named(name: &str) -> DistinguishedName {
 
 /// `a/b.c` and `pem` make `a/b.c.pem`.
 #[must_use]
-pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+pub fn with_extension(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(ending);
@@ -176,7 +177,7 @@ pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Writes a file that must not exist.
-fn write(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CaError> {
+fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), CaError> {
     let file = |source| CaError::File { path: path.to_owned(), source };
     let mut open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(file)?;
     open.write_all(bytes).and_then(|()| open.sync_all()).map_err(file)

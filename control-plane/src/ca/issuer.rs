@@ -1,5 +1,5 @@
-//! What is issued from while the control plane runs: the routers' authority, and what routers are told of the server's. The files are
-//! read anew when they change, so everyone who issues asks for the current ones.
+//! The authorities in force while the control plane runs: the routers' authority, and what routers are
+//! told of the server's. Their files are read again when they change, so every issue uses the current ones.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,13 +22,13 @@ pub struct Authorities {
 
 /// The authorities, and for how long they issue. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Issuing {
+pub struct CertificateIssuer {
     current: Arc<RwLock<Option<Arc<Authorities>>>>,
     life: Duration,
     recovery: Duration,
 }
 
-impl Issuing {
+impl CertificateIssuer {
     /// With these authorities, or none.
     #[must_use]
     pub fn new(authorities: Option<Arc<Authorities>>, life: Duration, recovery: Duration) -> Self {
