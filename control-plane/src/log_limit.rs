@@ -1,5 +1,5 @@
-//! Limits the log lines that any client on the network can cause: 50 in 10 s are written, the others
-//! are only counted, so that a client cannot fill the disk.
+//! Limits the log lines that any client on the network can cause: 50 in 10 s are written, the
+//! others are only counted, so that a client cannot fill the disk.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +20,8 @@ struct Lines {
 }
 
 impl LogRateLimiter {
-    /// Whether one more line may be written now, and how many were not since the last time that this was said.
+    /// Whether one more line may be written now, and how many were not since the last time that
+    /// this was said.
     #[must_use]
     pub fn may_write(&self, now: Instant) -> (bool, u64) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,7 +46,8 @@ enum Command {
         #[command(subcommand)]
         command: audit::AuditCommand,
     },
-    /// After a backup was restored, before serving: voids all open registration codes, and says what to check.
+    /// After a backup was restored, before serving: voids all open registration codes, and says
+    /// what to check.
     AfterRestore {
         /// The configuration file.
         #[arg(long)]

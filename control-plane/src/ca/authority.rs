@@ -1,5 +1,5 @@
-//! Creates the authorities, and issues keys and certificates from their files. No field of a certificate
-//! comes from the caller that asks for it.
+//! Creates the authorities, and issues keys and certificates from their files. No field of a
+//! certificate comes from the caller that asks for it.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -59,15 +59,16 @@ pub struct Authority {
 pub const CERTIFICATE: &str = "ca.pem";
 /// File of its key.
 pub const KEY: &str = "ca.key";
-/// Certificates are valid from a little before they are issued, for clocks that are a little behind.
+/// Certificates are valid from a little before they are issued, for clocks that are a little
+/// behind.
 pub(super) const BACKDATED: Duration = Duration::minutes(5);
 const TRUST_DOMAIN_FILE: &str = "trust-domain";
 /// Folder of the routers' authority within that of the other one.
 const ROUTERS_FOLDER: &str = "routers";
 
 impl Authority {
-    /// Makes the two new authorities in a folder that has none: the server's and people's in the folder itself, the routers' in
-    /// `routers` within it.
+    /// Makes the two new authorities in a folder that has none: the server's and people's in the
+    /// folder itself, the routers' in `routers` within it.
     ///
     /// # Errors
     /// If there is one, or the folder cannot be written.
@@ -95,7 +96,8 @@ impl Authority {
         Ok(Self { trust_domain: trust_domain(folder)?, issuer })
     }
 
-    /// Makes a key and a certificate for it: `{out}.key` and `{out}.pem`, neither of which may exist.
+    /// Makes a key and a certificate for it: `{out}.key` and `{out}.pem`, neither of which may
+    /// exist.
     ///
     /// # Errors
     /// If a name cannot be used or a file not written.
@@ -110,7 +112,8 @@ impl Authority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        // Backdated for clocks that are a little behind; one that has ended already is still well-formed.
+        // Backdated for clocks that are a little behind; one that has ended already is still
+        // well-formed.
         (params.not_before, params.not_after) = ((now - BACKDATED).min(not_after - BACKDATED), not_after);
         match subject {
             Subject::Server(hosts) => {

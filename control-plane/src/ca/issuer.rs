@@ -1,5 +1,6 @@
-//! The authorities in force while the control plane runs: the routers' authority, and what routers are
-//! told of the server's. Their files are read again when they change, so every issue uses the current ones.
+//! The authorities in force while the control plane runs: the routers' authority, and what routers
+//! are told of the server's. Their files are read again when they change, so every issue uses the
+//! current ones.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::model::{Certified, KeyFingerprint, NewCertificate, Timestamp};
 pub struct Authorities {
     /// Issues routers' certificates.
     pub routers: RouterAuthority,
-    /// SHA-256 of the public key of the authority that issued the server's certificate: what codes carry.
+    /// SHA-256 of the public key of the authority that issued the server's certificate: what codes
+    /// carry.
     pub pin: KeyFingerprint,
     /// The authorities that may vouch for the control plane.
     pub control_plane: Vec<CertificateDer<'static>>,

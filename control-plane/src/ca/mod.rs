@@ -1,6 +1,7 @@
 //! The control plane's own certificate authorities.
 //!
-//! - `authority`: creates the authorities, and issues certificates of the server and of people from files
+//! - `authority`: creates the authorities, and issues certificates of the server and of people from
+//!   files
 //! - `router_authority`: issues the certificates of identity routers while the control plane runs
 //! - `issuer`: the authorities in force, which change when their files do
 //! - `request`: the public key of a certificate request, and proofs that a caller has a key
@@ -20,7 +21,8 @@ pub use request::{RequestError, RequestedKey, fingerprint, proves};
 pub use revoked_certificates::{InvalidLine, RevokedCertificates};
 pub use router_authority::{RouterAuthority, RouterCertificate};
 
-/// Whether a text can be an id in a name: 1 to 63 of a-z, 0-9 and hyphen, a letter first, no hyphen last.
+/// Whether a text can be an id in a name: 1 to 63 of a-z, 0-9 and hyphen, a letter first, no hyphen
+/// last.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let bytes = text.as_bytes();

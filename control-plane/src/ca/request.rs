@@ -1,5 +1,5 @@
-//! Takes the public key out of a certificate request. Subject, names, usages, constraints and attributes
-//! of the request are ignored. Also verifies proofs that a caller has a key.
+//! Takes the public key out of a certificate request. Subject, names, usages, constraints and
+//! attributes of the request are ignored. Also verifies proofs that a caller has a key.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -12,7 +12,8 @@ use crate::model::KeyFingerprint;
 /// Longest request. Ours have 200 bytes.
 const MAX_REQUEST_BYTES: usize = 4_096;
 
-/// What every public key on the curve P-256 begins with, as a SubjectPublicKeyInfo with an uncompressed point.
+/// What every public key on the curve P-256 begins with, as a SubjectPublicKeyInfo with an
+/// uncompressed point.
 const P256_SPKI_PREFIX: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,

@@ -1,8 +1,8 @@
 //! Certificates of people and services that are revoked before they expire: a key was stolen, or
 //! somebody left. (Tenants revoke their routers in the database.)
 //!
-//! The list is a file with one certificate name a line and, optionally, a time: certificates of that
-//! name that were issued before it are revoked.
+//! The list is a file with one certificate name a line and, optionally, a time: certificates of
+//! that name that were issued before it are revoked.
 //!
 //! `rollcall://rollcall/tenant/acme/admin/alice/super-admin 2027-01-15T08:00:00Z`
 
@@ -15,7 +15,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::BACKDATED;
 
-/// The revoked names, each with the time before which its certificates are revoked; none for always.
+/// The revoked names, each with the time before which its certificates are revoked; none for
+/// always.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevokedCertificates(HashMap<String, Option<OffsetDateTime>>);
 

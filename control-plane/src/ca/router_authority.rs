@@ -1,8 +1,9 @@
-//! The authority of identity routers, from which the control plane issues while it runs. A certificate of
-//! it always authenticates a router, and no other certificate does: its key cannot make an administrator.
+//! The authority of identity routers, from which the control plane issues while it runs. A
+//! certificate of it always authenticates a router, and no other certificate does: its key cannot
+//! make an administrator.
 //!
-//! Its folder may hold several certificates: the one of `ca.key` issues, and all are trusted, so that an
-//! authority can be replaced.
+//! Its folder may hold several certificates: the one of `ca.key` issues, and all are trusted, so
+//! that an authority can be replaced.
 
 use std::fmt;
 use std::path::Path;
@@ -87,7 +88,8 @@ impl RouterAuthority {
         &self.certificates
     }
 
-    /// Issues a certificate for a key, put together from nothing: itself first, then the authority's.
+    /// Issues a certificate for a key, put together from nothing: itself first, then the
+    /// authority's.
     ///
     /// # Errors
     /// If a name cannot be used or the library refuses.
@@ -126,7 +128,8 @@ impl RouterAuthority {
         self.verifier.verify_client_cert(certificate, intermediates, now).is_ok()
     }
 
-    /// Reads a certificate of this authority that may have expired: it must have been good until its end.
+    /// Reads a certificate of this authority that may have expired: it must have been good until
+    /// its end.
     #[must_use]
     pub fn read_expired(&self, certificate: &[u8]) -> Option<RouterCertificate> {
         let (rest, parsed) = X509Certificate::from_der(certificate).ok()?;

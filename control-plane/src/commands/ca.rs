@@ -13,10 +13,11 @@ use crate::ca::{Authority, Subject, with_extension};
 /// Commands of the certificate authority.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
-    /// Makes two new authorities: one for the server and people, whose key may be kept offline, and one for identity routers, which the
-    /// control plane issues from.
+    /// Makes two new authorities: one for the server and people, whose key may be kept offline, and
+    /// one for identity routers, which the control plane issues from.
     Init {
-        /// Folder for ca.pem and ca.key, and in the folder routers within it the same of the other authority.
+        /// Folder for ca.pem and ca.key, and in the folder routers within it the same of the other
+        /// authority.
         #[arg(long)]
         dir: PathBuf,
         /// Name of this installation in every certificate.
@@ -61,7 +62,8 @@ pub enum CaCommand {
         #[arg(long)]
         name: String,
     },
-    /// Issues a console's certificate: a service that presents the tokens of persons, and has no right of its own.
+    /// Issues a console's certificate: a service that presents the tokens of persons, and has no
+    /// right of its own.
     IssueConsole {
         #[command(flatten)]
         common: Common,

@@ -1,11 +1,14 @@
 //! Who is let in, and who gets a certificate.
 //!
-//! A router's certificates are numbered. Three numbers say where it stands: the newest one that was issued, the newest one that was
-//! shown to us since (`confirmed`), and the first one since its last enrollment. An answer can get lost, so a router may still show
-//! the confirmed one while newer ones were issued; it then asks again, and gets a number of its own. Whoever shows anything
-//! else has a copy of what another machine moved on from: two machines have one router's identity, and neither is let in.
+//! A router's certificates are numbered. Three numbers say where it stands: the newest one that was
+//! issued, the newest one that was shown to us since (`confirmed`), and the first one since its
+//! last enrollment. An answer can get lost, so a router may still show the confirmed one while
+//! newer ones were issued; it then asks again, and gets a number of its own. Whoever shows anything
+//! else has a copy of what another machine moved on from: two machines have one router's identity,
+//! and neither is let in.
 //!
-//! Copies cannot be told apart before one of them moves on, which is at the next renewal of either at the latest.
+//! Copies cannot be told apart before one of them moves on, which is at the next renewal of either
+//! at the latest.
 
 use std::time::Duration;
 
@@ -117,15 +120,17 @@ pub fn shown(status: &RouterStatus, certificate: Certificate) -> AdmissionDecisi
     if current(generation) {
         return AdmissionDecision::Admit(generation.max(status.confirmed));
     }
-    // The connection is older than the certificate that was given on it. Whether that arrived is not known.
+    // The connection is older than the certificate that was given on it. Whether that arrived is
+    // not known.
     if certificate.renewed.is_some_and(current) {
         return AdmissionDecision::Admit(status.confirmed);
     }
     AdmissionDecision::Cloned
 }
 
-/// What to do with a router that asks for its next certificate. `holds` is the number of the certificate that it says it has; `requested`
-/// is the number under which the requested key is known, if it is.
+/// What to do with a router that asks for its next certificate. `holds` is the number of the
+/// certificate that it says it has; `requested` is the number under which the requested key is
+/// known, if it is.
 ///
 /// # Errors
 /// If it gets none.

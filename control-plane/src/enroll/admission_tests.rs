@@ -159,7 +159,8 @@ proptest! {
         for (of_copy, step) in after {
             let _ = book.step(if of_copy { &mut copy } else { &mut original }, step);
         }
-        // Each moves on: a renewal that is answered, on a new connection, and a connection with what it was given.
+        // Each moves on: a renewal that is answered, on a new connection, and a connection with
+        // what it was given.
         let (mut first, mut second) = if first_renews { (original, copy) } else { (copy, original) };
         for machine in [&mut first, &mut second] {
             let _ = book.connect(machine);

@@ -1,5 +1,5 @@
-//! How often an address may try to enroll: one attempt a second with a burst of five. Ten failures within
-//! ten minutes lock it out for ten minutes.
+//! How often an address may try to enroll: one attempt a second with a burst of five. Ten failures
+//! within ten minutes lock it out for ten minutes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -73,8 +73,8 @@ impl AttemptLimiter {
         }
     }
 
-    /// Forgets addresses of which there is nothing to remember, and if that is not enough, a tenth of all: those that were quiet for the
-    /// longest, and who is locked out last of all.
+    /// Forgets addresses of which there is nothing to remember, and if that is not enough, a tenth
+    /// of all: those that were quiet for the longest, and who is locked out last of all.
     fn make_room(&mut self, address: IpAddr, now: Timestamp) {
         if self.addresses.len() < MAX_ADDRESSES || self.addresses.contains_key(&address) {
             return;

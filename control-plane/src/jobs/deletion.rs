@@ -1,6 +1,7 @@
-//! Deletes marked users whose time has come, and marks by itself whom the tenants' settings say. Every replica looks, which costs a few
-//! reads; whoever finds something takes the tenant's lease with its first transaction, and the others leave the tenant alone. All of
-//! it is in small transactions: whatever dies in between, the next one goes on where it was.
+//! Deletes marked users whose time has come, and marks by itself whom the tenants' settings say.
+//! Every replica looks, which costs a few reads; whoever finds something takes the tenant's lease
+//! with its first transaction, and the others leave the tenant alone. All of it is in small
+//! transactions: whatever dies in between, the next one goes on where it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::store::{DeletionLease, StoreError};
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often to look for automatic marks that do not hold any more.
 const REVIEW_INTERVAL: Duration = Duration::from_secs(30);
-/// How often to look for users who are to be marked: that reads all users of the tenants that want it.
+/// How often to look for users who are to be marked: that reads all users of the tenants that want
+/// it.
 const MARK_INTERVAL: Duration = Duration::from_secs(600);
 /// Sources, or tenants, looked at in one go.
 const MAX_PER_POLL: i64 = 64;

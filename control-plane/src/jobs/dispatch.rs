@@ -1,5 +1,5 @@
-//! Finds jobs that nobody owns and that a router of this replica can read, and runs them. Any replica may do so: whoever
-//! claims the lease in the store first has the job.
+//! Finds jobs that nobody owns and that a router of this replica can read, and runs them. Any
+//! replica may do so: whoever claims the lease in the store first has the job.
 
 use std::sync::Arc;
 use std::time::Duration;

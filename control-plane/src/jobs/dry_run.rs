@@ -11,8 +11,8 @@ use crate::store::{Outcome, StoreError};
 /// Lines of a plan, or users, of one transaction.
 const LINES_PER_TRANSACTION: usize = 1_000;
 
-/// Writes the plan of what was read: the users that would be disabled, whatever the guard says, and what
-/// would become of the records.
+/// Writes the plan of what was read: the users that would be disabled, whatever the guard says, and
+/// what would become of the records.
 pub(super) async fn write_plan(
     inner: &Inner,
     fence: Fence,
@@ -51,9 +51,10 @@ pub(super) async fn write_plan(
     Ok(ReconcileEnd::Finish(Outcome::Planned { plan, withheld }))
 }
 
-/// What the guard's verdict means for a sync that applies a plan. The administrator has seen the list, so
-/// its length does not hold the sync. A fault of the directory that the plan did not show does: then no
-/// user is disabled, and the next read is not compared with this one (false), or it would find no fault.
+/// What the guard's verdict means for a sync that applies a plan. The administrator has seen the
+/// list, so its length does not hold the sync. A fault of the directory that the plan did not show
+/// does: then no user is disabled, and the next read is not compared with this one (false), or it
+/// would find no fault.
 pub(super) async fn allow_planned(
     inner: &Inner,
     fence: Fence,

@@ -65,7 +65,8 @@ impl Jobs {
     /// Synchronize Now, or another kind of work.
     ///
     /// # Errors
-    /// If there is no router to read the source, the source is not published, a job of it runs, or the work cannot be done.
+    /// If there is no router to read the source, the source is not published, a job of it runs, or
+    /// the work cannot be done.
     pub async fn start_sync(
         &self,
         tenant: &TenantId,
@@ -160,8 +161,8 @@ impl Jobs {
         Ok(job)
     }
 
-    /// Cancels the runs of jobs that something else than Stop Sync has stopped, so that they end at once and
-    /// not at their next write.
+    /// Cancels the runs of jobs that something else than Stop Sync has stopped, so that they end at
+    /// once and not at their next write.
     pub fn cancel_runs(&self, jobs: &[JobNo]) {
         for job in jobs {
             self.inner.cancel(*job);
@@ -253,8 +254,8 @@ impl Jobs {
         single_user::sync_user(&self.inner, tenant, (whom, None), settings, by).await
     }
 
-    /// The same at a sign-in: where neither router nor directory answers, the settings may let the user in
-    /// as last known. `whom` comes with the user, if it was found already.
+    /// The same at a sign-in: where neither router nor directory answers, the settings may let the
+    /// user in as last known. `whom` comes with the user, if it was found already.
     pub async fn sync_at_sign_in(
         &self,
         tenant: (&TenantId, TenantNo),
@@ -265,8 +266,8 @@ impl Jobs {
         single_user::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await
     }
 
-    /// Has the directory verify a password, and synchronizes the user if it is accepted. `typed` is a name
-    /// and the password, `begun` when the call came.
+    /// Has the directory verify a password, and synchronizes the user if it is accepted. `typed` is
+    /// a name and the password, `begun` when the call came.
     pub async fn verify_password(
         &self,
         tenant: &TenantId,
@@ -309,8 +310,8 @@ impl Jobs {
         opened
     }
 
-    /// Ends a router's session on this replica: it must not be connected any more. Other replicas find out by
-    /// themselves.
+    /// Ends a router's session on this replica: it must not be connected any more. Other replicas
+    /// find out by themselves.
     pub fn disconnect_router(&self, tenant: &TenantId, router: &RouterId) {
         self.inner.sessions.disconnect_where(|of, id, _| (of, id) == (tenant, router));
     }

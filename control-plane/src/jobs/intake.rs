@@ -1,5 +1,5 @@
-//! Takes in the records of one read: answers offers, applies records, counts, and remembers the users
-//! that it has seen, one bit each. A router that breaks the protocol loses its upload.
+//! Takes in the records of one read: answers offers, applies records, counts, and remembers the
+//! users that it has seen, one bit each. A router that breaks the protocol loses its upload.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,14 +20,16 @@ use crate::store::{Store, StoreError};
 /// How long unchanged users may go uncounted in the store: they cost no write of their own.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Unfinished batches that a router may have: while those of one transaction are committed, those of the next arrive.
+/// Unfinished batches that a router may have: while those of one transaction are committed, those
+/// of the next arrive.
 pub const MAX_UNFINISHED_BATCHES: usize = 16;
 
 /// Most records of a batch.
 const MAX_BATCH_RECORDS: usize = 2_000;
 
-/// Records that are enough for a transaction. Batches that have arrived together are committed together: a commit waits for the disk,
-/// and the more rows it has, the fewer times each page of an index is written.
+/// Records that are enough for a transaction. Batches that have arrived together are committed
+/// together: a commit waits for the disk, and the more rows it has, the fewer times each page of an
+/// index is written.
 const RECORDS_PER_TRANSACTION: usize = 8_000;
 
 /// Why an upload ends before its read does.
@@ -87,7 +89,8 @@ pub struct Intake {
     seen: RoaringTreemap,
     /// Offers whose records were asked for and have not come.
     open: BTreeMap<u64, HashSet<ImmutableId>>,
-    /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages is asked for once.
+    /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages
+    /// is asked for once.
     asked: HashMap<ImmutableId, [u8; 16]>,
     /// Records that are not applied yet, and the numbers of their batches.
     gathered: Gathered,
@@ -210,8 +213,8 @@ impl Intake {
         Ok(plan.want)
     }
 
-    /// Rejects entries whose id came before with other values; an id whose first record waits undecided is
-    /// compared with that.
+    /// Rejects entries whose id came before with other values; an id whose first record waits
+    /// undecided is compared with that.
     async fn reject_repeats(&mut self, repeats: Vec<Offered>) -> Result<Vec<Rejected>, IntakeError> {
         if repeats.is_empty() {
             return Ok(Vec::new());
@@ -277,7 +280,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Keeps the pairs, and sorts what they come with: an entry on two pages counts once, and of two that share an id the second is refused.
+    /// Keeps the pairs, and sorts what they come with: an entry on two pages counts once, and of
+    /// two that share an id the second is refused.
     async fn sort_pairs(
         &mut self,
         paired: Vec<PairedRecord>,
@@ -350,10 +354,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the router read every root that was ordered, and all that it found in them has arrived.
+    /// Whether the router read every root that was ordered, and all that it found in them has
+    /// arrived.
     fn matches(&self, completed: &Completed) -> bool {
         let Completed { batches, records, rejected, facts } = completed;
-        // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
+        // Summed: a record that the door refused arrived as a record and counts here as an entry
+        // that could not become one.
         let sent = records.checked_add(*rejected);
         let found = facts.roots.iter().try_fold(0, |sum: u64, root| sum.checked_add(root.entries));
         *batches == self.batches
@@ -404,8 +410,8 @@ impl Intake {
         Ok(())
     }
 
-    /// Reports a failure of the store to the run: another router could not help, so none is asked to read
-    /// again at once.
+    /// Reports a failure of the store to the run: another router could not help, so none is asked
+    /// to read again at once.
     fn report_failure<T>(&mut self, answer: Result<T, StoreError>) -> Result<T, IntakeError> {
         answer.map_err(|error| {
             let end = if matches!(error, StoreError::Fenced) { None } else { self.end.take() };

@@ -1,5 +1,6 @@
-//! The right to run a job for a while. Each run has a lease of its own, not each replica: a replica that was suspended and claims its
-//! job again must not be mistaken for its former self. The data is protected by the fence; this keeps two from working for nothing.
+//! The right to run a job for a while. Each run has a lease of its own, not each replica: a replica
+//! that was suspended and claims its job again must not be mistaken for its former self. The data
+//! is protected by the fence; this keeps two from working for nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,8 @@ pub(super) async fn claim(inner: &Inner, job: JobNo) -> Result<Option<Lease>, St
 /// A job that has not got on for so long is said to stand still.
 const STALL_WARNING_AFTER: Duration = Duration::from_secs(600);
 
-/// Renews the lease until `lost` is canceled, or cancels it once the lease is someone else's or cannot be renewed in time.
+/// Renews the lease until `lost` is canceled, or cancels it once the lease is someone else's or
+/// cannot be renewed in time.
 pub(super) async fn renew_until_lost(inner: Arc<Inner>, lease: Arc<Lease>, lost: CancellationToken) {
     let (mut renewed, mut warned) = (Instant::now(), Instant::now());
     loop {
@@ -61,7 +63,8 @@ async fn warn_if_stalled(inner: &Inner, lease: &Lease) {
     }
 }
 
-/// Gives the lease back, so that whoever takes the job up need not wait for its end. A job that has ended has none.
+/// Gives the lease back, so that whoever takes the job up need not wait for its end. A job that has
+/// ended has none.
 pub(super) async fn release(inner: &Inner, lease: &Lease) {
     let _ = inner.store.renew_lease(lease.job, &lease.owner, Duration::ZERO, inner.clock.now()).await;
 }

@@ -1,6 +1,6 @@
-//! Ends a complete read: leavers are users that are gone from scope. They are disabled if that is proved
-//! and not suspiciously many, held for an administrator, or left alone. Also ends what an administrator
-//! approved.
+//! Ends a complete read: leavers are users that are gone from scope. They are disabled if that is
+//! proved and not suspiciously many, held for an administrator, or left alone. Also ends what an
+//! administrator approved.
 
 use std::borrow::Cow;
 
@@ -73,8 +73,8 @@ fn not_looked_up(failure: Failure) -> Failure {
     Failure { message, ..failure }
 }
 
-/// Disables the users that an administrator approved, except those that have come back since, and settles
-/// what waited for it.
+/// Disables the users that an administrator approved, except those that have come back since, and
+/// settles what waited for it.
 pub(super) async fn disable_approved(
     inner: &Inner,
     start: &ApprovedStart,

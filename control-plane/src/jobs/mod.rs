@@ -1,7 +1,7 @@
 //! A sync job's life: queued, given to a router, read, reconciled, ended.
 //!
-//! Whatever must survive a crash is in the store. This replica keeps only which routers are connected to
-//! it and which reads it is taking in.
+//! Whatever must survive a crash is in the store. This replica keeps only which routers are
+//! connected to it and which reads it is taking in.
 //!
 //! - `handle`: what other parts of the control plane ask of jobs
 //! - `settings`: the deadlines and limits of jobs
@@ -110,7 +110,8 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whether a router that may read the source is connected, to whichever replica; none if the tenant has no router at all.
+    /// Whether a router that may read the source is connected, to whichever replica; none if the
+    /// tenant has no router at all.
     async fn has_connected_router(
         &self,
         tenant: &TenantId,

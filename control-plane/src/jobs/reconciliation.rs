@@ -1,5 +1,5 @@
-//! What a complete read means for the users that it did not have: gather the evidence, judge it by the
-//! source's guard, and carry the verdict out.
+//! What a complete read means for the users that it did not have: gather the evidence, judge it by
+//! the source's guard, and carry the verdict out.
 
 use std::time::Duration;
 
@@ -29,16 +29,16 @@ pub(super) struct Reconciliation<'a> {
     required: Vec<&'a str>,
     facts: ReadFacts,
     absent: AbsentUsers,
-    /// Whether the server's data is not older than that of the last trusted read, or the same server has
-    /// shown the same absences before.
+    /// Whether the server's data is not older than that of the last trusted read, or the same
+    /// server has shown the same absences before.
     is_fresh: bool,
     /// Absent users that are left alone until the next read.
     left_alone: i64,
 }
 
 impl<'a> Reconciliation<'a> {
-    /// Compares the read with the last trusted one. Of a server that may be behind it, only the users
-    /// that were absent from an earlier read, too, count as absent.
+    /// Compares the read with the last trusted one. Of a server that may be behind it, only the
+    /// users that were absent from an earlier read, too, count as absent.
     pub(super) async fn gather(
         inner: &'a Inner,
         intake: &'a Intake,
@@ -69,7 +69,8 @@ impl<'a> Reconciliation<'a> {
         })
     }
 
-    /// What the guard says of the absent users. `unidentified` entries had no readable immutable id.
+    /// What the guard says of the absent users. `unidentified` entries had no readable immutable
+    /// id.
     pub(super) async fn judge(&self, guard: DisableGuard, unidentified: u64) -> Result<Verdict, StoreError> {
         let Self { inner, fence, absent, .. } = self;
         let recent = inner.store.recent_disables(*fence, self.now.minus(GUARD_PERIOD)).await?;
@@ -201,7 +202,8 @@ fn required(settings: &SourceSettings) -> Vec<&str> {
     if !mapping.mail_optional {
         required.push(mapping.mail.as_str());
     }
-    // Every account has these bits; without the right to read them every account would seem enabled.
+    // Every account has these bits; without the right to read them every account would seem
+    // enabled.
     if let Some(rule) = &mapping.disabled
         && matches!(rule.test, DisabledTest::BitsSet(_))
     {

@@ -1,5 +1,5 @@
-//! Asks routers, those of this replica first, then those that are connected to other replicas. A read of
-//! a whole source is no question: the replica that has the router runs the job.
+//! Asks routers, those of this replica first, then those that are connected to other replicas. A
+//! read of a whole source is no question: the replica that has the router runs the job.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl<T> Reply<T> {
         answer.map_or(Self::Lost, Self::Answer)
     }
 
-    /// Takes an answer for what it should be. A router that answers something else is as good as lost.
+    /// Takes an answer for what it should be. A router that answers something else is as good as
+    /// lost.
     fn take<U>(self, take: impl FnOnce(T) -> Option<U>) -> Reply<U> {
         match self {
             Self::Answer(answer) => Reply::from_answer(take(answer)),
@@ -156,8 +157,8 @@ impl ReachableRouter<'_> {
     }
 }
 
-/// Finds one router after the other that may read a source, none of them twice: those of this replica
-/// first, then those of others in the order of the source.
+/// Finds one router after the other that may read a source, none of them twice: those of this
+/// replica first, then those of others in the order of the source.
 pub(super) struct RouterSearch<'a> {
     inner: &'a Inner,
     scope: QuestionScope<'a>,
@@ -173,7 +174,8 @@ impl<'a> RouterSearch<'a> {
         Self { inner, scope, allowed, tried: Vec::new(), distant: None, found: false }
     }
 
-    /// The next one, which is not counted as tried if it turns out that nothing has reached it: it may be connected elsewhere by now.
+    /// The next one, which is not counted as tried if it turns out that nothing has reached it: it
+    /// may be connected elsewhere by now.
     pub(super) async fn next(&mut self) -> Option<ReachableRouter<'a>> {
         let QuestionScope { tenant, source, .. } = self.scope;
         let choice = RouterChoice { source, allowed: self.allowed, last: None, except: &self.tried };

@@ -1,5 +1,6 @@
-//! Ends sessions that must not be there any more, on whichever replica it was decided: of routers that were revoked, suspended or
-//! enrolled anew on another machine, and of tenants that were suspended.
+//! Ends sessions that must not be there any more, on whichever replica it was decided: of routers
+//! that were revoked, suspended or enrolled anew on another machine, and of tenants that were
+//! suspended.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Starts the runs of schedules. Every replica looks; which of them carries a run out is settled in the store. A run that was missed is
-//! carried out once, and the next one is planned from then on.
+//! Starts the runs of schedules. Every replica looks; which of them carries a run out is settled in
+//! the store. A run that was missed is carried out once, and the next one is planned from then on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +51,8 @@ async fn poll(inner: &Arc<Inner>) -> Result<(), StoreError> {
 async fn start_run(inner: &Arc<Inner>, due: DueSchedule) -> Result<Option<RunOutcome>, StoreError> {
     let now = inner.clock.now();
     let seed = format!("{}/{}", due.tenant, due.source);
-    // Times before now are gone, however many there were: this run stands for all of them. A clock that was set back repeats none.
+    // Times before now are gone, however many there were: this run stands for all of them. A clock
+    // that was set back repeats none.
     let after = now.max(due.run.planned);
     let next = schedule::next_run(&due.schedule, &seed, after)
         .map_err(|wrong| StoreError::Broken(Box::new(wrong)))?;

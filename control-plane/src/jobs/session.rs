@@ -1,5 +1,5 @@
-//! A router that is connected to this replica: it is given orders, and its answers are handed to whatever
-//! waits for them. Both are forgotten with the session.
+//! A router that is connected to this replica: it is given orders, and its answers are handed to
+//! whatever waits for them. Both are forgotten with the session.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,7 +99,8 @@ impl Session {
         }
     }
 
-    /// Orders a look-up and waits for its answer, one presence an id; none if the session is lost meanwhile or the answer is none.
+    /// Orders a look-up and waits for its answer, one presence an id; none if the session is lost
+    /// meanwhile or the answer is none.
     pub(super) async fn look_up(
         &self,
         settings: &SourceSettings,
@@ -113,8 +114,9 @@ impl Session {
         }
     }
 
-    /// Orders one person to be fetched and waits for the answer; none if the session is lost meanwhile. Many are under way at a time; beyond
-    /// that, and where the router is slow to take orders, this waits for its turn.
+    /// Orders one person to be fetched and waits for the answer; none if the session is lost
+    /// meanwhile. Many are under way at a time; beyond that, and where the router is slow to take
+    /// orders, this waits for its turn.
     pub(super) async fn fetch(&self, tenant: TenantNo, order: FetchOrder) -> Option<Result<Found, Failure>> {
         match self.ask_in_turn(tenant, |request| Order::Fetch { request, order: Box::new(order) }).await? {
             Answer::Fetch(answer) => Some(answer),
@@ -122,8 +124,8 @@ impl Session {
         }
     }
 
-    /// Orders a password to be verified and waits for the answer, in the same turns; none if the session is lost meanwhile, perhaps with the
-    /// order carried out.
+    /// Orders a password to be verified and waits for the answer, in the same turns; none if the
+    /// session is lost meanwhile, perhaps with the order carried out.
     pub(super) async fn verify(
         &self,
         tenant: TenantNo,
@@ -144,8 +146,8 @@ impl Session {
         self.enqueue(order(request), answered).await
     }
 
-    /// Puts another replica's question, in the same turns, and waits for the answer as it comes; none if the session is lost meanwhile.
-    /// `order` gets the question's id.
+    /// Puts another replica's question, in the same turns, and waits for the answer as it comes;
+    /// none if the session is lost meanwhile. `order` gets the question's id.
     pub async fn forward(
         &self,
         order: impl FnOnce(String) -> session_response::Message,
@@ -207,7 +209,8 @@ impl Session {
         self.answer(request, Answer::LookUp(presences));
     }
 
-    /// The number of the tenant for which a fetch or a verification was asked; none if it is not waited for any more.
+    /// The number of the tenant for which a fetch or a verification was asked; none if it is not
+    /// waited for any more.
     #[must_use]
     pub fn asked_for(&self, request: &str) -> Option<TenantNo> {
         self.answers().get(request).and_then(|question| question.tenant)

@@ -83,8 +83,8 @@ impl Sessions {
         self.lock().keys().filter(|(of, _)| of == tenant).map(|(_, router)| router.clone()).collect()
     }
 
-    /// A connected router: the first of those that are allowed; where any is, the one that read last, or
-    /// any other.
+    /// A connected router: the first of those that are allowed; where any is, the one that read
+    /// last, or any other.
     pub(super) fn pick(&self, tenant: &TenantId, choice: RouterChoice<'_>) -> Option<Session> {
         let sessions = self.lock();
         let connected = |router: &RouterId| sessions.get(&(tenant.clone(), router.clone()));

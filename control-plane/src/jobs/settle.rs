@@ -1,5 +1,5 @@
-//! Settles what a read left waiting, in small transactions: contested names, seats, and changes that take
-//! values away.
+//! Settles what a read left waiting, in small transactions: contested names, seats, and changes
+//! that take values away.
 
 use super::Inner;
 use crate::model::Fence;
@@ -14,8 +14,8 @@ pub(super) async fn refuse_suspect_changes(inner: &Inner, fence: Fence) -> Resul
     Ok(())
 }
 
-/// Decides contested names, then gives free seats to the records that wait for one. `held` says that the
-/// job waits for an administrator.
+/// Decides contested names, then gives free seats to the records that wait for one. `held` says
+/// that the job waits for an administrator.
 pub(super) async fn settle(inner: &Inner, fence: Fence, held: bool) -> Result<(), StoreError> {
     inner.store.settle_names(fence, held, inner.clock.now()).await?;
     while inner.store.settle_seats(fence, RECORDS_PER_TRANSACTION, held, inner.clock.now()).await? {}

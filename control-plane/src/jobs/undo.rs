@@ -1,5 +1,5 @@
-//! Undoes a job: users get back the values of the journal, those that the job added are disabled, then
-//! contested names and seats are settled as after a read. Needs no router.
+//! Undoes a job: users get back the values of the journal, those that the job added are disabled,
+//! then contested names and seats are settled as after a read. Needs no router.
 
 use super::Inner;
 use super::lease::Lease;
@@ -11,7 +11,8 @@ use crate::store::{Outcome, StoreError};
 /// Users of one transaction.
 const USERS_PER_TRANSACTION: i64 = 500;
 
-/// Undoes from the beginning; what an earlier try has done is done. Also says what the try may write with.
+/// Undoes from the beginning; what an earlier try has done is done. Also says what the try may
+/// write with.
 pub(super) async fn undo(
     inner: &Inner,
     lease: &Lease,

@@ -1,5 +1,5 @@
-//! HTTPS to other systems: one request on a connection of its own, with a bounded response and without
-//! redirects. The caller bounds the time, checks the address and reads the response.
+//! HTTPS to other systems: one request on a connection of its own, with a bounded response and
+//! without redirects. The caller bounds the time, checks the address and reads the response.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ pub enum ExchangeError {
     Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends a request over a connection, and takes at most `max_bytes` bytes of the answer. `is_wanted` says whether the body is worth having.
+/// Sends a request over a connection, and takes at most `max_bytes` of the answer.
+/// `is_wanted` says whether the body is worth having.
 ///
 /// # Errors
 /// If no whole answer comes, or one that is too large.

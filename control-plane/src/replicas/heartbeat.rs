@@ -1,5 +1,5 @@
-//! Tells other replicas that this one is live. Heartbeats run in the background and never block or fail
-//! a session.
+//! Tells other replicas that this one is live. Heartbeats run in the background and never block or
+//! fail a session.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The certificate that a replica shows to others: made at its start and kept in memory only. Its row
-//! in the database vouches for it.
+//! The certificate that a replica shows to others: made at its start and kept in memory only. Its
+//! row in the database vouches for it.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 
 use crate::model::{ReplicaKey, Timestamp};
 
-/// The name that replicas call one another by in the handshake. It says nothing: the certificate itself is known.
+/// The name that replicas call one another by in the handshake. It says nothing: the certificate
+/// itself is known.
 pub(super) const SERVER_NAME: &str = "replica";
 /// Longer than any process lives; the row in the database ends a certificate.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);

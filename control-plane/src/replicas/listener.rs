@@ -1,5 +1,5 @@
-//! Accepts other replicas: a TLS handshake with a deadline and a limit, then the roster says whether the
-//! certificate is a live replica's.
+//! Accepts other replicas: a TLS handshake with a deadline and a limit, then the roster says
+//! whether the certificate is a live replica's.
 
 use std::io;
 use std::net::SocketAddr;

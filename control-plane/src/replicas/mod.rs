@@ -1,5 +1,6 @@
 //! Several replicas on one database: a question to an identity router goes to the replica that the
-//! router is connected to. The replica that was called decides and writes; a question is passed on once.
+//! router is connected to. The replica that was called decides and writes; a question is passed on
+//! once.
 //!
 //! - `heartbeat`: writes this replica's row in the database
 //! - `roster`: the live replicas, by their rows
@@ -61,8 +62,8 @@ pub struct RouterCodec {
 
 /// How often a connection is checked.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the other end may take to answer the check: a replica that is frozen is found out within
-/// the deadline of a sign-in.
+/// How long the other end may take to answer the check: a replica that is frozen is found out
+/// within the deadline of a sign-in.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest that a question may take, whatever its asker says.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(90);
@@ -71,8 +72,8 @@ const MAX_QUESTIONS: u32 = 1_024;
 /// Largest list of header fields.
 const MAX_HEADER_BYTES: u32 = 8 << 10;
 
-/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`. The task ends when
-/// this replica's row is removed.
+/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`. The task
+/// ends when this replica's row is removed.
 ///
 /// # Errors
 /// If it cannot listen.

@@ -57,8 +57,8 @@ impl Peers {
         self.links().retain(|key, _| live.contains(key));
     }
 
-    /// The connection to a replica; none where it has just been found that there is no way. It is made with the first question; a second one at
-    /// the same time waits for the same.
+    /// The connection to a replica; none where it has just been found that there is no way. It is
+    /// made with the first question; a second one at the same time waits for the same.
     fn channel(&self, to: &Replica) -> Result<Option<Channel>, rustls::Error> {
         let mut links = self.links();
         if let Some(link) = links.get(&to.key) {
@@ -157,7 +157,8 @@ impl RemoteRouters for Peers {
     }
 }
 
-/// Whether a question certainly reached no router: there was no connection, or the other end refused it.
+/// Whether a question certainly reached no router: there was no connection, or the other end
+/// refused it.
 fn was_not_delivered(status: &Status) -> bool {
     let mut error = status.source();
     while let Some(cause) = error {

@@ -20,7 +20,8 @@ impl Roster {
         Self { this, store, clock, seen: Mutex::new((Timestamp(0), HashSet::new())) }
     }
 
-    /// Whether this is a live replica. Asks the database only if it was not live at the last heartbeat.
+    /// Whether this is a live replica. Asks the database only if it was not live at the last
+    /// heartbeat.
     pub(super) async fn is_live(&self, key: ReplicaKey) -> bool {
         let oldest = self.clock.now().minus(REPLICA_SILENCE);
         let known = {

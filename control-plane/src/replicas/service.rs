@@ -1,5 +1,5 @@
-//! ReplicaService: puts another replica's question to a router of this one, and hands the answer back as
-//! it came. It checks the replica, the tenant and the source, not the contents.
+//! ReplicaService: puts another replica's question to a router of this one, and hands the answer
+//! back as it came. It checks the replica, the tenant and the source, not the contents.
 
 use std::sync::Arc;
 
@@ -51,7 +51,8 @@ impl ReplicaService for Service {
     }
 }
 
-/// Whether it is something that a router answers. Reads are ordered by the replica that runs the job.
+/// Whether it is something that a router answers. Reads are ordered by the replica that runs the
+/// job.
 fn is_question(message: &Message) -> bool {
     matches!(
         message,

@@ -1,8 +1,8 @@
 //! TLS between replicas: version 1.3 only, a certificate on both sides, no resumption.
 //!
-//! No authority vouches for these certificates, so chains and names are not checked; that the other end
-//! has the key of its certificate is. The connecting replica knows the certificate that it must find;
-//! the accepting one asks the roster.
+//! No authority vouches for these certificates, so chains and names are not checked; that the other
+//! end has the key of its certificate is. The connecting replica knows the certificate that it must
+//! find; the accepting one asks the roster.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! When a schedule runs next. Pure: it follows from the schedule, the time and a seed. `jobs::scheduler`
-//! starts the runs.
+//! When a schedule runs next. Pure: it follows from the schedule, the time and a seed.
+//! `jobs::scheduler` starts the runs.
 //!
-//! Every recurrence becomes cron expressions, one for each time of a day, so that daylight saving means the
-//! same for all: a time that the change skips becomes the moment after it, and one that comes twice counts
-//! once. Only fields with `*` for the hour or minute go by elapsed time.
+//! Every recurrence becomes cron expressions, one for each time of a day, so that daylight saving
+//! means the same for all: a time that the change skips becomes the moment after it, and one that
+//! comes twice counts once. Only fields with `*` for the hour or minute go by elapsed time.
 
 use std::collections::BTreeSet;
 #[cfg(test)]
@@ -79,7 +79,8 @@ impl Timetable {
         Ok(Some(Self { zone, patterns, jitter: schedule.jitter }))
     }
 
-    /// Refuses a timetable that never runs, whose runs are too close, or whose runs may come so late that the next one is due before.
+    /// Refuses a timetable that never runs, whose runs are too close, or whose runs may come so
+    /// late that the next one is due before.
     ///
     /// # Errors
     /// Which of them.
@@ -121,8 +122,8 @@ impl Timetable {
     }
 }
 
-/// The next run of a schedule after a time, with its delay; none if it is off. The delay follows from the seed and the time, so that
-/// every replica comes to the same.
+/// The next run of a schedule after a time, with its delay; none if it is off. The delay follows
+/// from the seed and the time, so that every replica comes to the same.
 ///
 /// # Errors
 /// If the schedule is not understood.
@@ -171,7 +172,8 @@ fn patterns(recurrence: &Recurrence) -> Result<Vec<String>, ScheduleError> {
     })
 }
 
-/// A cron expression as one for each time of a day, unless it says something of every hour or minute.
+/// A cron expression as one for each time of a day, unless it says something of every hour or
+/// minute.
 fn one_for_each_time(text: &str) -> Vec<String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let (Some(minutes), Some(hours)) = (numbers(fields[0], 59), numbers(fields[1], 23)) else {

@@ -195,8 +195,9 @@ fn a_thousand_sources_do_not_start_at_once_and_every_replica_comes_to_the_same_t
 }
 
 proptest! {
-    /// From any moment, in any zone: the next run of a daily schedule is later, at most 25 hours away (a day with the hour
-    /// that comes twice), and shows the wanted time on the clock unless the change leaves it out.
+    /// From any moment, in any zone: the next run of a daily schedule is later, at most 25 hours
+    /// away (a day with the hour that comes twice), and shows the wanted time on the clock unless
+    /// the change leaves it out.
     #[test]
     fn a_daily_run_comes_once_a_day_from_whenever_one_asks(
         after in 1_750_000_000i64..2_000_000_000, hour in 0u8..24, minute in 0u8..60,

@@ -1,5 +1,5 @@
-//! A TLS connection of a known caller: it has to start HTTP/2 in time, and it ends with the caller's
-//! certificate.
+//! A TLS connection of a known caller: it has to start HTTP/2 in time, and it ends with the
+//! caller's certificate.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,6 @@
-//! Opens the database at the start. Trouble that passes, such as a server that still starts, is waited
-//! for, so that after a power cut everything may start in any order. Other errors are returned at once.
+//! Opens the database at the start. Trouble that passes, such as a server that still starts, is
+//! waited for, so that after a power cut everything may start in any order. Other errors are
+//! returned at once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Connections of routers that enroll. These have no certificate yet, so the connections are limited to
-//! 32 at a time and 30 s each.
+//! Connections of routers that enroll. These have no certificate yet, so the connections are
+//! limited to 32 at a time and 30 s each.
 
 use std::io;
 use std::pin::Pin;

@@ -1,5 +1,5 @@
-//! What needs a key of the installation: page tokens, and the secrets of webhooks. A key is made at the
-//! first start and kept in the database, so that every replica has the same.
+//! What needs a key of the installation: page tokens, and the secrets of webhooks. A key is made at
+//! the first start and kept in the database, so that every replica has the same.
 
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub(super) async fn page_key(store: &dyn Store) -> Result<PageKey> {
     Ok(PageKey::new(&key)?)
 }
 
-/// What sends messages to webhooks. Their secrets are sealed with the configured key, if there is one.
+/// What sends messages to webhooks. Their secrets are sealed with the configured key, if there is
+/// one.
 ///
 /// # Errors
 /// If a key or the authorities cannot be read.

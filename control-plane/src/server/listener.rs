@@ -1,5 +1,5 @@
-//! The accept loop: TLS handshakes with a deadline and a limit, then who the caller is. A client that
-//! asks for the enrollment protocol needs no certificate, and reaches nothing but enrollment.
+//! The accept loop: TLS handshakes with a deadline and a limit, then who the caller is. A client
+//! that asks for the enrollment protocol needs no certificate, and reaches nothing but enrollment.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,8 @@ pub struct AcceptedConnections {
     pub enrolling: mpsc::Receiver<io::Result<EnrollmentConnection>>,
 }
 
-/// Accepts until `shutdown`. `deadline` is for the handshake, and again for the first bytes behind it.
+/// Accepts until `shutdown`. `deadline` is for the handshake, and again for the first bytes behind
+/// it.
 pub fn listen(
     listener: TcpListener,
     certificates: Certificates,
@@ -178,8 +179,8 @@ fn disconnect_when_revoked(certificates: &Certificates, certificate: Vec<u8>, pe
     });
 }
 
-/// The caller by its certificate, and the certificate's end. A certificate of the routers' authority
-/// always authenticates a router; no other certificate does.
+/// The caller by its certificate, and the certificate's end. A certificate of the routers'
+/// authority always authenticates a router; no other certificate does.
 fn authenticate(
     current: &HandshakeConfig,
     stream: &TlsStream<TcpStream>,

@@ -32,7 +32,8 @@ use crate::webhooks::Webhooks;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long the last sign-ins, the last refusals and the farewell to replicas may each take to be written.
+/// How long the last sign-ins, the last refusals and the farewell to replicas may each take to be
+/// written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.

@@ -1,5 +1,5 @@
-//! The two gRPC servers behind the listener: one for known callers with every service behind the gate,
-//! and one for routers that enroll, which has nothing else.
+//! The two gRPC servers behind the listener: one for known callers with every service behind the
+//! gate, and one for routers that enroll, which has nothing else.
 
 use std::io;
 use std::time::Duration;
@@ -130,8 +130,8 @@ pub(super) fn serve_known(
     Ok((health, tokio::spawn(serving)))
 }
 
-/// Serves routers that enroll, until `shutdown`. A server of its own: a caller without a certificate
-/// reaches nothing but this.
+/// Serves routers that enroll, until `shutdown`. A server of its own: a caller without a
+/// certificate reaches nothing but this.
 pub(super) fn serve_enrolling(
     enrollment: Enrollment,
     connections: Receiver<io::Result<EnrollmentConnection>>,

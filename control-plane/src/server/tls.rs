@@ -1,6 +1,6 @@
-//! The server's TLS: version 1.3 only, a client certificate of our authorities except to enroll, and no
-//! resumption, since a resumed session is not verified again. The files are read again when they
-//! change; a set that cannot be used leaves the previous one in force.
+//! The server's TLS: version 1.3 only, a client certificate of our authorities except to enroll,
+//! and no resumption, since a resumed session is not verified again. The files are read again when
+//! they change; a set that cannot be used leaves the previous one in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +20,8 @@ use crate::ca::{
 };
 use crate::config::{Authority, Tls};
 
-/// How often the files are looked at: Kubernetes and others replace them in ways that file watches miss.
+/// How often the files are looked at: Kubernetes and others replace them in ways that file watches
+/// miss.
 const FILE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the next handshake is made with.
@@ -145,7 +146,8 @@ impl Files {
         })?;
         let (_, parsed) = X509Certificate::from_der(issuer)?;
         let pin = fingerprint(parsed.public_key().raw);
-        // Routers that enroll have only the authority's fingerprint: the chain must have what it is of.
+        // Routers that enroll have only the authority's fingerprint: the chain must have what it is
+        // of.
         let mut whole = chain.clone();
         if !whole.contains(issuer) {
             whole.push(issuer.clone());

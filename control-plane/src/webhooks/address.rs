@@ -1,6 +1,6 @@
-//! Where messages may go. A tenant chooses the address, so it must not lead into a network that only the
-//! control plane reaches: an address that is not public is refused unless the operator allows it. Pure:
-//! host names are resolved by `send`, which checks each address here.
+//! Where messages may go. A tenant chooses the address, so it must not lead into a network that
+//! only the control plane reaches: an address that is not public is refused unless the operator
+//! allows it. Pure: host names are resolved by `send`, which checks each address here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -79,7 +79,8 @@ impl Networks {
     }
 }
 
-/// The address that is meant: an IPv4 address can be written as one of IPv6, or be reached through a gateway under one.
+/// The address that is meant: an IPv4 address can be written as one of IPv6, or be reached through
+/// a gateway under one.
 fn unmapped(address: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = address else { return address };
     match six.segments() {
@@ -91,7 +92,8 @@ fn unmapped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is one of the public Internet: what IANA's registries of special addresses leave (RFC 6890 and later).
+/// Whether an address is one of the public Internet: what IANA's registries of special addresses
+/// leave (RFC 6890 and later).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => is_public_four(four),
@@ -119,7 +121,8 @@ fn is_public_four(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_six(address: Ipv6Addr) -> bool {
-    // Global unicast, without what lies in it for documentation, tunnels that carry IPv4 addresses, and protocols.
+    // Global unicast, without what lies in it for documentation, tunnels that carry IPv4 addresses,
+    // and protocols.
     match address.segments() {
         [0x2001, 0..0x200, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..0x1000, ..] => false,
         [0x2000..0x4000, ..] => true,

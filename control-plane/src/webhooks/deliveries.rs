@@ -1,5 +1,5 @@
-//! Finds messages that are due, and delivers them. Every replica looks; a lease in the store says which of
-//! them delivers to a webhook, so that a message is not sent twice.
+//! Finds messages that are due, and delivers them. Every replica looks; a lease in the store says
+//! which of them delivers to a webhook, so that a message is not sent twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,7 +167,8 @@ fn log_attempt(receiver: &Receiver, event: &str, attempts: i64, attempted: &Atte
     }
 }
 
-/// A random number. Without one, messages are sent again at the same time, which is no reason to stop.
+/// A random number. Without one, messages are sent again at the same time, which is no reason to
+/// stop.
 fn random() -> u64 {
     let mut bytes = [0; 8];
     let _ = aws_lc_rs::rand::fill(&mut bytes);

@@ -1,6 +1,6 @@
-//! Webhooks: delivers the messages that the store has written to the systems of the tenants. Delivery is
-//! at least once, and in order as long as that is possible; a slow receiver delays only its own messages.
-//! A tenant sets its webhooks through `api`.
+//! Webhooks: delivers the messages that the store has written to the systems of the tenants.
+//! Delivery is at least once, and in order as long as that is possible; a slow receiver delays only
+//! its own messages. A tenant sets its webhooks through `api`.
 //!
 //! - `deliveries`: finds messages that are due, and delivers them under a lease
 //! - `send`: one attempt to deliver a message

@@ -1,5 +1,5 @@
-//! When a message that did not arrive is sent again, and when it is given up. Pure: the time and a random
-//! number are arguments.
+//! When a message that did not arrive is sent again, and when it is given up. Pure: the time and a
+//! random number are arguments.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_PAUSE: Duration = Duration::from_secs(3_600);
 /// A message that is older than this is given up when it fails.
 pub const MAX_MESSAGE_AGE: Duration = Duration::from_secs(3 * 86_400);
-/// Attempts that hold up the messages behind, if these would fail as well: this keeps the order over an
-/// outage of some twenty minutes.
+/// Attempts that hold up the messages behind, if these would fail as well: this keeps the order
+/// over an outage of some twenty minutes.
 const MAX_BLOCKING_ATTEMPTS: i64 = 8;
 
 /// Why an attempt failed.
@@ -58,7 +58,8 @@ pub fn after_attempt(
     }
 }
 
-/// Up to a fifth longer than it must be, so that messages that failed together are not sent again together.
+/// Up to a fifth longer than it must be, so that messages that failed together are not sent again
+/// together.
 fn pause(attempts: i64, random: u64) -> Duration {
     let doublings = u32::try_from(attempts).unwrap_or(u32::MAX).min(16);
     let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(MAX_PAUSE);

@@ -32,7 +32,8 @@ impl Secret {
         format!("whsec_{}", STANDARD.encode(self.0))
     }
 
-    /// The signature of a message, as Standard Webhooks has it: HMAC-SHA256 of id, seconds since 1970 and body, joined by dots.
+    /// The signature of a message, as Standard Webhooks has it: HMAC-SHA256 of id, seconds since
+    /// 1970 and body, joined by dots.
     #[must_use]
     pub fn sign(&self, id: &str, seconds: i64, body: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
@@ -41,11 +42,13 @@ impl Secret {
     }
 }
 
-/// Seals secrets for the database, so that whoever has a copy of it cannot sign. The first key seals; each may unseal.
+/// Seals secrets for the database, so that whoever has a copy of it cannot sign. The first key
+/// seals; each may unseal.
 #[derive(Clone)]
 pub struct Sealer(Arc<Vec<(u8, LessSafeKey)>>);
 
-/// First byte of what is sealed: with the key of the configuration's file, or with the one that is in the database.
+/// First byte of what is sealed: with the key of the configuration's file, or with the one that is
+/// in the database.
 const FILE_KEY: u8 = 1;
 const DATABASE_KEY: u8 = 2;
 
@@ -67,8 +70,8 @@ impl Sealer {
         Ok(Self(Arc::new(keys)))
     }
 
-    /// Seals a secret for one webhook. Secrets are random, so the same is never sealed twice, which is all that a fixed nonce
-    /// would tell of in this mode (RFC 8452).
+    /// Seals a secret for one webhook. Secrets are random, so the same is never sealed twice, which
+    /// is all that a fixed nonce would tell of in this mode (RFC 8452).
     ///
     /// # Errors
     /// If the library fails.
@@ -114,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_signature_is_the_one_of_the_standards_own_example() {
-        // github.com/standard-webhooks/standard-webhooks, the specification's example and its libraries' tests.
+        // github.com/standard-webhooks/standard-webhooks, the specification's example and its
+        // libraries' tests.
         let bytes = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
         let body = r#"{"test": 2432232314}"#;

@@ -1,5 +1,6 @@
-//! One attempt to deliver a message: resolves the host, checks its addresses, connects to an allowed one,
-//! and posts the signed message. Time and the size of the response are bounded; only the status is kept.
+//! One attempt to deliver a message: resolves the host, checks its addresses, connects to an
+//! allowed one, and posts the signed message. Time and the size of the response are bounded; only
+//! the status is kept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -178,7 +179,8 @@ mod tests {
         asked: Arc<AtomicUsize>,
     }
 
-    /// A name that leads to the first list of addresses when it is asked for the first time, and to the last one from then on.
+    /// A name that leads to the first list of addresses when it is asked for the first time, and to
+    /// the last one from then on.
     fn scene(allow: &str, answers: Vec<Vec<SocketAddr>>) -> Scene {
         let asked = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&asked);
@@ -225,7 +227,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_that_was_looked_at_is_the_one_that_is_connected_to() {
-        // The name changes as soon as it was asked for: first an address that is allowed, then one within.
+        // The name changes as soon as it was asked for: first an address that is allowed, then one
+        // within.
         let (allowed, inside) = (listener("127.0.0.2:0").await, listener("127.0.0.3:0").await);
         let [first, second] = [&allowed, &inside].map(|of| of.local_addr().expect("an address"));
         let scene = scene("127.0.0.2/32", vec![vec![first], vec![second]]);

@@ -23,7 +23,8 @@ pub enum AuditCommand {
         config: PathBuf,
         #[command(flatten)]
         whose: TrailSelector,
-        /// A newest event that was written down earlier, as this command prints it; may be given more than once.
+        /// A newest event that was written down earlier, as this command prints it; may be given
+        /// more than once.
         #[arg(long, value_name = "SEQUENCE:HASH", requires = "whose")]
         head: Vec<Head>,
     },

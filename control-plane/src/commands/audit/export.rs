@@ -1,4 +1,5 @@
-//! Writes a trail as JSON, one line an event, in the form that grpcurl prints for StreamAuditEvents.
+//! Writes a trail as JSON, one line an event, in the form that grpcurl prints for
+//! StreamAuditEvents.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! `control-plane audit …`: verifies and exports audit trails without the service. It only reads, and
-//! may run beside a control plane that serves the same database.
+//! `control-plane audit …`: verifies and exports audit trails without the service. It only reads,
+//! and may run beside a control plane that serves the same database.
 //!
 //! - `command`: what the commands take and print
 //! - `verify`: walks the hash chain of a trail

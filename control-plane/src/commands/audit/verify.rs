@@ -1,5 +1,5 @@
-//! Verifies the hash chain of a trail from its first event to its newest, a page at a time. Events may
-//! be added meanwhile.
+//! Verifies the hash chain of a trail from its first event to its newest, a page at a time. Events
+//! may be added meanwhile.
 
 use crate::model::{AuditHead, Broken, Chain};
 use crate::store::{AuditStore, Result, StoredTrail};
@@ -39,7 +39,8 @@ pub async fn verify(
         }
         let last = chain.last();
         if events.is_empty() {
-            // Read after the events: what it names was written before, unless more came meanwhile. Then there is more to read.
+            // Read after the events: what it names was written before, unless more came meanwhile.
+            // Then there is more to read.
             let head = store.stored_head(of.number).await?;
             let grown = head.is_some_and(|head| head.sequence > last.sequence)
                 && !store.stored_events(of.number, after, 1).await?.is_empty();

@@ -1,5 +1,5 @@
-//! Finds the users that a read did not have, those that an earlier job recorded, and the containers that
-//! they emptied.
+//! Finds the users that a read did not have, those that an earlier job recorded, and the containers
+//! that they emptied.
 
 use roaring::RoaringTreemap;
 

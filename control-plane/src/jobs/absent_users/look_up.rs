@@ -105,8 +105,8 @@ async fn ask(
     }
 }
 
-/// Looks the users of a held list up again, and removes from the list those that are in scope or have
-/// changed since it was made.
+/// Looks the users of a held list up again, and removes from the list those that are in scope or
+/// have changed since it was made.
 pub(in crate::jobs) async fn look_up_held(
     inner: &Inner,
     start: &ApprovedStart,

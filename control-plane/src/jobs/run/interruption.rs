@@ -22,8 +22,8 @@ impl From<StoreError> for Interruption {
     }
 }
 
-/// How often the store refused for a reason that waiting does not mend. A run that was refused often
-/// enough fails its job.
+/// How often the store refused for a reason that waiting does not mend. A run that was refused
+/// often enough fails its job.
 #[derive(Default)]
 pub(super) struct StoreFailures(u32);
 
@@ -33,7 +33,8 @@ impl StoreFailures {
         self.0 >= MAX_ATTEMPTS
     }
 
-    /// Counts a refusal that will come again; a passing trouble ends the run instead, and the job is taken up again later.
+    /// Counts a refusal that will come again; a passing trouble ends the run instead, and the job
+    /// is taken up again later.
     pub(super) fn record_error(&mut self, error: StoreError) -> Result<(), Interruption> {
         if !matches!(error, StoreError::Broken(_)) {
             return Err(Interruption::Store(error));

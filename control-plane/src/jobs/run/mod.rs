@@ -1,5 +1,5 @@
-//! Runs a job that this replica has claimed, and ends without a word as soon as the job is no longer
-//! this replica's.
+//! Runs a job that this replica has claimed, and ends without a word as soon as the job is no
+//! longer this replica's.
 //!
 //! - `steps`: carries the job from its first read to its end
 //! - `read`: orders one read, and waits for its end

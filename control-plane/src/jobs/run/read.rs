@@ -26,7 +26,8 @@ pub(super) async fn read(run: &JobRun<'_>, session: &Session) -> Result<Option<R
     };
     let epoch = start.fence.epoch;
     let former = start.former.clone();
-    // By another immutable id all digests are other ones: nothing would be gained by offering them first.
+    // By another immutable id all digests are other ones: nothing would be gained by offering them
+    // first.
     let records_only = start.known == 0 || former.is_some();
     let (opened, was_opened) = oneshot::channel();
     let (end, ended) = oneshot::channel();

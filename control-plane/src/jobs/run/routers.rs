@@ -68,7 +68,8 @@ impl Routers {
         other.or_else(|| inner.sessions.pick(&self.tenant, RouterChoice { except: &self.unable, ..choice }))
     }
 
-    /// Waits for a router for a short while; then the job is left to the first replica that has one.
+    /// Waits for a router for a short while; then the job is left to the first replica that has
+    /// one.
     pub(super) async fn wait(&self, inner: &Inner) -> Result<Session, Interruption> {
         let deadline = Instant::now() + ROUTER_WAIT;
         loop {

@@ -1,5 +1,5 @@
-//! Carries one job from its first read to its end: picks a router, orders the read, reads again after a
-//! loss, reconciles, finishes.
+//! Carries one job from its first read to its end: picks a router, orders the read, reads again
+//! after a loss, reconciles, finishes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Coalesces calls for the same user into one search. A call joins a search that is under way and began
-//! at most [`JOIN_WINDOW`] before, so its answer is at most that much older. A later call gets a search
-//! of its own.
+//! Coalesces calls for the same user into one search. A call joins a search that is under way and
+//! began at most [`JOIN_WINDOW`] before, so its answer is at most that much older. A later call
+//! gets a search of its own.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +35,8 @@ struct RunningSearches {
 }
 
 impl SharedSearches {
-    /// Waits for the answer of a search under way, or begins `work`, which runs to its end even if no call
-    /// waits for it any more.
+    /// Waits for the answer of a search under way, or begins `work`, which runs to its end even if
+    /// no call waits for it any more.
     pub(super) async fn join(&self, key: Key, now: Instant, work: BoxFuture<'static, Single>) -> Arc<Single> {
         let answer = {
             let mut running = self.lock();

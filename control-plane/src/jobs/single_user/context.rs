@@ -20,8 +20,8 @@ pub(super) struct SearchContext<'a> {
 }
 
 impl SearchContext<'_> {
-    /// The same, with its share of the time that is left for so many sources that are asked one after
-    /// the other: one that hangs leaves time for the others.
+    /// The same, with its share of the time that is left for so many sources that are asked one
+    /// after the other: one that hangs leaves time for the others.
     pub(super) fn with_share_of(self, asked: usize) -> Self {
         let now = Instant::now();
         let share =

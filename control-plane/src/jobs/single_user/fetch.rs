@@ -71,8 +71,8 @@ async fn ask(
     }
 }
 
-/// Why no router is left to ask: the error of the last one, or that one is connected to a replica that
-/// this one cannot reach.
+/// Why no router is left to ask: the error of the last one, or that one is connected to a replica
+/// that this one cannot reach.
 pub(super) async fn none_left(
     context: SearchContext<'_>,
     source: &Source,

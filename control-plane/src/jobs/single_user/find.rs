@@ -1,8 +1,8 @@
-//! From a name to what became of its user. A known user is fetched by immutable id from its own source;
-//! otherwise each published source is searched by the name, in the order of their ids.
+//! From a name to what became of its user. A known user is fetched by immutable id from its own
+//! source; otherwise each published source is searched by the name, in the order of their ids.
 //!
-//! Usually that is one search. It takes a second one if the user is found by another name than it is
-//! known by, was written meanwhile, is gone, or changed while a job of the source runs.
+//! Usually that is one search. It takes a second one if the user is found by another name than it
+//! is known by, was written meanwhile, is gone, or changed while a job of the source runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +25,8 @@ pub(super) struct Call<'a> {
     pub(super) whom: &'a Whom,
     pub(super) settings: JitSettings,
     pub(super) by: &'a Actor,
-    /// Set once an answer of a directory lets no user in; it outlives a search that ends at its deadline.
+    /// Set once an answer of a directory lets no user in; it outlives a search that ends at its
+    /// deadline.
     denied: AtomicBool,
 }
 
@@ -84,35 +85,20 @@ impl<'a> Call<'a> {
         let store = &self.context.inner.store;
         let mut first_change: Option<Written> = None;
         for attempt in 1..=MAX_FETCHES {
-            let FetchResult { source, asked_at, found } = match seen.take() {
+            let fetched = match seen.take() {
                 Some(seen) => seen,
                 None => match self.fetch_known(&known).await? {
                     Ok(seen) => seen,
                     Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
                 },
             };
-            self.record_denial(&found);
-            let observation = self.observation(&source, &known, asked_at);
-            let written = match &found {
-                Found::Record(record) if record.id == known.user.id => {
-                    store.apply_single(observation, (**record).clone()).await?
-                }
-                Found::Record(_) => return Ok(self.nothing(&source, SingleOutcome::Internal)),
-                Found::Rejected(rejected) => {
-                    return Ok(rejected_entry(&source, rejected, Some(known), asked_at));
-                }
-                Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
-                Found::Absent(_) => match look_up(self.context, &source, &known.user.id).await {
-                    Ok(presence) => match presence.absence() {
-                        // It is there after all: it came back, or another server was asked.
-                        None => continue,
-                        Some(absence) => {
-                            store.disable_single(observation, known.user.number, absence).await?
-                        }
-                    },
-                    Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
-                },
+            self.record_denial(&fetched.found);
+            let written = match self.write_known(&known, &fetched).await? {
+                Ok(Some(written)) => written,
+                Ok(None) => continue,
+                Err(single) => return Ok(single),
             };
+            let FetchResult { source, asked_at, found } = fetched;
             match written {
                 SingleWrite::Done(written) => {
                     let written = *written;
@@ -147,6 +133,36 @@ impl<'a> Call<'a> {
         let mut contested = outcome_only(SingleOutcome::Internal);
         contested.message = "The user is being changed by others at the same time. Try again.".to_owned();
         Ok(Single { user: Some(known.user), ..contested })
+    }
+
+    /// Writes what was fetched of a known user; none if the user is there after all, so that it is
+    /// fetched again. An error is what the search ends with.
+    async fn write_known(
+        &self,
+        known: &Sighting,
+        FetchResult { source, asked_at, found }: &FetchResult,
+    ) -> Result<std::result::Result<Option<SingleWrite>, Single>> {
+        let store = &self.context.inner.store;
+        let observation = self.observation(source, known, *asked_at);
+        let written = match found {
+            Found::Record(record) if record.id == known.user.id => {
+                store.apply_single(observation, (**record).clone()).await?
+            }
+            Found::Record(_) => return Ok(Err(self.nothing(source, SingleOutcome::Internal))),
+            Found::Rejected(rejected) => {
+                return Ok(Err(rejected_entry(source, rejected, Some(known.clone()), *asked_at)));
+            }
+            Found::Ambiguous(_) => return Ok(Err(self.nothing(source, SingleOutcome::Ambiguous))),
+            Found::Absent(_) => match look_up(self.context, source, &known.user.id).await {
+                Ok(presence) => match presence.absence() {
+                    // It came back, or another server was asked.
+                    None => return Ok(Ok(None)),
+                    Some(absence) => store.disable_single(observation, known.user.number, absence).await?,
+                },
+                Err(nothing) => return Ok(Err(Single { user: Some(known.user.clone()), ..nothing })),
+            },
+        };
+        Ok(Ok(Some(written)))
     }
 
     async fn fetch_known(&self, known: &Sighting) -> Result<std::result::Result<FetchResult, Single>> {
@@ -297,7 +313,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is not let in.
+/// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is
+/// not let in.
 fn rejected_entry(
     source: &Source,
     rejected: &Rejected,

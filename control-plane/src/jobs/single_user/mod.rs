@@ -1,5 +1,5 @@
-//! Syncs of single users, outside of any job: at each sign-in, and on demand. The store applies what is
-//! found by the rules of a sync.
+//! Syncs of single users, outside of any job: at each sign-in, and on demand. The store applies
+//! what is found by the rules of a sync.
 //!
 //! - `sync`: one user, within the deadline of the call
 //! - `sign_in`: the same at a sign-in, where a user may be let in as last known

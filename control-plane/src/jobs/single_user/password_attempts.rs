@@ -1,7 +1,7 @@
-//! Counts wrong passwords by name and by tenant: in memory, on each replica, so that a sign-in costs no
-//! write. The name is what was typed, folded, whether or not a user has it, so the count reveals nothing.
-//! A name that is not locked is forgotten after half an hour, and a tenant has 200 attempts a minute, so
-//! a tenant has some thousands of names at most.
+//! Counts wrong passwords by name and by tenant: in memory, on each replica, so that a sign-in
+//! costs no write. The name is what was typed, folded, whether or not a user has it, so the count
+//! reveals nothing. A name that is not locked is forgotten after half an hour, and a tenant has 200
+//! attempts a minute, so a tenant has some thousands of names at most.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

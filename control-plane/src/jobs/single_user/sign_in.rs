@@ -9,8 +9,8 @@ use crate::model::{Actor, JitSettings, Sighting, Single, SingleOutcome, TenantId
 use crate::reconcile::single;
 use crate::store::StoreError;
 
-/// Synchronizes one user at a sign-in. Where neither router nor directory answers, the settings may let
-/// in the user as last known.
+/// Synchronizes one user at a sign-in. Where neither router nor directory answers, the settings may
+/// let in the user as last known.
 pub(in crate::jobs) async fn sync_at_sign_in(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
@@ -39,7 +39,8 @@ async fn sync_or_last_known(
 ) -> Arc<Single> {
     let single = sync_user(inner, (tenant, number), (whom.clone(), known), settings, by).await;
     let no_answer = matches!(single.outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
-    // Where the directory had an answer, and only what came after it failed, the last known user is not what to go by.
+    // Where the directory had an answer, and only what came after it failed, the last known user is
+    // not what to go by.
     if !no_answer || single.denied || settings.last_known_max_age.is_zero() {
         return single;
     }

@@ -1,5 +1,5 @@
-//! Records users that were let in, after the answer: many users are one write, so that a sign-in waits
-//! for no disk. A crash loses the last tenth of a second.
+//! Records users that were let in, after the answer: many users are one write, so that a sign-in
+//! waits for no disk. A crash loses the last tenth of a second.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -11,7 +11,8 @@ use super::outcome::{fault, outcome_only};
 use crate::jobs::Inner;
 use crate::model::{Actor, JitSettings, Sighting, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
 
-/// Synchronizes one user, and says what came of it. `known` is the user, if it was looked for already and found.
+/// Synchronizes one user, and says what came of it. `known` is the user, if it was looked for
+/// already and found.
 pub(in crate::jobs) async fn sync_user(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),

@@ -1,8 +1,9 @@
 //! Has a directory verify a password. A known user is asked for in its own source, by immutable id;
 //! otherwise each source that verifies passwords is searched by the name.
 //!
-//! A router binds once, as the one entry that has exactly the name: what may have reached a directory is
-//! not tried again. Only a record whose password was accepted is applied. Calls are never coalesced.
+//! A router binds once, as the one entry that has exactly the name: what may have reached a
+//! directory is not tried again. Only a record whose password was accepted is applied. Calls are
+//! never coalesced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,9 @@ use crate::model::{
 use crate::reconcile::password::{self, Try};
 use crate::store::{SignIn, StoreError};
 
-/// A wrong password and an unknown name are both answered at the next multiple of this after the call,
-/// which is longer than a search and a bind take: the time does not tell which of the two it was.
+/// A wrong password and an unknown name are both answered at the next multiple of this after the
+/// call, which is longer than a search and a bind take: the time does not tell which of the two it
+/// was.
 const ANSWER_STEP: Duration = Duration::from_millis(500);
 
 /// What asking the directories came to.
@@ -50,7 +52,8 @@ impl PasswordCheck {
     }
 }
 
-/// Verifies a password, and synchronizes whose it is. `begun` is when the call came: before anything depended on the name.
+/// Verifies a password, and synchronizes whose it is. `begun` is when the call came: before
+/// anything depended on the name.
 pub(in crate::jobs) async fn verify(
     inner: &Arc<Inner>,
     tenant: &TenantId,
