@@ -1,14 +1,13 @@
-//! Who is let in, and who gets a certificate.
+//! Decides which router is admitted, and which gets a certificate.
 //!
-//! A router's certificates are numbered. Three numbers say where it stands: the newest one that was
-//! issued, the newest one that was shown to us since (`confirmed`), and the first one since its
-//! last enrollment. An answer can get lost, so a router may still show the confirmed one while
-//! newer ones were issued; it then asks again, and gets a number of its own. Whoever shows anything
-//! else has a copy of what another machine moved on from: two machines have one router's identity,
-//! and neither is let in.
+//! A router's certificates are numbered. Three numbers are its status: the newest certificate that was
+//! issued, the newest one that was shown since (`confirmed`), and the first one since its last
+//! enrollment. An answer can get lost, so a router may still show the confirmed certificate while newer
+//! ones were issued; it then asks again, and gets a new number.
 //!
-//! Copies cannot be told apart before one of them moves on, which is at the next renewal of either
-//! at the latest.
+//! Any other certificate is a copy: two machines have one router's identity, and neither is admitted.
+//! Copies cannot be told apart before one of them renews, which each does at its next renewal at the
+//! latest.
 
 use std::time::Duration;
 
@@ -106,7 +105,7 @@ pub fn code(code: CodeStatus, key: KeyFingerprint, now: Timestamp) -> Result<Cod
 
 /// What to do with a certificate that is shown at the start of a session.
 #[must_use]
-pub fn shown(status: &RouterStatus, certificate: Certificate) -> AdmissionDecision {
+pub fn check_certificate(status: &RouterStatus, certificate: Certificate) -> AdmissionDecision {
     if let Err(refusal) = state(status.state) {
         return AdmissionDecision::Deny(refusal);
     }
@@ -140,7 +139,7 @@ pub fn renewal(
     holds: Option<i64>,
     requested: Option<i64>,
 ) -> Result<(Issue, i64), AdmissionDecision> {
-    let AdmissionDecision::Admit(confirmed) = shown(status, certificate).admitted()? else {
+    let AdmissionDecision::Admit(confirmed) = check_certificate(status, certificate).admitted()? else {
         return Err(AdmissionDecision::Deny(Refusal::KeyUnknown));
     };
     // It says that what it was given on this connection has arrived; it may show it from then on.
@@ -165,7 +164,7 @@ pub fn recovery(
 ) -> Result<(Issue, i64), AdmissionDecision> {
     let deny = |refusal| Err(AdmissionDecision::Deny(refusal));
     let certificate = Certificate { generation, renewed: None };
-    let AdmissionDecision::Admit(confirmed) = shown(status, certificate).admitted()? else {
+    let AdmissionDecision::Admit(confirmed) = check_certificate(status, certificate).admitted()? else {
         return deny(Refusal::KeyUnknown);
     };
     if now < expired_at.minus(ABOUT_TO_EXPIRE) {

@@ -51,7 +51,7 @@ impl Book {
         Certificate { generation: self.keys.get(&key).copied(), renewed }
     }
 
-    fn hear(&mut self, decision: AdmissionDecision) -> Result<(), AdmissionDecision> {
+    fn apply(&mut self, decision: AdmissionDecision) -> Result<(), AdmissionDecision> {
         match decision {
             AdmissionDecision::Admit(confirmed) => self.status.confirmed = confirmed,
             AdmissionDecision::Cloned => self.status.state = RouterState::Suspended,
@@ -61,8 +61,8 @@ impl Book {
     }
 
     fn connect(&mut self, machine: &mut Machine) -> Result<(), AdmissionDecision> {
-        let decision = shown(&self.status, self.certificate(machine.key, None));
-        self.hear(decision)?;
+        let decision = check_certificate(&self.status, self.certificate(machine.key, None));
+        self.apply(decision)?;
         machine.connection = Some(Connection { key: machine.key, renewed: None });
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Book {
                 }
                 Ok(())
             }
-            Err(decision) => self.hear(decision),
+            Err(decision) => self.apply(decision),
         }
     }
 
@@ -106,7 +106,7 @@ impl Book {
                 }
                 Ok(())
             }
-            Err(decision) => self.hear(decision),
+            Err(decision) => self.apply(decision),
         }
     }
 
@@ -258,7 +258,7 @@ fn who_was_revoked_or_suspended_stays_out_whatever_it_shows() {
     {
         for generation in [None, Some(0), Some(4), Some(5), Some(9)] {
             let certificate = Certificate { generation, renewed: Some(5) };
-            let decision = shown(&RouterStatus { state, ..status() }, certificate);
+            let decision = check_certificate(&RouterStatus { state, ..status() }, certificate);
             assert_eq!(decision, AdmissionDecision::Deny(refusal));
         }
     }

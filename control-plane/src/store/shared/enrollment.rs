@@ -201,7 +201,7 @@ pub(super) async fn admit(
         Err(refused) => return Ok(Err(refused)),
     };
     let certificate = certificate(connection, &locked, router, shown).await?;
-    let confirmed = match admission::shown(&locked.standing, certificate) {
+    let confirmed = match admission::check_certificate(&locked.standing, certificate) {
         AdmissionDecision::Admit(confirmed) => confirmed,
         verdict => {
             return turn_away(connection, (tenant, router), &locked, certificate, verdict, by, now).await;
