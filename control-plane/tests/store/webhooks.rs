@@ -330,7 +330,7 @@ async fn each_webhook_gets_what_it_asked_for_and_nothing_of_another_tenant(engin
     told(&world).await;
     let (_, start) = world.reading("hq").await;
     let failure = control_plane::model::Failure::of(control_plane::model::FailureReason::ReadIncomplete);
-    world.store.finish_job(start.fence, Outcome::AttemptError(failure), NOW).await.expect("an end");
+    world.store.finish_job(start.fence, Outcome::Failed(failure), NOW).await.expect("an end");
     for (id, pending) in [("all", 2), ("failed", 1), ("both", 2)] {
         assert_eq!(shown(&world, id).await.pending, pending, "{id}");
     }
