@@ -1,4 +1,4 @@
-//! The configuration file. Everything wrong with it is said at once, with what to do.
+//! The configuration file. All mistakes in it are reported at once, each with what to do.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -8,16 +8,16 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::tokens::Issuer;
-use crate::ca::Refused;
+use crate::ca::RevokedCertificates;
 use crate::jobs::JobSettings;
 use crate::replicas::ReplicaSettings;
 use crate::webhooks::address::Network;
 use crate::webhooks::{WebhookSettings, secret};
 
 /// A shorter lease would be lost by replicas that are merely busy.
-const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const MIN_LEASE: Duration = Duration::from_secs(1);
 /// A certificate of less could not be renewed in time.
-const SHORTEST_CERTIFICATE: Duration = Duration::from_secs(10);
+const MIN_CERTIFICATE_LIFE: Duration = Duration::from_secs(10);
 
 /// What the file says, with paths made absolute.
 #[derive(Clone, Debug)]
@@ -58,6 +58,29 @@ pub struct Tls {
     pub refused: Option<PathBuf>,
 }
 
+impl Tls {
+    /// With paths made absolute.
+    fn check(self, folder: &Path, wrong: &mut Vec<String>) -> Self {
+        let tls = Self {
+            certificate: folder.join(self.certificate),
+            key: folder.join(self.key),
+            client_ca: folder.join(self.client_ca),
+            refused: self.refused.map(|path| folder.join(path)),
+        };
+        file_is_there("tls.certificate", &tls.certificate, wrong);
+        secret_is_there("tls.key", &tls.key, wrong);
+        file_is_there("tls.client_ca", &tls.client_ca, wrong);
+        if let Some(path) = &tls.refused {
+            match std::fs::read_to_string(path).map(|text| RevokedCertificates::parse(&text)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(line)) => wrong.push(format!("tls.refused: {}: {line}", path.display())),
+                Err(error) => wrong.push(format!("tls.refused: {}: {error}", path.display())),
+            }
+        }
+        tls
+    }
+}
+
 /// The authority of identity routers.
 #[derive(Clone, Debug)]
 pub struct Authority {
@@ -72,16 +95,16 @@ pub struct Authority {
 }
 
 impl Authority {
-    fn of(file: AuthorityFile, folder: &Path, tls: &Tls, wrong: &mut Vec<String>) -> Self {
+    fn from_file(file: AuthorityFile, folder: &Path, tls: &Tls, wrong: &mut Vec<String>) -> Self {
         let AuthorityFile { dir, router_certificate_life, recovery, server_ca } = file;
         let dir = folder.join(dir);
         file_is_there("authority.dir", &dir.join(crate::ca::CERTIFICATE), wrong);
         secret_is_there("authority.dir", &dir.join(crate::ca::KEY), wrong);
         let server_ca = server_ca.map_or_else(|| tls.client_ca.clone(), |path| folder.join(path));
         file_is_there("authority.server_ca", &server_ca, wrong);
-        if router_certificate_life < SHORTEST_CERTIFICATE {
+        if router_certificate_life < MIN_CERTIFICATE_LIFE {
             wrong
-                .push(format!("authority.router_certificate_life must be at least {SHORTEST_CERTIFICATE:?}"));
+                .push(format!("authority.router_certificate_life must be at least {MIN_CERTIFICATE_LIFE:?}"));
         }
         Self { dir, router_certificate_life, recovery, server_ca }
     }
@@ -300,6 +323,30 @@ impl Default for Sync {
     }
 }
 
+impl Sync {
+    fn check(self, wrong: &mut Vec<String>) -> JobSettings {
+        let Self { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept } = self;
+        if lease < MIN_LEASE {
+            wrong.push(format!(
+                "sync.lease must be at least {MIN_LEASE:?}: a replica renews it three times as often"
+            ));
+        }
+        if !(1..=100).contains(&full_lists_kept) {
+            wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
+        }
+        let defaults = JobSettings::default();
+        JobSettings {
+            router_deadline,
+            lease,
+            job_deadline,
+            hold_expiry,
+            plan_expiry,
+            full_lists_kept,
+            ..defaults
+        }
+    }
+}
+
 /// Everything that is wrong, one sentence each.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
@@ -317,30 +364,9 @@ impl Config {
             .map_err(|error| ConfigError(vec![format!("{}: {error}", path.display())]))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut wrong = Vec::new();
-        let listen = file.listen.parse().unwrap_or_else(|_| {
-            wrong.push(format!(
-                "listen = {:?} must be an address and a port, such as \"0.0.0.0:8443\"",
-                file.listen
-            ));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        });
-        let tls = Tls {
-            certificate: folder.join(file.tls.certificate),
-            key: folder.join(file.tls.key),
-            client_ca: folder.join(file.tls.client_ca),
-            refused: file.tls.refused.map(|path| folder.join(path)),
-        };
-        file_is_there("tls.certificate", &tls.certificate, &mut wrong);
-        secret_is_there("tls.key", &tls.key, &mut wrong);
-        file_is_there("tls.client_ca", &tls.client_ca, &mut wrong);
-        if let Some(path) = &tls.refused {
-            match std::fs::read_to_string(path).map(|text| Refused::parse(&text)) {
-                Ok(Ok(_)) => {}
-                Ok(Err(line)) => wrong.push(format!("tls.refused: {}: {line}", path.display())),
-                Err(error) => wrong.push(format!("tls.refused: {}: {error}", path.display())),
-            }
-        }
-        let authority = file.authority.map(|file| Authority::of(file, folder, &tls, &mut wrong));
+        let listen = listen_address(&file.listen, &mut wrong);
+        let tls = file.tls.check(folder, &mut wrong);
+        let authority = file.authority.map(|file| Authority::from_file(file, folder, &tls, &mut wrong));
         let database = database(&file.database, folder).unwrap_or_else(|why| {
             wrong.push(why);
             String::new()
@@ -351,27 +377,8 @@ impl Config {
                 "log.level = {level:?} must be such as \"info\" or \"control_plane=debug,info\""
             ));
         }
-        let Sync { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept } =
-            file.sync;
-        if lease < SHORTEST_LEASE {
-            wrong.push(format!(
-                "sync.lease must be at least {SHORTEST_LEASE:?}: a replica renews it three times as often"
-            ));
-        }
-        if !(1..=100).contains(&full_lists_kept) {
-            wrong.push(format!("sync.full_lists_kept = {full_lists_kept} must be from 1 to 100"));
-        }
+        let sync = file.sync.check(&mut wrong);
         file.limits.check(&mut wrong);
-        let defaults = JobSettings::default();
-        let sync = JobSettings {
-            router_deadline,
-            lease,
-            job_deadline,
-            hold_expiry,
-            plan_expiry,
-            full_lists_kept,
-            ..defaults
-        };
         let tokens = Issuer::all(file.tokens, folder, &mut wrong);
         let webhooks = file.webhooks.check(folder, &mut wrong);
         let replicas = file.replicas.and_then(|replicas| replicas.check(&file.database, &mut wrong));
@@ -382,6 +389,13 @@ impl Config {
             Err(ConfigError(wrong))
         }
     }
+}
+
+fn listen_address(text: &str, wrong: &mut Vec<String>) -> SocketAddr {
+    text.parse().unwrap_or_else(|_| {
+        wrong.push(format!("listen = {text:?} must be an address and a port, such as \"0.0.0.0:8443\""));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
 }
 
 fn file_is_there(key: &str, path: &Path, wrong: &mut Vec<String>) -> Option<std::fs::Metadata> {

@@ -1,6 +1,7 @@
 //! What tests/fuzz reaches beyond the public interface. Nothing else may use it.
 
-/// Decodes a message of an upload from any bytes and takes it apart; what is not refused must be within the limits.
+/// Decodes a message of an upload from any bytes and takes it apart; what is not refused must be
+/// within the limits.
 ///
 /// # Panics
 /// If it is not.

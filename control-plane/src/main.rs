@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use control_plane::commands::{after_restore, audit, ca};
 use control_plane::config::{Config, Log, LogFormat};
-use control_plane::{audit, ca, restored, server, store};
+use control_plane::{server, store};
 use tracing_subscriber::EnvFilter;
 
 /// Keeps a cloud service's users true to a company's own directory.
@@ -45,7 +46,8 @@ enum Command {
         #[command(subcommand)]
         command: audit::AuditCommand,
     },
-    /// After a backup was restored, before serving: voids all open registration codes, and says what to check.
+    /// After a backup was restored, before serving: voids all open registration codes, and says
+    /// what to check.
     AfterRestore {
         /// The configuration file.
         #[arg(long)]
@@ -90,19 +92,19 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::AfterRestore { config } => {
             let config = Config::read(&config)?;
-            let told = tokio::runtime::Runtime::new()?.block_on(restored::after_restore(&config))?;
-            println!("{told}");
+            let report = tokio::runtime::Runtime::new()?.block_on(after_restore::run(&config))?;
+            println!("{report}");
             Ok(())
         }
         Command::Serve { config } => {
             let config = Config::read(&config)?;
-            log(&config.log);
+            start_logging(&config.log);
             tokio::runtime::Runtime::new()?.block_on(server::run(config))
         }
     }
 }
 
-fn log(log: &Log) {
+fn start_logging(log: &Log) {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);

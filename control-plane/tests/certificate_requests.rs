@@ -35,7 +35,7 @@ impl Desk {
     /// Issues for a request, and checks that everything in the certificate but the key is ours.
     fn issue(&self, request: &[u8], key: &KeyPair, what: &str) {
         let (tenant, router) = (TenantId::from("acme"), RouterId::from("hq-1"));
-        let requested = RequestedKey::of(request).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let requested = RequestedKey::from_request(request).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(requested.spki(), key.subject_public_key_info(), "{what}");
         let end = self.now.plus(LIFE);
         let chain = self.authority.issue(&tenant, &router, &requested, self.now, end).expect("a certificate");
@@ -178,7 +178,7 @@ fn names(params: &mut CertificateParams, uris: &[&str]) {
 #[test]
 fn a_request_for_another_kind_of_key_is_refused() {
     for kind in [&PKCS_ECDSA_P384_SHA384, &PKCS_ED25519, &PKCS_RSA_SHA256] {
-        assert_eq!(RequestedKey::of(&of_kind(kind)), Err(RequestError::Kind));
+        assert_eq!(RequestedKey::from_request(&of_kind(kind)), Err(RequestError::Kind));
     }
 }
 
@@ -186,22 +186,37 @@ fn a_request_for_another_kind_of_key_is_refused() {
 fn a_request_that_is_damaged_in_any_place_gives_no_other_key() {
     let key = p256();
     let good = CertificateParams::default().serialize_request(&key).expect("a request").der().to_vec();
-    let own = RequestedKey::of(&good).expect("a key");
+    let own = RequestedKey::from_request(&good).expect("a key");
     let mut refused = 0;
     for at in 0..good.len() {
         for flip in [0x01, 0x80] {
             let mut bad = good.clone();
             bad[at] ^= flip;
             // The readers of DER forgive a class of a tag here and there, outside of what is signed.
-            assert!(RequestedKey::of(&bad).map_or(true, |key| key == own), "byte {at} with {flip:#x}");
-            refused += usize::from(RequestedKey::of(&bad).is_err());
+            assert!(
+                RequestedKey::from_request(&bad).map_or(true, |key| key == own),
+                "byte {at} with {flip:#x}"
+            );
+            refused += usize::from(RequestedKey::from_request(&bad).is_err());
         }
-        assert!(RequestedKey::of(&good[..at]).is_err(), "cut at {at}");
+        assert!(RequestedKey::from_request(&good[..at]).is_err(), "cut at {at}");
     }
     assert!(refused > good.len() * 2 - 10, "{refused} of {}", good.len() * 2);
-    assert_eq!(RequestedKey::of(&[&good[..], &[0]].concat()), Err(RequestError::Unreadable), "a byte behind");
-    assert_eq!(RequestedKey::of(&[&good[..], &good[..]].concat()), Err(RequestError::Unreadable), "twice");
-    assert_eq!(RequestedKey::of(&[0x30; 4_096]), Err(RequestError::Unreadable), "nested without end");
+    assert_eq!(
+        RequestedKey::from_request(&[&good[..], &[0]].concat()),
+        Err(RequestError::Unreadable),
+        "a byte behind"
+    );
+    assert_eq!(
+        RequestedKey::from_request(&[&good[..], &good[..]].concat()),
+        Err(RequestError::Unreadable),
+        "twice"
+    );
+    assert_eq!(
+        RequestedKey::from_request(&[0x30; 4_096]),
+        Err(RequestError::Unreadable),
+        "nested without end"
+    );
 }
 
 #[test]
@@ -210,7 +225,7 @@ fn a_request_of_more_than_4_kib_is_not_read() {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "x".repeat(5_000));
     let request = params.serialize_request(&key).expect("a request");
-    assert_eq!(RequestedKey::of(request.der()), Err(RequestError::Unreadable));
+    assert_eq!(RequestedKey::from_request(request.der()), Err(RequestError::Unreadable));
 }
 
 #[test]
@@ -225,7 +240,7 @@ fn a_request_signed_by_another_key_is_refused() {
     let algorithm = [0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
     let bits = der(0x03, &[&[0], signature.as_ref()].concat());
     let forged = der(0x30, &[&info[..], &algorithm, &bits].concat());
-    assert_eq!(RequestedKey::of(&forged), Err(RequestError::Signature));
+    assert_eq!(RequestedKey::from_request(&forged), Err(RequestError::Signature));
 }
 
 #[test]
@@ -233,7 +248,7 @@ fn a_certificate_of_another_authority_or_for_another_purpose_is_good_for_no_reco
     let (desk, other) = (desk(), desk());
     let request = |key: &KeyPair| {
         let request = CertificateParams::default().serialize_request(key).expect("a request");
-        RequestedKey::of(request.der()).expect("a key")
+        RequestedKey::from_request(request.der()).expect("a key")
     };
     let (tenant, router) = (TenantId::from("acme"), RouterId::from("hq-1"));
     let ended = desk.now.minus(LIFE);
@@ -268,7 +283,7 @@ fn an_authority_that_is_replaced_issues_no_more_and_is_trusted_until_its_certifi
     let open = |name: &str| RouterAuthority::open(&at(name).join("routers"));
     let issue = |authority: &RouterAuthority| {
         let request = CertificateParams::default().serialize_request(&p256()).expect("a request");
-        let key = RequestedKey::of(request.der()).expect("a key");
+        let key = RequestedKey::from_request(request.der()).expect("a key");
         let (tenant, router) = (TenantId::from("acme"), RouterId::from("hq-1"));
         authority.issue(&tenant, &router, &key, now, now.plus(LIFE)).expect("a certificate")
     };

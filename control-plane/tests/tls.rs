@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::ca::{Authority, Subject};
+use control_plane::clock::Clock;
 use control_plane::config::{self, Limits, Tls};
-use control_plane::jobs::Clock;
-use control_plane::server::{Arrivals, Certificates, Connection, EnrollingConnection, listen};
+use control_plane::server::{AcceptedConnections, Certificates, Connection, EnrollmentConnection, listen};
 use rollcall_proto::code::PROTOCOL;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
@@ -29,7 +29,7 @@ struct Door {
     folder: TempDir,
     port: u16,
     known: Receiver<std::io::Result<Connection>>,
-    enrolling: Receiver<std::io::Result<EnrollingConnection>>,
+    enrolling: Receiver<std::io::Result<EnrollmentConnection>>,
 }
 
 fn client(name: &str) -> Subject {
@@ -73,7 +73,7 @@ async fn door_with(authority: bool) -> Door {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let limits = Limits::default();
-    let Arrivals { known, enrolling } =
+    let AcceptedConnections { known, enrolling } =
         listen(listener, certificates, DEADLINE, &limits, Clock::system(), CancellationToken::new());
     Door { folder, port, known, enrolling }
 }

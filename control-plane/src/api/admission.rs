@@ -13,7 +13,7 @@ use super::suspensions::Suspensions;
 use super::tokens::{Person, Refusal, Tokens};
 use super::{authz, status};
 use crate::ca::identity::{Caller, Peer};
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::{Actor, Event, EventType, TenantId, Timestamp, Trail};
 use crate::store::{Store, StoreError};
 

@@ -15,36 +15,36 @@ use tonic::{Code, Request, Response, Status};
 use super::refusals::Refusals;
 use super::router_refusals;
 use super::{names, status};
-use crate::ca::identity::Newcomer;
-use crate::ca::{Authorities, CaError, Issuing, RequestedKey, proves};
-use crate::enroll::attempts::Attempts;
-use crate::jobs::Clock;
-use crate::model::{Actor, Certified, EventType, Refusal, Refused, Timestamp};
-use crate::store::{NewCertificate, Store};
+use crate::ca::identity::UnauthenticatedPeer;
+use crate::ca::{Authorities, CaError, CertificateIssuer, RequestedKey, proves};
+use crate::clock::Clock;
+use crate::enroll::attempt_limit::AttemptLimiter;
+use crate::model::{Actor, Certified, EventType, NewCertificate, Refusal, Refused, Timestamp};
+use crate::store::Store;
 
 /// Serves EnrollmentService.
 pub struct Enrollment {
     store: Arc<Store>,
-    issuing: Issuing,
+    issuer: CertificateIssuer,
     refusals: Refusals,
     clock: Clock,
-    attempts: Mutex<Attempts>,
+    attempts: Mutex<AttemptLimiter>,
 }
 
 impl Enrollment {
     /// A service over these parts.
     #[must_use]
-    pub fn new(store: Arc<Store>, issuing: Issuing, refusals: Refusals, clock: Clock) -> Self {
-        Self { store, issuing, refusals, clock, attempts: Mutex::default() }
+    pub fn new(store: Arc<Store>, issuer: CertificateIssuer, refusals: Refusals, clock: Clock) -> Self {
+        Self { store, issuer, refusals, clock, attempts: Mutex::default() }
     }
 
-    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+    fn attempts(&self) -> MutexGuard<'_, AttemptLimiter> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who calls, if it may try now.
-    fn newcomer<T>(&self, request: &Request<T>, now: Timestamp) -> Result<Newcomer, Status> {
-        let newcomer = request.extensions().get::<Newcomer>().copied();
+    fn newcomer<T>(&self, request: &Request<T>, now: Timestamp) -> Result<UnauthenticatedPeer, Status> {
+        let newcomer = request.extensions().get::<UnauthenticatedPeer>().copied();
         let newcomer = newcomer.ok_or_else(|| Status::internal("a connection without an address"))?;
         if self.attempts().may_try(newcomer.address.ip(), now) {
             return Ok(newcomer);
@@ -56,15 +56,21 @@ impl Enrollment {
     }
 
     fn requested(&self, request: &[u8], address: IpAddr, now: Timestamp) -> Result<RequestedKey, Status> {
-        RequestedKey::of(request).map_err(|error| {
-            self.attempts().failed(address, now);
+        RequestedKey::from_request(request).map_err(|error| {
+            self.attempts().record_failure(address, now);
             status::invalid(vec![("certificate_request".to_owned(), error.to_string())])
         })
     }
 
     /// The one answer to whatever is wrong.
-    async fn refuse(&self, refused: Refused, newcomer: &Newcomer, by: &Actor, now: Timestamp) -> Status {
-        self.attempts().failed(newcomer.address.ip(), now);
+    async fn refuse(
+        &self,
+        refused: Refused,
+        newcomer: &UnauthenticatedPeer,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Status {
+        self.attempts().record_failure(newcomer.address.ip(), now);
         router_refusals::note(&self.refusals, EventType::EnrollmentRefused, &refused, by);
         status::error(
             Code::PermissionDenied,
@@ -76,7 +82,7 @@ impl Enrollment {
 
     fn authorities(&self) -> Result<Arc<Authorities>, Status> {
         // The port for this is closed without them; they may have gone since.
-        self.issuing.authorities().ok_or_else(off)
+        self.issuer.authorities().ok_or_else(off)
     }
 }
 
@@ -109,7 +115,7 @@ pub(super) fn issue(
 }
 
 /// What a proof signs: what TLS exports of the connection, and the request.
-fn signed(newcomer: &Newcomer, request: &[u8]) -> Vec<u8> {
+fn signed(newcomer: &UnauthenticatedPeer, request: &[u8]) -> Vec<u8> {
     [&newcomer.exported, request].concat()
 }
 
@@ -131,7 +137,7 @@ impl EnrollmentService for Enrollment {
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, &secret).as_ref());
-        let plan = self.issuing.plan(&key, now);
+        let plan = self.issuer.plan(&key, now);
         let certified = match self.store.enroll(hash, plan, &by, now).await.map_err(status::store)? {
             Ok(certified) => certified,
             Err(refused) => return Err(self.refuse(refused, &newcomer, &by, now).await),
@@ -158,9 +164,9 @@ impl EnrollmentService for Enrollment {
             let of = Some((expired.tenant, expired.router));
             return Err(self.refuse(Refused { refusal: Refusal::ProofWrong, of }, &newcomer, &by, now).await);
         }
-        let plan = self.issuing.plan(&key, now);
+        let plan = self.issuer.plan(&key, now);
         let shown = (expired.key, expired.expires);
-        let recovered = self.store.recover_router(of, shown, self.issuing.recovery(), plan, &by, now);
+        let recovered = self.store.recover_router(of, shown, self.issuer.recovery(), plan, &by, now);
         let generation = match recovered.await.map_err(status::store)? {
             Ok(generation) => generation,
             Err(refused) => return Err(self.refuse(refused, &newcomer, &by, now).await),

@@ -52,7 +52,7 @@ impl IdentityRouterService for IdentityRouters {
         let (tenant, id) = names::router("name", &request.get_ref().name)?;
         caller(&request, &tenant)?;
         let router = self.0.store.router(&tenant, &id).await.map_err(status::store)?;
-        Ok(Response::new(convert::router(&tenant, router, self.0.issuing.life(), self.0.clock.now())))
+        Ok(Response::new(convert::router(&tenant, router, self.0.issuer.life(), self.0.clock.now())))
     }
 
     async fn list_identity_routers(
@@ -72,7 +72,7 @@ impl IdentityRouterService for IdentityRouters {
         let mut routers =
             self.0.store.list_routers(&tenant, after.as_ref(), page.fetch()).await.map_err(status::store)?;
         let next_page_token = page.cut(&mut routers, |router| router.id.0.clone());
-        let (life, now) = (self.0.issuing.life(), self.0.clock.now());
+        let (life, now) = (self.0.issuer.life(), self.0.clock.now());
         let identity_routers =
             routers.into_iter().map(|router| convert::router(&tenant, router, life, now)).collect();
         Ok(Response::new(ListIdentityRoutersResponse { identity_routers, next_page_token }))
@@ -86,7 +86,7 @@ impl IdentityRouterService for IdentityRouters {
         let tenant = names::tenant("parent", &message.parent)?;
         let by = actor(&request, &tenant)?;
         let (router, sources, ttl) = wanted(&tenant, message)?;
-        let authorities = self.0.issuing.authorities().ok_or_else(off)?;
+        let authorities = self.0.issuer.authorities().ok_or_else(off)?;
         let mut secret = [0; SECRET];
         rand::fill(&mut secret).map_err(|_| Status::internal("the machine has no random numbers"))?;
         let mut secret_hash = [0; 32];
@@ -149,9 +149,9 @@ impl IdentityRouterService for IdentityRouters {
         let now = self.0.clock.now();
         let revoked = self.0.store.revoke_router(&tenant, &id, &message.reason, &by, now).await;
         let revoked = revoked.map_err(status::store)?;
-        self.0.jobs.router_barred(&tenant, &id);
+        self.0.jobs.disconnect_router(&tenant, &id);
         tracing::warn!(%tenant, router = %id, by = by.name, "identity router revoked");
-        Ok(Response::new(convert::router(&tenant, revoked, self.0.issuing.life(), now)))
+        Ok(Response::new(convert::router(&tenant, revoked, self.0.issuer.life(), now)))
     }
 }
 

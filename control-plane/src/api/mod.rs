@@ -40,9 +40,10 @@ use tonic::{Request, Status};
 
 pub use page::PageKey;
 
-use crate::ca::Issuing;
+use crate::ca::CertificateIssuer;
 use crate::ca::identity::{Caller, Peer};
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::{Actor, TenantId};
 use crate::store::Store;
 use crate::webhooks::Webhooks;
@@ -57,7 +58,7 @@ pub struct Api {
     /// The deliveries of this replica.
     pub webhooks: Webhooks,
     /// What routers' certificates are issued from.
-    pub issuing: Issuing,
+    pub issuer: CertificateIssuer,
     /// The time.
     pub clock: Clock,
     /// Seals page tokens.

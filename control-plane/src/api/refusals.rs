@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::{Actor, Event, EventType, Timestamp, Trail};
 use crate::store::{Store, StoreError};
 

@@ -100,7 +100,7 @@ impl TenantService for Tenants {
         let suspended = self.0.store.suspend_tenant(&tenant, &message.reason, &by, now).await;
         let (suspended, jobs) = suspended.map_err(status::store)?;
         let stopped_jobs = jobs.len();
-        self.0.jobs.stopped(&jobs);
+        self.0.jobs.cancel_runs(&jobs);
         tracing::info!(%tenant, stopped_jobs, "tenant suspended");
         Ok(Response::new(convert(suspended)))
     }

@@ -1,7 +1,8 @@
-//! Who the holder of a certificate is. The chain says that we issued it; the one URI name in it says for whom:
+//! The holder of a certificate. The chain proves that our authority issued it; its one URI name
+//! says for which caller:
 //!
-//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`, `…/tenant/{tenant}/admin/{name}/{role}`,
-//! `…/tenant/{tenant}/router/{name}`
+//! `rollcall://{trust domain}/operator/{name}`, `…/console/{name}`, `…/authenticator/{name}`,
+//! `…/tenant/{tenant}/admin/{name}/{role}`, `…/tenant/{tenant}/router/{name}`
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,8 +28,8 @@ pub struct Peer {
     pub validity: Validity,
 }
 
-/// How long a connection may live: until the end of the certificate that was shown in its handshake, or of one that was issued on
-/// it since, or until it is hung up. Clones share it.
+/// How long a connection may live: until the end of the certificate that was shown in its
+/// handshake, or of one that was issued on it since, or until it is hung up. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Validity {
     /// The end, and the number of the newest certificate that was issued on the connection.
@@ -71,16 +72,17 @@ impl Validity {
     }
 }
 
-/// Who is at the other end of a connection on which a router enrolls: nobody yet.
+/// The other end of a connection on which a router enrolls: it has no certificate yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Newcomer {
+pub struct UnauthenticatedPeer {
     /// From where it calls.
     pub address: SocketAddr,
-    /// What TLS exports of the connection: a proof signs it, so that it is good on no other connection.
+    /// What TLS exports of the connection: a proof signs it, so that it is good on no other
+    /// connection.
     pub exported: [u8; EXPORTED],
 }
 
-impl Newcomer {
+impl UnauthenticatedPeer {
     /// For the audit trail.
     #[must_use]
     pub fn actor(&self) -> Actor {
@@ -89,7 +91,8 @@ impl Newcomer {
     }
 }
 
-/// A caller: by its certificate, or for a person at a console by the token that the console presents.
+/// A caller: by its certificate, or for a person at a console by the token that the console
+/// presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// Runs the service.
@@ -97,7 +100,8 @@ pub enum Caller {
         /// Name.
         name: String,
     },
-    /// A service that speaks for persons. Its certificate alone gives it no right but to present their tokens.
+    /// A service that speaks for persons. Its certificate alone gives it no right but to present
+    /// their tokens.
     Console {
         /// Name.
         name: String,
@@ -222,7 +226,8 @@ impl Caller {
         }
     }
 
-    /// For the log. A person at a console is not named there: what a token calls them may be a mail address.
+    /// For the log. A person at a console is not named there: what a token calls them may be a mail
+    /// address.
     #[must_use]
     pub fn label(&self) -> String {
         match self {

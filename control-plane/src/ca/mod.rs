@@ -1,24 +1,28 @@
-//! The control plane's own certificate authorities. `command` and `issue` make them and the certificates of the server and of people:
-//! files in, files out. `routers` issues the certificates of identity routers while the control plane runs, for keys that `request`
-//! takes out of what a router sends. `identity` reads from a certificate who its holder is,
-//! `refused` which ones count no longer.
+//! The control plane's own certificate authorities.
+//!
+//! - `authority`: creates the authorities, and issues certificates of the server and of people from
+//!   files
+//! - `router_authority`: issues the certificates of identity routers while the control plane runs
+//! - `issuer`: the authorities in force, which change when their files do
+//! - `request`: the public key of a certificate request, and proofs that a caller has a key
+//! - `identity`: the holder of a certificate
+//! - `revoked_certificates`: certificates that are revoked before they expire
 
-mod command;
+mod authority;
 pub mod identity;
-mod issue;
-mod issuing;
-mod refused;
+mod issuer;
 mod request;
-mod routers;
+mod revoked_certificates;
+mod router_authority;
 
-pub use command::{CaCommand, run};
-pub use issue::{Authority, CERTIFICATE, CaError, KEY, Subject};
-pub use issuing::{Authorities, Issuing};
-pub use refused::{Refused, WrongLine};
+pub use authority::{Authority, CERTIFICATE, CaError, KEY, Subject, with_extension};
+pub use issuer::{Authorities, CertificateIssuer};
 pub use request::{RequestError, RequestedKey, fingerprint, proves};
-pub use routers::{RouterAuthority, RouterCertificate};
+pub use revoked_certificates::{InvalidLine, RevokedCertificates};
+pub use router_authority::{RouterAuthority, RouterCertificate};
 
-/// Whether a text can be an id in a name: 1 to 63 of a-z, 0-9 and hyphen, a letter first, no hyphen last.
+/// Whether a text can be an id in a name: 1 to 63 of a-z, 0-9 and hyphen, a letter first, no hyphen
+/// last.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
     let bytes = text.as_bytes();

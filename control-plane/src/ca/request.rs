@@ -1,5 +1,5 @@
-//! Takes the public key out of a certificate request, and nothing else: subject, names, usages, constraints and attributes of a request
-//! are read by nobody. Verifies proofs that whoever calls has a key.
+//! Takes the public key out of a certificate request. Subject, names, usages, constraints and
+//! attributes of the request are ignored. Also verifies proofs that a caller has a key.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
@@ -10,17 +10,18 @@ use x509_parser::prelude::FromDer;
 use crate::model::KeyFingerprint;
 
 /// Longest request. Ours have 200 bytes.
-const LONGEST: usize = 4_096;
+const MAX_REQUEST_BYTES: usize = 4_096;
 
-/// What every public key on the curve P-256 begins with, as a SubjectPublicKeyInfo with an uncompressed point.
-const P256: [u8; 27] = [
+/// What every public key on the curve P-256 begins with, as a SubjectPublicKeyInfo with an
+/// uncompressed point.
+const P256_SPKI_PREFIX: [u8; 27] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
     0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 /// Bytes of such a key.
-const SPKI: usize = 91;
+const SPKI_BYTES: usize = 91;
 /// Where its point begins.
-const POINT: usize = 26;
+const POINT_OFFSET: usize = 26;
 
 /// Why a request cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,8 +48,8 @@ impl RequestedKey {
     ///
     /// # Errors
     /// If it is no request for a key of the one kind that is used, or not signed by that.
-    pub fn of(request: &[u8]) -> Result<Self, RequestError> {
-        if request.len() > LONGEST {
+    pub fn from_request(request: &[u8]) -> Result<Self, RequestError> {
+        if request.len() > MAX_REQUEST_BYTES {
             return Err(RequestError::Unreadable);
         }
         let (rest, parsed) =
@@ -85,7 +86,9 @@ impl RequestedKey {
 #[must_use]
 pub fn proves(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
     is_p256(spki)
-        && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &spki[POINT..]).verify(message, signature).is_ok()
+        && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, &spki[POINT_OFFSET..])
+            .verify(message, signature)
+            .is_ok()
 }
 
 /// SHA-256 of a public key, as its SubjectPublicKeyInfo.
@@ -97,5 +100,5 @@ pub fn fingerprint(spki: &[u8]) -> KeyFingerprint {
 }
 
 fn is_p256(spki: &[u8]) -> bool {
-    spki.len() == SPKI && spki.starts_with(&P256)
+    spki.len() == SPKI_BYTES && spki.starts_with(&P256_SPKI_PREFIX)
 }

@@ -1,11 +1,13 @@
-//! Who is let in, and who gets a certificate.
+//! Decides which router is admitted, and which gets a certificate.
 //!
-//! A router's certificates are numbered. Three numbers say where it stands: the newest one that was issued, the newest one that was
-//! shown to us since (`confirmed`), and the first one since its last enrollment. An answer can get lost, so a router may still show
-//! the confirmed one while newer ones were issued; it then asks again, and gets a number of its own. Whoever shows anything
-//! else has a copy of what another machine moved on from: two machines have one router's identity, and neither is let in.
+//! A router's certificates are numbered. Three numbers are its status: the newest certificate that was
+//! issued, the newest one that was shown since (`confirmed`), and the first one since its last
+//! enrollment. An answer can get lost, so a router may still show the confirmed certificate while newer
+//! ones were issued; it then asks again, and gets a new number.
 //!
-//! Copies cannot be told apart before one of them moves on, which is at the next renewal of either at the latest.
+//! Any other certificate is a copy: two machines have one router's identity, and neither is admitted.
+//! Copies cannot be told apart before one of them renews, which each does at its next renewal at the
+//! latest.
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use crate::model::{KeyFingerprint, RECOVERIES, Refusal, RouterState, Timestamp};
 
 /// Where a router stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct RouterStatus {
     /// Whether it may connect.
     pub state: RouterState,
     /// Number of the newest certificate.
@@ -37,11 +39,11 @@ pub struct Certificate {
 
 /// What to do with a certificate that was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AdmissionDecision {
     /// Let in; the number is the one that is confirmed by it.
-    Fine(i64),
+    Admit(i64),
     /// Refused, and nothing changes.
-    Refused(Refusal),
+    Deny(Refusal),
     /// Refused, and the router is suspended.
     Cloned,
 }
@@ -57,7 +59,7 @@ pub enum CodeUse {
 
 /// A registration code, as it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CodeStanding {
+pub struct CodeStatus {
     /// Until when it can be used.
     pub expires_at: Timestamp,
     /// For which key it was used.
@@ -91,7 +93,7 @@ pub fn state(state: RouterState) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// If it is good for nothing, or for another key.
-pub fn code(code: CodeStanding, key: KeyFingerprint, now: Timestamp) -> Result<CodeUse, Refusal> {
+pub fn code(code: CodeStatus, key: KeyFingerprint, now: Timestamp) -> Result<CodeUse, Refusal> {
     match code.used_key {
         _ if code.voided => Err(Refusal::CodeVoided),
         _ if now > code.expires_at => Err(Refusal::CodeExpired),
@@ -103,45 +105,49 @@ pub fn code(code: CodeStanding, key: KeyFingerprint, now: Timestamp) -> Result<C
 
 /// What to do with a certificate that is shown at the start of a session.
 #[must_use]
-pub fn shown(standing: &Standing, certificate: Certificate) -> Verdict {
-    if let Err(refusal) = state(standing.state) {
-        return Verdict::Refused(refusal);
+pub fn check_certificate(status: &RouterStatus, certificate: Certificate) -> AdmissionDecision {
+    if let Err(refusal) = state(status.state) {
+        return AdmissionDecision::Deny(refusal);
     }
-    let Some(generation) = certificate.generation else { return Verdict::Refused(Refusal::KeyUnknown) };
-    if generation < standing.enrolled {
-        return Verdict::Refused(Refusal::KeyReplaced);
+    let Some(generation) = certificate.generation else {
+        return AdmissionDecision::Deny(Refusal::KeyUnknown);
+    };
+    if generation < status.enrolled {
+        return AdmissionDecision::Deny(Refusal::KeyReplaced);
     }
-    let current = |number: i64| number == standing.newest || number == standing.confirmed;
+    let current = |number: i64| number == status.newest || number == status.confirmed;
     if current(generation) {
-        return Verdict::Fine(generation.max(standing.confirmed));
+        return AdmissionDecision::Admit(generation.max(status.confirmed));
     }
-    // The connection is older than the certificate that was given on it. Whether that arrived is not known.
+    // The connection is older than the certificate that was given on it. Whether that arrived is
+    // not known.
     if certificate.renewed.is_some_and(current) {
-        return Verdict::Fine(standing.confirmed);
+        return AdmissionDecision::Admit(status.confirmed);
     }
-    Verdict::Cloned
+    AdmissionDecision::Cloned
 }
 
-/// What to do with a router that asks for its next certificate. `holds` is the number of the certificate that it says it has; `requested`
-/// is the number under which the requested key is known, if it is.
+/// What to do with a router that asks for its next certificate. `holds` is the number of the
+/// certificate that it says it has; `requested` is the number under which the requested key is
+/// known, if it is.
 ///
 /// # Errors
 /// If it gets none.
 pub fn renewal(
-    standing: &Standing,
+    status: &RouterStatus,
     certificate: Certificate,
     holds: Option<i64>,
     requested: Option<i64>,
-) -> Result<(Issue, i64), Verdict> {
-    let Verdict::Fine(confirmed) = shown(standing, certificate).refused()? else {
-        return Err(Verdict::Refused(Refusal::KeyUnknown));
+) -> Result<(Issue, i64), AdmissionDecision> {
+    let AdmissionDecision::Admit(confirmed) = check_certificate(status, certificate).admitted()? else {
+        return Err(AdmissionDecision::Deny(Refusal::KeyUnknown));
     };
     // It says that what it was given on this connection has arrived; it may show it from then on.
     let confirmed = match holds {
         Some(held) if certificate.renewed == Some(held) => confirmed.max(held),
         _ => confirmed,
     };
-    Ok((issue(standing, confirmed, requested).map_err(Verdict::Refused)?, confirmed))
+    Ok((issue(status, confirmed, requested).map_err(AdmissionDecision::Deny)?, confirmed))
 }
 
 /// What to do with a router that shows an expired certificate.
@@ -149,47 +155,47 @@ pub fn renewal(
 /// # Errors
 /// If it gets no other.
 pub fn recovery(
-    standing: &Standing,
+    status: &RouterStatus,
     generation: Option<i64>,
     requested: Option<i64>,
     expired_at: Timestamp,
     within: Duration,
     now: Timestamp,
-) -> Result<(Issue, i64), Verdict> {
-    let refused = |refusal| Err(Verdict::Refused(refusal));
+) -> Result<(Issue, i64), AdmissionDecision> {
+    let deny = |refusal| Err(AdmissionDecision::Deny(refusal));
     let certificate = Certificate { generation, renewed: None };
-    let Verdict::Fine(confirmed) = shown(standing, certificate).refused()? else {
-        return refused(Refusal::KeyUnknown);
+    let AdmissionDecision::Admit(confirmed) = check_certificate(status, certificate).admitted()? else {
+        return deny(Refusal::KeyUnknown);
     };
     if now < expired_at.minus(ABOUT_TO_EXPIRE) {
-        return refused(Refusal::NotExpired);
+        return deny(Refusal::NotExpired);
     }
     if now > expired_at.plus(within) {
-        return refused(Refusal::TooLate);
+        return deny(Refusal::TooLate);
     }
-    match issue(standing, confirmed, requested) {
-        Ok(Issue::Next(_)) if standing.recoveries >= RECOVERIES => refused(Refusal::RecoveriesSpent),
-        issue => Ok((issue.map_err(Verdict::Refused)?, confirmed)),
+    match issue(status, confirmed, requested) {
+        Ok(Issue::Next(_)) if status.recoveries >= RECOVERIES => deny(Refusal::RecoveriesSpent),
+        issue => Ok((issue.map_err(AdmissionDecision::Deny)?, confirmed)),
     }
 }
 
 /// How long before its end a certificate counts as expired: on the router's clock it may be.
 pub const ABOUT_TO_EXPIRE: Duration = Duration::from_secs(300);
 
-fn issue(standing: &Standing, confirmed: i64, requested: Option<i64>) -> Result<Issue, Refusal> {
+fn issue(status: &RouterStatus, confirmed: i64, requested: Option<i64>) -> Result<Issue, Refusal> {
     match requested {
-        None => Ok(Issue::Next(standing.newest + 1)),
-        Some(generation) if generation == standing.newest && generation > confirmed => {
+        None => Ok(Issue::Next(status.newest + 1)),
+        Some(generation) if generation == status.newest && generation > confirmed => {
             Ok(Issue::Again(generation))
         }
         Some(_) => Err(Refusal::KeyNotNew),
     }
 }
 
-impl Verdict {
-    /// The verdict as an error, unless it is fine.
-    fn refused(self) -> Result<Self, Self> {
-        if let Self::Fine(_) = self { Ok(self) } else { Err(self) }
+impl AdmissionDecision {
+    /// The decision as an error, unless it admits.
+    fn admitted(self) -> Result<Self, Self> {
+        if let Self::Admit(_) = self { Ok(self) } else { Err(self) }
     }
 }
 

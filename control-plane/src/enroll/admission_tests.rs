@@ -12,7 +12,7 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 /// What the store keeps of one router.
 #[derive(Clone, Debug)]
 struct Book {
-    standing: Standing,
+    status: RouterStatus,
     keys: BTreeMap<u32, i64>,
     next_key: u32,
 }
@@ -41,9 +41,9 @@ enum Step {
 
 impl Book {
     fn enrolled() -> (Self, Machine) {
-        let standing =
-            Standing { state: RouterState::Active, newest: 1, confirmed: 1, enrolled: 1, recoveries: 0 };
-        let book = Self { standing, keys: BTreeMap::from([(1, 1)]), next_key: 2 };
+        let status =
+            RouterStatus { state: RouterState::Active, newest: 1, confirmed: 1, enrolled: 1, recoveries: 0 };
+        let book = Self { status, keys: BTreeMap::from([(1, 1)]), next_key: 2 };
         (book, Machine { key: 1, generation: 1, connection: None })
     }
 
@@ -51,18 +51,18 @@ impl Book {
         Certificate { generation: self.keys.get(&key).copied(), renewed }
     }
 
-    fn hear(&mut self, verdict: Verdict) -> Result<(), Verdict> {
-        match verdict {
-            Verdict::Fine(confirmed) => self.standing.confirmed = confirmed,
-            Verdict::Cloned => self.standing.state = RouterState::Suspended,
-            Verdict::Refused(_) => {}
+    fn apply(&mut self, decision: AdmissionDecision) -> Result<(), AdmissionDecision> {
+        match decision {
+            AdmissionDecision::Admit(confirmed) => self.status.confirmed = confirmed,
+            AdmissionDecision::Cloned => self.status.state = RouterState::Suspended,
+            AdmissionDecision::Deny(_) => {}
         }
-        verdict.refused().map(|_| ())
+        decision.admitted().map(|_| ())
     }
 
-    fn connect(&mut self, machine: &mut Machine) -> Result<(), Verdict> {
-        let verdict = shown(&self.standing, self.certificate(machine.key, None));
-        self.hear(verdict)?;
+    fn connect(&mut self, machine: &mut Machine) -> Result<(), AdmissionDecision> {
+        let decision = check_certificate(&self.status, self.certificate(machine.key, None));
+        self.apply(decision)?;
         machine.connection = Some(Connection { key: machine.key, renewed: None });
         Ok(())
     }
@@ -72,45 +72,45 @@ impl Book {
         let key = self.next_key;
         self.next_key += 1;
         self.keys.insert(key, generation);
-        self.standing.newest = generation;
-        self.standing.confirmed = confirmed;
+        self.status.newest = generation;
+        self.status.confirmed = confirmed;
         (key, generation)
     }
 
-    fn renew(&mut self, machine: &mut Machine, answered: bool) -> Result<(), Verdict> {
+    fn renew(&mut self, machine: &mut Machine, answered: bool) -> Result<(), AdmissionDecision> {
         let Some(connection) = machine.connection.clone() else { return Ok(()) };
         let certificate = self.certificate(connection.key, connection.renewed);
-        match renewal(&self.standing, certificate, Some(machine.generation), None) {
+        match renewal(&self.status, certificate, Some(machine.generation), None) {
             Ok(issued) => {
                 let (key, generation) = self.issue(issued);
-                self.standing.recoveries = 0;
+                self.status.recoveries = 0;
                 machine.connection = Some(Connection { renewed: Some(generation), ..connection });
                 if answered {
                     (machine.key, machine.generation) = (key, generation);
                 }
                 Ok(())
             }
-            Err(verdict) => self.hear(verdict),
+            Err(decision) => self.apply(decision),
         }
     }
 
-    fn recover(&mut self, machine: &mut Machine, answered: bool) -> Result<(), Verdict> {
+    fn recover(&mut self, machine: &mut Machine, answered: bool) -> Result<(), AdmissionDecision> {
         machine.connection = None;
         let generation = self.keys.get(&machine.key).copied();
-        match recovery(&self.standing, generation, None, NOW, MONTH, NOW) {
+        match recovery(&self.status, generation, None, NOW, MONTH, NOW) {
             Ok(issued) => {
                 let (key, generation) = self.issue(issued);
-                self.standing.recoveries += 1;
+                self.status.recoveries += 1;
                 if answered {
                     (machine.key, machine.generation) = (key, generation);
                 }
                 Ok(())
             }
-            Err(verdict) => self.hear(verdict),
+            Err(decision) => self.apply(decision),
         }
     }
 
-    fn step(&mut self, machine: &mut Machine, step: Step) -> Result<(), Verdict> {
+    fn step(&mut self, machine: &mut Machine, step: Step) -> Result<(), AdmissionDecision> {
         match step {
             Step::Connect => self.connect(machine),
             Step::Renew { answered } => self.renew(machine, answered),
@@ -138,7 +138,7 @@ proptest! {
         let (mut book, mut machine) = Book::enrolled();
         for step in steps {
             match book.step(&mut machine, step) {
-                Ok(()) | Err(Verdict::Refused(Refusal::RecoveriesSpent)) => {}
+                Ok(()) | Err(AdmissionDecision::Deny(Refusal::RecoveriesSpent)) => {}
                 other => prop_assert!(false, "{step:?}: {other:?}; {book:?} {machine:?}"),
             }
         }
@@ -159,7 +159,8 @@ proptest! {
         for (of_copy, step) in after {
             let _ = book.step(if of_copy { &mut copy } else { &mut original }, step);
         }
-        // Each moves on: a renewal that is answered, on a new connection, and a connection with what it was given.
+        // Each moves on: a renewal that is answered, on a new connection, and a connection with
+        // what it was given.
         let (mut first, mut second) = if first_renews { (original, copy) } else { (copy, original) };
         for machine in [&mut first, &mut second] {
             let _ = book.connect(machine);
@@ -168,7 +169,7 @@ proptest! {
             let _ = book.connect(machine);
         }
         let _ = book.connect(&mut first);
-        prop_assert_eq!(book.standing.state, RouterState::Suspended, "{:?} {:?}", first, second);
+        prop_assert_eq!(book.status.state, RouterState::Suspended, "{:?} {:?}", first, second);
     }
 
     #[test]
@@ -188,7 +189,7 @@ proptest! {
             }
             // Both only as long as one of them has shown no certificate newer than the other's.
             if let [one, other] = let_in[..] {
-                prop_assert!(one.min(other) >= book.standing.confirmed);
+                prop_assert!(one.min(other) >= book.status.confirmed);
             }
         }
     }
@@ -201,53 +202,53 @@ proptest! {
         for step in steps {
             let _ = book.step(&mut machine, step);
         }
-        let newest = book.standing.newest + 1;
-        book.standing = Standing { newest, confirmed: newest, enrolled: newest, ..book.standing };
-        prop_assert_eq!(book.connect(&mut machine), Err(Verdict::Refused(Refusal::KeyReplaced)));
-        prop_assert_eq!(book.standing.state, RouterState::Active);
+        let newest = book.status.newest + 1;
+        book.status = RouterStatus { newest, confirmed: newest, enrolled: newest, ..book.status };
+        prop_assert_eq!(book.connect(&mut machine), Err(AdmissionDecision::Deny(Refusal::KeyReplaced)));
+        prop_assert_eq!(book.status.state, RouterState::Active);
     }
 }
 
-fn standing() -> Standing {
-    Standing { state: RouterState::Active, newest: 5, confirmed: 5, enrolled: 1, recoveries: 0 }
+fn status() -> RouterStatus {
+    RouterStatus { state: RouterState::Active, newest: 5, confirmed: 5, enrolled: 1, recoveries: 0 }
 }
 
 #[test]
 fn a_router_recovers_three_times_in_a_row_within_a_month_and_not_before_its_certificate_ends() {
     let recover = |recoveries, expired_at| {
-        recovery(&Standing { recoveries, ..standing() }, Some(5), None, expired_at, MONTH, NOW)
+        recovery(&RouterStatus { recoveries, ..status() }, Some(5), None, expired_at, MONTH, NOW)
     };
     assert_eq!(recover(2, NOW), Ok((Issue::Next(6), 5)));
-    assert_eq!(recover(3, NOW), Err(Verdict::Refused(Refusal::RecoveriesSpent)));
+    assert_eq!(recover(3, NOW), Err(AdmissionDecision::Deny(Refusal::RecoveriesSpent)));
     assert_eq!(recover(0, NOW.minus(MONTH)), Ok((Issue::Next(6), 5)));
     let too_long = MONTH + Duration::from_micros(1);
-    assert_eq!(recover(0, NOW.minus(too_long)), Err(Verdict::Refused(Refusal::TooLate)));
+    assert_eq!(recover(0, NOW.minus(too_long)), Err(AdmissionDecision::Deny(Refusal::TooLate)));
     assert_eq!(recover(0, NOW.plus(ABOUT_TO_EXPIRE)), Ok((Issue::Next(6), 5)));
     let early = ABOUT_TO_EXPIRE + Duration::from_micros(1);
-    assert_eq!(recover(0, NOW.plus(early)), Err(Verdict::Refused(Refusal::NotExpired)));
+    assert_eq!(recover(0, NOW.plus(early)), Err(AdmissionDecision::Deny(Refusal::NotExpired)));
 }
 
 #[test]
 fn the_same_request_again_is_the_same_certificate_and_costs_no_recovery() {
-    let unconfirmed = Standing { newest: 6, recoveries: 3, ..standing() };
+    let unconfirmed = RouterStatus { newest: 6, recoveries: 3, ..status() };
     let shown = Certificate { generation: Some(5), renewed: None };
     assert_eq!(renewal(&unconfirmed, shown, None, Some(6)), Ok((Issue::Again(6), 5)));
     assert_eq!(recovery(&unconfirmed, Some(5), Some(6), NOW, MONTH, NOW), Ok((Issue::Again(6), 5)));
-    let not_new = Err(Verdict::Refused(Refusal::KeyNotNew));
+    let not_new = Err(AdmissionDecision::Deny(Refusal::KeyNotNew));
     assert_eq!(renewal(&unconfirmed, shown, None, Some(5)), not_new, "an older key");
-    assert_eq!(renewal(&standing(), shown, None, Some(5)), not_new, "its own key");
+    assert_eq!(renewal(&status(), shown, None, Some(5)), not_new, "its own key");
 }
 
 #[test]
 fn a_code_is_good_until_its_end_for_one_key() {
-    let open = CodeStanding { expires_at: NOW, used_key: None, voided: false };
-    let used = CodeStanding { used_key: Some([1; 32]), ..open };
+    let open = CodeStatus { expires_at: NOW, used_key: None, voided: false };
+    let used = CodeStatus { used_key: Some([1; 32]), ..open };
     assert_eq!(code(open, [1; 32], NOW), Ok(CodeUse::First));
     assert_eq!(code(used, [1; 32], NOW), Ok(CodeUse::Again));
     assert_eq!(code(used, [2; 32], NOW), Err(Refusal::CodeUsed));
     assert_eq!(code(open, [1; 32], Timestamp(NOW.0 + 1)), Err(Refusal::CodeExpired));
     assert_eq!(code(used, [1; 32], Timestamp(NOW.0 + 1)), Err(Refusal::CodeExpired));
-    assert_eq!(code(CodeStanding { voided: true, ..open }, [1; 32], NOW), Err(Refusal::CodeVoided));
+    assert_eq!(code(CodeStatus { voided: true, ..open }, [1; 32], NOW), Err(Refusal::CodeVoided));
 }
 
 #[test]
@@ -257,8 +258,8 @@ fn who_was_revoked_or_suspended_stays_out_whatever_it_shows() {
     {
         for generation in [None, Some(0), Some(4), Some(5), Some(9)] {
             let certificate = Certificate { generation, renewed: Some(5) };
-            let verdict = shown(&Standing { state, ..standing() }, certificate);
-            assert_eq!(verdict, Verdict::Refused(refusal));
+            let decision = check_certificate(&RouterStatus { state, ..status() }, certificate);
+            assert_eq!(decision, AdmissionDecision::Deny(refusal));
         }
     }
 }

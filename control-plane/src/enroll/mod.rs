@@ -1,5 +1,6 @@
-//! Decides which identity router is let in and which gets a certificate. Pure: the store asks `admission` inside its transactions, the
-//! door asks `attempts` before it asks anyone.
+//! Decides which identity router is admitted and which gets a certificate. Pure: the store asks
+//! `admission` inside its transactions, the enrollment API asks `attempt_limit` before anything
+//! else.
 
 pub mod admission;
-pub mod attempts;
+pub mod attempt_limit;

@@ -1,6 +1,7 @@
-//! Deletes marked users whose time has come, and marks by itself whom the tenants' settings say. Every replica looks, which costs a few
-//! reads; whoever finds something takes the tenant's lease with its first transaction, and the others leave the tenant alone. All of
-//! it is in small transactions: whatever dies in between, the next one goes on where it was.
+//! Deletes marked users whose time has come, and marks by itself whom the tenants' settings say.
+//! Every replica looks, which costs a few reads; whoever finds something takes the tenant's lease
+//! with its first transaction, and the others leave the tenant alone. All of it is in small
+//! transactions: whatever dies in between, the next one goes on where it was.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,53 +15,54 @@ use crate::reconcile::deletion;
 use crate::store::{DeletionLease, StoreError};
 
 /// How often to look for users whose time has come.
-const INTERVAL: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often to look for automatic marks that do not hold any more.
-const BACK: Duration = Duration::from_secs(30);
-/// How often to look for users who are to be marked: that reads all users of the tenants that want it.
-const MARK: Duration = Duration::from_secs(600);
+const REVIEW_INTERVAL: Duration = Duration::from_secs(30);
+/// How often to look for users who are to be marked: that reads all users of the tenants that want
+/// it.
+const MARK_INTERVAL: Duration = Duration::from_secs(600);
 /// Sources, or tenants, looked at in one go.
-const BATCH: i64 = 64;
+const MAX_PER_POLL: i64 = 64;
 /// Users a transaction.
-const USERS: usize = 200;
+const USERS_PER_TRANSACTION: usize = 200;
 /// Users a page of those who are looked through.
-const PAGE: i64 = 2_000;
+const USERS_PER_PAGE: i64 = 2_000;
 
-pub(super) async fn follow(inner: Arc<Inner>) {
+pub(super) async fn run(inner: Arc<Inner>) {
     let lease = DeletionLease { owner: Uuid::now_v7().to_string(), lease: inner.settings.lease };
-    let work = Work { inner: &inner, lease };
-    let (mut back, mut mark) = (Instant::now(), Instant::now());
+    let deleter = Deleter { inner: &inner, lease };
+    let (mut next_review, mut next_mark) = (Instant::now(), Instant::now());
     loop {
-        work.purge().await;
-        if back <= Instant::now() {
-            let with_new_marks = mark <= Instant::now();
-            work.review(with_new_marks).await;
-            back = Instant::now() + BACK;
+        deleter.purge().await;
+        if next_review <= Instant::now() {
+            let with_new_marks = next_mark <= Instant::now();
+            deleter.review(with_new_marks).await;
+            next_review = Instant::now() + REVIEW_INTERVAL;
             if with_new_marks {
-                mark = Instant::now() + MARK;
+                next_mark = Instant::now() + MARK_INTERVAL;
             }
         }
         tokio::select! {
             () = inner.shutdown.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
         }
     }
 }
 
-struct Work<'a> {
+struct Deleter<'a> {
     inner: &'a Inner,
     lease: DeletionLease,
 }
 
-impl Work<'_> {
-    fn goes_on(&self) -> bool {
+impl Deleter<'_> {
+    fn is_running(&self) -> bool {
         !self.inner.shutdown.is_cancelled()
     }
 
     async fn purge(&self) {
-        let due = match self.inner.store.due_purges(self.inner.clock.now(), BATCH).await {
+        let due = match self.inner.store.due_purges(self.inner.clock.now(), MAX_PER_POLL).await {
             Ok(due) => due,
-            Err(error) => return complain(&error, "cannot look for users who are to be deleted"),
+            Err(error) => return log_error(&error, "cannot look for users who are to be deleted"),
         };
         for due in due {
             // One at a time, and its trouble is nobody else's.
@@ -71,12 +73,12 @@ impl Work<'_> {
     }
 
     async fn purge_source(&self, due: &DuePurge) -> Result<(), StoreError> {
-        let (limit, mut users) = (i64::try_from(USERS).unwrap_or(i64::MAX), 0);
-        while self.goes_on() {
+        let (limit, mut users) = (i64::try_from(USERS_PER_TRANSACTION).unwrap_or(i64::MAX), 0);
+        while self.is_running() {
             let now = self.inner.clock.now();
             let Some(purged) = self.inner.store.purge(&self.lease, due, limit, now).await? else { break };
             users += purged.deleted;
-            if purged.deleted + purged.lifted < USERS {
+            if purged.deleted + purged.lifted < USERS_PER_TRANSACTION {
                 break;
             }
         }
@@ -89,9 +91,9 @@ impl Work<'_> {
     async fn review(&self, with_new_marks: bool) {
         let mut after: Option<TenantNo> = None;
         loop {
-            let tenants = match self.inner.store.markings(after, BATCH).await {
+            let tenants = match self.inner.store.markings(after, MAX_PER_POLL).await {
                 Ok(tenants) => tenants,
-                Err(error) => return complain(&error, "cannot look for marks"),
+                Err(error) => return log_error(&error, "cannot look for marks"),
             };
             let Some(last) = tenants.last() else { return };
             after = Some(last.number);
@@ -107,10 +109,10 @@ impl Work<'_> {
         let store = &self.inner.store;
         let mut after = None;
         loop {
-            let page = store.automatic_marks(marking, after, PAGE).await?;
+            let page = store.automatic_marks(marking, after, USERS_PER_PAGE).await?;
             let Some(last) = page.last().map(|user| user.user) else { break };
             after = Some(last);
-            if !self.change(marking, page.iter().filter(|user| !deletion::holds(user))).await? {
+            if !self.change_marks(marking, page.iter().filter(|user| !deletion::holds(user))).await? {
                 return Ok(());
             }
         }
@@ -121,25 +123,25 @@ impl Work<'_> {
         let mut after = None;
         loop {
             let now = self.inner.clock.now();
-            let page = store.mark_candidates(marking, after, PAGE, now).await?;
+            let page = store.mark_candidates(marking, after, USERS_PER_PAGE, now).await?;
             let Some(last) = page.last().map(|user| user.user) else { return Ok(()) };
             after = Some(last);
             let due = page.iter().filter(|user| deletion::due(&marking.settings, user, now).is_some());
-            if !self.change(marking, due).await? {
+            if !self.change_marks(marking, due).await? {
                 return Ok(());
             }
         }
     }
 
     /// Puts marks on or takes them off. False if another replica does it, or there is no time left.
-    async fn change(
+    async fn change_marks(
         &self,
         marking: &Marking,
         users: impl Iterator<Item = &UserStanding>,
     ) -> Result<bool, StoreError> {
         let users: Vec<UserNo> = users.map(|user| user.user).collect();
-        for users in users.chunks(USERS) {
-            if !self.goes_on() {
+        for users in users.chunks(USERS_PER_TRANSACTION) {
+            if !self.is_running() {
                 return Ok(false);
             }
             let (store, now) = (&self.inner.store, self.inner.clock.now());
@@ -153,6 +155,6 @@ impl Work<'_> {
     }
 }
 
-fn complain(error: &StoreError, what: &str) {
+fn log_error(error: &StoreError, what: &str) {
     tracing::warn!(error = error as &dyn std::error::Error, "{what}");
 }

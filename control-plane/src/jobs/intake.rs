@@ -1,5 +1,5 @@
-//! Takes in the records of one read: answers offers, applies records, keeps count, and remembers whom it has seen, one bit a user.
-//! What it is told is checked: a router that breaks the protocol loses its upload.
+//! Takes in the records of one read: answers offers, applies records, counts, and remembers the
+//! users that it has seen, one bit each. A router that breaks the protocol loses its upload.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use roaring::RoaringTreemap;
 use tokio::sync::oneshot;
 
-use super::{Clock, ReadEnd};
+use crate::clock::Clock;
 use crate::model::{
     Failure, FailureReason, Fence, IdPair, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart,
     Record, Rejected, UserNo,
@@ -17,18 +17,20 @@ use crate::reconcile::offer;
 use crate::reconcile::rekey::{self, Occurrence};
 use crate::store::{Store, StoreError};
 
-/// How long unchanged users may go uncounted in the store. They cost no write, so their count rides along or waits this long.
-const FLUSH: Duration = Duration::from_millis(500);
+/// How long unchanged users may go uncounted in the store: they cost no write of their own.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Unfinished batches that a router may have: while those of one transaction are committed, those of the next arrive.
-pub const WINDOW: usize = 16;
+/// Unfinished batches that a router may have: while those of one transaction are committed, those
+/// of the next arrive.
+pub const MAX_UNFINISHED_BATCHES: usize = 16;
 
 /// Most records of a batch.
-const MAX_BATCH: usize = 2_000;
+const MAX_BATCH_RECORDS: usize = 2_000;
 
-/// Records that are enough for a transaction. Batches that have arrived together are committed together: a commit waits for the disk,
-/// and the more rows it has, the fewer times each page of an index is written.
-const ENOUGH: usize = 8_000;
+/// Records that are enough for a transaction. Batches that have arrived together are committed
+/// together: a commit waits for the disk, and the more rows it has, the fewer times each page of an
+/// index is written.
+const RECORDS_PER_TRANSACTION: usize = 8_000;
 
 /// Why an upload ends before its read does.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +61,21 @@ pub struct Completed {
 
 /// What a read of both ids has of one entry.
 #[derive(Clone, Debug)]
-pub struct Paired {
+pub struct PairedRecord {
     /// Both ids.
     pub ids: IdPair,
     /// The record, named by the former id, or why there is none.
     pub found: Result<Record, Rejected>,
+}
+
+/// How a read ended.
+pub enum ReadEnd {
+    /// The router says that it is complete, and its numbers are right.
+    Complete(Box<Intake>, Completed),
+    /// It failed, for the reason that the router gives.
+    Failed(Failure),
+    /// The store could not take records in.
+    Interrupted(StoreError),
 }
 
 /// The state of one read.
@@ -77,7 +89,8 @@ pub struct Intake {
     seen: RoaringTreemap,
     /// Offers whose records were asked for and have not come.
     open: BTreeMap<u64, HashSet<ImmutableId>>,
-    /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages is asked for once.
+    /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages
+    /// is asked for once.
     asked: HashMap<ImmutableId, [u8; 16]>,
     /// Records that are not applied yet, and the numbers of their batches.
     gathered: Gathered,
@@ -96,7 +109,7 @@ struct Gathered {
     batches: Vec<u64>,
     records: Vec<Record>,
     rejected: Vec<Rejected>,
-    paired: Vec<Paired>,
+    paired: Vec<PairedRecord>,
 }
 
 impl Intake {
@@ -139,7 +152,7 @@ impl Intake {
         self.start.fence
     }
 
-    /// Whom the read has seen.
+    /// Whether the read has seen a user.
     pub(super) fn has_seen(&self, user: UserNo) -> bool {
         self.seen.contains(user.0.unsigned_abs())
     }
@@ -166,16 +179,16 @@ impl Intake {
         if self.records_only {
             return Err(IntakeError::Protocol("an offer where records were ordered"));
         }
-        if self.open.len() >= WINDOW {
+        if self.open.len() >= MAX_UNFINISHED_BATCHES {
             return Err(IntakeError::Protocol("more unfinished batches than the window allows"));
         }
-        self.next(sequence, offered.len(), &rejected)?;
+        self.count_batch(sequence, offered.len(), &rejected)?;
         let ids = offered.iter().map(|offer| offer.id.clone()).collect();
         let known = self.store.known_users(self.start.fence, ids).await;
-        let known = self.heard(known)?;
+        let known = self.report_failure(known)?;
         let earlier = Earlier { seen: &self.seen, asked: &self.asked };
         let plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, &earlier);
-        self.see(&plan.seen);
+        self.mark_seen(&plan.seen);
         self.unchanged += plan.unchanged;
         let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
         self.asked.extend(plan.want.iter().map(|position| {
@@ -187,29 +200,30 @@ impl Intake {
             self.open.insert(sequence, wanted);
         }
         let repeats = plan.repeats.iter().map(|position| offered[at(position)].clone()).collect();
-        let repeats = self.repeats(repeats).await?;
+        let repeated = self.reject_repeats(repeats).await?;
         let mut refused = rejected;
         refused.extend(plan.beyond_limit.iter().map(|position| {
             let id = offered[at(position)].id.clone();
             Rejected::of(Some(id), NotSynchronizedReason::SyncLimit)
         }));
-        refused.extend(repeats);
-        if !refused.is_empty() || self.flushed.elapsed() > FLUSH {
+        refused.extend(repeated);
+        if !refused.is_empty() || self.flushed.elapsed() > FLUSH_INTERVAL {
             self.apply(Vec::new(), refused).await?;
         }
         Ok(plan.want)
     }
 
-    /// Entries whose id came before with other values; those whose first record waits undecided are compared with that.
-    async fn repeats(&mut self, repeats: Vec<Offered>) -> Result<Vec<Rejected>, IntakeError> {
+    /// Rejects entries whose id came before with other values; an id whose first record waits
+    /// undecided is compared with that.
+    async fn reject_repeats(&mut self, repeats: Vec<Offered>) -> Result<Vec<Rejected>, IntakeError> {
         if repeats.is_empty() {
             return Ok(Vec::new());
         }
         let ids = repeats.iter().map(|offer| offer.id.clone()).collect();
         let waiting = self.store.waiting_digests(self.start.fence, ids).await;
-        let waiting = self.heard(waiting)?;
+        let waiting = self.report_failure(waiting)?;
         let others = repeats.into_iter().filter(|offer| waiting.get(&offer.id) != Some(&offer.digest));
-        Ok(others.map(|offer| repeated(&offer.id)).collect())
+        Ok(others.map(|offer| duplicate(&offer.id)).collect())
     }
 
     /// Takes records, to be applied by [`Self::commit`].
@@ -223,7 +237,7 @@ impl Intake {
         rejected: Vec<Rejected>,
     ) -> Result<(), IntakeError> {
         if self.records_only {
-            self.next(sequence, records.len(), &rejected)?;
+            self.count_batch(sequence, records.len(), &rejected)?;
         } else {
             let wanted = self
                 .open
@@ -258,24 +272,28 @@ impl Intake {
     ///
     /// # Errors
     /// If the router broke the protocol.
-    pub fn paired(&mut self, sequence: u64, paired: Vec<Paired>) -> Result<(), IntakeError> {
+    pub fn paired(&mut self, sequence: u64, paired: Vec<PairedRecord>) -> Result<(), IntakeError> {
         let rejected: Vec<_> = paired.iter().filter_map(|one| one.found.as_ref().err()).cloned().collect();
-        self.next(sequence, paired.len() - rejected.len(), &rejected)?;
+        self.count_batch(sequence, paired.len() - rejected.len(), &rejected)?;
         self.gathered.batches.push(sequence);
         self.gathered.paired.extend(paired);
         Ok(())
     }
 
-    /// Keeps the pairs, and sorts what they come with: an entry on two pages counts once, and of two that share an id the second is refused.
-    async fn sort(&mut self, paired: Vec<Paired>) -> Result<(Vec<Record>, Vec<Rejected>), IntakeError> {
+    /// Keeps the pairs, and sorts what they come with: an entry on two pages counts once, and of
+    /// two that share an id the second is refused.
+    async fn sort_pairs(
+        &mut self,
+        paired: Vec<PairedRecord>,
+    ) -> Result<(Vec<Record>, Vec<Rejected>), IntakeError> {
         if paired.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
         let pairs = paired.iter().map(|one| (one.ids.clone(), one.found.is_ok())).collect();
         let occurrences = self.store.pair_ids(self.start.fence, pairs).await;
-        let occurrences = self.heard(occurrences)?;
+        let occurrences = self.report_failure(occurrences)?;
         let (mut records, mut rejected) = (Vec::new(), Vec::new());
-        for (Paired { ids, found }, occurrence) in paired.into_iter().zip(occurrences) {
+        for (PairedRecord { ids, found }, occurrence) in paired.into_iter().zip(occurrences) {
             match (found, occurrence) {
                 (Ok(record), Occurrence::First) => records.push(record),
                 (Ok(record), Occurrence::Clash) => rejected.push(rekey::clash(ids.former, &record.values)),
@@ -295,7 +313,8 @@ impl Intake {
     /// Whether they are enough for a transaction.
     #[must_use]
     pub fn has_enough(&self) -> bool {
-        self.gathered.records.len() + self.gathered.rejected.len() + self.gathered.paired.len() >= ENOUGH
+        self.gathered.records.len() + self.gathered.rejected.len() + self.gathered.paired.len()
+            >= RECORDS_PER_TRANSACTION
     }
 
     /// Applies what was gathered; returns the numbers of the batches that are committed now.
@@ -304,7 +323,7 @@ impl Intake {
     /// If the store refused.
     pub async fn commit(&mut self) -> Result<Vec<u64>, IntakeError> {
         let Gathered { batches, mut records, mut rejected, paired } = std::mem::take(&mut self.gathered);
-        let (of_pairs, refused) = self.sort(paired).await?;
+        let (of_pairs, refused) = self.sort_pairs(paired).await?;
         records.extend(of_pairs);
         rejected.extend(refused);
         let refused = rejected.iter().filter_map(|rejected| rejected.id.clone());
@@ -324,7 +343,7 @@ impl Intake {
         if !self.open.is_empty() || self.has_gathered() {
             return Err(IntakeError::Protocol("Complete before all batches were finished"));
         }
-        if !self.agrees(&completed) {
+        if !self.matches(&completed) {
             self.failed(Failure::of(FailureReason::CountMismatch));
             return Ok(());
         }
@@ -335,10 +354,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the router read every root that was ordered, and all that it found in them has arrived.
-    fn agrees(&self, completed: &Completed) -> bool {
+    /// Whether the router read every root that was ordered, and all that it found in them has
+    /// arrived.
+    fn matches(&self, completed: &Completed) -> bool {
         let Completed { batches, records, rejected, facts } = completed;
-        // Summed: a record that the door refused arrived as a record and counts here as an entry that could not become one.
+        // Summed: a record that the door refused arrived as a record and counts here as an entry
+        // that could not become one.
         let sent = records.checked_add(*rejected);
         let found = facts.roots.iter().try_fold(0, |sum: u64, root| sum.checked_add(root.entries));
         *batches == self.batches
@@ -357,11 +378,16 @@ impl Intake {
     }
 
     /// Checks a new batch's number and counts what it brings.
-    fn next(&mut self, sequence: u64, records: usize, rejected: &[Rejected]) -> Result<(), IntakeError> {
+    fn count_batch(
+        &mut self,
+        sequence: u64,
+        records: usize,
+        rejected: &[Rejected],
+    ) -> Result<(), IntakeError> {
         if sequence != self.batches + 1 {
             return Err(IntakeError::Protocol("a gap in the numbers of the batches"));
         }
-        if records + rejected.len() > MAX_BATCH {
+        if records + rejected.len() > MAX_BATCH_RECORDS {
             return Err(IntakeError::Protocol("a batch of more than 2,000 records"));
         }
         self.batches = sequence;
@@ -378,14 +404,15 @@ impl Intake {
         let unchanged = std::mem::take(&mut self.unchanged);
         let now = self.clock.now();
         let applied = self.store.apply(self.start.fence, Arc::new(records), rejected, unchanged, now).await;
-        let applied = self.heard(applied)?;
-        self.see(&applied.seen);
+        let applied = self.report_failure(applied)?;
+        self.mark_seen(&applied.seen);
         self.flushed = Instant::now();
         Ok(())
     }
 
-    /// Tells the run of a store that does not do its part: no router can help it, so nobody needs to be asked to read again at once.
-    fn heard<T>(&mut self, answer: Result<T, StoreError>) -> Result<T, IntakeError> {
+    /// Reports a failure of the store to the run: another router could not help, so none is asked
+    /// to read again at once.
+    fn report_failure<T>(&mut self, answer: Result<T, StoreError>) -> Result<T, IntakeError> {
         answer.map_err(|error| {
             let end = if matches!(error, StoreError::Fenced) { None } else { self.end.take() };
             match end {
@@ -399,7 +426,7 @@ impl Intake {
         })
     }
 
-    fn see(&mut self, users: &[UserNo]) {
+    fn mark_seen(&mut self, users: &[UserNo]) {
         self.seen.extend(users.iter().map(|user| user.0.unsigned_abs()));
     }
 }
@@ -420,7 +447,7 @@ impl offer::Earlier for Earlier<'_> {
 }
 
 /// Under no id of its own: the user with that id is the other entry's, and has an outcome.
-fn repeated(id: &ImmutableId) -> Rejected {
+fn duplicate(id: &ImmutableId) -> Rejected {
     let usual = Rejected::of(None, NotSynchronizedReason::DuplicateUniqueId);
     Rejected { message: format!("Immutable id {}: {}", id.text(), usual.message), ..usual }
 }

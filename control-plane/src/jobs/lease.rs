@@ -1,5 +1,6 @@
-//! The right to run a job for a while. Each run has a lease of its own, not each replica: a replica that was suspended and claims its
-//! job again must not be mistaken for its former self. The data is protected by the fence; this keeps two from working for nothing.
+//! The right to run a job for a while. Each run has a lease of its own, not each replica: a replica
+//! that was suspended and claims its job again must not be mistaken for its former self. The data
+//! is protected by the fence; this keeps two from working for nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +28,12 @@ pub(super) async fn claim(inner: &Inner, job: JobNo) -> Result<Option<Lease>, St
 }
 
 /// A job that has not got on for so long is said to stand still.
-const STILL: Duration = Duration::from_secs(600);
+const STALL_WARNING_AFTER: Duration = Duration::from_secs(600);
 
-/// Renews the lease until `lost` is canceled, or cancels it once the lease is someone else's or cannot be renewed in time.
-pub(super) async fn keep(inner: Arc<Inner>, lease: Arc<Lease>, lost: CancellationToken) {
-    let (mut renewed, mut said) = (Instant::now(), Instant::now());
+/// Renews the lease until `lost` is canceled, or cancels it once the lease is someone else's or
+/// cannot be renewed in time.
+pub(super) async fn renew_until_lost(inner: Arc<Inner>, lease: Arc<Lease>, lost: CancellationToken) {
+    let (mut renewed, mut warned) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             () = lost.cancelled() => return,
@@ -41,9 +43,9 @@ pub(super) async fn keep(inner: Arc<Inner>, lease: Arc<Lease>, lost: Cancellatio
         match inner.store.renew_lease(lease.job, &lease.owner, inner.settings.lease, now).await {
             Ok(true) => {
                 renewed = Instant::now();
-                if said.elapsed() > STILL {
-                    said = Instant::now();
-                    say_if_still(&inner, &lease).await;
+                if warned.elapsed() > STALL_WARNING_AFTER {
+                    warned = Instant::now();
+                    warn_if_stalled(&inner, &lease).await;
                 }
             }
             Ok(false) => return lost.cancel(),
@@ -53,15 +55,16 @@ pub(super) async fn keep(inner: Arc<Inner>, lease: Arc<Lease>, lost: Cancellatio
     }
 }
 
-async fn say_if_still(inner: &Inner, lease: &Lease) {
+async fn warn_if_stalled(inner: &Inner, lease: &Lease) {
     let Ok(job) = inner.store.job_by_number(lease.job).await else { return };
-    if job.progress_at.plus(STILL) < inner.clock.now() {
+    if job.progress_at.plus(STALL_WARNING_AFTER) < inner.clock.now() {
         let (id, router, phase) = (job.id, job.router, job.phase);
         tracing::warn!(job = %id, ?router, ?phase, "sync job stands still: its router, directory or database does not answer");
     }
 }
 
-/// Gives the lease back, so that whoever takes the job up need not wait for its end. A job that has ended has none.
+/// Gives the lease back, so that whoever takes the job up need not wait for its end. A job that has
+/// ended has none.
 pub(super) async fn release(inner: &Inner, lease: &Lease) {
     let _ = inner.store.renew_lease(lease.job, &lease.owner, Duration::ZERO, inner.clock.now()).await;
 }

@@ -10,11 +10,13 @@ use uuid::Uuid;
 use super::{Jobs, JobsError};
 use crate::model::{SourceId, SyncJob, TenantId};
 
-/// How often to look. Counts change with every batch, so waking on each change would only mean more looking.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// How often to look. Counts change with every batch, so waking on each change would only mean more
+/// looking.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Jobs {
-    /// The job at once, then whenever it has changed; ends with the job. A watcher that does not read misses what is in between.
+    /// The job at once, then whenever it has changed; ends with the job. A watcher that does not
+    /// read misses what is in between.
     pub fn watch(
         &self,
         tenant: TenantId,
@@ -51,7 +53,7 @@ impl Jobs {
                     () = sender.closed() => return,
                     () = inner.shutdown.cancelled() => return,
                     () = changed => {}
-                    () = tokio::time::sleep(INTERVAL) => {}
+                    () = tokio::time::sleep(POLL_INTERVAL) => {}
                 }
             }
         });

@@ -18,11 +18,12 @@ mod schedule;
 mod single;
 mod source;
 mod tenant;
-mod time;
 mod user;
 mod webhook;
+pub mod webhook_message;
 mod work;
 
+pub use crate::clock::Timestamp;
 pub use absence::{
     Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
 };
@@ -42,8 +43,8 @@ pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use replica::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey};
 pub use router::{
-    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RECOVERIES, Refusal,
-    Refused, RegistrationCode, RouterState, Shown,
+    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode, RECOVERIES,
+    Refusal, Refused, RegistrationCode, RouterState, Shown,
 };
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
 pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};
@@ -52,7 +53,6 @@ pub use source::{
     IdFormat, IdentitySource, KnownBy, Scope, Security, SourceSettings,
 };
 pub use tenant::Tenant;
-pub use time::Timestamp;
 pub use user::{KnownUser, Status, User, UserFilter};
 pub use webhook::{
     Attempted, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,

@@ -210,3 +210,14 @@ pub struct Refused {
     /// Whose.
     pub of: Option<(TenantId, RouterId)>,
 }
+
+/// A certificate that is to be issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// Its key.
+    pub key: KeyFingerprint,
+    /// Its end.
+    pub expires_at: Timestamp,
+    /// Keys whose certificates ended before then are forgotten.
+    pub forget_before: Timestamp,
+}

@@ -1,5 +1,5 @@
-//! HTTPS to others: one request on a connection of its own, bounded in the size of the answer, and not redirected anywhere. How long it may
-//! take, where it may go and what the answer means is the caller's affair.
+//! HTTPS to other systems: one request on a connection of its own, with a bounded response and
+//! without redirects. The caller bounds the time, checks the address and reads the response.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// Largest head of an answer: not to the byte, since what has arrived together is taken together.
-const LARGEST_HEAD: usize = 64 << 10;
+const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// Whom to believe that it is the right server.
 #[derive(Clone)]
@@ -38,18 +38,18 @@ impl Trust {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         anyhow::ensure!(!roots.is_empty(), "there is no authority to trust; name a file of certificates");
-        Self::of(roots)
+        Self::from_roots(roots)
     }
 
     /// Trusts nobody.
     ///
     /// # Errors
     /// If the library refuses it.
-    pub fn nobody() -> anyhow::Result<Self> {
-        Self::of(RootCertStore::empty())
+    pub fn none() -> anyhow::Result<Self> {
+        Self::from_roots(RootCertStore::empty())
     }
 
-    fn of(roots: RootCertStore) -> anyhow::Result<Self> {
+    fn from_roots(roots: RootCertStore) -> anyhow::Result<Self> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -77,7 +77,8 @@ pub enum ExchangeError {
     Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends a request over a connection, and takes at most `largest` bytes of the answer. `wanted` says whether the body is worth having.
+/// Sends a request over a connection, and takes at most `max_bytes` of the answer.
+/// `is_wanted` says whether the body is worth having.
 ///
 /// # Errors
 /// If no whole answer comes, or one that is too large.
@@ -86,12 +87,12 @@ pub async fn exchange(
     name: ServerName<'static>,
     trust: &Trust,
     request: Request<Full<Bytes>>,
-    largest: usize,
-    wanted: impl Fn(StatusCode) -> bool,
+    max_bytes: usize,
+    is_wanted: impl Fn(StatusCode) -> bool,
 ) -> Result<(StatusCode, Bytes), ExchangeError> {
     let stream = trust.0.connect(name, tcp).await.map_err(ExchangeError::Tls)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(LARGEST_HEAD)
+        .max_buf_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(ExchangeError::Http)?;
@@ -102,10 +103,10 @@ pub async fn exchange(
         false => ExchangeError::Http(error),
     })?;
     let status = answer.status();
-    if !wanted(status) {
+    if !is_wanted(status) {
         return Ok((status, Bytes::new()));
     }
-    match Limited::new(answer.into_body(), largest).collect().await {
+    match Limited::new(answer.into_body(), max_bytes).collect().await {
         Ok(body) => Ok((status, body.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(ExchangeError::TooLarge),
         Err(error) => Err(ExchangeError::Cut(error)),

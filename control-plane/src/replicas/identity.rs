@@ -1,5 +1,5 @@
-//! The certificate with which a replica shows itself to others: made at its start, kept in memory alone, vouched for by its row in the database
-//! and by nobody else.
+//! The certificate that a replica shows to others: made at its start and kept in memory only. Its
+//! row in the database vouches for it.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use time::OffsetDateTime;
 
 use crate::model::{ReplicaKey, Timestamp};
 
-/// The name that replicas call one another by in the handshake. It says nothing: the certificate itself is known.
-pub(super) const NAME: &str = "replica";
+/// The name that replicas call one another by in the handshake. It says nothing: the certificate
+/// itself is known.
+pub(super) const SERVER_NAME: &str = "replica";
 /// Longer than any process lives; the row in the database ends a certificate.
-const LIFE: Duration = Duration::from_secs(10 * 365 * 86_400);
+const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A replica's own certificate, and its key.
 pub(super) struct Identity {
@@ -23,18 +24,18 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn make(now: Timestamp) -> Result<Self, rcgen::Error> {
+    pub(super) fn generate(now: Timestamp) -> Result<Self, rcgen::Error> {
         let time = |at: Timestamp| {
             OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000_000)).map_err(|_| rcgen::Error::Time)
         };
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::new(vec![NAME.to_owned()])?;
+        let mut params = CertificateParams::new(vec![SERVER_NAME.to_owned()])?;
         params.distinguished_name = DistinguishedName::new();
         params.not_before = time(now.minus(Duration::from_secs(86_400)))?;
-        params.not_after = time(now.plus(LIFE))?;
+        params.not_after = time(now.plus(CERTIFICATE_LIFETIME))?;
         let certificate = params.self_signed(&key)?.der().clone();
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Ok(Self { key: key_of(&certificate), certificate, private })
+        Ok(Self { key: replica_key(&certificate), certificate, private })
     }
 
     pub(super) fn private(&self) -> PrivateKeyDer<'static> {
@@ -43,7 +44,7 @@ impl Identity {
 }
 
 /// By what a certificate is known.
-pub(super) fn key_of(certificate: &CertificateDer<'_>) -> ReplicaKey {
+pub(super) fn replica_key(certificate: &CertificateDer<'_>) -> ReplicaKey {
     let hash = digest::digest(&digest::SHA256, certificate);
     let mut key = [0; 32];
     key.copy_from_slice(hash.as_ref());

@@ -1,4 +1,5 @@
-//! Accepts other replicas: a handshake with a deadline and a bound, then a look at the roster. Nobody else gets any further.
+//! Accepts other replicas: a TLS handshake with a deadline and a limit, then the roster says
+//! whether the certificate is a live replica's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,17 +17,17 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
-use super::identity::key_of;
+use super::identity::replica_key;
 use super::roster::Roster;
+use crate::log_limit::LogRateLimiter;
 use crate::model::ReplicaKey;
-use crate::server::hush::Hush;
 
 /// For the handshake, and the look at the roster.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Handshakes at a time: whoever comes then waits at the door.
-const HANDSHAKES: usize = 64;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes at a time; further connections wait to be accepted.
+const MAX_HANDSHAKES: usize = 64;
 /// Pause after an accept that failed, such as for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `shutdown`.
 pub(super) fn listen(
@@ -36,10 +37,11 @@ pub(super) fn listen(
     shutdown: CancellationToken,
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(16);
-    let (handshakes, hush) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(Hush::default()));
+    let (handshakes, log_limit) =
+        (Arc::new(Semaphore::new(MAX_HANDSHAKES)), Arc::new(LogRateLimiter::default()));
     tokio::spawn(async move {
         loop {
-            let Ok(place) = Arc::clone(&handshakes).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.cancelled() => return,
@@ -48,19 +50,19 @@ pub(super) fn listen(
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a replica's connection");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                     continue;
                 }
             };
             let (tls, roster, sender) = (Arc::clone(&tls), Arc::clone(&roster), sender.clone());
-            let hush = Arc::clone(&hush);
+            let log_limit = Arc::clone(&log_limit);
             tokio::spawn(async move {
-                let shaken = tokio::time::timeout(HANDSHAKE, shake_hands(tls, tcp, &roster)).await;
-                drop(place);
-                let shaken = shaken.unwrap_or_else(|_| Err(io::Error::other("no handshake in time")));
-                match shaken {
+                let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(tls, tcp, &roster)).await;
+                drop(permit);
+                let accepted = accepted.unwrap_or_else(|_| Err(io::Error::other("no handshake in time")));
+                match accepted {
                     Ok(connection) => drop(sender.send(Ok(connection)).await),
-                    Err(error) => refused(&hush, from, &error),
+                    Err(error) => log_refusal(&log_limit, from, &error),
                 }
             });
         }
@@ -68,8 +70,8 @@ pub(super) fn listen(
     receiver
 }
 
-fn refused(hush: &Hush, from: SocketAddr, error: &io::Error) {
-    let (may, counted) = hush.may_write(Instant::now());
+fn log_refusal(log_limit: &LogRateLimiter, from: SocketAddr, error: &io::Error) {
+    let (may, counted) = log_limit.may_write(Instant::now());
     if counted > 0 {
         tracing::warn!(counted, "connections refused without a line each, at the listener of replicas");
     }
@@ -78,12 +80,12 @@ fn refused(hush: &Hush, from: SocketAddr, error: &io::Error) {
     }
 }
 
-async fn shake_hands(tls: Arc<ServerConfig>, tcp: TcpStream, roster: &Roster) -> io::Result<Connection> {
+async fn handshake(tls: Arc<ServerConfig>, tcp: TcpStream, roster: &Roster) -> io::Result<Connection> {
     tcp.set_nodelay(true)?;
     let stream = TlsAcceptor::from(tls).accept(tcp).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let key = key_of(certificate.ok_or_else(|| io::Error::other("no certificate"))?);
-    if !roster.knows(key).await {
+    let key = replica_key(certificate.ok_or_else(|| io::Error::other("no certificate"))?);
+    if !roster.is_live(key).await {
         return Err(io::Error::other("a certificate that is no live replica's"));
     }
     Ok(Connection { stream, key })
@@ -95,15 +97,15 @@ pub(super) struct Connection {
     key: ReplicaKey,
 }
 
-/// Who asks.
+/// The replica that asks.
 #[derive(Clone, Copy)]
-pub(super) struct Asker(pub(super) ReplicaKey);
+pub(super) struct AskingReplica(pub(super) ReplicaKey);
 
 impl Connected for Connection {
-    type ConnectInfo = Asker;
+    type ConnectInfo = AskingReplica;
 
-    fn connect_info(&self) -> Asker {
-        Asker(self.key)
+    fn connect_info(&self) -> AskingReplica {
+        AskingReplica(self.key)
     }
 }
 

@@ -1,9 +1,16 @@
-//! Several replicas on one database: a question to an identity router goes to the replica that it is connected to. Only the question and its
-//! answer do; what is decided and written is the business of the replica that was called, and no question is passed on twice.
+//! Several replicas on one database: a question to an identity router goes to the replica that the
+//! router is connected to. The replica that was called decides and writes; a question is passed on
+//! once.
 //!
-//! `identity` is the certificate that a process makes at its start, `roster` who is a replica (the database says so), `tls` lets nobody else in,
-//! `listener` accepts, `service` answers, `peers` asks.
+//! - `heartbeat`: writes this replica's row in the database
+//! - `roster`: the live replicas, by their rows
+//! - `identity`: the certificate that a process makes at its start
+//! - `tls`: lets only replicas in
+//! - `listener`: accepts other replicas
+//! - `service`: answers their questions
+//! - `peers`: asks other replicas
 
+mod heartbeat;
 mod identity;
 mod listener;
 mod peers;
@@ -18,14 +25,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rollcall_proto::MAX_MESSAGE;
 use rollcall_proto::replica::v1::replica_service_server::ReplicaServiceServer;
+use rollcall_proto::router::v1::{session_request, session_response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-use crate::jobs::{Clock, Jobs};
-use crate::model::Replica;
+use crate::clock::Clock;
+use crate::jobs::{Answer, Jobs, Order};
+use crate::model::{Replica, TenantId, TenantNo};
 use crate::store::Store;
 
 use identity::Identity;
@@ -33,7 +42,7 @@ use peers::Peers;
 use roster::Roster;
 use service::Service;
 
-/// Where this replica is asked, and where others find it.
+/// Where this replica listens, and where others find it.
 #[derive(Clone, Debug)]
 pub struct ReplicaSettings {
     /// Where to listen.
@@ -42,17 +51,29 @@ pub struct ReplicaSettings {
     pub advertise: String,
 }
 
-/// How often a link is looked at, and how long the other end may take to answer that: a replica that is frozen is found out within the
-/// deadline of a sign-in.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
-/// Longest that a question may take, whatever its asker says.
-const LONGEST: Duration = Duration::from_secs(90);
-/// Questions of one replica at a time.
-const QUESTIONS: u32 = 1_024;
-/// Largest list of header fields.
-const MAX_HEADERS: u32 = 8 << 10;
+/// How questions and answers are written: as the messages that a router itself is sent and sends.
+#[derive(Clone, Copy)]
+pub struct RouterCodec {
+    /// Writes a question of a tenant.
+    pub encode: fn(&TenantId, Order) -> session_response::Message,
+    /// Reads an answer, whose names are keyed by the tenant's number; none if it is none.
+    pub decode: fn(Option<TenantNo>, session_request::Message) -> Option<Answer>,
+}
 
-/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`. What it returns ends when the others have been told.
+/// How often a connection is checked.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the other end may take to answer the check: a replica that is frozen is found out
+/// within the deadline of a sign-in.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest that a question may take, whatever its asker says.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(90);
+/// Questions of one replica at a time.
+const MAX_QUESTIONS: u32 = 1_024;
+/// Largest list of header fields.
+const MAX_HEADER_BYTES: u32 = 8 << 10;
+
+/// Listens for questions of other replicas and lets `jobs` ask them, until `shutdown`. The task
+/// ends when this replica's row is removed.
 ///
 /// # Errors
 /// If it cannot listen.
@@ -60,13 +81,14 @@ pub async fn start(
     settings: &ReplicaSettings,
     store: Arc<Store>,
     jobs: &Jobs,
+    codec: RouterCodec,
     clock: Clock,
     shutdown: CancellationToken,
 ) -> Result<JoinHandle<()>> {
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("replicas.listen: cannot listen on {}", settings.listen))?;
-    let identity = Identity::make(clock.now()).context("cannot make a certificate for other replicas")?;
+    let identity = Identity::generate(clock.now()).context("cannot make a certificate for other replicas")?;
     let this = Replica { key: identity.key, address: settings.advertise.clone() };
     let roster = Arc::new(Roster::new(this, store, clock));
     let tls = tls::server(&identity)?;
@@ -74,9 +96,9 @@ pub async fn start(
     let server = Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(QUESTIONS)
-        .http2_max_header_list_size(MAX_HEADERS)
-        .timeout(LONGEST)
+        .max_concurrent_streams(MAX_QUESTIONS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .timeout(QUESTION_TIMEOUT)
         .add_service(
             ReplicaServiceServer::new(Service::new(jobs.clone(), Arc::clone(&roster)))
                 .max_decoding_message_size(MAX_MESSAGE)
@@ -85,8 +107,8 @@ pub async fn start(
     tokio::spawn(
         server.serve_with_incoming_shutdown(ReceiverStream::new(known), shutdown.clone().cancelled_owned()),
     );
-    let peers = Arc::new(Peers::new(identity, Arc::clone(&roster)));
-    jobs.reach_others(Arc::<Peers>::clone(&peers));
+    let peers = Arc::new(Peers::new(identity, Arc::clone(&roster), codec));
+    jobs.set_remote_routers(Arc::<Peers>::clone(&peers));
     tracing::info!("other replicas are answered on {}", settings.listen);
-    Ok(tokio::spawn(roster::follow(roster, jobs.clone(), peers, shutdown)))
+    Ok(tokio::spawn(heartbeat::run(roster, jobs.clone(), peers, shutdown)))
 }

@@ -1,31 +1,17 @@
-//! Who is a replica: whoever has a row in the database and was heard of lately. This replica writes its own row at each beat, with its routers when
-//! these have changed: no session waits for that, and none fails of it.
+//! Knows the live replicas by their heartbeat rows in the database, and the routers that they have.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use super::peers::Peers;
-use crate::jobs::{Clock, Jobs};
-use crate::model::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey, RouterId, TenantId, Timestamp};
+use crate::clock::Clock;
+use crate::model::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 
-/// How often a replica says that it is there.
-const BEAT: Duration = Duration::from_secs(2);
-/// Time in which routers that come and go together are noted together.
-const TOGETHER: Duration = Duration::from_millis(100);
-/// How long the row of a replica that is gone stays at least: nobody looks at it any more.
-const KEPT: Duration = Duration::from_secs(600);
-/// How long the last word may take.
-const LAST_WORD: Duration = Duration::from_secs(1);
-
-/// Who is a replica, as far as this one knows.
+/// The live replicas, as far as this one knows.
 pub(super) struct Roster {
-    this: Replica,
-    store: Arc<Store>,
-    clock: Clock,
+    pub(super) this: Replica,
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Clock,
     seen: Mutex<(Timestamp, HashSet<ReplicaKey>)>,
 }
 
@@ -34,8 +20,9 @@ impl Roster {
         Self { this, store, clock, seen: Mutex::new((Timestamp(0), HashSet::new())) }
     }
 
-    /// Whether this is a replica that was heard of lately. Asks the database only about those that were not there at the last beat.
-    pub(super) async fn knows(&self, key: ReplicaKey) -> bool {
+    /// Whether this is a live replica. Asks the database only if it was not live at the last
+    /// heartbeat.
+    pub(super) async fn is_live(&self, key: ReplicaKey) -> bool {
         let oldest = self.clock.now().minus(REPLICA_SILENCE);
         let known = {
             let seen = self.seen();
@@ -44,7 +31,7 @@ impl Roster {
         if known {
             return true;
         }
-        match self.look().await {
+        match self.refresh().await {
             Ok(live) => live.contains(&key),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot look who is a replica");
@@ -59,7 +46,8 @@ impl Roster {
         self.store.distant_routers(tenant, self.this.key, since).await
     }
 
-    async fn look(&self) -> Result<HashSet<ReplicaKey>, StoreError> {
+    /// Reads the live replicas other than this one.
+    pub(super) async fn refresh(&self) -> Result<HashSet<ReplicaKey>, StoreError> {
         let now = self.clock.now();
         let live = self.store.live_replicas(now.minus(REPLICA_SILENCE)).await?;
         let live: HashSet<_> =
@@ -71,49 +59,4 @@ impl Roster {
     fn seen(&self) -> MutexGuard<'_, (Timestamp, HashSet<ReplicaKey>)> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Says that this replica is there, and what routers it has, until `shutdown`.
-pub(super) async fn follow(roster: Arc<Roster>, jobs: Jobs, peers: Arc<Peers>, shutdown: CancellationToken) {
-    let mut noted: Option<Vec<(TenantId, RouterId)>> = None;
-    loop {
-        match beat(&roster, &jobs, &mut noted).await {
-            Ok(live) => peers.keep(&live),
-            Err(error) => {
-                noted = None;
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot note for other replicas that this one is there"
-                );
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => break,
-            () = tokio::time::sleep(BEAT) => {}
-            () = jobs.a_router_moved() => tokio::time::sleep(TOGETHER).await,
-        }
-    }
-    // Whoever ends in a hurry is found out by its silence.
-    let _ = tokio::time::timeout(LAST_WORD, roster.store.replica_gone(roster.this.key)).await;
-}
-
-async fn beat(
-    roster: &Roster,
-    jobs: &Jobs,
-    noted: &mut Option<Vec<(TenantId, RouterId)>>,
-) -> Result<HashSet<ReplicaKey>, StoreError> {
-    let (routers, now) = (jobs.all_connected(), roster.clock.now());
-    let news = Some(&routers).filter(|routers| noted.as_ref() != Some(*routers));
-    let changed = news.is_some();
-    let known = roster.store.replica_heard(&roster.this, news.map(Vec::as_slice), now).await?;
-    // Forgotten by others while it was away: all of it again, now.
-    if !known {
-        roster.store.replica_heard(&roster.this, Some(&routers), now).await?;
-    }
-    *noted = Some(routers);
-    // Not at each beat: that is one write.
-    if changed {
-        roster.store.forget_replicas(now.minus(KEPT)).await?;
-    }
-    roster.look().await
 }

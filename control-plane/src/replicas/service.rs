@@ -1,5 +1,5 @@
-//! ReplicaService: puts another replica's question to a router of this one, and hands the answer back as it came. What is asked and what is
-//! answered is not looked into; who asks, of which tenant, and about which source is.
+//! ReplicaService: puts another replica's question to a router of this one, and hands the answer
+//! back as it came. It checks the replica, the tenant and the source, not the contents.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rollcall_proto::replica::v1::{AskRequest, AskResponse};
 use rollcall_proto::router::v1::session_response::Message;
 use tonic::{Request, Response, Status};
 
-use super::listener::Asker;
+use super::listener::AskingReplica;
 use super::roster::Roster;
 use crate::jobs::Jobs;
 use crate::model::{RouterId, SourceId, TenantId};
@@ -29,8 +29,8 @@ impl Service {
 impl ReplicaService for Service {
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<AskResponse>, Status> {
         // A connection may outlive the row of whoever made it.
-        let known = match request.extensions().get::<Asker>() {
-            Some(Asker(key)) => self.roster.knows(*key).await,
+        let known = match request.extensions().get::<AskingReplica>() {
+            Some(AskingReplica(key)) => self.roster.is_live(*key).await,
             None => false,
         };
         if !known {
@@ -44,14 +44,15 @@ impl ReplicaService for Service {
         let Some(session) = session.filter(|session| !session.closed().is_cancelled()) else {
             return Ok(Response::new(AskResponse { answer: None }));
         };
-        let answer = session.forward(|request| named(question, request)).await;
+        let answer = session.forward(|request| with_request_id(question, request)).await;
         let answer = answer.ok_or_else(|| Status::unavailable("the identity router was lost"))?;
         let answer = rollcall_proto::router::v1::SessionRequest { message: Some(answer) };
         Ok(Response::new(AskResponse { answer: Some(answer) }))
     }
 }
 
-/// Whether it is something that a router answers. Reads are ordered by the replica that runs the job.
+/// Whether it is something that a router answers. Reads are ordered by the replica that runs the
+/// job.
 fn is_question(message: &Message) -> bool {
     matches!(
         message,
@@ -60,7 +61,7 @@ fn is_question(message: &Message) -> bool {
 }
 
 /// The question under an id of this replica's: another replica's could be taken.
-fn named(mut message: Message, request: String) -> Message {
+fn with_request_id(mut message: Message, request: String) -> Message {
     match &mut message {
         Message::FetchOrder(order) => order.request_id = request,
         Message::VerifyOrder(order) => order.request_id = request,

@@ -1,6 +1,8 @@
-//! TLS between replicas: version 1.3 alone, a certificate on both sides, no resumption. No authority vouches for these certificates, so chains
-//! and names are not looked at; that the other end has the key of the certificate that it shows is, as always. Whoever connects knows
-//! which certificate it has to find; whoever is connected to asks the roster once it knows whose key it was.
+//! TLS between replicas: version 1.3 only, a certificate on both sides, no resumption.
+//!
+//! No authority vouches for these certificates, so chains and names are not checked; that the other
+//! end has the key of its certificate is. The connecting replica knows the certificate that it must
+//! find; the accepting one asks the roster.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::identity::{Identity, key_of};
+use super::identity::{Identity, replica_key};
 use crate::model::ReplicaKey;
 
 const ALPN: &[u8] = b"h2";
@@ -23,7 +25,7 @@ const ALPN: &[u8] = b"h2";
 /// For those who connect to this replica.
 pub(super) fn server(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(SomeKey(Arc::clone(&provider)));
+    let verifier = Arc::new(AnyClientKey(Arc::clone(&provider)));
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -37,7 +39,7 @@ pub(super) fn server(identity: &Identity) -> Result<Arc<ServerConfig>, Error> {
 /// For a connection to this one replica.
 pub(super) fn client(identity: &Identity, to: ReplicaKey) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(ThisKey(to, Arc::clone(&provider)));
+    let verifier = Arc::new(PinnedServerKey(to, Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -48,11 +50,11 @@ pub(super) fn client(identity: &Identity, to: ReplicaKey) -> Result<Arc<ClientCo
     Ok(Arc::new(config))
 }
 
-/// Lets in whoever has the key of the certificate that it shows.
+/// Accepts every client that has the key of the certificate that it shows.
 #[derive(Debug)]
-struct SomeKey(Arc<CryptoProvider>);
+struct AnyClientKey(Arc<CryptoProvider>);
 
-impl ClientCertVerifier for SomeKey {
+impl ClientCertVerifier for AnyClientKey {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -89,11 +91,11 @@ impl ClientCertVerifier for SomeKey {
     }
 }
 
-/// Takes this one certificate, from whoever has its key.
+/// Accepts this one certificate, of a server that has its key.
 #[derive(Debug)]
-struct ThisKey(ReplicaKey, Arc<CryptoProvider>);
+struct PinnedServerKey(ReplicaKey, Arc<CryptoProvider>);
 
-impl ServerCertVerifier for ThisKey {
+impl ServerCertVerifier for PinnedServerKey {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -102,7 +104,7 @@ impl ServerCertVerifier for ThisKey {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if key_of(certificate) == self.0 {
+        if replica_key(certificate) == self.0 {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

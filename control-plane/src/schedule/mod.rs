@@ -1,8 +1,9 @@
-//! When a schedule runs next: pure, of the schedule, the time and a seed. What starts the runs is `jobs::scheduler`.
+//! When a schedule runs next. Pure: it follows from the schedule, the time and a seed.
+//! `jobs::scheduler` starts the runs.
 //!
-//! Every recurrence is written as cron expressions, one for each time of a day, so that a change to daylight saving means the same for all: a
-//! time that it leaves out is taken for the moment after the change, one that comes twice counts once. Only what a cron expression says of
-//! every hour or minute (`*`) goes by elapsed time.
+//! Every recurrence becomes cron expressions, one for each time of a day, so that daylight saving
+//! means the same for all: a time that the change skips becomes the moment after it, and one that
+//! comes twice counts once. Only fields with `*` for the hour or minute go by elapsed time.
 
 use std::collections::BTreeSet;
 #[cfg(test)]
@@ -16,23 +17,23 @@ use jiff::tz::TimeZone;
 use crate::model::{PlannedRun, Recurrence, Schedule, Timestamp};
 
 /// The longest delay of a run.
-pub const MOST_JITTER: Duration = Duration::from_secs(3_600);
+pub const MAX_JITTER: Duration = Duration::from_secs(3_600);
 /// The shortest time between two runs.
-pub const SHORTEST_INTERVAL: Duration = Duration::from_secs(15 * 60);
+pub const MIN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Runs that are looked at to find two that are too close.
-const LOOKED_AT: usize = 100;
+const MAX_CHECKED_RUNS: usize = 100;
 
 /// What is wrong with a schedule: the field of the API and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {why}")]
-pub struct Wrong {
+pub struct ScheduleError {
     /// The field.
     pub field: &'static str,
     /// Why.
     pub why: String,
 }
 
-impl Wrong {
+impl ScheduleError {
     fn new(field: &'static str, why: impl Into<String>) -> Self {
         Self { field, why: why.into() }
     }
@@ -51,22 +52,22 @@ impl Timetable {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn of(schedule: &Schedule) -> Result<Option<Self>, Wrong> {
+    pub fn from_schedule(schedule: &Schedule) -> Result<Option<Self>, ScheduleError> {
         let zone = TimeZone::get(&schedule.time_zone).map_err(|_| {
-            Wrong::new(
+            ScheduleError::new(
                 "time_zone",
                 "must be a name of the IANA time zone database, such as Europe/Berlin or America/New_York",
             )
         })?;
-        if schedule.jitter > MOST_JITTER {
-            return Err(Wrong::new("jitter", "must be at most 3600s"));
+        if schedule.jitter > MAX_JITTER {
+            return Err(ScheduleError::new("jitter", "must be at most 3600s"));
         }
         let Some(recurrence) = &schedule.recurrence else { return Ok(None) };
         let patterns = patterns(recurrence)?
             .iter()
             .map(|pattern| {
                 CronParser::builder().seconds(Seconds::Disallowed).build().parse(pattern).map_err(|error| {
-                    Wrong::new(
+                    ScheduleError::new(
                         "cron",
                         format!(
                             "is not understood: {error}. It has five fields, such as \"30 2 * * MON-FRI\""
@@ -78,24 +79,25 @@ impl Timetable {
         Ok(Some(Self { zone, patterns, jitter: schedule.jitter }))
     }
 
-    /// Refuses a timetable that never runs, whose runs are too close, or whose runs may come so late that the next one is due before.
+    /// Refuses a timetable that never runs, whose runs are too close, or whose runs may come so
+    /// late that the next one is due before.
     ///
     /// # Errors
     /// Which of them.
-    pub fn check(&self, now: Timestamp) -> Result<(), Wrong> {
+    pub fn check(&self, now: Timestamp) -> Result<(), ScheduleError> {
         // On clocks that never change: what is refused in summer is refused in winter.
         let steady = Self { zone: TimeZone::UTC, patterns: self.patterns.clone(), jitter: self.jitter };
-        let times = steady.upcoming(now, LOOKED_AT);
+        let times = steady.upcoming(now, MAX_CHECKED_RUNS);
         if times.is_empty() {
-            return Err(Wrong::new("cron", "names a time that never comes"));
+            return Err(ScheduleError::new("cron", "names a time that never comes"));
         }
         let Some(shortest) = times.windows(2).map(|pair| pair[1].since(pair[0])).min() else { return Ok(()) };
-        if shortest < SHORTEST_INTERVAL {
-            return Err(Wrong::new("cron", "runs more often than each 15 minutes"));
+        if shortest < MIN_INTERVAL {
+            return Err(ScheduleError::new("cron", "runs more often than each 15 minutes"));
         }
         if self.jitter > shortest {
             let why = format!("must be at most the shortest time between two runs, {}s", shortest.as_secs());
-            return Err(Wrong::new("jitter", why));
+            return Err(ScheduleError::new("jitter", why));
         }
         Ok(())
     }
@@ -120,13 +122,17 @@ impl Timetable {
     }
 }
 
-/// The next run of a schedule after a time, with its delay; none if it is off. The delay follows from the seed and the time, so that
-/// every replica comes to the same.
+/// The next run of a schedule after a time, with its delay; none if it is off. The delay follows
+/// from the seed and the time, so that every replica comes to the same.
 ///
 /// # Errors
 /// If the schedule is not understood.
-pub fn next_run(schedule: &Schedule, seed: &str, after: Timestamp) -> Result<Option<PlannedRun>, Wrong> {
-    let timetable = Timetable::of(schedule)?.filter(|_| schedule.enabled);
+pub fn next_run(
+    schedule: &Schedule,
+    seed: &str,
+    after: Timestamp,
+) -> Result<Option<PlannedRun>, ScheduleError> {
+    let timetable = Timetable::from_schedule(schedule)?.filter(|_| schedule.enabled);
     let planned = timetable.and_then(|timetable| timetable.next(after));
     Ok(planned.map(|planned| PlannedRun { planned, at: planned.plus(delay(schedule.jitter, seed, planned)) }))
 }
@@ -140,7 +146,7 @@ fn delay(jitter: Duration, seed: &str, planned: Timestamp) -> Duration {
 }
 
 /// A recurrence as cron expressions; any of them counts.
-fn patterns(recurrence: &Recurrence) -> Result<Vec<String>, Wrong> {
+fn patterns(recurrence: &Recurrence) -> Result<Vec<String>, ScheduleError> {
     Ok(match recurrence {
         Recurrence::Daily { hour, minute } => vec![format!("{minute} {hour} * * *")],
         Recurrence::Weekly { days, hour, minute } => {
@@ -156,14 +162,18 @@ fn patterns(recurrence: &Recurrence) -> Result<Vec<String>, Wrong> {
         Recurrence::Cron(text) => {
             // A sixth field would be seconds, and names such as @hourly hide how often that is.
             if text.split_whitespace().count() != 5 || text.len() > 100 {
-                return Err(Wrong::new("cron", "must have five fields, such as \"30 2 * * MON-FRI\""));
+                return Err(ScheduleError::new(
+                    "cron",
+                    "must have five fields, such as \"30 2 * * MON-FRI\"",
+                ));
             }
             one_for_each_time(text)
         }
     })
 }
 
-/// A cron expression as one for each time of a day, unless it says something of every hour or minute.
+/// A cron expression as one for each time of a day, unless it says something of every hour or
+/// minute.
 fn one_for_each_time(text: &str) -> Vec<String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let (Some(minutes), Some(hours)) = (numbers(fields[0], 59), numbers(fields[1], 23)) else {
@@ -179,7 +189,7 @@ fn one_for_each_time(text: &str) -> Vec<String> {
 }
 
 /// The numbers of a field such as `1,3-5,10-20/5`; none if it is another one.
-fn numbers(field: &str, most: u8) -> Option<BTreeSet<u8>> {
+fn numbers(field: &str, max: u8) -> Option<BTreeSet<u8>> {
     let mut all = BTreeSet::new();
     for part in field.split(',') {
         let (range, step) = match part.split_once('/') {
@@ -192,7 +202,7 @@ fn numbers(field: &str, most: u8) -> Option<BTreeSet<u8>> {
             None if step == 1 => (range.parse().ok()?, range.parse().ok()?),
             None => return None,
         };
-        if first > last || last > most {
+        if first > last || last > max {
             return None;
         }
         all.extend((first..=last).step_by(step));

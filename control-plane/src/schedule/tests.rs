@@ -14,7 +14,8 @@ fn schedule(recurrence: Recurrence, zone: &str) -> Schedule {
 }
 
 fn times(recurrence: Recurrence, zone: &str, after: &str, count: usize) -> Vec<String> {
-    let timetable = Timetable::of(&schedule(recurrence, zone)).expect("understood").expect("a recurrence");
+    let timetable =
+        Timetable::from_schedule(&schedule(recurrence, zone)).expect("understood").expect("a recurrence");
     let text = |time: Timestamp| jiff::Timestamp::from_microsecond(time.0).expect("a time").to_string();
     timetable.upcoming(super::time(after), count).into_iter().map(text).collect()
 }
@@ -77,7 +78,7 @@ fn a_cron_expression_with_several_times_of_a_day_keeps_each_of_them_when_the_clo
 fn what_is_refused_does_not_depend_on_when_the_clocks_change() {
     // Where 02:50 is left out, it is ten minutes after 01:50.
     let close = schedule(Recurrence::Cron("50 1,2 * * *".to_owned()), "Europe/Berlin");
-    let timetable = Timetable::of(&close).expect("understood").expect("a recurrence");
+    let timetable = Timetable::from_schedule(&close).expect("understood").expect("a recurrence");
     for now in ["2027-01-01T00:00:00Z", "2027-03-27T00:00:00Z", "2027-07-01T00:00:00Z"] {
         assert_eq!(timetable.check(time(now)), Ok(()), "{now}");
     }
@@ -92,7 +93,7 @@ proptest! {
         let after = Timestamp(time("2027-01-01T00:00:00Z").0 + day * 86_400_000_000);
         let next = |recurrence| {
             let schedule = schedule(recurrence, "America/New_York");
-            Timetable::of(&schedule).expect("understood").expect("a recurrence").next(after)
+            Timetable::from_schedule(&schedule).expect("understood").expect("a recurrence").next(after)
         };
         let alone = hours.iter().filter_map(|hour| next(daily(*hour, minute))).min();
         prop_assert_eq!(next(Recurrence::Cron(format!("{minute} {list} * * *"))), alone);
@@ -142,7 +143,7 @@ fn a_month_that_is_too_short_runs_on_its_last_day() {
 #[test]
 fn what_cannot_be_meant_is_refused_with_the_field_and_the_reason() {
     let now = time("2027-01-01T00:00:00Z");
-    let refused = |schedule: Schedule| match Timetable::of(&schedule) {
+    let refused = |schedule: Schedule| match Timetable::from_schedule(&schedule) {
         Err(wrong) => wrong,
         Ok(timetable) => timetable.expect("a recurrence").check(now).expect_err("a refusal"),
     };
@@ -166,8 +167,8 @@ fn what_cannot_be_meant_is_refused_with_the_field_and_the_reason() {
     let wrong = refused(later_than_the_next);
     assert!(wrong.field == "jitter" && wrong.why.contains("900s"), "{wrong}");
     let all = Schedule { jitter: Duration::from_secs(900), ..quarters };
-    assert_eq!(Timetable::of(&all).expect("understood").expect("a recurrence").check(now), Ok(()));
-    assert!(Timetable::of(&schedule(Recurrence::Cron("*/15 * * * *".to_owned()), "UTC")).is_ok());
+    assert_eq!(Timetable::from_schedule(&all).expect("understood").expect("a recurrence").check(now), Ok(()));
+    assert!(Timetable::from_schedule(&schedule(Recurrence::Cron("*/15 * * * *".to_owned()), "UTC")).is_ok());
 }
 
 #[test]
@@ -194,14 +195,15 @@ fn a_thousand_sources_do_not_start_at_once_and_every_replica_comes_to_the_same_t
 }
 
 proptest! {
-    /// From any moment, in any zone: the next run of a daily schedule is later, at most 25 hours away (a day with the hour
-    /// that comes twice), and shows the wanted time on the clock unless the change leaves it out.
+    /// From any moment, in any zone: the next run of a daily schedule is later, at most 25 hours
+    /// away (a day with the hour that comes twice), and shows the wanted time on the clock unless
+    /// the change leaves it out.
     #[test]
     fn a_daily_run_comes_once_a_day_from_whenever_one_asks(
         after in 1_750_000_000i64..2_000_000_000, hour in 0u8..24, minute in 0u8..60,
         zone in prop::sample::select(vec!["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "America/St_Johns", "UTC", "Asia/Gaza"]),
     ) {
-        let timetable = Timetable::of(&schedule(daily(hour, minute), zone)).expect("understood").expect("a recurrence");
+        let timetable = Timetable::from_schedule(&schedule(daily(hour, minute), zone)).expect("understood").expect("a recurrence");
         let after = Timestamp(after * 1_000_000);
         let next = timetable.next(after).expect("a next run");
         prop_assert!(next > after && next.0 - after.0 <= 25 * 3_600_000_000, "{} h", (next.0 - after.0) / 3_600_000_000);

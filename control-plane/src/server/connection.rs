@@ -1,4 +1,5 @@
-//! A TLS connection of a known caller: it has to begin with HTTP/2 in time, and it ends with the caller's certificate.
+//! A TLS connection of a known caller: it has to start HTTP/2 in time, and it ends with the
+//! caller's certificate.
 
 use std::io;
 use std::pin::Pin;
@@ -12,13 +13,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
-use super::places::Place;
+use super::connection_limits::ConnectionPermit;
 use crate::ca::identity::Peer;
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::Timestamp;
 
 /// Bytes with which HTTP/2 begins: its preface, and the head of the settings that follow.
-const PREFACE: usize = 24 + 9;
+const PREFACE_BYTES: usize = 24 + 9;
 
 /// A TLS connection of a known caller.
 pub struct Connection {
@@ -29,7 +30,7 @@ pub struct Connection {
     hung_up: Pin<Box<WaitForCancellationFutureOwned>>,
     /// How long it may take to begin, and how many bytes have come; none once it has begun.
     silence: Option<(Pin<Box<Sleep>>, usize)>,
-    place: Option<Place>,
+    permit: Option<ConnectionPermit>,
 }
 
 impl Connection {
@@ -38,7 +39,7 @@ impl Connection {
         let expiry = Box::pin(tokio::time::sleep(left(peer.validity.end(), clock.now())));
         let silence = Some((Box::pin(tokio::time::sleep(deadline)), 0));
         let hung_up = Box::pin(peer.validity.hung_up().clone().cancelled_owned());
-        Self { stream, peer, clock, expiry, hung_up, silence, place: None }
+        Self { stream, peer, clock, expiry, hung_up, silence, permit: None }
     }
 
     /// Who calls.
@@ -46,9 +47,9 @@ impl Connection {
         &self.peer
     }
 
-    /// Keeps its place at the door until it ends.
-    pub(super) fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+    /// Holds a permit until the connection ends.
+    pub(super) fn with_permit(mut self, permit: ConnectionPermit) -> Self {
+        self.permit = Some(permit);
         self
     }
 
@@ -103,7 +104,7 @@ impl AsyncRead for Connection {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if let Some((end, bytes)) = &mut self.silence {
             *bytes += buffer.filled().len() - before;
-            if *bytes >= PREFACE {
+            if *bytes >= PREFACE_BYTES {
                 self.silence = None;
             } else if end.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(io::Error::other("the client does not begin")));

@@ -1,75 +1,40 @@
-//! Puts the control plane together, serves, and takes it apart: health first, then the routers and watchers, then the port.
+//! Puts the control plane together, serves, and takes it apart: health first, then the routers and
+//! watchers, then the port.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rollcall_proto::admin::v1::audit_service_server::AuditServiceServer;
-use rollcall_proto::admin::v1::identity_router_service_server::IdentityRouterServiceServer;
-use rollcall_proto::admin::v1::identity_source_service_server::IdentitySourceServiceServer;
-use rollcall_proto::admin::v1::just_in_time_service_server::JustInTimeServiceServer;
-use rollcall_proto::admin::v1::license_service_server::LicenseServiceServer;
-use rollcall_proto::admin::v1::sync_job_service_server::SyncJobServiceServer;
-use rollcall_proto::admin::v1::sync_schedule_service_server::SyncScheduleServiceServer;
-use rollcall_proto::admin::v1::tenant_service_server::TenantServiceServer;
-use rollcall_proto::admin::v1::user_service_server::UserServiceServer;
-use rollcall_proto::admin::v1::webhook_service_server::WebhookServiceServer;
-use rollcall_proto::router::v1::enrollment_service_server::EnrollmentServiceServer;
-use rollcall_proto::router::v1::router_service_server::RouterServiceServer;
-use rollcall_proto::{DESCRIPTORS, MAX_MESSAGE};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 
-use super::{Arrivals, Certificates, database, listen};
+use super::replica_codec::ROUTER_CODEC;
+use super::services::{Services, serve_enrolling, serve_known};
+use super::{AcceptedConnections, Certificates, database, keys, listen, open_files};
+use crate::api::Api;
 use crate::api::admission::Admission;
-use crate::api::audit::Audit;
-use crate::api::deadline::DeadlineLayer;
 use crate::api::enrollment::Enrollment;
-use crate::api::gate::GateLayer;
-use crate::api::identity_routers::IdentityRouters;
-use crate::api::identity_sources::IdentitySources;
-use crate::api::just_in_time::JustInTime;
-use crate::api::license::Licenses;
-use crate::api::quota::{QuotaLayer, Quotas};
 use crate::api::refusals::Refusals;
 use crate::api::router_link::RouterLink;
-use crate::api::schedules::SyncSchedules;
 use crate::api::suspensions::Suspensions;
-use crate::api::sync_jobs::SyncJobs;
-use crate::api::tenants::Tenants;
 use crate::api::tokens::Tokens;
-use crate::api::users::Users;
-use crate::api::webhooks::WebhookApi;
-use crate::api::{Api, PageKey};
-use crate::config::{Config, Limits};
-use crate::jobs::{Clock, Jobs};
-use crate::outbound::Trust;
+use crate::ca::CertificateIssuer;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::jobs::Jobs;
 use crate::replicas;
 use crate::store::Store;
-use crate::webhooks::secret::{self, Sealer};
-use crate::webhooks::send::{self, Sender};
-use crate::webhooks::{WebhookSettings, Webhooks};
+use crate::webhooks::Webhooks;
 
 /// For the handshake, and for the first bytes of HTTP/2 behind it.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Largest message and headers of routers that enroll.
-const ENROLLMENT_MESSAGE: usize = 16 << 10;
-const ENROLLMENT_HEADERS: u32 = 8 << 10;
-/// Largest message that administrators send: settings of a source are the largest.
-const MAX_ADMIN_MESSAGE: usize = 1 << 20;
-/// Largest list of header fields. A token is the largest field.
-const MAX_HEADERS: u32 = 16 << 10;
-/// Streams that a client has reset and the server has not got to yet (CVE-2023-44487), and that the server had to reset for a fault of
-/// the client (CVE-2025-8671): beyond these the connection ends.
-const MAX_RESETS: (usize, usize) = (20, 100);
-/// Open files that are none of the connections: the database's, the log, handshakes.
-const OTHER_FILES: usize = 512;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
-const DRAIN: Duration = Duration::from_secs(8);
-/// How long the last refusals may take to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long the last sign-ins, the last refusals and the farewell to replicas may each take to be
+/// written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -77,8 +42,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// If it cannot start; the message says what to mend.
 pub async fn run(config: Config) -> Result<()> {
     let store = tokio::select! {
-        store = database::open(&config.database) => store.context("cannot open the database")?,
-        told = told_to_stop() => return told,
+        store = database::open_when_ready(&config.database) => store.context("cannot open the database")?,
+        signaled = shutdown_signal() => return signaled,
     };
     let certificates = Certificates::load(&config.tls, config.authority.as_ref())?;
     let listener = TcpListener::bind(config.listen)
@@ -86,185 +51,87 @@ pub async fn run(config: Config) -> Result<()> {
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
 
-    let shutdown = CancellationToken::new();
-    let clock = Clock::system();
+    let (shutdown, clock) = (CancellationToken::new(), Clock::system());
+    let parts = start(&config, store, certificates.issuer(), clock.clone(), &shutdown).await?;
+    tokio::spawn(certificates.clone().reload_on_change());
+    let limits = open_files::within_open_files(config.limits);
+    let AcceptedConnections { known, enrolling } =
+        listen(listener, certificates, HANDSHAKE_TIMEOUT, &limits, clock, shutdown.clone());
+    let Parts { services, enrollment, jobs, replicas } = parts;
+    let refusals = services.refusals.clone();
+    let (health, serving) = serve_known(services, config.limits, known, shutdown.clone())?;
+    serve_enrolling(enrollment, enrolling, shutdown.clone());
+    tracing::info!("listening on {address}");
+
+    shutdown_signal().await?;
+    tracing::info!("shutting down");
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    shutdown.cancel();
+    // A connection that never says anything would be waited for for ever.
+    match tokio::time::timeout(DRAIN_TIMEOUT, serving).await {
+        Ok(served) => served??,
+        Err(_) => tracing::info!("some connections did not end in time"),
+    }
+    // The database may be what is in trouble: it is not waited for here.
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, jobs.flush()).await;
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, refusals.flush()).await;
+    if let Some(replicas) = replicas {
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT, replicas).await;
+    }
+    Ok(())
+}
+
+/// What serves, and what runs behind it.
+struct Parts {
+    services: Services,
+    enrollment: Enrollment,
+    jobs: Jobs,
+    /// Ends when other replicas have been told that this one is gone.
+    replicas: Option<JoinHandle<()>>,
+}
+
+/// Starts everything that works in the background, and makes the services over it.
+async fn start(
+    config: &Config,
+    store: Arc<Store>,
+    issuer: CertificateIssuer,
+    clock: Clock,
+    shutdown: &CancellationToken,
+) -> Result<Parts> {
     let jobs = Jobs::start(store.clone(), config.sync.clone(), clock.clone(), shutdown.clone());
-    let others = match &config.replicas {
-        Some(settings) => {
-            Some(replicas::start(settings, store.clone(), &jobs, clock.clone(), shutdown.clone()).await?)
-        }
+    let replicas = match &config.replicas {
+        Some(settings) => Some(
+            replicas::start(settings, store.clone(), &jobs, ROUTER_CODEC, clock.clone(), shutdown.clone())
+                .await?,
+        ),
         None => None,
     };
-    let issuing = certificates.issuing();
     let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
-    let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
+    let enrollment = Enrollment::new(store.clone(), issuer.clone(), refusals.clone(), clock.clone());
     let link = RouterLink::new(
         store.clone(),
         jobs.clone(),
-        issuing.clone(),
+        issuer.clone(),
         refusals.clone(),
         clock.clone(),
         shutdown.clone(),
     );
     let admission = Admission {
         store: store.clone(),
-        tokens: Tokens::start(&config.tokens, clock.clone(), &shutdown)?,
+        tokens: Tokens::start(&config.tokens, clock.clone(), shutdown)?,
         suspensions: Suspensions::start(store.clone(), shutdown.clone()),
         refusals: refusals.clone(),
         clock: clock.clone(),
     };
-    let sender = sender(&*store, &config.webhooks).await?;
+    let sender = keys::webhook_sender(&*store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
-    let page_key = page_key(&*store).await?;
-    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuing, clock: clock.clone() };
-
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let router_service = RouterServiceServer::new(link)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE);
-    let server = Server::builder()
-        // Also ends whoever stays in the middle of a frame or of a list of header fields.
-        .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-        .max_concurrent_streams(64)
-        .http2_max_header_list_size(MAX_HEADERS)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS.0))
-        .http2_max_local_error_reset_streams(Some(MAX_RESETS.1))
-        // One stalled upload must not hold up the others on its connection.
-        .initial_stream_window_size(2 << 20)
-        .initial_connection_window_size(8 << 20)
-        .layer(GateLayer::new(admission))
-        .layer(QuotaLayer(Quotas::new(config.limits)))
-        .layer(DeadlineLayer::new(DESCRIPTORS)?)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(router_service)
-        .add_service(
-            IdentitySourceServiceServer::new(IdentitySources::new(api.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            SyncJobServiceServer::new(SyncJobs::new(api.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            SyncScheduleServiceServer::new(SyncSchedules::new(api.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            UserServiceServer::new(Users::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            JustInTimeServiceServer::new(JustInTime::new(api.clone(), refusals.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            LicenseServiceServer::new(Licenses::new(api.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            TenantServiceServer::new(Tenants::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            WebhookServiceServer::new(WebhookApi::new(api.clone()))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            AuditServiceServer::new(Audit::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        )
-        .add_service(
-            IdentityRouterServiceServer::new(IdentityRouters::new(api))
-                .max_decoding_message_size(MAX_ADMIN_MESSAGE),
-        );
-
-    tokio::spawn(certificates.clone().follow());
-    let limits = within_open_files(config.limits);
-    let Arrivals { known, enrolling } =
-        listen(listener, certificates, HANDSHAKE, &limits, clock, shutdown.clone());
-    let serving = tokio::spawn(
-        server.serve_with_incoming_shutdown(ReceiverStream::new(known), shutdown.clone().cancelled_owned()),
-    );
-    // A server of its own: whoever is not known reaches nothing but this.
-    let enrollment = Server::builder()
-        .http2_max_header_list_size(ENROLLMENT_HEADERS)
-        .max_concurrent_streams(1)
-        .add_service(EnrollmentServiceServer::new(enrollment).max_decoding_message_size(ENROLLMENT_MESSAGE));
-    tokio::spawn(
-        enrollment
-            .serve_with_incoming_shutdown(ReceiverStream::new(enrolling), shutdown.clone().cancelled_owned()),
-    );
-    tracing::info!("listening on {address}");
-
-    told_to_stop().await?;
-    tracing::info!("shutting down");
-    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
-    shutdown.cancel();
-    // A connection that never says anything would be waited for for ever.
-    match tokio::time::timeout(DRAIN, serving).await {
-        Ok(served) => served??,
-        Err(_) => tracing::info!("some connections did not end in time"),
-    }
-    // The database may be what is in trouble: nobody waits for it here.
-    let _ = tokio::time::timeout(LAST_WORDS, jobs.flush()).await;
-    let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
-    if let Some(others) = others {
-        let _ = tokio::time::timeout(LAST_WORDS, others).await;
-    }
-    Ok(())
+    let page_key = keys::page_key(&*store).await?;
+    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuer, clock };
+    let services = Services { api, link, refusals, admission };
+    Ok(Parts { services, enrollment, jobs, replicas })
 }
 
-/// No more connections than the process may have open files: who runs out of them serves nobody.
-fn within_open_files(limits: Limits) -> Limits {
-    // `Max open files  soft  hard  files`
-    let system = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = system.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let files =
-        line.and_then(|line| line.split_whitespace().next()).and_then(|soft| soft.parse::<usize>().ok());
-    let most = files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(files / 2));
-    if most < limits.connections {
-        tracing::warn!(
-            connections = most,
-            "the system allows few open files, and so fewer connections than configured"
-        );
-    }
-    Limits { connections: limits.connections.min(most), ..limits }
-}
-
-/// The key of page tokens: made at the first start, the same for every replica.
-async fn page_key(store: &Store) -> Result<PageKey> {
-    let mut fresh = [0; 32];
-    aws_lc_rs::rand::fill(&mut fresh)?;
-    let key = store.secret(PageKey::NAME, fresh).await.context("cannot read the key of page tokens")?;
-    Ok(PageKey::new(&key)?)
-}
-
-/// What sends messages to webhooks. Their secrets are sealed with the configured key, or with one that is made at the first start.
-async fn sender(store: &Store, settings: &WebhookSettings) -> Result<Sender> {
-    let mut fresh = [0; 32];
-    aws_lc_rs::rand::fill(&mut fresh)?;
-    let kept = store.secret(Sealer::NAME, fresh).await.context("cannot read the key of webhook secrets")?;
-    let file = settings.key.as_deref().map(secret::read_key).transpose()?;
-    let trust = match Trust::new(settings.ca.as_deref(), true) {
-        Ok(trust) => trust,
-        Err(error) if settings.ca.is_some() => return Err(error.context("webhooks.ca")),
-        Err(error) => {
-            tracing::warn!("no webhook can be delivered: {error:#} (webhooks.ca), or install the system's");
-            Trust::nobody()?
-        }
-    };
-    let sealer = Sealer::new(&kept, file.as_ref())?;
-    let networks = std::sync::Arc::new(settings.networks());
-    Ok(Sender { networks, trust, sealer, resolve: send::system() })
-}
-
-async fn told_to_stop() -> Result<()> {
+async fn shutdown_signal() -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}

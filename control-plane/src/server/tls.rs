@@ -1,5 +1,6 @@
-//! The server's TLS: version 1.3 only, a client certificate of ours from everyone but those who enroll, no resumption (a resumed session
-//! is not verified again). The files are read anew when they change; a broken set leaves the old one in force.
+//! The server's TLS: version 1.3 only, a client certificate of our authorities except to enroll,
+//! and no resumption, since a resumed session is not verified again. The files are read again when
+//! they change; a set that cannot be used leaves the previous one in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,31 +15,34 @@ use tokio::sync::watch;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::ca::{Authorities, CERTIFICATE, Issuing, KEY, Refused, RouterAuthority, fingerprint};
+use crate::ca::{
+    Authorities, CERTIFICATE, CertificateIssuer, KEY, RevokedCertificates, RouterAuthority, fingerprint,
+};
 use crate::config::{Authority, Tls};
 
-/// How often the files are looked at: Kubernetes and others replace them in ways that file watches miss.
-const POLL: Duration = Duration::from_secs(5);
+/// How often the files are looked at: Kubernetes and others replace them in ways that file watches
+/// miss.
+const FILE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What a handshake is made with.
-pub struct Handshakes {
+/// What the next handshake is made with.
+pub struct HandshakeConfig {
     /// For those who have a certificate.
     pub known: Arc<ServerConfig>,
     /// For those who enroll, if anyone may.
     pub enrolling: Option<Arc<ServerConfig>>,
     /// The authority of routers, and what they are told of the server's.
     pub authorities: Option<Arc<Authorities>>,
-    /// Certificates that count no longer.
-    pub refused: Refused,
+    /// Certificates that are revoked.
+    pub revoked: RevokedCertificates,
 }
 
-/// What is in force.
+/// The certificates and authorities in force. Clones share them.
 #[derive(Clone)]
 pub struct Certificates {
     files: Arc<Files>,
-    current: Arc<RwLock<Arc<Handshakes>>>,
-    issuing: Issuing,
-    /// Tells of each change.
+    current: Arc<RwLock<Arc<HandshakeConfig>>>,
+    issuer: CertificateIssuer,
+    /// Reports each change.
     changed: watch::Sender<()>,
 }
 
@@ -58,41 +62,41 @@ impl Certificates {
         let (life, recovery) = authority.map_or((Duration::ZERO, Duration::ZERO), |authority| {
             (authority.router_certificate_life, authority.recovery)
         });
-        let issuing = Issuing::new(handshakes.authorities.clone(), life, recovery);
+        let issuer = CertificateIssuer::new(handshakes.authorities.clone(), life, recovery);
         let changed = watch::Sender::new(());
-        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuing, changed })
+        Ok(Self { files, current: Arc::new(RwLock::new(Arc::new(handshakes))), issuer, changed })
     }
 
     /// What the next handshake is made with.
     #[must_use]
-    pub fn current(&self) -> Arc<Handshakes> {
+    pub fn current(&self) -> Arc<HandshakeConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until a certificate counts no longer.
-    pub async fn refuses(self, certificate: Vec<u8>) {
+    /// Waits until a certificate is revoked.
+    pub async fn wait_until_revoked(self, certificate: Vec<u8>) {
         let mut changes = self.changed.subscribe();
-        while !self.current().refused.refuses(&certificate) && changes.changed().await.is_ok() {}
+        while !self.current().revoked.contains(&certificate) && changes.changed().await.is_ok() {}
     }
 
     /// What certificates of routers are issued from.
     #[must_use]
-    pub fn issuing(&self) -> Issuing {
-        self.issuing.clone()
+    pub fn issuer(&self) -> CertificateIssuer {
+        self.issuer.clone()
     }
 
-    /// Follows changes of the files for ever.
-    pub async fn follow(self) {
+    /// Reads the files again whenever they change; never ends.
+    pub async fn reload_on_change(self) {
         let mut known = self.files.fingerprint();
         loop {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(FILE_POLL_INTERVAL).await;
             let now = self.files.fingerprint();
             if now == known {
                 continue;
             }
             match self.files.read() {
                 Ok(handshakes) => {
-                    self.issuing.replace(handshakes.authorities.clone());
+                    self.issuer.replace(handshakes.authorities.clone());
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(handshakes);
                     self.changed.send_replace(());
                     tracing::info!("TLS certificates read anew");
@@ -121,16 +125,16 @@ impl Files {
         paths.iter().map(|path| std::fs::read(path).ok().map(|bytes| blake3::hash(&bytes))).collect()
     }
 
-    fn read(&self) -> Result<Handshakes> {
+    fn read(&self) -> Result<HandshakeConfig> {
         let chain = certificates(&self.tls.certificate)?;
         let clients = certificates(&self.tls.client_ca)?;
-        let refused = self.refused()?;
+        let revoked = self.revoked()?;
         let Some(authority) = &self.authority else {
-            return Ok(Handshakes {
+            return Ok(HandshakeConfig {
                 known: self.known(chain, &clients, &[])?,
                 enrolling: None,
                 authorities: None,
-                refused,
+                revoked,
             });
         };
         let routers = RouterAuthority::open(&authority.dir)
@@ -142,7 +146,8 @@ impl Files {
         })?;
         let (_, parsed) = X509Certificate::from_der(issuer)?;
         let pin = fingerprint(parsed.public_key().raw);
-        // Routers that enroll have only the authority's fingerprint: the chain must have what it is of.
+        // Routers that enroll have only the authority's fingerprint: the chain must have what it is
+        // of.
         let mut whole = chain.clone();
         if !whole.contains(issuer) {
             whole.push(issuer.clone());
@@ -151,14 +156,14 @@ impl Files {
         enrolling.alpn_protocols = vec![PROTOCOL.to_vec()];
         let known = self.known(chain, &clients, routers.certificates())?;
         let authorities = Some(Arc::new(Authorities { routers, pin, control_plane }));
-        Ok(Handshakes { known, enrolling: Some(Arc::new(enrolling)), authorities, refused })
+        Ok(HandshakeConfig { known, enrolling: Some(Arc::new(enrolling)), authorities, revoked })
     }
 
-    fn refused(&self) -> Result<Refused> {
-        let Some(path) = &self.tls.refused else { return Ok(Refused::default()) };
+    fn revoked(&self) -> Result<RevokedCertificates> {
+        let Some(path) = &self.tls.refused else { return Ok(RevokedCertificates::default()) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {} (tls.refused)", path.display()))?;
-        Refused::parse(&text).with_context(|| format!("{} (tls.refused)", path.display()))
+        RevokedCertificates::parse(&text).with_context(|| format!("{} (tls.refused)", path.display()))
     }
 
     fn known(

@@ -40,9 +40,9 @@ mod webhooks;
 pub use error::StoreError;
 pub use open::{OpenError, backup, open, open_trail};
 pub use types::{
-    Admission, Applied, ApprovedStart, DeletionLease, JobName, NewCertificate, NewJob, NewWebhook,
-    Observation, Outcome, Purged, RecentDisables, ScheduleChange, SignIn, SingleWrite, SourceChange,
-    StoredTrail, WebhookChange, Work, Written,
+    Admission, Applied, ApprovedStart, DeletionLease, JobName, NewJob, NewWebhook, Observation, Outcome,
+    Purged, RecentDisables, ScheduleChange, SignIn, SingleWrite, SourceChange, StoredTrail, WebhookChange,
+    Work, Written,
 };
 
 /// Result of an operation.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::Admission;
 use super::operations::operations;
-use super::{Admission, NewCertificate};
 use crate::model::{
-    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCode, RegistrationCode,
-    RouterId, Shown, TenantId, Timestamp,
+    Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode,
+    RegistrationCode, RouterId, Shown, TenantId, Timestamp,
 };
 
 operations! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Counts, Failure, Fence, JitSettings, KeyFingerprint, PlannedRun, ReadFacts, Refused, Schedule,
+    Actor, Counts, Failure, Fence, JitSettings, PlannedRun, ReadFacts, Refused, Schedule,
     Sighting, SingleOutcome, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail,
     UserNo, UserVersion, WebhookEvent, WebhookId, Withheld,
 };
@@ -197,17 +197,6 @@ pub struct SignIn {
 
 /// Whether a router gets what it asks for.
 pub type Admission<T> = std::result::Result<T, Refused>;
-
-/// A certificate that is to be issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewCertificate {
-    /// Its key.
-    pub key: KeyFingerprint,
-    /// Its end.
-    pub expires_at: Timestamp,
-    /// Keys whose certificates ended before then are forgotten.
-    pub forget_before: Timestamp,
-}
 
 /// A schedule to be set.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
-//! Where messages may go. A tenant chooses the address, so it must not lead into a network that only the control plane reaches:
-//! whatever is not public is refused, unless the operator allows it. Pure; names are resolved elsewhere, and what they resolve to is asked here.
+//! Where messages may go. A tenant chooses the address, so it must not lead into a network that
+//! only the control plane reaches: an address that is not public is refused unless the operator
+//! allows it. Pure: host names are resolved by `send`, which checks each address here.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 
 /// Longest address.
-const LONGEST: usize = 2_000;
+const MAX_URL_LENGTH: usize = 2_000;
 
 /// A network, such as `10.0.0.0/8` or `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,17 +20,17 @@ impl std::str::FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} must be a network such as \"10.0.0.0/8\" or \"fd00::/8\"");
+        let invalid = || format!("{text:?} must be a network such as \"10.0.0.0/8\" or \"fd00::/8\"");
         let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, bits.parse().map_err(|_| wrong())?),
+            Some((address, bits)) => (address, bits.parse().map_err(|_| invalid())?),
             None => (text, u32::MAX),
         };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = if bits == u32::MAX { most } else { bits };
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let max_bits = if address.is_ipv4() { 32 } else { 128 };
+        let bits = if bits == u32::MAX { max_bits } else { bits };
         let network = Self { address, bits };
-        if bits > most {
-            return Err(wrong());
+        if bits > max_bits {
+            return Err(invalid());
         }
         match network.contains_itself() {
             true => Ok(network),
@@ -78,7 +79,8 @@ impl Networks {
     }
 }
 
-/// The address that is meant: an IPv4 address can be written as one of IPv6, or be reached through a gateway under one.
+/// The address that is meant: an IPv4 address can be written as one of IPv6, or be reached through
+/// a gateway under one.
 fn unmapped(address: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = address else { return address };
     match six.segments() {
@@ -90,7 +92,8 @@ fn unmapped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address is one of the public Internet: what IANA's registries of special addresses leave (RFC 6890 and later).
+/// Whether an address is one of the public Internet: what IANA's registries of special addresses
+/// leave (RFC 6890 and later).
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(four) => is_public_four(four),
@@ -118,7 +121,8 @@ fn is_public_four(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_six(address: Ipv6Addr) -> bool {
-    // Global unicast, without what lies in it for documentation, tunnels that carry IPv4 addresses, and protocols.
+    // Global unicast, without what lies in it for documentation, tunnels that carry IPv4 addresses,
+    // and protocols.
     match address.segments() {
         [0x2001, 0..0x200, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..0x1000, ..] => false,
         [0x2000..0x4000, ..] => true,
@@ -144,7 +148,7 @@ impl Target {
     /// If it is none that messages can be sent to.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "must be an address such as https://hooks.example.com/rollcall";
-        if text.len() > LONGEST {
+        if text.len() > MAX_URL_LENGTH {
             return Err("must have at most 2000 characters");
         }
         if text.contains('#') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// Bytes of a secret, and of a key.
-const BYTES: usize = 32;
+const SECRET_BYTES: usize = 32;
 
 /// A secret that messages are signed with.
-pub struct Secret([u8; BYTES]);
+pub struct Secret([u8; SECRET_BYTES]);
 
 impl Secret {
     /// A new one.
@@ -21,7 +21,7 @@ impl Secret {
     /// # Errors
     /// If the machine has no random numbers.
     pub fn random() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut bytes = [0; BYTES];
+        let mut bytes = [0; SECRET_BYTES];
         rand::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
@@ -32,7 +32,8 @@ impl Secret {
         format!("whsec_{}", STANDARD.encode(self.0))
     }
 
-    /// The signature of a message, as Standard Webhooks has it: HMAC-SHA256 of id, seconds since 1970 and body, joined by dots.
+    /// The signature of a message, as Standard Webhooks has it: HMAC-SHA256 of id, seconds since
+    /// 1970 and body, joined by dots.
     #[must_use]
     pub fn sign(&self, id: &str, seconds: i64, body: &str) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
@@ -41,13 +42,15 @@ impl Secret {
     }
 }
 
-/// Seals secrets for the database, so that whoever has a copy of it cannot sign. The first key seals; each may unseal.
+/// Seals secrets for the database, so that whoever has a copy of it cannot sign. The first key
+/// seals; each may unseal.
 #[derive(Clone)]
 pub struct Sealer(Arc<Vec<(u8, LessSafeKey)>>);
 
-/// First byte of what is sealed: with the key of the configuration's file, or with the one that is in the database.
-const FILE: u8 = 1;
-const DATABASE: u8 = 2;
+/// First byte of what is sealed: with the key of the configuration's file, or with the one that is
+/// in the database.
+const FILE_KEY: u8 = 1;
+const DATABASE_KEY: u8 = 2;
 
 impl Sealer {
     /// Name of the key among the installation's secrets.
@@ -61,14 +64,14 @@ impl Sealer {
         let key = |secret: &[u8; 32]| UnboundKey::new(&AES_256_GCM_SIV, secret).map(LessSafeKey::new);
         let mut keys = Vec::new();
         if let Some(file) = file {
-            keys.push((FILE, key(file)?));
+            keys.push((FILE_KEY, key(file)?));
         }
-        keys.push((DATABASE, key(database)?));
+        keys.push((DATABASE_KEY, key(database)?));
         Ok(Self(Arc::new(keys)))
     }
 
-    /// Seals a secret for one webhook. Secrets are random, so the same is never sealed twice, which is all that a fixed nonce
-    /// would tell of in this mode (RFC 8452).
+    /// Seals a secret for one webhook. Secrets are random, so the same is never sealed twice, which
+    /// is all that a fixed nonce would tell of in this mode (RFC 8452).
     ///
     /// # Errors
     /// If the library fails.
@@ -90,7 +93,7 @@ impl Sealer {
         let (_, key) = self.0.iter().find(|(of, _)| of == kind)?;
         let mut sealed = sealed.to_vec();
         let secret = key.open_in_place(nonce(), Aad::from(webhook), &mut sealed).ok()?;
-        <[u8; BYTES]>::try_from(&*secret).ok().map(Secret)
+        <[u8; SECRET_BYTES]>::try_from(&*secret).ok().map(Secret)
     }
 }
 
@@ -114,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_signature_is_the_one_of_the_standards_own_example() {
-        // github.com/standard-webhooks/standard-webhooks, the specification's example and its libraries' tests.
+        // github.com/standard-webhooks/standard-webhooks, the specification's example and its
+        // libraries' tests.
         let bytes = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("base64");
         let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
         let body = r#"{"test": 2432232314}"#;
@@ -123,11 +127,11 @@ mod tests {
             STANDARD.encode(hmac::sign(&key, text.as_bytes()).as_ref()),
             "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
-        let secret = Secret([7; BYTES]);
+        let secret = Secret([7; SECRET_BYTES]);
         let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
         let tag = hmac::sign(&key, b"msg_1.5.{}");
         assert_eq!(secret.sign("msg_1", 5, "{}"), format!("v1,{}", STANDARD.encode(tag.as_ref())));
-        assert_eq!(STANDARD.decode(&secret.reveal()["whsec_".len()..]).expect("base64"), [7; BYTES]);
+        assert_eq!(STANDARD.decode(&secret.reveal()["whsec_".len()..]).expect("base64"), [7; SECRET_BYTES]);
     }
 
     #[test]

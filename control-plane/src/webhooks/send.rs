@@ -1,5 +1,6 @@
-//! One attempt to deliver a message: the name is resolved, the addresses are looked at, one that may be reached is connected to, and the
-//! message is posted, signed. Bounded in time and in what is taken of the answer, of which nothing but the status is kept.
+//! One attempt to deliver a message: resolves the host, checks its addresses, connects to an
+//! allowed one, and posts the signed message. Time and the size of the response are bounded; only
+//! the status is kept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,26 +16,26 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::address::{Networks, Target};
-use super::retry::Failed;
+use super::retry::AttemptError;
 use super::secret::{Sealer, Secret};
 use crate::model::{DeliveryFailure, Receiver, Timestamp};
 use crate::outbound::{ExchangeError, Trust, exchange};
 
 /// For everything, from the name to the last byte of the answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most that is taken of an answer.
-const LARGEST: usize = 64 << 10;
+const MAX_RESPONSE_BYTES: usize = 64 << 10;
 /// Most addresses of a host that are tried.
-const MOST_ADDRESSES: usize = 4;
+const MAX_ADDRESSES: usize = 4;
 /// For a connection to one of them.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Finds the addresses of a host.
-pub type Resolve = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+pub type Resolver = Arc<dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
 
 /// Asks the system.
 #[must_use]
-pub fn system() -> Resolve {
+pub fn system_resolver() -> Resolver {
     Arc::new(|host, port| {
         Box::pin(async move { Ok(tokio::net::lookup_host((host.as_str(), port)).await?.collect()) })
     })
@@ -50,7 +51,7 @@ pub struct Sender {
     /// Unseals the secrets.
     pub sealer: Sealer,
     /// Finds addresses.
-    pub resolve: Resolve,
+    pub resolve: Resolver,
 }
 
 impl Sender {
@@ -58,33 +59,41 @@ impl Sender {
     ///
     /// # Errors
     /// Whatever keeps it from being answered with 2xx.
-    pub async fn send(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<(), Failed> {
-        let attempt = tokio::time::timeout(DEADLINE, self.attempt(to, id, body, now));
-        attempt.await.unwrap_or_else(|_| Err(failed(DeliveryFailure::TimedOut)))
+    pub async fn send(
+        &self,
+        to: &Receiver,
+        id: &str,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<(), AttemptError> {
+        let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt(to, id, body, now));
+        attempt.await.unwrap_or_else(|_| Err(attempt_error(DeliveryFailure::TimedOut)))
     }
 
-    async fn attempt(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<(), Failed> {
+    async fn attempt(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<(), AttemptError> {
         let signatures = self.sign(to, id, body, now)?;
         // It was parsed when it was set; one that cannot be parsed any more leads nowhere.
-        let target = Target::parse(&to.url).map_err(|_| failed(DeliveryFailure::NotResolved))?;
+        let target = Target::parse(&to.url).map_err(|_| attempt_error(DeliveryFailure::NotResolved))?;
         let name = ServerName::try_from(target.host.clone());
-        let name = name.map_err(|_| failed(DeliveryFailure::NotResolved))?;
+        let name = name.map_err(|_| attempt_error(DeliveryFailure::NotResolved))?;
         let tcp = self.connect(&target).await?;
         let request = request(&target, id, seconds(now), &signatures, body)?;
         // What the answer says is read, so that the receiver can end its sentence, and thrown away.
-        match exchange(tcp, name, &self.trust, request, LARGEST, |_| true).await {
+        match exchange(tcp, name, &self.trust, request, MAX_RESPONSE_BYTES, |_| true).await {
             Ok((status, _)) if status.is_success() => Ok(()),
-            Ok((status, _)) => Err(status_failed(status)),
-            Err(ExchangeError::Tls(_)) => Err(failed(DeliveryFailure::TlsFailed)),
-            Err(ExchangeError::TooLarge) => Err(failed(DeliveryFailure::AnswerTooLarge)),
-            Err(ExchangeError::Http(_) | ExchangeError::Cut(_)) => Err(failed(DeliveryFailure::NotHttp)),
+            Ok((status, _)) => Err(status_error(status)),
+            Err(ExchangeError::Tls(_)) => Err(attempt_error(DeliveryFailure::TlsFailed)),
+            Err(ExchangeError::TooLarge) => Err(attempt_error(DeliveryFailure::AnswerTooLarge)),
+            Err(ExchangeError::Http(_) | ExchangeError::Cut(_)) => {
+                Err(attempt_error(DeliveryFailure::NotHttp))
+            }
         }
     }
 
     /// Signatures with the present secret and, for a while, with the one of before.
-    fn sign(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<String, Failed> {
+    fn sign(&self, to: &Receiver, id: &str, body: &str, now: Timestamp) -> Result<String, AttemptError> {
         let unseal = |sealed: &[u8]| self.sealer.unseal(&to.uid, sealed);
-        let present = unseal(&to.secrets.present).ok_or(failed(DeliveryFailure::SecretLost))?;
+        let present = unseal(&to.secrets.present).ok_or(attempt_error(DeliveryFailure::SecretLost))?;
         let previous = to.secrets.previous.as_ref().filter(|(_, until)| now < *until);
         let previous = previous.and_then(|(sealed, _)| unseal(sealed));
         let sign = |secret: &Secret| secret.sign(id, seconds(now), body);
@@ -93,37 +102,37 @@ impl Sender {
     }
 
     /// Connects to an address that was looked at: the name is not asked again in between.
-    async fn connect(&self, target: &Target) -> Result<TcpStream, Failed> {
+    async fn connect(&self, target: &Target) -> Result<TcpStream, AttemptError> {
         let addresses = match target.literal() {
             Some(address) => vec![SocketAddr::new(address, target.port)],
             None => (self.resolve)(target.host.clone(), target.port)
                 .await
-                .map_err(|_| failed(DeliveryFailure::NotResolved))?,
+                .map_err(|_| attempt_error(DeliveryFailure::NotResolved))?,
         };
         if addresses.is_empty() {
-            return Err(failed(DeliveryFailure::NotResolved));
+            return Err(attempt_error(DeliveryFailure::NotResolved));
         }
         let allowed = addresses.into_iter().filter(|address| self.networks.may_reach(address.ip()));
-        let allowed: Vec<_> = allowed.take(MOST_ADDRESSES).collect();
+        let allowed: Vec<_> = allowed.take(MAX_ADDRESSES).collect();
         if allowed.is_empty() {
-            return Err(failed(DeliveryFailure::AddressRefused));
+            return Err(attempt_error(DeliveryFailure::AddressRefused));
         }
         for address in allowed {
             // One that takes no notice leaves time for the next.
-            if let Ok(Ok(tcp)) = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+            if let Ok(Ok(tcp)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 return Ok(tcp);
             }
         }
-        Err(failed(DeliveryFailure::NotConnected))
+        Err(attempt_error(DeliveryFailure::NotConnected))
     }
 }
 
-fn failed(failure: DeliveryFailure) -> Failed {
-    Failed { failure, status: None }
+fn attempt_error(failure: DeliveryFailure) -> AttemptError {
+    AttemptError { failure, status: None }
 }
 
-fn status_failed(status: StatusCode) -> Failed {
-    Failed { failure: DeliveryFailure::HttpStatus, status: Some(status.as_u16()) }
+fn status_error(status: StatusCode) -> AttemptError {
+    AttemptError { failure: DeliveryFailure::HttpStatus, status: Some(status.as_u16()) }
 }
 
 fn seconds(now: Timestamp) -> i64 {
@@ -136,13 +145,13 @@ fn request(
     seconds: i64,
     signatures: &str,
     body: &str,
-) -> Result<Request<Full<Bytes>>, Failed> {
-    let wrong = |_| failed(DeliveryFailure::NotResolved);
+) -> Result<Request<Full<Bytes>>, AttemptError> {
+    let wrong = |_| attempt_error(DeliveryFailure::NotResolved);
     let path = target.uri.path_and_query().map_or("/", |path| path.as_str());
     let host = target.uri.authority().map_or("", |authority| authority.as_str());
     let mut request = Request::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = path.parse().map_err(|_| failed(DeliveryFailure::NotResolved))?;
+    *request.uri_mut() = path.parse().map_err(|_| attempt_error(DeliveryFailure::NotResolved))?;
     request.headers_mut().extend([
         (HOST, HeaderValue::from_str(host).map_err(wrong)?),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
@@ -170,11 +179,12 @@ mod tests {
         asked: Arc<AtomicUsize>,
     }
 
-    /// A name that leads to the first list of addresses when it is asked for the first time, and to the last one from then on.
+    /// A name that leads to the first list of addresses when it is asked for the first time, and to
+    /// the last one from then on.
     fn scene(allow: &str, answers: Vec<Vec<SocketAddr>>) -> Scene {
         let asked = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&asked);
-        let resolve: Resolve = Arc::new(move |_, _| {
+        let resolve: Resolver = Arc::new(move |_, _| {
             let at = counts.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
             let answer = answers[at].clone();
             Box::pin(async move { Ok(answer) })
@@ -194,7 +204,7 @@ mod tests {
             secrets,
         };
         let networks = Arc::new(Networks { allow, deny: Vec::new() });
-        let trust = Trust::nobody().expect("a configuration");
+        let trust = Trust::none().expect("a configuration");
         Scene { sender: Sender { networks, trust, sealer, resolve }, receiver, asked }
     }
 
@@ -217,7 +227,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_address_that_was_looked_at_is_the_one_that_is_connected_to() {
-        // The name changes as soon as it was asked for: first an address that is allowed, then one within.
+        // The name changes as soon as it was asked for: first an address that is allowed, then one
+        // within.
         let (allowed, inside) = (listener("127.0.0.2:0").await, listener("127.0.0.3:0").await);
         let [first, second] = [&allowed, &inside].map(|of| of.local_addr().expect("an address"));
         let scene = scene("127.0.0.2/32", vec![vec![first], vec![second]]);

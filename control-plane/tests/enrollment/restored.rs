@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control_plane::restored::after_restore;
+use control_plane::commands::after_restore;
 use control_plane::store;
 
 use crate::world::World;
@@ -14,7 +14,7 @@ async fn after_a_restore_no_code_of_the_backup_is_good_and_the_operator_sees_eve
     world.code_for("hq-2").await;
     world.code_for("hq-3").await;
     let config = world.config(world.backup().await, Duration::from_secs(3_600));
-    let told = after_restore(&config).await.expect("what to check");
+    let told = after_restore::run(&config).await.expect("what to check");
     assert!(told.starts_with("voided 2 open registration codes\n"), "{told}");
     assert!(told.ends_with("\n  tenants/acme/identityRouters/hq-1: active, certificate 1"), "{told}");
     let restored = store::open(&config.database).await.expect("a store");
@@ -22,6 +22,6 @@ async fn after_a_restore_no_code_of_the_backup_is_good_and_the_operator_sees_eve
     assert_eq!(codes.len(), 3);
     assert!(codes.iter().all(|code| code.used_at.is_some() != code.voided_at.is_some()));
     drop(restored);
-    let again = after_restore(&config).await.expect("what to check");
+    let again = after_restore::run(&config).await.expect("what to check");
     assert!(again.starts_with("voided 0 "), "{again}");
 }

@@ -322,8 +322,8 @@ pub(crate) fn reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-fn clock() -> control_plane::jobs::Clock {
-    control_plane::jobs::Clock::system()
+fn clock() -> control_plane::clock::Clock {
+    control_plane::clock::Clock::system()
 }
 
 /// Talks HTTP/2 over one connection, and never connects again.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use control_plane::audit::verify;
+use control_plane::commands::audit::verify;
 use control_plane::model::{
     AuditEvent, AuditFilter, AuditOutcome, Decision, Event, EventType, Failure, FailureReason, Fence, Hold,
     HoldReason, IdentitySource, JobNo, License, ReadFacts, SourceId, SyncJob, TenantId, Timestamp, Trail,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use control_plane::jobs::{Clock, JobSettings, Jobs};
+use control_plane::clock::Clock;
+use control_plane::jobs::{JobSettings, Jobs};
 use control_plane::model::{
     Absence, Actor, AuditEvent, AuditFilter, DeletionSettings, EventType, Fence, Mark, MarkReason, Record,
     RouterId, SourceId, Status, SyncJob, TenantId, TenantNo, Timestamp, Trail, User, UserFilter, UserNo,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use control_plane::api::refusals::Refusals;
-use control_plane::jobs::Clock;
+use control_plane::clock::Clock;
 use control_plane::model::{Actor, AuditEvent, AuditFilter, Event, EventType, Timestamp, Trail};
 use control_plane::store;
 use tokio_util::sync::CancellationToken;

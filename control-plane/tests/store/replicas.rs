@@ -85,8 +85,7 @@ async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_si
 
 /// A router that has enrolled.
 async fn enrolled(store: &Store, tenant: &TenantId, router: &RouterId, number: u8) {
-    use control_plane::model::NewCode;
-    use control_plane::store::NewCertificate;
+    use control_plane::model::{NewCertificate, NewCode};
     let soon = later(900);
     let code = NewCode {
         id: uuid::Uuid::now_v7().to_string(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Actor, Certified, EventType, NewCode, Refusal, RouterId, RouterState, Shown, SourceId, TenantId,
-    Timestamp,
+    Actor, Certified, EventType, NewCertificate, NewCode, Refusal, RouterId, RouterState, Shown, SourceId,
+    TenantId, Timestamp,
 };
-use control_plane::store::{self, NewCertificate, StoreError};
+use control_plane::store::{self, StoreError};
 use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use control_plane::jobs::{Clock, JobSettings, Jobs};
+use control_plane::clock::Clock;
+use control_plane::jobs::{JobSettings, Jobs};
 use control_plane::model::{
     Actor, DueSchedule, JobState, PlannedRun, Recurrence, RunOutcome, Schedule, SourceId, SyncJob,
     SyncSchedule, TenantId, Timestamp,

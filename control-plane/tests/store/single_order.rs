@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use control_plane::jobs::{Clock, JobSettings, Jobs, Order, Session};
+use control_plane::clock::Clock;
+use control_plane::jobs::{JobSettings, Jobs, Order, Session};
 use control_plane::model::{
     Absence, Actor, Admitted, Fence, Found, ImmutableId, JitSettings, JobState, Offered, Presence, Single,
     Status, TenantNo, Timestamp, UserNo, Whom,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use control_plane::audit::verify;
+use control_plane::commands::audit::verify;
 use control_plane::model::{AuditEvent, AuditHead, Broken, Event, EventType, TenantNo, Timestamp, Trail};
 use control_plane::store::{self, Store};
 

@@ -11,7 +11,7 @@ use control_plane::model::{
     WebhookId, WebhookNo, WebhookState,
 };
 use control_plane::store::{self, NewWebhook, Outcome, StoreError, WebhookChange};
-use control_plane::webhooks::retry::{self, Failed, GIVEN_UP};
+use control_plane::webhooks::retry::{self, AttemptError, MAX_MESSAGE_AGE};
 
 use crate::conformance::{World, people};
 use crate::database::{Engine, NOW, admin, block_on, on_both};
@@ -35,7 +35,7 @@ on_both! {
 
 const OWNER: &str = "replica-1";
 const LEASE: Duration = Duration::from_secs(30);
-const UNWELL: Failed = Failed { failure: DeliveryFailure::HttpStatus, status: Some(503) };
+const UNWELL: AttemptError = AttemptError { failure: DeliveryFailure::HttpStatus, status: Some(503) };
 
 fn later(seconds: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(seconds))
@@ -85,8 +85,8 @@ async fn end(world: &World, delivery: &Delivery, owner: &str, attempted: Attempt
     world.store.delivery_attempted(delivery, owner, attempted, now).await.expect("written down");
 }
 
-fn again(failed: Failed, delivery: &Delivery, now: Timestamp) -> Attempted {
-    retry::next(Err(failed), delivery.attempts, delivery.created_at, now, 0)
+fn again(failed: AttemptError, delivery: &Delivery, now: Timestamp) -> Attempted {
+    retry::after_attempt(Err(failed), delivery.attempts, delivery.created_at, now, 0)
 }
 
 async fn trail(world: &World) -> Vec<(EventType, String)> {
@@ -184,7 +184,9 @@ async fn what_fails_holds_up_what_comes_behind_and_is_given_up_after_three_days(
         now = at;
     }
     assert_eq!(attempts, 81);
-    assert!(now.since(NOW) + Duration::from_secs(3_600) > GIVEN_UP && now.since(NOW) <= GIVEN_UP);
+    assert!(
+        now.since(NOW) + Duration::from_secs(3_600) > MAX_MESSAGE_AGE && now.since(NOW) <= MAX_MESSAGE_AGE
+    );
     let state = shown(&world, "ops").await;
     assert_eq!((state.pending, state.given_up, state.state), (0, 1, WebhookState::Active));
     let (kind, details) = trail(&world).await.pop().expect("an event");
@@ -224,7 +226,7 @@ async fn what_fails_again_and_again_is_overtaken(engine: Engine) {
     let fourth = told(&world).await;
     let delivery = claim(&world, webhook, OWNER, now).await.expect("the third one");
     assert!(delivery.body.contains(&third));
-    let refused = Failed { status: Some(400), ..UNWELL };
+    let refused = AttemptError { status: Some(400), ..UNWELL };
     end(&world, &delivery, OWNER, again(refused, &delivery, now), now).await;
     now = now.plus(tick());
     let delivery = claim(&world, webhook, OWNER, now).await.expect("the fourth one");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use control_plane::api::tokens::{Issuer, KeySet, Place, Refusal, Tokens};
 use control_plane::ca::{Authority, Subject};
-use control_plane::jobs::Clock;
+use control_plane::clock::Clock;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};

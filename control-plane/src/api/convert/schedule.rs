@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{duration, timestamp};
 use crate::api::{names, status};
 use crate::model::{self, Recurrence, RunOutcome, Schedule, SourceId, TenantId, Timestamp};
-use crate::schedule::{Timetable, Wrong};
+use crate::schedule::{ScheduleError, Timetable};
 
 /// Times that are shown ahead.
 const UPCOMING: usize = 5;
@@ -61,10 +61,10 @@ pub(crate) fn settings(message: SyncSchedule, now: Timestamp) -> Result<Schedule
     let time_zone = if message.time_zone.is_empty() { default.time_zone } else { message.time_zone };
     let schedule = Schedule { enabled: message.enabled, recurrence, time_zone, jitter };
     if violations.is_empty() {
-        let timetable = Timetable::of(&schedule);
+        let timetable = Timetable::from_schedule(&schedule);
         match timetable.and_then(|timetable| timetable.map_or(Ok(()), |timetable| timetable.check(now))) {
             Ok(()) => return Ok(schedule),
-            Err(Wrong { field, why }) => violations.push((format!("sync_schedule.{field}"), why)),
+            Err(ScheduleError { field, why }) => violations.push((format!("sync_schedule.{field}"), why)),
         }
     }
     Err(status::invalid(violations))
@@ -90,7 +90,7 @@ pub(crate) fn schedule(
     now: Timestamp,
 ) -> SyncSchedule {
     let model::SyncSchedule { schedule, version, next, last } = found;
-    let timetable = Timetable::of(&schedule).ok().flatten().filter(|_| schedule.enabled);
+    let timetable = Timetable::from_schedule(&schedule).ok().flatten().filter(|_| schedule.enabled);
     let upcoming = timetable.map(|timetable| timetable.upcoming(now, UPCOMING)).unwrap_or_default();
     let time = |hour: u8, minute: u8| Some(ScheduleTime { hour: hour.into(), minute: minute.into() });
     let recurrence = schedule.recurrence.map(|recurrence| match recurrence {

@@ -11,7 +11,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::convert;
-use crate::jobs::{Completed, FetchOrder, Order, Paired, VerifyOrder, WINDOW};
+use crate::jobs::{Completed, FetchOrder, MAX_UNFINISHED_BATCHES, Order, PairedRecord, VerifyOrder};
 use crate::model::names::job_of;
 use crate::model::{
     Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, NameKind,
@@ -38,7 +38,7 @@ pub(crate) fn order(tenant: &TenantId, order: Order) -> proto::session_response:
             revision: order.revision,
             records_only: order.records_only,
             batch_records: BATCH_RECORDS,
-            window: i32::try_from(WINDOW).unwrap_or(1),
+            window: i32::try_from(MAX_UNFINISHED_BATCHES).unwrap_or(1),
             former: order.former.map(|KnownBy { attribute, format }| proto::FormerImmutableId {
                 attribute,
                 format: convert::id_format(format).into(),
@@ -266,7 +266,7 @@ pub(super) fn records(
 }
 
 /// The same of a read that has both ids of each entry. Records are named by the former id, by which their users are known.
-pub(super) fn paired(tenant: TenantNo, records: proto::Records) -> Result<Vec<Paired>, Status> {
+pub(super) fn paired(tenant: TenantNo, records: proto::Records) -> Result<Vec<PairedRecord>, Status> {
     let proto::Records { sequence: _, records, rejected } = records;
     let mut paired = Vec::with_capacity(records.len() + rejected.len());
     for mut message in records {
@@ -275,17 +275,18 @@ pub(super) fn paired(tenant: TenantNo, records: proto::Records) -> Result<Vec<Pa
             // A router that does not know of it.
             let refused = Rejected::of(None, NotSynchronizedReason::MissingUniqueId);
             let message = "The identity router did not read the published immutable id. Update it, then make the dry run again.";
-            paired.push(Paired { ids, found: Err(Rejected { message: message.to_owned(), ..refused }) });
+            paired
+                .push(PairedRecord { ids, found: Err(Rejected { message: message.to_owned(), ..refused }) });
             continue;
         };
         message.immutable_id = former.0.clone();
-        paired.push(Paired { ids, found: record(tenant, message)? });
+        paired.push(PairedRecord { ids, found: record(tenant, message)? });
     }
     for mut message in rejected {
         let ids = pair(&message.former_id, &message.immutable_id, [0; 16])?;
         message.immutable_id = std::mem::take(&mut message.former_id);
         let found = rejections(vec![message])?.pop().map(|rejected| Err(explained(rejected, &ids)));
-        paired.extend(found.map(|found| Paired { ids, found }));
+        paired.extend(found.map(|found| PairedRecord { ids, found }));
     }
     Ok(paired)
 }

@@ -25,9 +25,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::refusals::Refusals;
 use super::router_refusals;
 use super::status;
-use crate::ca::Issuing;
+use crate::ca::CertificateIssuer;
 use crate::ca::identity::{Caller, Peer, Validity};
-use crate::jobs::{Clock, Jobs};
+use crate::clock::Clock;
+use crate::jobs::Jobs;
 use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
 use crate::store::{Store, StoreError};
 
@@ -39,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct RouterLink {
     store: Arc<Store>,
     jobs: Jobs,
-    issuing: Issuing,
+    issuer: CertificateIssuer,
     refusals: Refusals,
     clock: Clock,
     shutdown: CancellationToken,
@@ -68,12 +69,12 @@ impl RouterLink {
     pub fn new(
         store: Arc<Store>,
         jobs: Jobs,
-        issuing: Issuing,
+        issuer: CertificateIssuer,
         refusals: Refusals,
         clock: Clock,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, jobs, issuing, refusals, clock, shutdown }
+        Self { store, jobs, issuer, refusals, clock, shutdown }
     }
 
     /// The router that calls, if its state lets it. Certificates outlive routers and tenants.
@@ -117,7 +118,7 @@ impl RouterLink {
     fn refuse(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
         router_refusals::note(&self.refusals, kind, refused, &router.actor);
         if refused.refusal.bars() {
-            self.jobs.router_barred(&router.tenant, &router.router);
+            self.jobs.disconnect_router(&router.tenant, &router.router);
             let hung_up = router.validity.hung_up().clone();
             tokio::spawn(async move {
                 tokio::time::sleep(LAST_WORDS).await;

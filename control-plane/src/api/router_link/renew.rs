@@ -15,10 +15,10 @@ pub(super) async fn renew(
     request: RenewCertificateRequest,
 ) -> Result<RenewCertificateResponse, Status> {
     let now = link.clock.now();
-    let authorities = link.issuing.authorities().ok_or_else(off)?;
-    let key = RequestedKey::of(&request.certificate_request)
+    let authorities = link.issuer.authorities().ok_or_else(off)?;
+    let key = RequestedKey::from_request(&request.certificate_request)
         .map_err(|error| status::invalid(vec![("certificate_request".to_owned(), error.to_string())]))?;
-    let plan = link.issuing.plan(&key, now);
+    let plan = link.issuer.plan(&key, now);
     let holds = Some(i64::from(request.generation)).filter(|generation| *generation > 0);
     let (tenant, id) = (&router.tenant, &router.router);
     let renewed = link.store.renew_router((tenant, id), router.shown(), holds, plan, &router.actor, now);

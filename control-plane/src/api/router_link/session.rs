@@ -219,7 +219,7 @@ async fn note_seen(link: &RouterLink, router: &RouterIdentity, version: &str) ->
 /// Says that a certificate should have been renewed long ago.
 fn warn_of_end(link: &RouterLink, router: &RouterIdentity) {
     let end = router.validity.end();
-    if link.clock.now() > end.minus(link.issuing.life() / 4) {
+    if link.clock.now() > end.minus(link.issuer.life() / 4) {
         let (tenant, router) = (&router.tenant, &router.router);
         tracing::warn!(%tenant, %router, "identity router has not renewed its certificate, which ends soon");
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::claims::Refusal;
 use super::fetch::{self, Address, FetchError};
 use super::settings::{Issuer, Place};
-use crate::jobs::Clock;
+use crate::clock::Clock;
 use crate::model::Timestamp;
 
 /// Most keys of an issuer.

@@ -18,7 +18,7 @@ pub use keys::KeySet;
 pub(crate) use settings::Entry;
 pub use settings::{Issuer, Place};
 
-use crate::jobs::Clock;
+use crate::clock::Clock;
 
 /// The issuers whose tokens are accepted. Clones share everything.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use super::codec::StandingRow;
 use super::dialect::{Connection, LOCK, LOCK_CODE, LOCK_SOURCE, LOCK_USERS, SHARE};
 use super::statement::{query_as, query_scalar, sql};
 use super::words::{DECISION_APPROVED, JOB_HELD, JOB_QUEUED, JOB_RUNNING, WEBHOOK_ACTIVE};
-use crate::enroll::admission::Standing;
+use crate::enroll::admission::RouterStatus;
 use crate::model::{
     AuditHead, Counts, Fence, JobKind, JobNo, JobState, Phase, RouterId, RouterState, SourceId, SourceNo,
     TenantId, TenantNo, Timestamp, UserNo, WebhookNo,
@@ -369,7 +369,7 @@ pub(crate) async fn lock_code(
 /// A router's row, locked.
 pub(crate) struct LockedRouter {
     pub(crate) tenant: TenantNo,
-    pub(crate) standing: Standing,
+    pub(crate) standing: RouterStatus,
     pub(crate) sources: Vec<SourceId>,
 }
 
@@ -387,7 +387,7 @@ pub(crate) async fn lock_router(
         query_as(text).bind(tenant.0).bind(router.0.clone()).fetch_optional(connection).await?;
     row.map(|(state, newest, confirmed, enrolled, recoveries, sources)| {
         let standing =
-            Standing { state: codec::router_state(state)?, newest, confirmed, enrolled, recoveries };
+            RouterStatus { state: codec::router_state(state)?, newest, confirmed, enrolled, recoveries };
         Ok(LockedRouter { tenant, standing, sources: codec::source_ids(&sources)? })
     })
     .transpose()

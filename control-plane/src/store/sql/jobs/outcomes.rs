@@ -10,10 +10,9 @@ use super::super::webhooks::outbox;
 use super::super::words::CATEGORY_NOT_SYNCHRONIZED;
 use crate::model::{
     Actor, Category, Counts, Event, EventType, JobKind, JobState, NotSynchronizedReason, SyncJob, Timestamp,
-    WebhookEvent, names, spelled,
+    WebhookEvent, names, spelled, webhook_message as message,
 };
 use crate::store::Result;
-use crate::webhooks::message;
 
 /// So many users of a kind are named by number.
 const FEW: i64 = 10;

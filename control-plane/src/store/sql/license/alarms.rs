@@ -8,9 +8,9 @@ use super::super::webhooks::outbox;
 use super::super::{codec, locks, statement};
 use crate::model::{
     Actor, Event, EventType, LicenseLevel, TenantId, TenantNo, Timestamp, Trail, WebhookEvent, names,
+    webhook_message as message,
 };
 use crate::store::Result;
-use crate::webhooks::message;
 
 /// That seats were taken or given back, and whether that is to be told has not been looked at yet.
 #[must_use = "whether the license is nearly used up must be told at the end of the transaction"]

@@ -4,8 +4,9 @@ use super::super::dialect::Connection;
 use super::super::locks::LockedRouter;
 use super::super::statement;
 use crate::enroll::admission::{Certificate, Issue};
+use crate::model::NewCertificate;
 use crate::model::{KeyFingerprint, RouterId, Shown, TenantNo, Timestamp};
-use crate::store::{NewCertificate, Result};
+use crate::store::Result;
 
 /// The number of the certificate that was issued for a key.
 pub(crate) async fn generation(

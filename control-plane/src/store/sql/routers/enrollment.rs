@@ -11,12 +11,12 @@ use super::super::words::{JOB_RUNNING, ROUTER_ACTIVE};
 use super::super::{codec, locks, statement};
 use super::{certificates, codes, router};
 use crate::enroll::admission;
-use crate::enroll::admission::{Certificate, CodeStanding, CodeUse, Issue, Verdict};
+use crate::enroll::admission::{AdmissionDecision, Certificate, CodeStatus, CodeUse, Issue};
 use crate::model::{
-    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, RECOVERIES, Refusal,
-    Refused, RouterId, RouterState, Shown, TenantId, TenantNo, Timestamp, Trail, hex, names,
+    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate, RECOVERIES,
+    Refusal, Refused, RouterId, RouterState, Shown, TenantId, TenantNo, Timestamp, Trail, hex, names,
 };
-use crate::store::{Admission, NewCertificate, Result, StoreError};
+use crate::store::{Admission, Result, StoreError};
 
 const CLONED: &str = "Two machines showed certificates of this identity router. Find out which one it is to be, stop the other, and enroll it \
      with a new registration code.";
@@ -33,7 +33,7 @@ pub(crate) async fn enroll(
     let Some(row) = row else { return Ok(Err(Refused { refusal: Refusal::CodeUnknown, of: None })) };
     let (number, tenant, router) = (TenantNo(row.tenant_no), TenantId(row.tenant), RouterId(row.router));
     let refuse = |refusal| Ok(Err(Refused { refusal, of: Some((tenant.clone(), router.clone())) }));
-    let standing = CodeStanding {
+    let standing = CodeStatus {
         expires_at: Timestamp(row.expires_at),
         used_key: row.used_key.map(codec::key_fingerprint).transpose()?,
         voided: row.voided_at.is_some(),
@@ -176,8 +176,8 @@ pub(crate) async fn admit(
         Err(refused) => return Ok(Err(refused)),
     };
     let certificate = certificates::certificate(connection, &locked, router, shown).await?;
-    let confirmed = match admission::shown(&locked.standing, certificate) {
-        Verdict::Fine(confirmed) => confirmed,
+    let confirmed = match admission::check_certificate(&locked.standing, certificate) {
+        AdmissionDecision::Admit(confirmed) => confirmed,
         verdict => {
             return turn_away(connection, (tenant, router), &locked, certificate, verdict, by, now).await;
         }
@@ -273,13 +273,13 @@ async fn turn_away<T>(
     (tenant, router): (&TenantId, &RouterId),
     locked: &LockedRouter,
     certificate: Certificate,
-    verdict: Verdict,
+    verdict: AdmissionDecision,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Admission<T>> {
     let refusal = match verdict {
-        Verdict::Refused(refusal) => refusal,
-        Verdict::Cloned | Verdict::Fine(_) => {
+        AdmissionDecision::Deny(refusal) => refusal,
+        AdmissionDecision::Cloned | AdmissionDecision::Admit(_) => {
             bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, now).await?;
             let event = Event::refused(EventType::RouterCloned, names::router(tenant, router))
                 .with("generation", locked.standing.newest)

@@ -4,9 +4,8 @@
 use super::super::dialect::Connection;
 use super::super::locks::LockedWebhook;
 use super::super::{codec, locks, statement};
-use crate::model::{TenantNo, Timestamp, WebhookEvent};
+use crate::model::{TenantNo, Timestamp, WebhookEvent, webhook_message as message};
 use crate::store::Result;
-use crate::webhooks::message;
 
 /// Messages that may wait for one webhook. Beyond these new ones are given up, so that nobody fills the database with them.
 const MAX_PENDING_MESSAGES: i64 = 10_000;

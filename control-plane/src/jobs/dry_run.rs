@@ -1,0 +1,106 @@
+//! Writes the plan of a dry run, and says what a sync that applies a plan may do.
+
+use super::Inner;
+use super::absent_users::{AbsentUsers, disable_absent, record_absent};
+use super::reconcile_end::ReconcileEnd;
+use crate::model::{Absence, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
+use crate::reconcile::forecast;
+use crate::reconcile::guard::Verdict;
+use crate::store::{Outcome, StoreError};
+
+/// Lines of a plan, or users, of one transaction.
+const LINES_PER_TRANSACTION: usize = 1_000;
+
+/// Writes the plan of what was read: the users that would be disabled, whatever the guard says, and
+/// what would become of the records.
+pub(super) async fn write_plan(
+    inner: &Inner,
+    fence: Fence,
+    verdict: Verdict,
+    absent: &AbsentUsers,
+) -> Result<ReconcileEnd, StoreError> {
+    let store = &inner.store;
+    let (doubt, withheld) = match verdict {
+        Verdict::Disable => (None, None),
+        Verdict::Hold(reason, message) => (Some((reason, message)), None),
+        // A sync with this verdict would disable no user.
+        Verdict::Withhold(message) => (None, Some(Withheld { message, users: absent.enabled() })),
+    };
+    let leaving = withheld.is_none();
+    if leaving {
+        record_absent(inner, fence, absent).await?;
+    }
+    let situation = store.situation(fence).await?;
+    let forecasts = tokio::task::spawn_blocking(move || {
+        let forecasts = forecast::forecast(&situation);
+        situation.waiting.into_iter().map(|waiting| waiting.id).zip(forecasts).collect::<Vec<_>>()
+    });
+    let forecasts = forecasts.await.map_err(|error| StoreError::Broken(Box::new(error)))?;
+    let records = forecasts.into_iter().map(|(id, forecast)| PlanLine::Record(id, forecast));
+    let leavers = absent.users().filter(|_| leaving).map(|(user, absence)| PlanLine::Absent(user, absence));
+    let mut lines = leavers.chain(records);
+    loop {
+        let chunk: Vec<PlanLine> = lines.by_ref().take(LINES_PER_TRANSACTION).collect();
+        if chunk.is_empty() {
+            break;
+        }
+        store.write_plan(fence, chunk, inner.clock.now()).await?;
+    }
+    let expires_at = inner.clock.now().plus(inner.settings.plan_expiry);
+    let plan = SyncPlan { expires_at, doubt, of_draft: false };
+    Ok(ReconcileEnd::Finish(Outcome::Planned { plan, withheld }))
+}
+
+/// What the guard's verdict means for a sync that applies a plan. The administrator has seen the
+/// list, so its length does not hold the sync. A fault of the directory that the plan did not show
+/// does: then no user is disabled, and the next read is not compared with this one (false), or it
+/// would find no fault.
+pub(super) async fn allow_planned(
+    inner: &Inner,
+    fence: Fence,
+    verdict: Verdict,
+) -> Result<(Verdict, bool), StoreError> {
+    let Verdict::Hold(reason, message) = verdict else { return Ok((verdict, true)) };
+    let shown = match reason {
+        HoldReason::DisableGuard | HoldReason::UnexplainedAbsences => true,
+        reason => {
+            let job = inner.store.job_by_number(fence.job).await?;
+            let origin = inner.store.job(&job.tenant, &job.source, job.origin).await?;
+            origin.plan.and_then(|plan| plan.doubt).is_some_and(|(of_plan, _)| of_plan == reason)
+        }
+    };
+    Ok(if shown {
+        (Verdict::Disable, true)
+    } else {
+        (Verdict::Withhold(format!("{message} The plan did not show that.")), false)
+    })
+}
+
+/// Disables those of the absent users that the plan disables, and lists the others.
+pub(super) async fn disable_planned(
+    inner: &Inner,
+    fence: Fence,
+    absent: &AbsentUsers,
+) -> Result<(), StoreError> {
+    let mut users = absent.users();
+    loop {
+        let chunk: Vec<(UserNo, Absence)> = users.by_ref().take(LINES_PER_TRANSACTION).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let numbers = chunk.iter().map(|(user, _)| *user).collect();
+        let planned = inner.store.planned_leavers(fence, numbers).await?;
+        let (planned, others): (Vec<_>, Vec<_>) =
+            chunk.into_iter().partition(|(user, _)| planned.contains(user));
+        disable_absent(inner, fence, planned.into_iter(), None).await?;
+        let others = others.into_iter().map(|(user, _)| user).collect();
+        inner.store.leave_out_absent(fence, others, inner.clock.now()).await?;
+    }
+}
+
+/// Lists what the plan has and the directory no longer asks for.
+pub(super) async fn leave_out_rest(inner: &Inner, fence: Fence) -> Result<(), StoreError> {
+    let limit = i64::try_from(LINES_PER_TRANSACTION).unwrap_or(i64::MAX);
+    while inner.store.leave_out_rest(fence, limit, inner.clock.now()).await? {}
+    Ok(())
+}

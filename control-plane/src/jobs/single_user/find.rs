@@ -1,0 +1,331 @@
+//! From a name to what became of its user. A known user is fetched by immutable id from its own
+//! source; otherwise each published source is searched by the name, in the order of their ids.
+//!
+//! Usually that is one search. It takes a second one if the user is found by another name than it
+//! is known by, was written meanwhile, is gone, or changed while a job of the source runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::context::SearchContext;
+use super::fetch::{fetch, look_up};
+use super::outcome::outcome_only;
+use super::sources::{Source, published_sources};
+use crate::model::{
+    Actor, FetchBy, Found, JitSettings, Rejected, Sighting, Single, SingleOutcome, Timestamp, Whom,
+};
+use crate::reconcile::single;
+use crate::store::{Observation, Result, SingleWrite, Written};
+
+/// How often one user is fetched.
+const MAX_FETCHES: u32 = 3;
+
+/// What a call is for.
+pub(super) struct Call<'a> {
+    pub(super) context: SearchContext<'a>,
+    pub(super) whom: &'a Whom,
+    pub(super) settings: JitSettings,
+    pub(super) by: &'a Actor,
+    /// Set once an answer of a directory lets no user in; it outlives a search that ends at its
+    /// deadline.
+    denied: AtomicBool,
+}
+
+/// What was just fetched from a source.
+pub(super) struct FetchResult {
+    pub(super) source: Source,
+    pub(super) asked_at: Timestamp,
+    pub(super) found: Found,
+}
+
+/// Synchronizes one user; `known` if it was found already.
+pub(super) async fn sync(call: &Call<'_>, known: Option<Sighting>) -> Result<Single> {
+    let Call { context: SearchContext { inner, number, .. }, whom, .. } = *call;
+    let known = match known {
+        Some(known) => Some(known),
+        None => inner.store.sight_user(number, whom).await?,
+    };
+    let Some(known) = known else { return call.by_name().await };
+    let single = call.by_id(known, None).await?;
+    let gone = match single.outcome {
+        // Its names are free: perhaps somebody else has them, or the same person has a new entry.
+        SingleOutcome::DisabledOutOfScope => true,
+        // Deleted while it was asked for.
+        SingleOutcome::NotFound => true,
+        // Renamed: whoever asked for the old name did not ask for this user.
+        outcome => {
+            outcome != SingleOutcome::Held
+                && single.user.as_ref().is_some_and(|user| !single::is_held_by(number, whom, user))
+        }
+    };
+    if !gone || matches!(whom, Whom::User(_)) {
+        return Ok(single);
+    }
+    let other = call.by_name().await?;
+    let nobody = other.user.is_none() && single.outcome == SingleOutcome::DisabledOutOfScope;
+    Ok(if nobody { single } else { other })
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        context: SearchContext<'a>,
+        whom: &'a Whom,
+        settings: JitSettings,
+        by: &'a Actor,
+    ) -> Self {
+        Self { context, whom, settings, by, denied: AtomicBool::new(false) }
+    }
+
+    /// Whether an answer of a directory lets no user in.
+    pub(super) fn is_denied(&self) -> bool {
+        self.denied.load(Ordering::Relaxed)
+    }
+
+    /// Fetches a known user by immutable id, unless that was done already.
+    pub(super) async fn by_id(&self, mut known: Sighting, mut seen: Option<FetchResult>) -> Result<Single> {
+        let store = &self.context.inner.store;
+        let mut first_change: Option<Written> = None;
+        for attempt in 1..=MAX_FETCHES {
+            let fetched = match seen.take() {
+                Some(seen) => seen,
+                None => match self.fetch_known(&known).await? {
+                    Ok(seen) => seen,
+                    Err(nothing) => return Ok(Single { user: Some(known.user), ..nothing }),
+                },
+            };
+            self.record_denial(&fetched.found);
+            let written = match self.write_known(&known, &fetched).await? {
+                Ok(Some(written)) => written,
+                Ok(None) => continue,
+                Err(single) => return Ok(single),
+            };
+            let FetchResult { source, asked_at, found } = fetched;
+            match written {
+                SingleWrite::Done(written) => {
+                    let written = *written;
+                    let again = written.user.clone().filter(|_| written.confirm && attempt < MAX_FETCHES);
+                    // What a call did is its first change, whatever confirming it comes to.
+                    let done = match first_change.take() {
+                        Some(first) if !written.outcome.changed() => Written {
+                            outcome: first.outcome,
+                            message: first.message,
+                            user: written.user,
+                            confirm: false,
+                        },
+                        _ => written,
+                    };
+                    match again {
+                        Some(sighting) => {
+                            known = sighting;
+                            first_change = Some(done);
+                        }
+                        None => return Ok(self.single(&source, done, &found, asked_at)),
+                    }
+                }
+                SingleWrite::AskAgain(_) => {
+                    let again = store.sight_user(self.context.number, &Whom::User(known.user.number)).await?;
+                    let Some(again) = again else {
+                        return Ok(self.nothing(&source, SingleOutcome::NotFound));
+                    };
+                    known = again;
+                }
+            }
+        }
+        let mut contested = outcome_only(SingleOutcome::Internal);
+        contested.message = "The user is being changed by others at the same time. Try again.".to_owned();
+        Ok(Single { user: Some(known.user), ..contested })
+    }
+
+    /// Writes what was fetched of a known user; none if the user is there after all, so that it is
+    /// fetched again. An error is what the search ends with.
+    async fn write_known(
+        &self,
+        known: &Sighting,
+        FetchResult { source, asked_at, found }: &FetchResult,
+    ) -> Result<std::result::Result<Option<SingleWrite>, Single>> {
+        let store = &self.context.inner.store;
+        let observation = self.observation(source, known, *asked_at);
+        let written = match found {
+            Found::Record(record) if record.id == known.user.id => {
+                store.apply_single(observation, (**record).clone()).await?
+            }
+            Found::Record(_) => return Ok(Err(self.nothing(source, SingleOutcome::Internal))),
+            Found::Rejected(rejected) => {
+                return Ok(Err(rejected_entry(source, rejected, Some(known.clone()), *asked_at)));
+            }
+            Found::Ambiguous(_) => return Ok(Err(self.nothing(source, SingleOutcome::Ambiguous))),
+            Found::Absent(_) => match look_up(self.context, source, &known.user.id).await {
+                Ok(presence) => match presence.absence() {
+                    // It came back, or another server was asked.
+                    None => return Ok(Ok(None)),
+                    Some(absence) => store.disable_single(observation, known.user.number, absence).await?,
+                },
+                Err(nothing) => return Ok(Err(Single { user: Some(known.user.clone()), ..nothing })),
+            },
+        };
+        Ok(Ok(Some(written)))
+    }
+
+    async fn fetch_known(&self, known: &Sighting) -> Result<std::result::Result<FetchResult, Single>> {
+        let SearchContext { inner, tenant, .. } = self.context;
+        let source = inner.settings_cache.get(&*inner.store, tenant, known).await?;
+        let asked_at = self.context.inner.clock.now();
+        let found = fetch(self.context, &source, FetchBy::Id(known.user.id.clone())).await;
+        Ok(found.map(|found| FetchResult { source, asked_at, found }))
+    }
+
+    /// Searches all sources by the name.
+    async fn by_name(&self) -> Result<Single> {
+        let Some(by) = single::fetch_by(self.whom) else { return Ok(outcome_only(SingleOutcome::NotFound)) };
+        let mut failed = None;
+        let sources = published_sources(self.context).await?;
+        let number = sources.len();
+        for (at, source) in sources.into_iter().enumerate() {
+            let asked_at = self.context.inner.clock.now();
+            let context = self.context.with_share_of(number - at);
+            let found = tokio::time::timeout_at(context.deadline, fetch(context, &source, by.clone())).await;
+            let found = match found {
+                Ok(Ok(found)) => found,
+                Err(_) => {
+                    failed.get_or_insert_with(|| self.nothing(&source, SingleOutcome::DirectoryUnreachable));
+                    continue;
+                }
+                Ok(Err(nothing)) => {
+                    failed.get_or_insert(nothing);
+                    continue;
+                }
+            };
+            match &found {
+                Found::Absent(_) => {}
+                // Found by a name that is another one by our rule.
+                Found::Record(record) if !single::is_of(self.context.number, self.whom, record) => {}
+                Found::Ambiguous(_) | Found::Rejected(_) | Found::Record(_) => {
+                    self.record_denial(&found);
+                    return self.apply_found(FetchResult { source, asked_at, found }).await;
+                }
+            }
+        }
+        Ok(failed.unwrap_or_else(|| outcome_only(SingleOutcome::NotFound)))
+    }
+
+    /// Applies what was found by a name that no user is known by.
+    pub(super) async fn apply_found(
+        &self,
+        FetchResult { source, asked_at, found }: FetchResult,
+    ) -> Result<Single> {
+        let store = &self.context.inner.store;
+        let record = match &found {
+            Found::Record(record) if single::is_of(self.context.number, self.whom, record) => record,
+            Found::Record(_) | Found::Absent(_) => return Ok(self.nothing(&source, SingleOutcome::NotFound)),
+            Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
+            Found::Rejected(rejected) => return Ok(rejected_entry(&source, rejected, None, asked_at)),
+        };
+        let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
+        match store.apply_single(observation, (**record).clone()).await? {
+            SingleWrite::Done(written) => self.confirmed(&source, *written, &found, asked_at).await,
+            SingleWrite::AskAgain(None) => Ok(self.nothing(&source, SingleOutcome::Internal)),
+            // Known by another name so far, or out of scope.
+            SingleWrite::AskAgain(Some(user)) => {
+                match store.sight_user(self.context.number, &Whom::User(user)).await? {
+                    Some(known) => self.by_id(known, None).await,
+                    None => Ok(self.nothing(&source, SingleOutcome::Internal)),
+                }
+            }
+        }
+    }
+
+    /// A new user that was added while a job of the source runs is asked for once more.
+    async fn confirmed(
+        &self,
+        source: &Source,
+        written: Written,
+        found: &Found,
+        asked_at: Timestamp,
+    ) -> Result<Single> {
+        let Some(known) = written.user.clone().filter(|_| written.confirm) else {
+            return Ok(self.single(source, written, found, asked_at));
+        };
+        let single = self.by_id(known, None).await?;
+        Ok(match single.outcome {
+            SingleOutcome::Unchanged => Single {
+                outcome: written.outcome,
+                message: single::text(written.outcome).to_owned(),
+                ..single
+            },
+            _ => single,
+        })
+    }
+
+    /// Records whether an answer of a directory lets no user in.
+    fn record_denial(&self, found: &Found) {
+        let lets_in = match found {
+            Found::Record(record) => {
+                !record.disabled && single::is_of(self.context.number, self.whom, record)
+            }
+            Found::Absent(_) | Found::Rejected(_) | Found::Ambiguous(_) => false,
+        };
+        if !lets_in {
+            self.denied.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn observation(&self, source: &Source, known: &Sighting, asked_at: Timestamp) -> Observation {
+        Observation { version: Some(known.version), ..self.unversioned(source, asked_at) }
+    }
+
+    fn unversioned(&self, source: &Source, asked_at: Timestamp) -> Observation {
+        Observation {
+            tenant: self.context.tenant.clone(),
+            source: source.id.clone(),
+            revision: source.revision,
+            version: None,
+            asked_at,
+            keep_fresh: !self.settings.last_known_max_age.is_zero(),
+            by: self.by.clone(),
+            now: self.context.inner.clock.now(),
+        }
+    }
+
+    /// What is said of an answer that was written down.
+    fn single(&self, source: &Source, written: Written, found: &Found, asked_at: Timestamp) -> Single {
+        let Written { outcome, message, user, confirm: _ } = written;
+        let user = user.map(|sighting| sighting.user);
+        let allowed = match (found, &user) {
+            (Found::Record(record), Some(user)) => {
+                single::may_enter(outcome, record, user)
+                    && single::is_of(self.context.number, self.whom, record)
+                    && single::is_held_by(self.context.number, self.whom, user)
+            }
+            _ => false,
+        };
+        Single {
+            outcome,
+            user,
+            allowed,
+            observed_at: Some(asked_at),
+            message: message.unwrap_or_else(|| single::text(outcome).to_owned()),
+            source: Some(source.id.clone()),
+            denied: false,
+        }
+    }
+
+    fn nothing(&self, source: &Source, outcome: SingleOutcome) -> Single {
+        Single { source: Some(source.id.clone()), ..outcome_only(outcome) }
+    }
+}
+
+/// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is
+/// not let in.
+fn rejected_entry(
+    source: &Source,
+    rejected: &Rejected,
+    known: Option<Sighting>,
+    asked_at: Timestamp,
+) -> Single {
+    Single {
+        user: known.map(|sighting| sighting.user),
+        observed_at: Some(asked_at),
+        message: rejected.message.clone(),
+        source: Some(source.id.clone()),
+        ..outcome_only(SingleOutcome::refused(rejected.reason))
+    }
+}
