@@ -14,7 +14,7 @@ use super::tokens::{Person, Refusal, Tokens};
 use super::{authz, status};
 use crate::ca::identity::{Caller, Peer};
 use crate::jobs::Clock;
-use crate::model::{Actor, Event, EventType, TenantId, Timestamp, Trail};
+use crate::model::{Actor, Event, EventType, Role, TenantId, Timestamp, Trail};
 use crate::store::{Store, StoreError};
 
 /// Stands for a method that is not in the table: the names are the caller's to choose.
@@ -100,7 +100,7 @@ impl Admission {
         peer: Option<&Peer>,
         method: &str,
         path: &str,
-        roles: &[authz::Role],
+        roles: &[Role],
     ) -> Status {
         tracing::warn!(caller = caller.map(Caller::label), path, "call refused");
         note(&self.refusals, caller, peer, method);
@@ -156,7 +156,7 @@ fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
     Some(token.ok_or(Refusal::Malformed))
 }
 
-fn not_allowed(caller: Option<&Caller>, roles: &[authz::Role]) -> Status {
+fn not_allowed(caller: Option<&Caller>, roles: &[Role]) -> Status {
     if roles.is_empty() {
         let message = "there is no such method, or nobody may call it; `grpcurl … list` shows the services";
         return status::error(Code::PermissionDenied, "NOT_ALLOWED", message, &[]);

@@ -1,41 +1,6 @@
 //! Who may call what: one table, deny by default. A method without a row is denied to everyone, and a test fails.
 
-/// What a caller is, by its certificate or, for a person at a console, by the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Everything in its tenant.
-    SuperAdmin,
-    /// Looks, and synchronizes single users.
-    HelpDesk,
-    /// Looks.
-    Auditor,
-    /// Licenses, over all tenants.
-    Operator,
-    /// A service that presents persons' tokens, without one.
-    Console,
-    /// Synchronizes users of all tenants at sign-in, has their passwords verified, and nothing else.
-    Authenticator,
-    /// An identity router.
-    Router,
-}
-
-impl Role {
-    /// As the API's reference calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            SuperAdmin => "SUPER_ADMIN",
-            HelpDesk => "HELP_DESK",
-            Auditor => "AUDITOR",
-            Operator => "OPERATOR",
-            Console => "CONSOLE",
-            Authenticator => "AUTHENTICATOR",
-            Router => "ROUTER",
-        }
-    }
-}
-
-use Role::{Auditor, Authenticator, Console, HelpDesk, Operator, Router, SuperAdmin};
+use crate::model::Role::{self, Auditor, Authenticator, Console, HelpDesk, Operator, Router, SuperAdmin};
 
 const LOOK: &[Role] = &[SuperAdmin, HelpDesk, Auditor];
 const PEOPLE: &[Role] = &[SuperAdmin, HelpDesk, Auditor, Operator];

@@ -18,10 +18,10 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
-use super::authz::Role;
 use super::status::DOMAIN;
 use crate::ca::identity::Caller;
 use crate::config::Limits;
+use crate::model::Role;
 
 /// Calls that a router may begin a second, and at once.
 const ROUTER: (u32, u32) = (5, 20);

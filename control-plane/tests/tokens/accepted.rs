@@ -1,7 +1,7 @@
 //! Tokens that are accepted, and whom they name.
 
-use control_plane::api::authz::Role;
 use control_plane::api::tokens::{Person, Refusal, claims};
+use control_plane::model::Role;
 use control_plane::model::TenantId;
 use serde_json::json;
 

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use control_plane::api::authz::{self, Role};
+use control_plane::api::authz;
+use control_plane::model::Role;
 use harness::world::{Role as Person, World, connect};
 use rollcall_proto::admin::v1 as admin;
 use rollcall_proto::prost::Message;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use control_plane::api::authz::{self, Role};
+use control_plane::api::authz;
+use control_plane::model::Role;
 use harness::world::{CONSOLE, Identity, Issuer, Role as Person, World, connect};
 use rollcall_proto::prost::bytes::Bytes;
 use tonic::transport::Channel;

@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::json::Object;
 use super::keys::KeySet;
-use crate::api::authz::Role;
 use crate::ca::is_id;
-use crate::model::{TenantId, Timestamp};
+use crate::model::{Role, TenantId, Timestamp};
 
 /// Longest token, in bytes.
 pub const LONGEST: usize = 8 << 10;
