@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_plane::api::limits::Limits;
 use control_plane::ca::{Authority, Subject};
-use control_plane::config::{self, Limits, Tls};
+use control_plane::config::{self, Tls};
 use control_plane::jobs::Clock;
 use control_plane::server::{Arrivals, Certificates, Connection, EnrollingConnection, listen};
 use rollcall_proto::code::PROTOCOL;

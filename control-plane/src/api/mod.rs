@@ -3,7 +3,7 @@
 //! A file a service; `names` are resource names, `page` page tokens, `status` errors, `convert` messages. Who calls and whether they may is
 //! decided before a handler is asked: `gate` stands in front, `admission` decides, by `authz`, the table of who may call what, by `tokens`,
 //! which persons present at a console, and by whether their tenant is served; `refusals` notes what was refused (`router_refusals`: of identity routers); `bounded` and
-//! `suspensions` end answers that outlive the caller's rights. `quota` says how much one caller may ask, `deadline` for how long.
+//! `suspensions` end answers that outlive the caller's rights. `quota` says how much one caller may ask (`limits`: as configured), `deadline` for how long.
 
 pub mod admission;
 pub mod audit;
@@ -18,6 +18,7 @@ pub mod identity_routers;
 pub mod identity_sources;
 pub mod just_in_time;
 pub mod license;
+pub mod limits;
 mod names;
 mod page;
 mod plan_export;

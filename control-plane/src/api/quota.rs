@@ -18,9 +18,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::{Layer, Service};
 
+use super::limits::Limits;
 use super::status::DOMAIN;
 use crate::ca::identity::Caller;
-use crate::config::Limits;
 use crate::model::Role;
 
 /// Calls that a router may begin a second, and at once.

@@ -19,9 +19,9 @@ use super::hush::Hush;
 use super::newcomers::{self, EnrollingConnection};
 use super::places::{self, Connections, Handshake};
 use super::tls::Handshakes;
+use crate::api::limits::Limits;
 use crate::api::quota;
 use crate::ca::identity::{Caller, Peer, Validity};
-use crate::config::Limits;
 use crate::jobs::Clock;
 use crate::model::Timestamp;
 
