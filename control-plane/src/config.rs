@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::api::limits::Limits;
-use crate::api::tokens::Issuer;
+use crate::api::tokens::{self, Issuer, IssuerSection};
 use crate::ca::Refused;
 use crate::jobs::JobSettings;
 use crate::replicas::ReplicaSettings;
@@ -145,7 +145,7 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    tokens: Vec<crate::api::tokens::Entry>,
+    tokens: Vec<IssuerSection>,
     #[serde(default)]
     webhooks: WebhooksFile,
     replicas: Option<ReplicasFile>,
@@ -328,7 +328,7 @@ impl Config {
             full_lists_kept,
             ..defaults
         };
-        let tokens = Issuer::all(file.tokens, folder, &mut wrong);
+        let tokens = tokens::check_issuers(file.tokens, folder, &mut wrong);
         let webhooks = file.webhooks.check(folder, &mut wrong);
         let replicas = file.replicas.and_then(|replicas| replicas.check(&file.database, &mut wrong));
         if wrong.is_empty() {

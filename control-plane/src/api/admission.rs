@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::bounded::Ends;
 use super::refusals::Refusals;
 use super::suspensions::Suspensions;
-use super::tokens::{Person, Refusal, Tokens};
+use super::tokens::{Person, TokenRejected, Tokens};
 use super::{authz, status};
 use crate::ca::identity::{Caller, Peer};
 use crate::jobs::Clock;
@@ -82,15 +82,15 @@ impl Admission {
         let Caller::Console { name } = &peer.caller else { return Ok((peer.caller.clone(), None)) };
         let Some(token) = bearer(headers) else { return Ok((peer.caller.clone(), None)) };
         let person = match token {
-            Ok(token) => self.tokens.person(name, token).await,
-            Err(refusal) => Err(refusal),
+            Ok(token) => self.tokens.verify(name, token).await,
+            Err(rejected) => Err(rejected),
         };
         match person {
             Ok(Person { tenant, name: person, role, until }) => {
                 let via = Some(name.clone());
                 Ok((Caller::Admin { tenant, name: person, role, via }, Some(until)))
             }
-            Err(refusal) => Err(self.refuse_token(peer, method, path, &refusal)),
+            Err(rejected) => Err(self.reject_token(peer, method, path, &rejected)),
         }
     }
 
@@ -108,12 +108,12 @@ impl Admission {
     }
 
     /// Nothing that the token says is believed, so the refusal belongs to no tenant.
-    fn refuse_token(&self, peer: &Peer, method: &str, path: &str, refusal: &Refusal) -> Status {
-        let (console, reason) = (peer.caller.label(), refusal.reason());
+    fn reject_token(&self, peer: &Peer, method: &str, path: &str, rejected: &TokenRejected) -> Status {
+        let (console, reason) = (peer.caller.label(), rejected.reason());
         tracing::warn!(console, path, reason, "a person's token refused");
         let event = Event::refused(EventType::TokenRefused, method).with("reason", reason);
         self.refusals.note(Trail::Installation, peer.caller.actor(peer.address), event);
-        let message = format!("The token is refused: {refusal}.");
+        let message = format!("The token is refused: {rejected}.");
         status::error(Code::Unauthenticated, "TOKEN_REFUSED", message, &[("why", reason.to_owned())])
     }
 
@@ -143,17 +143,17 @@ pub(super) fn note(refusals: &Refusals, caller: Option<&Caller>, peer: Option<&P
 }
 
 /// The token of a call, if it presents one.
-fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
+fn bearer(headers: &HeaderMap) -> Option<Result<&str, TokenRejected>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next()?;
     if values.next().is_some() {
-        return Some(Err(Refusal::Malformed));
+        return Some(Err(TokenRejected::Malformed));
     }
     let token = first.to_str().ok().and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token)
     });
-    Some(token.ok_or(Refusal::Malformed))
+    Some(token.ok_or(TokenRejected::Malformed))
 }
 
 fn not_allowed(caller: Option<&Caller>, roles: &[Role]) -> Status {

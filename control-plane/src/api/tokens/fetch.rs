@@ -14,21 +14,21 @@ use tokio::net::TcpStream;
 use crate::outbound::{ExchangeError, Trust, exchange};
 
 /// For everything, from the name to the last byte.
-const DEADLINE: Duration = Duration::from_secs(10);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest document.
-const LARGEST: usize = 1 << 20;
+const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// Why nothing was fetched.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// No answer in time.
-    #[error("{0}: no answer within {DEADLINE:?}")]
-    Late(Uri),
+    #[error("{0}: no answer within {FETCH_TIMEOUT:?}")]
+    TimedOut(Uri),
     /// No connection.
     #[error("{0}: cannot connect")]
     Connect(Uri, #[source] std::io::Error),
     /// No answer, not one to be trusted, or one that is too large.
-    #[error("{0}: at most {LARGEST} bytes are taken")]
+    #[error("{0}: at most {MAX_DOCUMENT_BYTES} bytes are taken")]
     Exchange(Uri, #[source] ExchangeError),
     /// Another answer than a document. A redirect is one, too.
     #[error("{0}: answers {1}; a redirect is not followed")]
@@ -36,14 +36,14 @@ pub enum FetchError {
 }
 
 /// A URL, and whom to believe that it is the right server.
-pub(super) struct Address {
+pub(super) struct DocumentUrl {
     uri: Uri,
     host: String,
     name: ServerName<'static>,
     trust: Trust,
 }
 
-impl Address {
+impl DocumentUrl {
     /// Trusts the authorities of a file, or the system's.
     pub(super) fn new(uri: &Uri, authorities: Option<&Path>) -> anyhow::Result<Self> {
         let trust = Trust::new(authorities, authorities.is_none())
@@ -55,12 +55,12 @@ impl Address {
 }
 
 /// Fetches the document.
-pub(super) async fn get(address: &Address) -> Result<Bytes, FetchError> {
-    let late = |_| FetchError::Late(address.uri.clone());
-    tokio::time::timeout(DEADLINE, ask(address)).await.map_err(late)?
+pub(super) async fn get(address: &DocumentUrl) -> Result<Bytes, FetchError> {
+    let late = |_| FetchError::TimedOut(address.uri.clone());
+    tokio::time::timeout(FETCH_TIMEOUT, request(address)).await.map_err(late)?
 }
 
-async fn ask(address: &Address) -> Result<Bytes, FetchError> {
+async fn request(address: &DocumentUrl) -> Result<Bytes, FetchError> {
     let uri = &address.uri;
     let port = uri.port_u16().unwrap_or(443);
     let connect = |error| FetchError::Connect(uri.clone(), error);
@@ -75,7 +75,7 @@ async fn ask(address: &Address) -> Result<Bytes, FetchError> {
         (USER_AGENT, http::HeaderValue::from_static("rollcall")),
     ]);
     let (name, ok) = (address.name.clone(), |status| status == StatusCode::OK);
-    let (status, body) = exchange(tcp, name, &address.trust, request, LARGEST, ok)
+    let (status, body) = exchange(tcp, name, &address.trust, request, MAX_DOCUMENT_BYTES, ok)
         .await
         .map_err(|error| FetchError::Exchange(uri.clone(), error))?;
     if status != StatusCode::OK {

@@ -1,4 +1,5 @@
-//! A JSON object that says nothing twice: of two values of one name, two readers may believe a different one.
+//! A JSON object that says nothing twice: of two values of one name, two readers may believe a
+//! different one.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,41 +1,56 @@
-//! Persons at a console: the bearer tokens (JWT) that it presents. `settings` is what the configuration says of an issuer, `fetch` gets a
-//! document over HTTPS, `keys` reads an issuer's keys and keeps them fresh, `claims` says whom a token names; it is pure.
+//! Persons at a console: the bearer tokens (JWT) that it presents.
 //!
-//! Who may present a token is not decided here: the gate asks only for connections with a console's certificate.
+//! - `claims`: says whom a token names; pure
+//! - `fetch`: gets a document over HTTPS
+//! - `issuer`: an issuer of tokens, and what is asked of its tokens
+//! - `json`: a JSON object without repeated names
+//! - `key_set`: reads an issuer's keys from a document
+//! - `keyring`: keeps an issuer's keys fresh
+//! - `settings`: checks what the configuration says of an issuer
+//! - `token_rejected`: why a token is not accepted
+//!
+//! Who may present a token is not decided here: the gate asks only for connections with a console's
+//! certificate.
 
 pub mod claims;
 mod fetch;
+mod issuer;
 mod json;
-mod keys;
+mod key_set;
+mod keyring;
 mod settings;
+mod token_rejected;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-pub use claims::{Person, Refusal, Rules};
-pub use keys::KeySet;
-pub(crate) use settings::Entry;
-pub use settings::{Issuer, Place};
+pub use claims::Person;
+pub use issuer::{Issuer, KeyLocation, TokenRules};
+pub use key_set::KeySet;
+use keyring::Keyring;
+pub(crate) use settings::{IssuerSection, check_issuers};
+pub use token_rejected::{MAX_TOKEN_BYTES, TokenRejected};
 
 use crate::jobs::Clock;
 
 /// The issuers whose tokens are accepted. Clones share everything.
 #[derive(Clone)]
 pub struct Tokens {
-    issuers: Arc<Vec<(Rules, Arc<keys::Keyring>)>>,
+    issuers: Arc<Vec<(TokenRules, Arc<Keyring>)>>,
     clock: Clock,
 }
 
 impl Tokens {
-    /// Reads every issuer's keys, and follows their changes until `shutdown`. Keys at a URL may come later.
+    /// Reads every issuer's keys, and follows their changes until `shutdown`. Keys at a URL may
+    /// come later.
     ///
     /// # Errors
     /// If a file of keys or of authorities cannot be used; the message names it.
     pub fn start(issuers: &[Issuer], clock: Clock, shutdown: &CancellationToken) -> anyhow::Result<Self> {
         let mut started = Vec::new();
         for issuer in issuers {
-            let keyring = Arc::new(keys::Keyring::open(issuer)?);
+            let keyring = Arc::new(Keyring::open(issuer)?);
             tokio::spawn(Arc::clone(&keyring).follow(clock.clone(), shutdown.clone()));
             started.push((issuer.rules.clone(), keyring));
         }
@@ -46,11 +61,11 @@ impl Tokens {
     ///
     /// # Errors
     /// Why the token is not accepted.
-    pub async fn person(&self, console: &str, token: &str) -> Result<Person, Refusal> {
+    pub async fn verify(&self, console: &str, token: &str) -> Result<Person, TokenRejected> {
         let unverified = claims::read(token)?;
         let issuer = self.issuers.iter().find(|(rules, _)| rules.issuer == unverified.issuer());
-        let (rules, keyring) = issuer.ok_or(Refusal::UnknownIssuer)?;
-        let keys = keyring.with(unverified.key(), &self.clock).await?;
+        let (rules, keyring) = issuer.ok_or(TokenRejected::UnknownIssuer)?;
+        let keys = keyring.keys_with(unverified.key(), &self.clock).await?;
         unverified.verify(rules, &keys, console, self.clock.now())
     }
 }

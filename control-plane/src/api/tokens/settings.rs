@@ -6,35 +6,15 @@ use http::Uri;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::claims::Rules;
-use super::keys;
+use super::issuer::{Issuer, KeyLocation, TokenRules};
+use super::key_set::{self, KeySetError};
 use crate::ca::is_id;
 use crate::model::TenantId;
-
-/// An issuer of tokens.
-#[derive(Clone, Debug)]
-pub struct Issuer {
-    /// What is asked of its tokens.
-    pub rules: Rules,
-    /// Where its keys are.
-    pub keys: Place,
-    /// The authorities of the server that has them, if not the system's.
-    pub keys_ca: Option<PathBuf>,
-}
-
-/// Where keys are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In a file.
-    File(PathBuf),
-    /// At a URL.
-    Url(Uri),
-}
 
 /// An issuer as the file has it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct IssuerSection {
     issuer: String,
     audience: String,
     keys: String,
@@ -46,7 +26,7 @@ pub(crate) struct Entry {
     #[serde(default = "role_claim")]
     role_claim: String,
     consoles: Vec<String>,
-    #[serde(default = "all")]
+    #[serde(default = "all_tenants")]
     tenants: Vec<String>,
 }
 
@@ -62,29 +42,31 @@ fn role_claim() -> String {
     "rollcall_role".to_owned()
 }
 
-fn all() -> Vec<String> {
+fn all_tenants() -> Vec<String> {
     vec!["*".to_owned()]
 }
 
-impl Issuer {
-    /// The issuers of a file in this folder; everything that is wrong with them is added to `wrong`.
-    pub(crate) fn all(entries: Vec<Entry>, folder: &Path, wrong: &mut Vec<String>) -> Vec<Self> {
-        let mut issuers: Vec<Self> = Vec::new();
-        for entry in entries {
-            let name = format!("tokens of {:?}", entry.issuer);
-            if issuers.iter().any(|other| other.rules.issuer == entry.issuer) {
-                wrong.push(format!("{name}: there are two such sections; keep one"));
-            }
-            match entry.check(folder) {
-                Ok(issuer) => issuers.push(issuer),
-                Err(why) => wrong.extend(why.into_iter().map(|why| format!("{name}: {why}"))),
-            }
+/// The issuers of a file in this folder; everything that is wrong with them is added to `wrong`.
+pub(crate) fn check_issuers(
+    entries: Vec<IssuerSection>,
+    folder: &Path,
+    wrong: &mut Vec<String>,
+) -> Vec<Issuer> {
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for entry in entries {
+        let name = format!("tokens of {:?}", entry.issuer);
+        if issuers.iter().any(|other| other.rules.issuer == entry.issuer) {
+            wrong.push(format!("{name}: there are two such sections; keep one"));
         }
-        issuers
+        match entry.check(folder) {
+            Ok(issuer) => issuers.push(issuer),
+            Err(why) => wrong.extend(why.into_iter().map(|why| format!("{name}: {why}"))),
+        }
     }
+    issuers
 }
 
-impl Entry {
+impl IssuerSection {
     fn check(self, folder: &Path) -> Result<Issuer, Vec<String>> {
         let mut wrong = Vec::new();
         for (key, value) in [
@@ -116,7 +98,7 @@ impl Entry {
         if !every && (self.tenants.is_empty() || !self.tenants.iter().all(|tenant| is_id(tenant))) {
             wrong.push("tenants must have ids of tenants, or \"*\" for all".to_owned());
         }
-        let place = place(&self.keys, folder).map_err(|why| wrong.push(why));
+        let place = parse_location(&self.keys, folder).map_err(|why| wrong.push(why));
         let keys_ca = self.keys_ca.map(|path| folder.join(path));
         if let Some(path) = &keys_ca
             && let Err(error) = std::fs::metadata(path)
@@ -126,7 +108,7 @@ impl Entry {
         let Ok(keys) = place.and_then(|place| if wrong.is_empty() { Ok(place) } else { Err(()) }) else {
             return Err(wrong);
         };
-        let rules = Rules {
+        let rules = TokenRules {
             issuer: self.issuer,
             audience: self.audience,
             algorithms: pinned,
@@ -139,28 +121,28 @@ impl Entry {
     }
 }
 
-fn place(keys: &str, folder: &Path) -> Result<Place, String> {
+fn parse_location(keys: &str, folder: &Path) -> Result<KeyLocation, String> {
     if keys.contains("://") {
         let uri: Option<Uri> = keys.parse().ok();
         let sound = uri.filter(|uri| {
             uri.scheme_str() == Some("https")
                 && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
         });
-        return sound.map(Place::Url).ok_or_else(|| {
+        return sound.map(KeyLocation::Url).ok_or_else(|| {
             format!("keys = {keys:?} must be a file or a URL that begins with https:// and has no password")
         });
     }
     let path = folder.join(keys);
-    match keys::read(&path) {
-        Ok(_) => Ok(Place::File(path)),
-        Err(error @ keys::KeysError::File { .. }) => Err(format!("keys: {}", chain(&error))),
-        Err(error) => Err(format!("keys: {}: {}", path.display(), chain(&error))),
+    match key_set::read(&path) {
+        Ok(_) => Ok(KeyLocation::File(path)),
+        Err(error @ KeySetError::File { .. }) => Err(format!("keys: {}", error_chain(&error))),
+        Err(error) => Err(format!("keys: {}: {}", path.display(), error_chain(&error))),
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
+        Some(source) => format!("{error}: {}", error_chain(source)),
         None => error.to_string(),
     }
 }
