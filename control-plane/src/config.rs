@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::api::limits::Limits;
-use crate::api::tokens::{self, Issuer, IssuerSection};
+use crate::api::middleware::limits::Limits;
+use crate::api::middleware::tokens::{self, Issuer, IssuerSection};
 use crate::ca::Refused;
 use crate::jobs::JobSettings;
 use crate::replicas::ReplicaSettings;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use control_plane::api::limits::Limits;
+use control_plane::api::middleware::limits::Limits;
 use control_plane::ca::{Authority, Subject};
 use control_plane::config::{self, Tls};
 use control_plane::jobs::Clock;

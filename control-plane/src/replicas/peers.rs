@@ -23,7 +23,7 @@ use tonic::{Code, Request, Status};
 use super::identity::{Identity, NAME};
 use super::roster::Roster;
 use super::{KEEPALIVE, LONGEST, tls};
-use crate::api::router_link::convert;
+use crate::api::router::convert;
 use crate::jobs::{About, Answer, Elsewhere, Heard, Order};
 use crate::model::{DistantRouter, Replica, ReplicaKey, TenantId, TenantNo};
 
@@ -124,7 +124,7 @@ impl Elsewhere for Peers {
                 return Heard::NotAsked;
             }
         };
-        let order = SessionResponse { message: Some(convert::order(about.tenant, order)) };
+        let order = SessionResponse { message: Some(convert::order_to_proto(about.tenant, order)) };
         let mut request = Request::new(AskRequest {
             tenant: about.tenant.0.clone(),
             identity_source: about.source.0.clone(),
@@ -161,12 +161,12 @@ fn answer_of(tenant: Option<TenantNo>, message: Message) -> Option<Answer> {
     match message {
         Message::TestResult(result) => Some(Answer::Test(result.servers)),
         Message::FetchResult(result) => {
-            convert::found(tenant?, result).ok().map(|(_, found)| Answer::Fetch(found))
+            convert::fetched_from_proto(tenant?, result).ok().map(|(_, found)| Answer::Fetch(found))
         }
         Message::VerifyResult(result) => {
-            convert::asked(tenant?, result).ok().map(|(_, asked)| Answer::Verify(asked))
+            convert::verification_from_proto(tenant?, result).ok().map(|(_, asked)| Answer::Verify(asked))
         }
-        Message::LookupResult(result) => Some(Answer::LookUp(convert::presences(result).1)),
+        Message::LookupResult(result) => Some(Answer::LookUp(convert::lookup_from_proto(result).1)),
         Message::Hello(_) | Message::Heartbeat(_) | Message::SyncRefused(_) => None,
     }
 }

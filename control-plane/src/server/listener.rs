@@ -19,8 +19,8 @@ use super::hush::Hush;
 use super::newcomers::{self, EnrollingConnection};
 use super::places::{self, Connections, Handshake};
 use super::tls::Handshakes;
-use crate::api::limits::Limits;
-use crate::api::quota;
+use crate::api::middleware::limits::Limits;
+use crate::api::middleware::rate_limit;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::jobs::Clock;
 use crate::model::Timestamp;
@@ -82,7 +82,10 @@ pub fn listen(
                 match shaken.and_then(|shaken| shaken.map_err(|error| error.to_string())) {
                     Ok(Shaken::Enrolling(connection)) => drop(to_enrolling.send(Ok(connection)).await),
                     Ok(Shaken::Known(connection)) => {
-                        match Connections::enter(&connections, quota::account(&connection.peer().caller)) {
+                        match Connections::enter(
+                            &connections,
+                            rate_limit::account_name(&connection.peer().caller),
+                        ) {
                             Ok(place) => drop(to_known.send(Ok(connection.at(place))).await),
                             Err(why) => refused(&hush, Some(peer), why),
                         }

@@ -23,27 +23,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::{Arrivals, Certificates, database, listen};
-use crate::api::admission::Admission;
-use crate::api::audit::Audit;
-use crate::api::deadline::DeadlineLayer;
-use crate::api::enrollment::Enrollment;
-use crate::api::gate::GateLayer;
-use crate::api::identity_routers::IdentityRouters;
-use crate::api::identity_sources::IdentitySources;
-use crate::api::just_in_time::JustInTime;
-use crate::api::license::Licenses;
-use crate::api::limits::Limits;
-use crate::api::quota::{QuotaLayer, Quotas};
-use crate::api::refusals::Refusals;
-use crate::api::router_link::RouterLink;
-use crate::api::schedules::SyncSchedules;
-use crate::api::suspensions::Suspensions;
-use crate::api::sync_jobs::SyncJobs;
-use crate::api::tenants::Tenants;
-use crate::api::tokens::Tokens;
-use crate::api::users::Users;
-use crate::api::webhooks::WebhookApi;
-use crate::api::{Api, PageKey};
+use crate::api::admin::audit::Audit;
+use crate::api::admin::context::AdminContext;
+use crate::api::admin::identity_routers::IdentityRouters;
+use crate::api::admin::identity_sources::IdentitySources;
+use crate::api::admin::just_in_time::JustInTime;
+use crate::api::admin::license::Licenses;
+use crate::api::admin::schedules::SyncSchedules;
+use crate::api::admin::sync_jobs::SyncJobs;
+use crate::api::admin::tenants::Tenants;
+use crate::api::admin::users::Users;
+use crate::api::admin::webhooks::WebhookApi;
+use crate::api::common::page::PageKey;
+use crate::api::middleware::authorize::Authorizer;
+use crate::api::middleware::deadline::DeadlineLayer;
+use crate::api::middleware::denials::DenialLog;
+use crate::api::middleware::gate::GateLayer;
+use crate::api::middleware::limits::Limits;
+use crate::api::middleware::rate_limit::{RateLimitLayer, RateLimiter};
+use crate::api::middleware::suspensions::Suspensions;
+use crate::api::middleware::tokens::Tokens;
+use crate::api::router::RouterLink;
+use crate::api::router::enrollment::Enrollment;
 use crate::config::Config;
 use crate::jobs::{Clock, Jobs};
 use crate::outbound::Trust;
@@ -97,27 +98,27 @@ pub async fn run(config: Config) -> Result<()> {
         None => None,
     };
     let issuing = certificates.issuing();
-    let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
-    let enrollment = Enrollment::new(store.clone(), issuing.clone(), refusals.clone(), clock.clone());
+    let denials = DenialLog::start(store.clone(), clock.clone(), shutdown.clone());
+    let enrollment = Enrollment::new(store.clone(), issuing.clone(), denials.clone(), clock.clone());
     let link = RouterLink::new(
         store.clone(),
         jobs.clone(),
         issuing.clone(),
-        refusals.clone(),
+        denials.clone(),
         clock.clone(),
         shutdown.clone(),
     );
-    let admission = Admission {
+    let authorizer = Authorizer {
         store: store.clone(),
         tokens: Tokens::start(&config.tokens, clock.clone(), &shutdown)?,
         suspensions: Suspensions::start(store.clone(), shutdown.clone()),
-        refusals: refusals.clone(),
+        denials: denials.clone(),
         clock: clock.clone(),
     };
     let sender = sender(&*store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
     let page_key = page_key(&*store).await?;
-    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuing, clock: clock.clone() };
+    let api = AdminContext { page_key, store, jobs: jobs.clone(), webhooks, issuing, clock: clock.clone() };
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
@@ -140,8 +141,8 @@ pub async fn run(config: Config) -> Result<()> {
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(8 << 20)
-        .layer(GateLayer::new(admission))
-        .layer(QuotaLayer(Quotas::new(config.limits)))
+        .layer(GateLayer::new(authorizer))
+        .layer(RateLimitLayer(RateLimiter::new(config.limits)))
         .layer(DeadlineLayer::new(DESCRIPTORS)?)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -163,7 +164,7 @@ pub async fn run(config: Config) -> Result<()> {
             UserServiceServer::new(Users::new(api.clone())).max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
-            JustInTimeServiceServer::new(JustInTime::new(api.clone(), refusals.clone()))
+            JustInTimeServiceServer::new(JustInTime::new(api.clone(), denials.clone()))
                 .max_decoding_message_size(MAX_ADMIN_MESSAGE),
         )
         .add_service(
@@ -214,7 +215,7 @@ pub async fn run(config: Config) -> Result<()> {
     }
     // The database may be what is in trouble: nobody waits for it here.
     let _ = tokio::time::timeout(LAST_WORDS, jobs.flush()).await;
-    let _ = tokio::time::timeout(LAST_WORDS, refusals.flush()).await;
+    let _ = tokio::time::timeout(LAST_WORDS, denials.flush()).await;
     if let Some(others) = others {
         let _ = tokio::time::timeout(LAST_WORDS, others).await;
     }

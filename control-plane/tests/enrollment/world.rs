@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use control_plane::api::limits::Limits;
+use control_plane::api::middleware::limits::Limits;
 use control_plane::ca::{Authority, Subject};
 use control_plane::config::{self, Config, Log, Tls};
 use control_plane::jobs::JobSettings;

@@ -1,6 +1,6 @@
 //! Tokens that are accepted, and whom they name.
 
-use control_plane::api::tokens::{Person, TokenRejected, claims};
+use control_plane::api::middleware::tokens::{Person, TokenRejected, claims};
 use control_plane::model::Role;
 use control_plane::model::TenantId;
 use serde_json::json;

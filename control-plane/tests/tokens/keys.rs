@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use control_plane::api::tokens::{Issuer, KeyLocation, KeySet, TokenRejected, Tokens};
+use control_plane::api::middleware::tokens::{Issuer, KeyLocation, KeySet, TokenRejected, Tokens};
 use control_plane::ca::{Authority, Subject};
 use control_plane::jobs::Clock;
 use rustls::ServerConfig;

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use control_plane::api::tokens::TokenRejected::{self, *};
+use control_plane::api::middleware::tokens::TokenRejected::{self, *};
 use serde_json::{Value, json};
 
 use super::signer::{

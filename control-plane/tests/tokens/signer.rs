@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{encoding::AsDer, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control_plane::api::tokens::{KeySet, Person, TokenRejected, TokenRules, claims};
+use control_plane::api::middleware::tokens::{KeySet, Person, TokenRejected, TokenRules, claims};
 use control_plane::model::Timestamp;
 use serde_json::{Value, json};
 
