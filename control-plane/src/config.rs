@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::api::tokens::Issuer;
+use crate::api::middleware::limits::Limits;
+use crate::api::middleware::tokens::{self, Issuer, IssuerSection};
 use crate::ca::RevokedCertificates;
 use crate::jobs::JobSettings;
 use crate::replicas::ReplicaSettings;
@@ -129,51 +130,6 @@ fn thirty_days() -> Duration {
     Duration::from_secs(30 * 86_400)
 }
 
-/// How much callers may ask. Routers' uploads have limits of their own.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one caller.
-    pub connections_per_caller: usize,
-    /// Calls of one caller a second.
-    pub calls_per_second: u32,
-    /// Calls of one caller at once, after a pause.
-    pub calls_at_once: u32,
-    /// Calls of one caller that are open at a time, such as streams.
-    pub open_calls: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4_096,
-            connections_per_caller: 32,
-            calls_per_second: 50,
-            calls_at_once: 200,
-            open_calls: 256,
-        }
-    }
-}
-
-impl Limits {
-    fn check(&self, wrong: &mut Vec<String>) {
-        let Self { connections, connections_per_caller, calls_per_second, calls_at_once, open_calls } = self;
-        for (key, zero) in [
-            ("connections", *connections == 0),
-            ("connections_per_caller", *connections_per_caller == 0),
-            ("calls_per_second", *calls_per_second == 0),
-            ("calls_at_once", *calls_at_once == 0),
-            ("open_calls", *open_calls == 0),
-        ] {
-            if zero {
-                wrong.push(format!("limits.{key} must be at least 1"));
-            }
-        }
-    }
-}
-
 /// How to log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -212,7 +168,7 @@ struct File {
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
-    tokens: Vec<crate::api::tokens::Entry>,
+    tokens: Vec<IssuerSection>,
     #[serde(default)]
     webhooks: WebhooksFile,
     replicas: Option<ReplicasFile>,
@@ -379,7 +335,7 @@ impl Config {
         }
         let sync = file.sync.check(&mut wrong);
         file.limits.check(&mut wrong);
-        let tokens = Issuer::all(file.tokens, folder, &mut wrong);
+        let tokens = tokens::check_issuers(file.tokens, folder, &mut wrong);
         let webhooks = file.webhooks.check(folder, &mut wrong);
         let replicas = file.replicas.and_then(|replicas| replicas.check(&file.database, &mut wrong));
         if wrong.is_empty() {

@@ -6,5 +6,5 @@
 /// # Panics
 /// If it is not.
 pub fn upload(bytes: &[u8]) {
-    crate::api::router_link::door::upload(bytes);
+    crate::api::router::upload_fuzz::check_bytes(bytes);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use control_plane::api::authz::{TABLE, allowed};
+use control_plane::api::middleware::authz::{RIGHTS, allowed_roles};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -32,17 +32,20 @@ fn every_method_has_a_row_that_says_who_may_call_it() {
     let elsewhere =
         |method: &&String| method.contains("EnrollmentService/") || method.ends_with("Health/List");
     for method in methods().iter().filter(|method| !elsewhere(method)) {
-        assert!(!allowed(method).is_empty(), "{method} has no row: say in src/api/authz.rs who may call it");
+        assert!(
+            !allowed_roles(method).is_empty(),
+            "{method} has no row: say in src/api/middleware/authz.rs who may call it"
+        );
     }
 }
 
 #[test]
 fn every_row_is_of_a_method_that_exists() {
     let methods = methods();
-    for (path, _) in TABLE {
+    for (path, _) in RIGHTS {
         assert!(
             methods.contains(*path),
-            "{path} is no method any more: take its row out of src/api/authz.rs"
+            "{path} is no method any more: take its row out of src/api/middleware/authz.rs"
         );
     }
 }
@@ -58,6 +61,6 @@ fn what_has_no_row_is_denied() {
         "/rollcall.router.v1.EnrollmentService/Enroll",
         "/rollcall.router.v1.EnrollmentService/Recover",
     ] {
-        assert!(allowed(path).is_empty(), "{path}");
+        assert!(allowed_roles(path).is_empty(), "{path}");
     }
 }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use control_plane::api::middleware::limits::Limits;
 use control_plane::ca::{Authority, Subject};
 use control_plane::clock::Clock;
-use control_plane::config::{self, Limits, Tls};
+use control_plane::config::{self, Tls};
 use control_plane::server::{AcceptedConnections, Certificates, Connection, EnrollmentConnection, listen};
 use rollcall_proto::code::PROTOCOL;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};

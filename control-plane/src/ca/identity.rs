@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{fingerprint, is_id};
-use crate::api::authz::Role;
-use crate::model::{Actor, KeyFingerprint, RouterId, TenantId, Timestamp};
+use crate::model::{Actor, KeyFingerprint, Role, RouterId, TenantId, Timestamp};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ mod password;
 mod reason;
 mod record;
 mod replica;
+mod role;
 mod router;
 mod schedule;
 mod single;
@@ -42,6 +43,7 @@ pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
 pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Rejected, UserValues};
 pub use replica::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey};
+pub use role::Role;
 pub use router::{
     Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode, RECOVERIES,
     Refusal, Refused, RegistrationCode, RouterState, Shown,

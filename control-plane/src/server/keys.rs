@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::api::PageKey;
+use crate::api::common::page::PageKey;
 use crate::outbound::Trust;
 use crate::store::Store;
 use crate::webhooks::WebhookSettings;

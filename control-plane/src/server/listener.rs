@@ -18,10 +18,10 @@ use super::connection::Connection;
 use super::connection_limits::{ConnectionLimit, HandshakeLimit, HandshakePermit};
 use super::enrollment_connection::{EnrollmentConnection, MAX_ENROLLMENT_CONNECTIONS};
 use super::tls::HandshakeConfig;
-use crate::api::quota;
+use crate::api::middleware::limits::Limits;
+use crate::api::middleware::rate_limit;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::clock::Clock;
-use crate::config::Limits;
 use crate::log_limit::LogRateLimiter;
 use crate::model::Timestamp;
 
@@ -127,7 +127,7 @@ impl Acceptor {
                 drop(self.to_enrolling.send(Ok(connection)).await);
             }
             Ok(AcceptedConnection::Known(connection)) => {
-                let account = quota::account(&connection.peer().caller);
+                let account = rate_limit::account_name(&connection.peer().caller);
                 match ConnectionLimit::acquire(&self.connections, account) {
                     Ok(permit) => drop(self.to_known.send(Ok(connection.with_permit(permit))).await),
                     Err(why) => log_refusal(&self.log_limit, Some(peer), why),

@@ -1,6 +1,6 @@
 //! Bounds connections by the open files that the system allows the process.
 
-use crate::config::Limits;
+use crate::api::middleware::limits::Limits;
 
 /// Open files that are no connections: the database's, the log, handshakes.
 const RESERVED_OPEN_FILES: usize = 512;

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::replica_codec::ROUTER_CODEC;
 use super::services::{Services, serve_enrolling, serve_known};
 use super::{AcceptedConnections, Certificates, database, keys, listen, open_files};
-use crate::api::Api;
-use crate::api::admission::Admission;
-use crate::api::enrollment::Enrollment;
-use crate::api::refusals::Refusals;
-use crate::api::router_link::RouterLink;
-use crate::api::suspensions::Suspensions;
-use crate::api::tokens::Tokens;
+use crate::api::admin::context::AdminContext;
+use crate::api::middleware::authorize::Authorizer;
+use crate::api::middleware::denials::DenialLog;
+use crate::api::middleware::suspensions::Suspensions;
+use crate::api::middleware::tokens::Tokens;
+use crate::api::router::RouterLink;
+use crate::api::router::enrollment::Enrollment;
 use crate::ca::CertificateIssuer;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -32,7 +32,7 @@ use crate::webhooks::Webhooks;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open calls may take to end once everyone was told.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long the last sign-ins, the last refusals and the farewell to replicas may each take to be
+/// How long the last sign-ins, the last denials and the farewell to replicas may each take to be
 /// written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ pub async fn run(config: Config) -> Result<()> {
     let AcceptedConnections { known, enrolling } =
         listen(listener, certificates, HANDSHAKE_TIMEOUT, &limits, clock, shutdown.clone());
     let Parts { services, enrollment, jobs, replicas } = parts;
-    let refusals = services.refusals.clone();
+    let denials = services.denials.clone();
     let (health, serving) = serve_known(services, config.limits, known, shutdown.clone())?;
     serve_enrolling(enrollment, enrolling, shutdown.clone());
     tracing::info!("listening on {address}");
@@ -74,7 +74,7 @@ pub async fn run(config: Config) -> Result<()> {
     }
     // The database may be what is in trouble: it is not waited for here.
     let _ = tokio::time::timeout(FLUSH_TIMEOUT, jobs.flush()).await;
-    let _ = tokio::time::timeout(FLUSH_TIMEOUT, refusals.flush()).await;
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, denials.flush()).await;
     if let Some(replicas) = replicas {
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, replicas).await;
     }
@@ -106,28 +106,28 @@ async fn start(
         ),
         None => None,
     };
-    let refusals = Refusals::start(store.clone(), clock.clone(), shutdown.clone());
-    let enrollment = Enrollment::new(store.clone(), issuer.clone(), refusals.clone(), clock.clone());
+    let denials = DenialLog::start(store.clone(), clock.clone(), shutdown.clone());
+    let enrollment = Enrollment::new(store.clone(), issuer.clone(), denials.clone(), clock.clone());
     let link = RouterLink::new(
         store.clone(),
         jobs.clone(),
         issuer.clone(),
-        refusals.clone(),
+        denials.clone(),
         clock.clone(),
         shutdown.clone(),
     );
-    let admission = Admission {
+    let authorizer = Authorizer {
         store: store.clone(),
         tokens: Tokens::start(&config.tokens, clock.clone(), shutdown)?,
         suspensions: Suspensions::start(store.clone(), shutdown.clone()),
-        refusals: refusals.clone(),
+        denials: denials.clone(),
         clock: clock.clone(),
     };
     let sender = keys::webhook_sender(&*store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
     let page_key = keys::page_key(&*store).await?;
-    let api = Api { page_key, store, jobs: jobs.clone(), webhooks, issuer, clock };
-    let services = Services { api, link, refusals, admission };
+    let api = AdminContext { page_key, store, jobs: jobs.clone(), webhooks, issuer, clock };
+    let services = Services { api, link, denials, authorizer };
     Ok(Parts { services, enrollment, jobs, replicas })
 }
 

@@ -26,25 +26,25 @@ use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
 use super::{Connection, EnrollmentConnection};
-use crate::api::Api;
-use crate::api::admission::Admission;
-use crate::api::audit::Audit;
-use crate::api::deadline::DeadlineLayer;
-use crate::api::enrollment::Enrollment;
-use crate::api::gate::GateLayer;
-use crate::api::identity_routers::IdentityRouters;
-use crate::api::identity_sources::IdentitySources;
-use crate::api::just_in_time::JustInTime;
-use crate::api::license::Licenses;
-use crate::api::quota::{QuotaLayer, Quotas};
-use crate::api::refusals::Refusals;
-use crate::api::router_link::RouterLink;
-use crate::api::schedules::SyncSchedules;
-use crate::api::sync_jobs::SyncJobs;
-use crate::api::tenants::Tenants;
-use crate::api::users::Users;
-use crate::api::webhooks::WebhookApi;
-use crate::config::Limits;
+use crate::api::middleware::limits::Limits;
+use crate::api::admin::audit::Audit;
+use crate::api::admin::context::AdminContext;
+use crate::api::admin::identity_routers::IdentityRouters;
+use crate::api::admin::identity_sources::IdentitySources;
+use crate::api::admin::just_in_time::JustInTime;
+use crate::api::admin::license::Licenses;
+use crate::api::admin::schedules::SyncSchedules;
+use crate::api::admin::sync_jobs::SyncJobs;
+use crate::api::admin::tenants::Tenants;
+use crate::api::admin::users::Users;
+use crate::api::admin::webhooks::WebhookApi;
+use crate::api::middleware::authorize::Authorizer;
+use crate::api::middleware::deadline::DeadlineLayer;
+use crate::api::middleware::denials::DenialLog;
+use crate::api::middleware::gate::GateLayer;
+use crate::api::middleware::rate_limit::{RateLimitLayer, RateLimiter};
+use crate::api::router::RouterLink;
+use crate::api::router::enrollment::Enrollment;
 
 /// Largest message of routers that enroll.
 const MAX_ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
@@ -63,10 +63,10 @@ const MAX_SERVER_RESETS: usize = 100;
 
 /// What the services of known callers are made of.
 pub(super) struct Services {
-    pub(super) api: Api,
+    pub(super) api: AdminContext,
     pub(super) link: RouterLink,
-    pub(super) refusals: Refusals,
-    pub(super) admission: Admission,
+    pub(super) denials: DenialLog,
+    pub(super) authorizer: Authorizer,
 }
 
 /// A service of administrators, with the largest message that they may send it.
@@ -86,7 +86,7 @@ pub(super) fn serve_known(
     connections: Receiver<io::Result<Connection>>,
     shutdown: CancellationToken,
 ) -> Result<(HealthReporter, JoinHandle<Result<(), tonic::transport::Error>>)> {
-    let Services { api, link, refusals, admission } = services;
+    let Services { api, link, denials, authorizer } = services;
     let (health, health_service) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -108,8 +108,8 @@ pub(super) fn serve_known(
         // One stalled upload must not hold up the others on its connection.
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(8 << 20)
-        .layer(GateLayer::new(admission))
-        .layer(QuotaLayer(Quotas::new(limits)))
+        .layer(GateLayer::new(authorizer))
+        .layer(RateLimitLayer(RateLimiter::new(limits)))
         .layer(DeadlineLayer::new(DESCRIPTORS)?)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -119,7 +119,7 @@ pub(super) fn serve_known(
         .add_service(admin!(SyncJobServiceServer, SyncJobs::new(api.clone())))
         .add_service(admin!(SyncScheduleServiceServer, SyncSchedules::new(api.clone())))
         .add_service(admin!(UserServiceServer, Users::new(api.clone())))
-        .add_service(admin!(JustInTimeServiceServer, JustInTime::new(api.clone(), refusals)))
+        .add_service(admin!(JustInTimeServiceServer, JustInTime::new(api.clone(), denials)))
         .add_service(admin!(LicenseServiceServer, Licenses::new(api.clone())))
         .add_service(admin!(TenantServiceServer, Tenants::new(api.clone())))
         .add_service(admin!(WebhookServiceServer, WebhookApi::new(api.clone())))

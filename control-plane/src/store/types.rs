@@ -5,9 +5,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Counts, Failure, Fence, JitSettings, PlannedRun, ReadFacts, Refused, Schedule,
-    Sighting, SingleOutcome, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail,
-    UserNo, UserVersion, WebhookEvent, WebhookId, Withheld,
+    Actor, Counts, Failure, Fence, JitSettings, PlannedRun, ReadFacts, Refused, Schedule, Sighting,
+    SingleOutcome, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail, UserNo,
+    UserVersion, WebhookEvent, WebhookId, Withheld,
 };
 
 /// A new or changed identity source.

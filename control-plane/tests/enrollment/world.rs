@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use control_plane::api::middleware::limits::Limits;
 use control_plane::ca::{Authority, Subject};
 use control_plane::config::{self, Config, Log, Tls};
 use control_plane::jobs::JobSettings;
@@ -96,7 +97,7 @@ impl World {
         Config {
             listen: ([127, 0, 0, 1], self.port).into(),
             database,
-            limits: config::Limits::default(),
+            limits: Limits::default(),
             tokens: Vec::new(),
             webhooks: WebhookSettings::default(),
             replicas: None,

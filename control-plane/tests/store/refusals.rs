@@ -1,9 +1,9 @@
-//! Refusals reach the trail, and a flood of them does not: neither the database nor the memory fills.
+//! DenialLog reach the trail, and a flood of them does not: neither the database nor the memory fills.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use control_plane::api::refusals::Refusals;
+use control_plane::api::middleware::denials::DenialLog;
 use control_plane::clock::Clock;
 use control_plane::model::{Actor, AuditEvent, AuditFilter, Event, EventType, Timestamp, Trail};
 use control_plane::store;
@@ -18,7 +18,7 @@ struct Door {
     site: Site,
     tool: Tool,
     time: Arc<AtomicI64>,
-    refusals: Refusals,
+    denials: DenialLog,
     _engine: Engine,
 }
 
@@ -32,12 +32,12 @@ impl Door {
             let time = Arc::clone(&time);
             move || Timestamp(time.load(Ordering::Relaxed))
         });
-        let refusals = Refusals::start(site.store.clone(), clock, CancellationToken::new());
-        Self { tool: Tool::open(&url).await, site, time, refusals, _engine: engine }
+        let denials = DenialLog::start(site.store.clone(), clock, CancellationToken::new());
+        Self { tool: Tool::open(&url).await, site, time, denials, _engine: engine }
     }
 
     fn note(&self, trail: Trail, actor: Actor, method: &str) {
-        self.refusals.note(
+        self.denials.record(
             trail,
             actor,
             Event::refused(EventType::CallRefused, method).with("role", "AUDITOR"),
@@ -92,15 +92,15 @@ fn a_flood_of_all_kinds_is_bounded_and_leaves_room_for_others() {
             door.note(door.site.trail(), actor, "/a");
         }
         door.note(Trail::Installation, admin(), "/a");
-        door.refusals.flush().await;
+        door.denials.flush().await;
         let written = door.refused(&door.site.trail()).await.len();
         assert!((1..=64).contains(&written), "{written}");
         assert_eq!(door.refused(&Trail::Installation).await.len(), 1);
         // Once its minute is over, a kind makes room.
         door.time.fetch_add(61_000_000, Ordering::Relaxed);
-        door.refusals.flush().await;
+        door.denials.flush().await;
         door.note(door.site.trail(), admin(), "/later");
-        door.refusals.flush().await;
+        door.denials.flush().await;
         assert_eq!(door.refused(&door.site.trail()).await.last().expect("an event").subject, "/later");
     });
 }
@@ -112,11 +112,11 @@ fn refusals_wait_for_a_database_in_trouble() {
         door.tool.close_the_trail().await;
         for _ in 0..3 {
             door.note(door.site.trail(), admin(), "/a");
-            door.refusals.flush().await;
+            door.denials.flush().await;
         }
         assert!(door.refused(&door.site.trail()).await.is_empty());
         door.tool.open_the_trail().await;
-        door.refusals.flush().await;
+        door.denials.flush().await;
         let counted: u64 = door
             .refused(&door.site.trail())
             .await
@@ -135,7 +135,7 @@ fn a_refusal_of_a_tenant_that_does_not_exist_is_the_installations() {
     block_on(async {
         let door = Door::new().await;
         door.note(Trail::Tenant("nobody".into()), admin(), "/a");
-        door.refusals.flush().await;
+        door.denials.flush().await;
         assert_eq!(door.refused(&Trail::Installation).await.len(), 1);
     });
 }

@@ -1,7 +1,7 @@
 //! Tokens that are accepted, and whom they name.
 
-use control_plane::api::authz::Role;
-use control_plane::api::tokens::{Person, Refusal, claims};
+use control_plane::api::middleware::tokens::{Person, TokenRejected, claims};
+use control_plane::model::Role;
 use control_plane::model::TenantId;
 use serde_json::json;
 
@@ -26,8 +26,8 @@ fn the_highest_role_that_is_known_counts() {
         (json!("AUDITOR"), Ok(Role::Auditor)),
         (json!(["AUDITOR", "HELP_DESK"]), Ok(Role::HelpDesk)),
         (json!(["ROOT", "AUDITOR", "SUPER_ADMIN"]), Ok(Role::SuperAdmin)),
-        (json!(["OPERATOR", "CONSOLE", "ROUTER", "super_admin", "SUPER_ADMIN "]), Err(Refusal::Role)),
-        (json!([]), Err(Refusal::Role)),
+        (json!(["OPERATOR", "CONSOLE", "ROUTER", "super_admin", "SUPER_ADMIN "]), Err(TokenRejected::Role)),
+        (json!([]), Err(TokenRejected::Role)),
     ] {
         let token = signer.issue("k1", &alice_with("rollcall_role", roles.clone()));
         assert_eq!(check(&rules(), &keys, &token).map(|person| person.role), expected, "{roles}");
@@ -41,13 +41,13 @@ fn a_minute_of_leeway_and_no_more_is_given_to_clocks_that_differ() {
     let with = |claim: &str, value: i64| signer.issue("k1", &alice_with(claim, json!(value)));
     for (token, expected) in [
         (with("exp", NOW - 59), None),
-        (with("exp", NOW - 60), Some(Refusal::Expired)),
+        (with("exp", NOW - 60), Some(TokenRejected::Expired)),
         (with("nbf", NOW + 60), None),
-        (with("nbf", NOW + 61), Some(Refusal::NotYet)),
+        (with("nbf", NOW + 61), Some(TokenRejected::NotYet)),
         (with("iat", NOW + 60), None),
-        (with("iat", NOW + 61), Some(Refusal::NotYet)),
+        (with("iat", NOW + 61), Some(TokenRejected::NotYet)),
         (with("exp", NOW + 3_600), None),
-        (with("exp", NOW + 3_601), Some(Refusal::TooLong)),
+        (with("exp", NOW + 3_601), Some(TokenRejected::TooLong)),
     ] {
         assert_eq!(check(&rules(), &keys, &token).err(), expected);
     }
@@ -92,9 +92,9 @@ fn an_issuer_speaks_for_the_tenants_and_through_the_consoles_that_it_was_given()
     let token = signer.issue("k1", &alice());
     assert!(check(&rules, &keys, &token).is_ok());
     rules.tenants = Some(vec![TenantId::from("globex")]);
-    assert_eq!(check(&rules, &keys, &token), Err(Refusal::Tenant));
+    assert_eq!(check(&rules, &keys, &token), Err(TokenRejected::Tenant));
     let read = claims::read(&token).expect("a token");
-    assert_eq!(read.verify(&rules, &keys, "kiosk", at(NOW)), Err(Refusal::Console));
+    assert_eq!(read.verify(&rules, &keys, "kiosk", at(NOW)), Err(TokenRejected::Console));
     assert_eq!(CONSOLE, "portal");
 }
 
@@ -106,7 +106,7 @@ fn a_claim_with_another_name_is_taken_where_the_configuration_says_so() {
     (rules.tenant_claim, rules.role_claim) = ("https://example.com/org".to_owned(), "groups".to_owned());
     assert_eq!(
         check(&rules, &keys, &signer.issue("k1", &alice())),
-        Err(Refusal::Missing("https://example.com/org".to_owned()))
+        Err(TokenRejected::Missing("https://example.com/org".to_owned()))
     );
     let mut claims = alice();
     (claims["https://example.com/org"], claims["groups"]) = (json!("globex"), json!(["AUDITOR"]));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use control_plane::api::tokens::{Issuer, KeySet, Place, Refusal, Tokens};
+use control_plane::api::middleware::tokens::{Issuer, KeyLocation, KeySet, TokenRejected, Tokens};
 use control_plane::ca::{Authority, Subject};
 use control_plane::clock::Clock;
 use rustls::ServerConfig;
@@ -113,7 +113,7 @@ impl Server {
 
     fn issuer(&self, authority: &Path) -> Issuer {
         let url = format!("https://localhost:{}/keys?v=1", self.port).parse().expect("a URL");
-        Issuer { rules: rules(), keys: Place::Url(url), keys_ca: Some(authority.to_owned()) }
+        Issuer { rules: rules(), keys: KeyLocation::Url(url), keys_ca: Some(authority.to_owned()) }
     }
 
     /// Starts with these keys, once they were fetched.
@@ -136,19 +136,19 @@ async fn a_key_that_is_new_at_the_url_is_fetched_when_a_token_names_it_and_at_mo
     let (server, time, old, new) = (Server::start().await, Time::default(), Signer::ed(), Signer::p256());
     server.has(&[old.jwk("old")]);
     let (tokens, _end) = server.tokens(&time).await;
-    assert!(tokens.person(CONSOLE, &old.issue("old", &alice())).await.is_ok());
+    assert!(tokens.verify(CONSOLE, &old.issue("old", &alice())).await.is_ok());
     server.has(&[new.jwk("new")]);
-    assert!(tokens.person(CONSOLE, &new.issue("new", &alice())).await.is_ok(), "rotated in");
+    assert!(tokens.verify(CONSOLE, &new.issue("new", &alice())).await.is_ok(), "rotated in");
     let asked = server.asked();
-    let refused = tokens.person(CONSOLE, &old.issue("old", &alice())).await;
-    assert_eq!(refused, Err(Refusal::UnknownKey), "rotated out");
+    let refused = tokens.verify(CONSOLE, &old.issue("old", &alice())).await;
+    assert_eq!(refused, Err(TokenRejected::UnknownKey), "rotated out");
     for number in 0..20 {
         let made_up = new.issue(&format!("made-up-{number}"), &alice());
-        assert_eq!(tokens.person(CONSOLE, &made_up).await, Err(Refusal::UnknownKey));
+        assert_eq!(tokens.verify(CONSOLE, &made_up).await, Err(TokenRejected::UnknownKey));
     }
     assert_eq!(server.asked(), asked, "whoever makes up keys does not make us ask");
     time.pass(61);
-    let _ = tokens.person(CONSOLE, &new.issue("made-up", &alice())).await;
+    let _ = tokens.verify(CONSOLE, &new.issue("made-up", &alice())).await;
     assert_eq!(server.asked(), asked + 1);
 }
 
@@ -163,15 +163,19 @@ async fn keys_of_a_server_that_is_down_count_for_a_day_and_then_nobody_comes_in(
             (json!(NOW + now), json!(NOW + now), json!(NOW + now + 600));
         signer.issue("k1", &claims)
     };
-    assert!(tokens.person(CONSOLE, &token(0)).await.is_ok());
+    assert!(tokens.verify(CONSOLE, &token(0)).await.is_ok());
     server.says(answer("503 Service Unavailable", "", b""));
     time.pass(86_000);
-    assert!(tokens.person(CONSOLE, &token(86_000)).await.is_ok(), "kept");
+    assert!(tokens.verify(CONSOLE, &token(86_000)).await.is_ok(), "kept");
     time.pass(500);
-    assert_eq!(tokens.person(CONSOLE, &token(86_500)).await, Err(Refusal::NoKeys), "closed after a day");
+    assert_eq!(
+        tokens.verify(CONSOLE, &token(86_500)).await,
+        Err(TokenRejected::NoKeys),
+        "closed after a day"
+    );
     server.has(&[signer.jwk("k1")]);
     time.pass(120);
-    assert!(tokens.person(CONSOLE, &token(86_620)).await.is_ok(), "and open again once it answers");
+    assert!(tokens.verify(CONSOLE, &token(86_620)).await.is_ok(), "and open again once it answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,10 +206,10 @@ async fn an_answer_that_is_no_jwks_or_comes_from_somewhere_else_changes_nothing(
         time.pass(61);
         let mut claims = alice();
         claims["exp"] = json!(NOW + 1_800);
-        let refused = tokens.person(CONSOLE, &evil.issue("evil", &claims)).await;
-        assert_eq!(refused, Err(Refusal::UnknownKey), "{what}");
+        let refused = tokens.verify(CONSOLE, &evil.issue("evil", &claims)).await;
+        assert_eq!(refused, Err(TokenRejected::UnknownKey), "{what}");
         assert!(
-            tokens.person(CONSOLE, &signer.issue("k1", &claims)).await.is_ok(),
+            tokens.verify(CONSOLE, &signer.issue("k1", &claims)).await.is_ok(),
             "{what}: the old keys stay"
         );
     }
@@ -220,7 +224,7 @@ async fn a_server_that_an_unknown_authority_vouches_for_is_not_believed() {
     let end = CancellationToken::new();
     let issuer = server.issuer(&other.authority());
     let tokens = Tokens::start(&[issuer], time.clock(), &end).expect("tokens");
-    assert_eq!(tokens.person(CONSOLE, &signer.issue("k1", &alice())).await, Err(Refusal::NoKeys));
+    assert_eq!(tokens.verify(CONSOLE, &signer.issue("k1", &alice())).await, Err(TokenRejected::NoKeys));
     assert_eq!(server.asked(), 0, "it was asked nothing");
     end.cancel();
 }
@@ -232,21 +236,21 @@ async fn a_file_of_keys_is_read_anew_when_it_changes_and_a_broken_one_changes_no
     let path = folder.path().join("jwks.json");
     std::fs::write(&path, jwks(&[old.jwk("old")])).expect("a file");
     let end = CancellationToken::new();
-    let issuer = Issuer { rules: rules(), keys: Place::File(path.clone()), keys_ca: None };
+    let issuer = Issuer { rules: rules(), keys: KeyLocation::File(path.clone()), keys_ca: None };
     let tokens = Tokens::start(&[issuer], time.clock(), &end).expect("tokens");
-    assert!(tokens.person(CONSOLE, &old.issue("old", &alice())).await.is_ok());
+    assert!(tokens.verify(CONSOLE, &old.issue("old", &alice())).await.is_ok());
     std::fs::write(&path, b"{").expect("a file");
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(tokens.person(CONSOLE, &old.issue("old", &alice())).await.is_ok(), "broken");
+    assert!(tokens.verify(CONSOLE, &old.issue("old", &alice())).await.is_ok(), "broken");
     std::fs::write(&path, jwks(&[new.jwk("new")])).expect("a file");
     let mut tries = 0;
-    while tokens.person(CONSOLE, &new.issue("new", &alice())).await.is_err() {
+    while tokens.verify(CONSOLE, &new.issue("new", &alice())).await.is_err() {
         tries += 1;
         assert!(tries < 600, "the new key is not known after a minute");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let refused = tokens.person(CONSOLE, &old.issue("old", &alice())).await;
-    assert_eq!(refused, Err(Refusal::UnknownKey), "rotated out");
+    let refused = tokens.verify(CONSOLE, &old.issue("old", &alice())).await;
+    assert_eq!(refused, Err(TokenRejected::UnknownKey), "rotated out");
     end.cancel();
 }
 

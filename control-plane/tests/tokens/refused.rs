@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use control_plane::api::tokens::Refusal::{self, *};
+use control_plane::api::middleware::tokens::TokenRejected::{self, *};
 use serde_json::{Value, json};
 
 use super::signer::{
@@ -11,11 +11,11 @@ use super::signer::{
 
 const KID: &str = "k1";
 
-fn missing(claim: &str) -> Refusal {
+fn missing(claim: &str) -> TokenRejected {
     Missing(claim.to_owned())
 }
 
-fn typed(claim: &str) -> Refusal {
+fn typed(claim: &str) -> TokenRejected {
     Type(claim.to_owned())
 }
 
@@ -29,7 +29,7 @@ fn flipped(token: &str, part: usize) -> String {
     parts.join(".")
 }
 
-fn claims_of_the_wrong_kind() -> Vec<(&'static str, Value, Refusal)> {
+fn claims_of_the_wrong_kind() -> Vec<(&'static str, Value, TokenRejected)> {
     vec![
         ("aud", json!("other"), Audience),
         ("aud", json!(["other", "rollcall2"]), Audience),

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 use aws_lc_rs::{encoding::AsDer, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use control_plane::api::tokens::{KeySet, Person, Refusal, Rules, claims};
+use control_plane::api::middleware::tokens::{KeySet, Person, TokenRejected, TokenRules, claims};
 use control_plane::model::Timestamp;
 use serde_json::{Value, json};
 
@@ -133,8 +133,8 @@ pub(crate) fn with_secret(secret: &[u8], kid: &str, claims: &Value) -> String {
 }
 
 /// What is asked of an issuer's tokens.
-pub(crate) fn rules() -> Rules {
-    Rules {
+pub(crate) fn rules() -> TokenRules {
+    TokenRules {
         issuer: ISSUER.to_owned(),
         audience: "rollcall".to_owned(),
         algorithms: [
@@ -183,6 +183,6 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 /// Whom a token names now.
-pub(crate) fn check(rules: &Rules, keys: &KeySet, token: &str) -> Result<Person, Refusal> {
+pub(crate) fn check(rules: &TokenRules, keys: &KeySet, token: &str) -> Result<Person, TokenRejected> {
     claims::read(token)?.verify(rules, keys, CONSOLE, at(NOW))
 }

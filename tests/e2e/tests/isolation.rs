@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use control_plane::api::authz::{self, Role};
+use control_plane::api::middleware::authz;
+use control_plane::model::Role;
 use harness::world::{Role as Person, World, connect};
 use rollcall_proto::admin::v1 as admin;
 use rollcall_proto::prost::Message;
@@ -79,7 +80,8 @@ fn shown(answer: &Result<Bytes, Status>) -> String {
 }
 
 fn for_admins(calls: Vec<Call>) -> Vec<Call> {
-    let may = |path: &str| authz::allowed(path).contains(&Role::SuperAdmin) && path.starts_with("/rollcall.");
+    let may =
+        |path: &str| authz::allowed_roles(path).contains(&Role::SuperAdmin) && path.starts_with("/rollcall.");
     calls.into_iter().filter(|(path, _)| may(path)).collect()
 }
 
