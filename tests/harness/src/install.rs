@@ -22,6 +22,11 @@ pub const SAMBA: [&str; 5] =
 
 /// Makes sure that the packages are there; installs what is missing with apt-get, through sudo where needed.
 pub fn ensure(packages: &[&str]) -> Result<()> {
+    anyhow::ensure!(
+        std::env::var_os("ROLLCALL_QUICK").is_none(),
+        "a quick run starts no servers; list this test in tests/xtask/src/test/quick.rs, it needs {}",
+        packages.join(", ")
+    );
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_there(package)).collect();
