@@ -1,8 +1,10 @@
-//! Keeps `tests/faults.md` true: every test that it names is in that package's sources, and its counts are those of its rows. That a test
-//! proves what its row says, only a reader can tell.
+//! Keeps `tests/faults.md` true: every test that it names is in that package's sources, and its
+//! counts are those of its rows. That a test proves what its row says, only a reader can tell.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::tools::sources;
 
 /// Packages that have tests, and where, from the workspace's root.
 const PACKAGES: [(&str, &str); 4] = [
@@ -35,21 +37,8 @@ fn tables() -> Vec<(String, Vec<Vec<String>>)> {
     tables
 }
 
-/// All sources of a package, one after the other.
-fn sources(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() && !path.ends_with("target") {
-            text += &sources(&path);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            text += &fs::read_to_string(&path).expect("a source file");
-        }
-    }
-    text
-}
-
-/// Package and name of each test in a cell such as "partly: e2e `a_name`, router-agent `another`; the rest is not tested".
+/// Package and name of each test in a cell such as "partly: e2e `a_name`, router-agent `another`;
+/// the rest is not tested".
 fn named(cell: &str) -> Vec<(&str, &str)> {
     let parts: Vec<_> = cell.split('`').collect();
     let pairs =

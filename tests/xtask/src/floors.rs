@@ -1,6 +1,7 @@
-//! What manifests and lock file promise: no dependency is older than the fix of a hole that would reach us, none is one that we never want,
-//! and every crate of the workspace forbids unsafe code. The holes are listed here, since a database of advisories can be had only where there is
-//! a network.
+//! What manifests and lock file promise: no dependency is older than the fix of a hole that would
+//! reach us, none is one that we never want, and every crate of the workspace forbids unsafe code.
+//! The holes are listed here, since a database of advisories can be had only where there is a
+//! network.
 
 use std::fs;
 use std::process::Command;
@@ -112,4 +113,15 @@ fn every_crate_of_the_workspace_forbids_unsafe_code() {
         let inherits = section(&manifest, "lints").iter().any(|line| line == "workspace = true");
         assert!(inherits || forbidden(&section(&manifest, "lints.rust")), "{member} allows unsafe code");
     }
+}
+
+#[test]
+fn shipped_programs_keep_their_symbols_and_no_debug_information() {
+    let release = section(&read("Cargo.toml"), "profile.release");
+    assert!(
+        release.contains(&"strip = \"debuginfo\"".to_owned()),
+        "packages would be several times as large"
+    );
+    let dist = section(&read("Cargo.toml"), "profile.dist");
+    assert!(dist.contains(&"inherits = \"release\"".to_owned()), "packages are built with other settings");
 }
