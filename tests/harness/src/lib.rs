@@ -7,6 +7,7 @@
 pub mod cable;
 pub mod dice;
 pub mod disk;
+pub mod imports;
 pub mod install;
 pub mod ldap;
 pub mod load;
