@@ -13,7 +13,8 @@ use super::error::search_hint;
 use super::lookup::look_up_on;
 use super::search::{Interrupted, Search};
 use super::warm::{Entrance, Lease};
-use super::{Credential, DirectoryError, Plan, Presence, Scope, Timeouts, Wanted, Warm, dn};
+use super::{Credential, DirectoryError, Plan, Presence, Scope, Timeouts, Wanted, Warm};
+use crate::ldap_syntax::normalize;
 use crate::record::{Asked, Entry, Mapping};
 
 /// How many entries a server is asked to leave it at. More than two, since it may find some that have another name by our rule.
@@ -232,7 +233,7 @@ impl Fetch<'_> {
 
 /// Whether two entries are one, found below two roots.
 fn is_same(one: &Entry, other: &Entry) -> bool {
-    let name = |entry: &Entry| std::str::from_utf8(entry.dn()).ok().and_then(dn::normalize);
+    let name = |entry: &Entry| std::str::from_utf8(entry.dn()).ok().and_then(normalize);
     one.dn() == other.dn() || name(one).is_some_and(|names| Some(names) == name(other))
 }
 

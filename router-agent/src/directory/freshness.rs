@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::connect::Connection;
-use super::dn;
 use super::search::Interrupted;
+use crate::ldap_syntax::normalize;
 
 /// How recent a server's data is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Connection {
         let root_dse = self.root_dse(timeout).await?;
         let mut freshness = Freshness::default();
         let mut contexts: Vec<_> = roots.iter().map(|root| root_dse.naming_context(root)).collect();
-        contexts.dedup_by_key(|context| dn::normalize(context));
+        contexts.dedup_by_key(|context| normalize(context));
         if let [context] = contexts[..]
             && let Some(entry) = self.look_at(context, &["contextCSN"], timeout).await?
         {

@@ -14,7 +14,8 @@ use super::connect::{self, Connection};
 use super::error::search_hint;
 use super::root_dse::RootDse;
 use super::search::{Answer, Interrupted, Search};
-use super::{Credential, DirectoryError, Plan, Scope, Server, Timeouts, dn};
+use super::{Credential, DirectoryError, Plan, Scope, Server, Timeouts};
+use crate::ldap_syntax::is_within;
 use crate::record::{Entry, Mapping};
 
 /// Most ids an order.
@@ -215,7 +216,7 @@ impl Lookup<'_> {
             }
             self.code(context, &answer.result)?;
             for (id, entry) in self.asked_for(&answer.entries, ids) {
-                if !std::str::from_utf8(entry.dn()).is_ok_and(|name| dn::is_within(name, context)) {
+                if !std::str::from_utf8(entry.dn()).is_ok_and(|name| is_within(name, context)) {
                     return Err(self.protocol(format!("it found an entry outside of {context} there")));
                 }
                 let seen = Seen {

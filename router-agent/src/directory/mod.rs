@@ -8,11 +8,9 @@
 
 mod ber;
 mod connect;
-mod dn;
 mod entry;
 mod error;
 mod fetch;
-mod filter;
 mod freshness;
 mod guard;
 mod lookup;
@@ -27,10 +25,8 @@ mod verify;
 mod warm;
 mod watch;
 
-pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
 pub use fetch::{Fetched, Source, Whom, fetch};
-pub use filter::{FilterError, attributes_in};
 pub use freshness::Freshness;
 #[cfg(feature = "fuzzing")]
 pub(crate) use guard::sort_pieces;

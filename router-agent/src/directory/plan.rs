@@ -5,7 +5,8 @@ use std::time::Duration;
 use rollcall_proto::admin::v1::{IdentitySourceSettings, directory_server, identity_source_settings};
 use secrecy::SecretString;
 
-use super::{DirectoryError, dn};
+use super::DirectoryError;
+use crate::ldap_syntax::{is_within, normalize};
 use crate::record::{Entry, Mapping};
 
 /// A directory server.
@@ -98,10 +99,10 @@ impl Plan {
     /// Whether an entry's name is where a read of this root looks.
     pub(super) fn covers(&self, root: &str, entry: &Entry) -> bool {
         let Ok(name) = std::str::from_utf8(entry.dn()) else { return false };
-        let depth = |name| dn::normalize(name).map_or(0, |names| names.len());
+        let depth = |name| normalize(name).map_or(0, |names| names.len());
         match self.scope {
-            Scope::Subtree => dn::is_within(name, root),
-            Scope::OneLevel => dn::is_within(name, root) && depth(name) == depth(root) + 1,
+            Scope::Subtree => is_within(name, root),
+            Scope::OneLevel => is_within(name, root) && depth(name) == depth(root) + 1,
         }
     }
 }

@@ -13,7 +13,8 @@ use super::connect::{self, Connection};
 use super::error::search_hint;
 use super::references::{Reference, classify};
 use super::search::{Interrupted, Search};
-use super::{Credential, DirectoryError, Freshness, Plan, Scope, Server, Timeouts, dn, entry};
+use super::{Credential, DirectoryError, Freshness, Plan, Scope, Server, Timeouts, entry};
+use crate::ldap_syntax::normalize;
 use crate::record::Entry;
 
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
@@ -198,7 +199,7 @@ impl Reader<'_> {
         self.code(root, 0, &answer.result)?;
         let Some(base) = answer.entries.first() else { return Ok(None) };
         let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
-        let id = id.unwrap_or_else(|| dn::normalize(root).unwrap_or_default().join(",").into_bytes());
+        let id = id.unwrap_or_else(|| normalize(root).unwrap_or_default().join(",").into_bytes());
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&blake3::hash(&id).as_bytes()[..16]);
         Ok(Some(fingerprint))

@@ -2,7 +2,7 @@
 //! own partitions (configuration, DNS zones): they hold no people, and are recorded and left alone. Any other means that a part
 //! of the scope lives elsewhere. None is ever followed.
 
-use super::dn;
+use crate::ldap_syntax::normalize;
 
 /// Partitions of Active Directory that hold no people, by their first RDN.
 const PARTITIONS: &[&str] = &["cn=configuration", "cn=schema", "dc=domaindnszones", "dc=forestdnszones"];
@@ -25,7 +25,7 @@ pub(super) fn classify(url: &str, root: &str) -> Reference {
     if target.is_empty() {
         return elsewhere();
     }
-    let (Some(names), Some(root_names)) = (dn::normalize(&target), dn::normalize(root)) else {
+    let (Some(names), Some(root_names)) = (normalize(&target), normalize(root)) else {
         return elsewhere();
     };
     // Neither below the root nor above it: another naming context.

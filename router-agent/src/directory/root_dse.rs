@@ -6,8 +6,8 @@ use std::time::Duration;
 use ldap3::Scope;
 
 use super::connect::Connection;
-use super::dn;
 use super::search::{Interrupted, Search};
+use crate::ldap_syntax::{is_within, normalize};
 use crate::record::Entry;
 
 /// What a server says about itself.
@@ -23,9 +23,9 @@ pub(super) struct RootDse {
 impl RootDse {
     /// The naming context that holds a name, or the name itself where the server names none: then nothing beyond it is known.
     pub(super) fn naming_context<'a>(&'a self, name: &'a str) -> &'a str {
-        let holding = self.naming_contexts.iter().filter(|context| dn::is_within(name, context));
+        let holding = self.naming_contexts.iter().filter(|context| is_within(name, context));
         // The longest: a context may lie in another. The empty one is no place to search from.
-        let depth = |context: &str| dn::normalize(context).map_or(0, |names| names.len());
+        let depth = |context: &str| normalize(context).map_or(0, |names| names.len());
         let longest = holding.filter(|context| depth(context) > 0).max_by_key(|context| depth(context));
         longest.map_or(name, String::as_str)
     }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::directory::normalize;
+use crate::ldap_syntax::normalize;
 
 /// Most of one entry in [`PERIOD`]. Below the 10 at which directories usually lock an account.
 const OF_ONE: usize = 8;

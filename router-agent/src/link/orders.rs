@@ -27,7 +27,7 @@ use super::{upload, verify};
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
-use crate::policy::Refusal;
+use crate::policy::Denial;
 use crate::record::Mapping;
 
 /// What a read needs, once the policy has allowed it.
@@ -335,7 +335,7 @@ pub(super) fn allow(
 }
 
 /// What the policy does not allow, and which of its keys forbid it.
-pub(super) fn forbidden(refusals: Vec<Refusal>) -> Unprepared {
+pub(super) fn forbidden(refusals: Vec<Denial>) -> Unprepared {
     let said: Vec<_> = refusals.iter().map(ToString::to_string).collect();
     let message = format!("The identity router's policy does not allow this source: {}.", said.join("; "));
     let mut keys: Vec<_> = refusals.iter().map(|refusal| refusal.key).collect();

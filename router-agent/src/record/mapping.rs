@@ -10,12 +10,13 @@ use rollcall_proto::admin::v1::{
 };
 use rollcall_proto::limits::{DISTINGUISHED_NAME, MAIL, NAME, POLICY_BYTES, USER_NAME};
 use rollcall_proto::router::v1::{FormerImmutableId, PolicyAttribute, RejectedEntry, UserRecord};
+use rollcall_proto::secrets::is_password_attribute;
 
 use super::disabled::Rule;
 use super::expiry;
 use super::text::{TextError, is_mail, text};
-use super::{Entry, digest::digest, immutable_id, is_password_attribute};
-use crate::directory::{is_named, naming_values};
+use super::{Entry, digest::digest, immutable_id};
+use crate::ldap_syntax::{is_named, naming_values};
 
 /// What an administrator is told of an entry that is larger than the guard reads.
 const TOO_LARGE: &str = "The entry has more than 8 MiB in the mapped attributes, so only its name was read and nobody knows whose it is; no one \

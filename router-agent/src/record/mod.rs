@@ -14,4 +14,3 @@ pub use entry::Entry;
 pub use mapping::{Mapped, Mapping, MappingError, map_entry};
 pub use names::{Asked, Name};
 pub use occurrences::Occurrences;
-pub use rollcall_proto::secrets::is_password_attribute;

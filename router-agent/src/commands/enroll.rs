@@ -1,5 +1,5 @@
-//! `router-agent enroll`: exchanges a registration code for this router's identity. The code is read from a file or from standard input, never
-//! from the command line, and is written nowhere.
+//! `router-agent enroll`: exchanges a registration code for this router's identity. The code is
+//! read from a file or from standard input, never from the command line, and is written nowhere.
 
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -14,7 +14,7 @@ use rustls::client::danger::ServerCertVerifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::clock;
-use crate::config::address;
+use crate::config::parse_address;
 use crate::identity::{
     self, AUDIT_HEAD, Authorities, IDENTITY, Pinned, State, fingerprint, hex, issued, pending, settled,
     vouches,
@@ -31,7 +31,8 @@ pub struct Enroll {
     /// The control plane, such as https://rollcall.example.com:8443.
     #[arg(long)]
     control_plane: String,
-    /// The state folder; it is made if there is none. The router's configuration names it as `state`.
+    /// The state folder; it is made if there is none. The router's configuration names it as
+    /// `state`.
     #[arg(long)]
     state: PathBuf,
     /// File with the registration code, `-` for standard input. Without it the code is asked for.
@@ -48,7 +49,8 @@ pub struct Enroll {
 /// Enrolls; `say` gets the lines for whoever does it.
 ///
 /// # Errors
-/// A sentence that says what to do. The same code works again unless the control plane has refused it.
+/// A sentence that says what to do. The same code works again unless the control plane has refused
+/// it.
 pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<()> {
     ensure!(
         arguments.code.is_none(),
@@ -56,7 +58,7 @@ pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<(
          you can read and name that with --code-file, or leave both out and paste it when it is asked for. A code that was on a command \
          line is known: have an administrator void it and make another"
     );
-    let (host, port) = address(&arguments.control_plane).with_context(|| {
+    let (host, port) = parse_address(&arguments.control_plane).with_context(|| {
         format!(
             "--control-plane {:?} must look like https://rollcall.example.com:8443",
             arguments.control_plane
@@ -130,7 +132,8 @@ fn read(file: Option<&Path>) -> Result<Code> {
             file.take(MOST).read_to_string(&mut text).with_context(cannot)?;
         }
         None if io::stdin().is_terminal() => {
-            // It is seen while it is pasted; by the time that anyone could copy it from there it is used up.
+            // It is seen while it is pasted; by the time that anyone could copy it from there it is
+            // used up.
             let mut terminal = io::stderr();
             write!(terminal, "Registration code: ").and_then(|()| terminal.flush()).context("no terminal")?;
             io::stdin().lock().take(MOST).read_line(&mut text).context("cannot read the code")?;
@@ -146,14 +149,16 @@ fn read(file: Option<&Path>) -> Result<Code> {
     Ok(text.expose_secret().parse::<Code>()?)
 }
 
-/// The authorities that were handed out, if they are enough to know the control plane by; else also the one of the code.
+/// The authorities that were handed out, if they are enough to know the control plane by; else also
+/// the one of the code.
 fn trusted(pinned: &Authorities, handed: &[bytes::Bytes], door: &Door, host: &str) -> Result<Authorities> {
     let Ok(handed) = Authorities::handed_out(handed) else { return Ok(pinned.clone()) };
     let enough = vouches(&handed, &door.shown, &wire::server_name(host)?, clock::now());
     Ok(if enough { handed } else { handed.with(pinned) })
 }
 
-/// What was seen of another tenant's, or another installation's, audit trail says nothing of this one.
+/// What was seen of another tenant's, or another installation's, audit trail says nothing of this
+/// one.
 fn forget_another_trail(state: &State, name: &str, code: &Code) -> Result<()> {
     let tenant = |name: &str| name.split('/').nth(1).map(str::to_owned);
     let same_tenant = identity::load(state)

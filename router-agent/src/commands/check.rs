@@ -1,5 +1,5 @@
-//! `router-agent check`: tries every step from here to the control plane and to the directories, and says for each whether it worked and
-//! what to do if not.
+//! `router-agent check`: tries every step from here to the control plane and to the directories,
+//! and says for each whether it worked and what to do if not.
 
 use std::time::Duration;
 

@@ -1,7 +1,9 @@
-//! The attributes that a filter asks about: a filter can find out a value by guessing, so the policy has to allow each of them. They are
-//! taken from what would be sent, so that no spelling is read here in one way and there in another. Pure.
+//! The attributes that a filter asks about: a filter can find out a value by guessing, so the
+//! policy has to allow each of them. They are taken from what would be sent, so that no spelling is
+//! read here in one way and there in another. Pure.
 //!
-//! Size and depth are looked at first: the crate's parser calls itself for each parenthesis, and a stack has an end.
+//! Size and depth are looked at first: the crate's parser calls itself for each parenthesis, and a
+//! stack has an end.
 
 use ldap3::asn1::{ASNTag, PL, StructureTag};
 use rollcall_proto::limits::FILTER_BYTES;

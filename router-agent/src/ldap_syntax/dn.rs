@@ -1,7 +1,9 @@
-//! Distinguished names, compared as directories do (RFC 4514, RFC 4517): escapes decoded, case of types and values and white space
-//! around them ignored, parts of a multi-valued RDN in any order. Servers answer another spelling than they were asked with.
+//! Distinguished names, compared as directories do (RFC 4514, RFC 4517): escapes decoded, case of
+//! types and values and white space around them ignored, parts of a multi-valued RDN in any order.
+//! Servers answer another spelling than they were asked with.
 
-/// The RDNs of a name in one spelling, from the entry upwards; none if the text is not a distinguished name.
+/// The RDNs of a name in one spelling, from the entry upwards; none if the text is not a
+/// distinguished name.
 #[must_use]
 pub fn normalize(dn: &str) -> Option<Vec<String>> {
     if dn.trim().is_empty() {
@@ -73,7 +75,8 @@ fn unescape(value: &str) -> Option<Vec<u8>> {
             at += 1;
             continue;
         }
-        // Digit by digit: from_str_radix takes `+1`, which is an escaped plus and a one, for a number.
+        // Digit by digit: from_str_radix takes `+1`, which is an escaped plus and a one, for a
+        // number.
         let digit = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
         match digit(at + 1).zip(digit(at + 2)).and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
             Some(byte) => {
