@@ -15,7 +15,7 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
 };
 use router_agent::directory::{self, Credential, Fetched, Limits, Plan, Source, Warm, Whom};
-use router_agent::record::{Asked, Mapped, Mapping, Name, map_entry};
+use router_agent::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
 const ROUNDS: usize = 3;
 
@@ -133,7 +133,7 @@ async fn by_ldap3(mut ldap: Ldap, router: Arc<Router>, name: String) -> Result<(
 
 async fn by_fetch(router: Arc<Router>, name: String) -> Result<()> {
     let Router { warm, plan, mapping, credential, ca_file } = &*router;
-    let asked = Asked::of(mapping, Name::User(&name))?.context("a name that can be")?;
+    let asked = NameQuery::new(mapping, Name::User(&name))?.context("a name that can be")?;
     let source = Source { plan, mapping, credential, ca_file: Some(ca_file), look_up_moved: true };
     let fetched = directory::fetch(warm, source, Whom::Named(&asked), Duration::from_secs(30)).await?.1;
     let Fetched::Entry(entry) = fetched else { anyhow::bail!("{fetched:?}") };

@@ -15,7 +15,7 @@ use super::search::{Interrupted, Search};
 use super::warm::{Entrance, Lease};
 use super::{Credential, DirectoryError, Plan, Presence, Scope, Timeouts, Wanted, Warm};
 use crate::ldap_syntax::normalize;
-use crate::record::{Asked, Entry, Mapping};
+use crate::record::{Entry, Mapping, NameQuery};
 
 /// How many entries a server is asked to leave it at. More than two, since it may find some that have another name by our rule.
 const LIMIT: i32 = 10;
@@ -46,7 +46,7 @@ pub struct Source<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Whom<'a> {
     /// Who has a name.
-    Named(&'a Asked<'a>),
+    Named(&'a NameQuery<'a>),
     /// Who has this immutable id, as it travels.
     Id(&'a Bytes),
 }
@@ -206,7 +206,7 @@ impl Fetch<'_> {
     /// Others prove nothing: a comparison may know no case or no accents, or the server lies.
     fn is_asked_for(&self, entry: &Entry) -> bool {
         match self.whom {
-            Whom::Named(asked) => asked.is_name_of(entry),
+            Whom::Named(asked) => asked.matches_entry(entry),
             Whom::Id(id) => {
                 entry.is_too_large() || self.source.mapping.immutable_id(entry).is_some_and(|own| own == *id)
             }

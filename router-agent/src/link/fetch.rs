@@ -16,7 +16,7 @@ use super::orders::{Allowed, Unprepared, allow, failure, of_directory, presence,
 use super::trail::Trail;
 use crate::config::Config;
 use crate::directory::{self, Fetched, Limits, Source, Warm, Whom};
-use crate::record::{Asked, Mapped, Mapping, Name, map_entry};
+use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
 /// Most fetches under way, and passwords that are verified.
 const AT_ONCE: usize = 64;
@@ -127,7 +127,10 @@ pub(super) async fn fetch_entry(
 }
 
 /// The name that is asked for; none if nobody can have it.
-fn who<'m>(mapping: &'m Mapping, whom: Option<&fetch_order::Whom>) -> Result<Option<Asked<'m>>, ReadFailure> {
+fn who<'m>(
+    mapping: &'m Mapping,
+    whom: Option<&fetch_order::Whom>,
+) -> Result<Option<NameQuery<'m>>, ReadFailure> {
     use fetch_order::Whom as Proto;
     let name = match whom {
         Some(Proto::UserName(name)) => Name::User(name),
@@ -137,7 +140,7 @@ fn who<'m>(mapping: &'m Mapping, whom: Option<&fetch_order::Whom>) -> Result<Opt
             return Err(failure(FailureReason::Internal, "The order does not say whom to fetch."));
         }
     };
-    Asked::of(mapping, name).map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))
+    NameQuery::new(mapping, name).map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))
 }
 
 pub(super) fn deadline_of(order: &FetchOrder) -> Duration {

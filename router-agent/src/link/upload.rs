@@ -19,7 +19,7 @@ use super::batches::{Batch, Batches};
 use super::limits::window_and_batch;
 use super::orders::Read;
 use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
-use crate::record::{Entry, Mapped, Occurrences, map_entry};
+use crate::record::{AttributeCounts, Entry, Mapped, map_entry};
 
 /// Reads and uploads; says in a few words how it ended.
 pub(super) async fn run(
@@ -51,7 +51,7 @@ pub(super) async fn run(
         sequence: 0,
         records: 0,
         rejected: 0,
-        occurrences: Occurrences::of(mapping.attributes()),
+        attribute_counts: AttributeCounts::new(mapping.attributes()),
     };
     let batches = Batches::new(most);
     upload.carry(pages, batches, |entry| map_entry(&mapping, entry)).await?;
@@ -97,7 +97,7 @@ struct Upload {
     records: u64,
     rejected: u64,
     /// Over all roots, rejected entries too.
-    occurrences: Occurrences,
+    attribute_counts: AttributeCounts,
 }
 
 impl Upload {
@@ -114,7 +114,7 @@ impl Upload {
                 page = pages.recv(), if self.unfinished.len() < self.window => {
                     let Some(page) = page else { break };
                     for entry in page {
-                        self.occurrences.add(&entry);
+                        self.attribute_counts.add(&entry);
                         if let Some(batch) = batches.push(map(&entry)) {
                             self.send(batch).await?;
                         }
@@ -220,7 +220,7 @@ impl Upload {
             ignored_references: root.ignored_references,
             missing: root.missing,
         });
-        let attributes = self.occurrences.counts();
+        let attributes = self.attribute_counts.counts();
         let attributes =
             attributes.map(|(name, entries)| AttributeCount { attribute: name.to_owned(), entries });
         let directory::Freshness { context_csns, invocation_id, highest_committed_usn } =

@@ -17,7 +17,7 @@ use super::orders::{Allowed, Unprepared, allow, failure, forbidden, of_directory
 use crate::config::Config;
 use crate::directory::{self, DirectoryError, Fetched, Password, Presence, Verdict, Warm};
 use crate::policy::MayVerify;
-use crate::record::{Asked, Mapped, Mapping, Name, map_entry};
+use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
 /// What came of an order.
 struct Answer {
@@ -104,7 +104,7 @@ async fn verify(
 ) -> Result<Answer, ReadFailure> {
     let password = Password::from(std::mem::take(&mut order.password));
     let person: FetchOrder = order.person.take().unwrap_or_default();
-    let asked = Asked::of(&allowed.mapping, Name::Login(&order.login));
+    let asked = NameQuery::new(&allowed.mapping, Name::Login(&order.login));
     let asked = asked.map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
     // No record can have such a name.
     let Some(asked) = asked else { return Ok(nobody(Found::Absent(presence(Presence::NotFound).into()))) };
@@ -147,13 +147,13 @@ fn nobody(found: Found) -> Answer {
 }
 
 /// What an entry is, if its user name or mail address is the one that was typed. One that was found by immutable id may have another by now.
-fn named(mapping: &Mapping, entry: &crate::record::Entry, asked: &Asked<'_>) -> Option<Found> {
+fn named(mapping: &Mapping, entry: &crate::record::Entry, asked: &NameQuery<'_>) -> Option<Found> {
     match map_entry(mapping, entry) {
         Mapped::Record(record) => {
-            asked.is_one_of([&record.user_name, &record.mail]).then_some(Found::Record(record))
+            asked.matches_any([&record.user_name, &record.mail]).then_some(Found::Record(record))
         }
         Mapped::Rejected(rejected) => {
-            asked.is_one_of([&rejected.user_name, &rejected.mail]).then_some(Found::Rejected(rejected))
+            asked.matches_any([&rejected.user_name, &rejected.mail]).then_some(Found::Rejected(rejected))
         }
     }
 }

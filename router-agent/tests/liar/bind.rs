@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, credential, drip, element, honest, message, next, plan, result, serve, serve_dripping, tls,
+    Request, credential, drip, element, honest, message, next, plan, result, serve, serve_dripping, tls,
 };
 
 async fn read(port: u16, credential: &Credential) -> DirectoryError {
@@ -40,11 +40,11 @@ async fn a_bind_that_is_accepted_and_treated_as_anonymous_is_a_rejected_bind() {
     // Success with an empty name, and with none at all.
     for name in [element(0x8B, b""), Vec::new()] {
         let port = serve(move |id, asked| match asked {
-            Asked::WhoAmI => {
+            Request::WhoAmI => {
                 let content = [&[10, 1, 0, 4, 0, 4, 0][..], &name].concat();
                 message(id, &element(0x78, &content), &[])
             }
-            Asked::Search(..) => panic!("searched as a stranger"),
+            Request::Search(..) => panic!("searched as a stranger"),
             _ => honest(id, &asked),
         })
         .await;
@@ -63,7 +63,7 @@ async fn a_refused_password_is_tried_once_however_many_servers_there_are() {
         for _ in 0..3 {
             let counted = Arc::clone(&binds);
             let port = serve(move |id, asked| match asked {
-                Asked::Bind => {
+                Request::Bind => {
                     counted.fetch_add(1, Ordering::Relaxed);
                     message(id, &result(0x61, code), &[])
                 }
@@ -87,7 +87,7 @@ async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read()
     let named = [&[10, 1, 0, 4, 0, 4, 0][..], &element(0x8B, b"dn:cn=a")].concat();
     for answer in [element(0x78, &named), result(0x78, 2), result(0x78, 53)] {
         let port = serve(move |id, asked| match asked {
-            Asked::WhoAmI => message(id, &answer, &[]),
+            Request::WhoAmI => message(id, &answer, &[]),
             _ => honest(id, &asked),
         })
         .await;
@@ -101,10 +101,10 @@ async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read()
 async fn a_server_that_drips_is_given_up_at_every_step_before_the_first_page() {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
-    let steps: [fn(&Asked) -> bool; 3] = [
-        |asked| matches!(asked, Asked::Bind),
-        |asked| matches!(asked, Asked::WhoAmI),
-        |asked| matches!(asked, Asked::Search(base, _) if base.is_empty()),
+    let steps: [fn(&Request) -> bool; 3] = [
+        |asked| matches!(asked, Request::Bind),
+        |asked| matches!(asked, Request::WhoAmI),
+        |asked| matches!(asked, Request::Search(base, _) if base.is_empty()),
     ];
     for drips in steps {
         let plan = plan(serve_dripping(|id, asked| honest(id, &asked), drips).await);

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use harness::Certificate;
 use rollcall_proto::admin::v1::{AttributeMapping, NotSynchronizedReason as Reason};
 use router_agent::directory::{self, DirectoryError, Fetched, Limits, Plan, Presence, Source, Warm, Whom};
-use router_agent::record::{Asked as Named, Mapped, Mapping, Name, map_entry};
+use router_agent::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::server::{
-    Asked, beginning, credential, element, entry_at, honest, message, plan, result, serve, serve_dripping,
+    Request, beginning, credential, element, entry_at, honest, message, plan, result, serve, serve_dripping,
     shown,
 };
 
@@ -51,8 +51,8 @@ impl Liar {
     /// search from 1.
     async fn that(search: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let searches = AtomicUsize::new(0);
-        let script = move |id, asked: Asked| match &asked {
-            Asked::Search(base, 2) if base == ROOT => {
+        let script = move |id, asked: Request| match &asked {
+            Request::Search(base, 2) if base == ROOT => {
                 search(id, searches.fetch_add(1, Ordering::Relaxed) + 1)
             }
             _ => honest(id, &asked),
@@ -74,7 +74,7 @@ impl Liar {
     }
 
     async fn fetch_within(&self, name: &str, within: Duration) -> Outcome {
-        let named = Named::of(&self.mapping, Name::User(name)).expect("mapped").expect("a name");
+        let named = NameQuery::new(&self.mapping, Name::User(name)).expect("mapped").expect("a name");
         self.ask(Whom::Named(&named), within).await
     }
 
@@ -155,8 +155,8 @@ async fn more_entries_than_were_asked_for_are_nobody_and_entries_without_end_fai
 
 #[tokio::test]
 async fn an_answer_that_drips_without_end_ends_in_time() {
-    let searching = |asked: &Asked| matches!(asked, Asked::Search(base, 2) if base == ROOT);
-    let script = move |id, asked: Asked| match searching(&asked) {
+    let searching = |asked: &Request| matches!(asked, Request::Search(base, 2) if base == ROOT);
+    let script = move |id, asked: Request| match searching(&asked) {
         true => [person(id, 1, "anna").repeat(100), found(id, 0)].concat(),
         false => honest(id, &asked),
     };
@@ -304,8 +304,8 @@ async fn a_server_that_is_busy_or_breaks_the_protocol_leaves_the_answer_to_the_o
     ];
     for (number, lie) in lies.into_iter().enumerate() {
         let script = |answer: fn(u8) -> Vec<u8>| {
-            move |id, asked: Asked| match &asked {
-                Asked::Search(base, 2) if base == ROOT => answer(id),
+            move |id, asked: Request| match &asked {
+                Request::Search(base, 2) if base == ROOT => answer(id),
                 _ => honest(id, &asked),
             }
         };
@@ -325,7 +325,7 @@ async fn a_wrong_password_is_tried_once_however_many_people_are_asked_for() {
     let binds = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&binds);
     let port = serve(move |id, asked| match asked {
-        Asked::Bind => {
+        Request::Bind => {
             counted.fetch_add(1, Ordering::Relaxed);
             message(id, &result(0x61, 49), &[])
         }
@@ -344,10 +344,10 @@ async fn a_wrong_password_is_tried_once_however_many_people_are_asked_for() {
 #[tokio::test]
 async fn who_is_elsewhere_by_the_word_of_a_lying_server_is_not_in_scope() {
     let port = serve(|id, asked| match &asked {
-        Asked::Search(base, 0) if base.is_empty() => {
+        Request::Search(base, 0) if base.is_empty() => {
             [shown(id, "", &[("namingContexts", b"dc=x")]), found(id, 0)].concat()
         }
-        Asked::Search(base, 2) if base == "dc=x" => {
+        Request::Search(base, 2) if base == "dc=x" => {
             [entry_at(id, 1, "uid=anna,ou=archive,dc=x"), found(id, 0)].concat()
         }
         _ => honest(id, &asked),

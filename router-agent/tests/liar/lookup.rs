@@ -10,7 +10,7 @@ use router_agent::record::Mapping;
 use uuid::Uuid;
 
 use super::server::{
-    Asked, beginning, credential, element, entries, entry_at, honest, message, plan, result, serve, shown,
+    Request, beginning, credential, element, entries, entry_at, honest, message, plan, result, serve, shown,
     tls,
 };
 
@@ -24,10 +24,10 @@ async fn look_up(
 ) -> Result<LookedUp, DirectoryError> {
     let searches = AtomicUsize::new(0);
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(base, 0) if base.is_empty() => {
+        Request::Search(base, 0) if base.is_empty() => {
             [shown(id, "", &[("namingContexts", CONTEXT.as_bytes())]), found(id, 0)].concat()
         }
-        Asked::Search(base, _) => search(id, base, searches.fetch_add(1, Ordering::Relaxed) + 1),
+        Request::Search(base, _) => search(id, base, searches.fetch_add(1, Ordering::Relaxed) + 1),
         _ => honest(id, &asked),
     })
     .await;

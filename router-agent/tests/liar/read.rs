@@ -7,7 +7,7 @@ use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, beginning, credential, done, element, entries, entry, honest, message, plan, result, serve,
+    Request, beginning, credential, done, element, entries, entry, honest, message, plan, result, serve,
     serve_dripping, shown, tls,
 };
 
@@ -24,8 +24,8 @@ async fn read_from(
 ) -> Result<ReadComplete, DirectoryError> {
     let pages = AtomicUsize::new(0);
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if !name.is_empty() => base(id),
-        Asked::Search(_, 2) => page(id, pages.fetch_add(1, Ordering::Relaxed) + 1),
+        Request::Search(name, 0) if !name.is_empty() => base(id),
+        Request::Search(_, 2) => page(id, pages.fetch_add(1, Ordering::Relaxed) + 1),
         _ => honest(id, &asked),
     })
     .await;
@@ -150,11 +150,11 @@ async fn messages_that_would_kill_a_parser_only_fail_the_read() {
 #[tokio::test]
 async fn an_entry_that_is_too_large_is_one_entry_of_a_complete_read_and_those_beside_it_are_whole() {
     let port = serve(|id, asked| match &asked {
-        Asked::Search(_, 2) => {
+        Request::Search(_, 2) => {
             let large = shown(id, "uid=large,dc=x", &[("description", &vec![b'x'; 50 << 20])]);
             [entry(id, 1), large, entry(id, 2), done(id, 0, b"")].concat()
         }
-        Asked::Search(name, 0) if !name.is_empty() => there(id),
+        Request::Search(name, 0) if !name.is_empty() => there(id),
         _ => honest(id, &asked),
     })
     .await;
@@ -203,11 +203,11 @@ async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
 async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
     let port = serve_dripping(
         |id, asked| match &asked {
-            Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
-            Asked::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+            Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+            Request::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
             _ => honest(id, &asked),
         },
-        |asked| matches!(asked, Asked::Search(_, 2)),
+        |asked| matches!(asked, Request::Search(_, 2)),
     )
     .await;
     let outcome = read_plan(&plan(port)).await;
@@ -221,11 +221,11 @@ async fn two_roots(
 ) -> Result<ReadComplete, DirectoryError> {
     let asked_for = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if name.starts_with("ou=") => {
+        Request::Search(name, 0) if name.starts_with("ou=") => {
             let count = &asked_for[usize::from(name.starts_with("ou=b"))];
             base(id, name, count.fetch_add(1, Ordering::Relaxed) + 1)
         }
-        Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
         _ => honest(id, &asked),
     })
     .await;
@@ -284,11 +284,11 @@ async fn freshness(
     others: &'static [(&'static str, &'static [u8])],
 ) -> directory::Freshness {
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
-        Asked::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
+        Request::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
+        Request::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
             [shown(id, name, others), end(id, 0)].concat()
         }
-        Asked::Search(_, 2) => done(id, 0, b""),
+        Request::Search(_, 2) => done(id, 0, b""),
         _ => honest(id, &asked),
     })
     .await;

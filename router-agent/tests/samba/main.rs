@@ -14,7 +14,7 @@ use router_agent::directory::{
     Timeouts, Verdict, Wanted, Warm, Whom,
 };
 use router_agent::policy::Policy;
-use router_agent::record::{Asked, Entry, Mapped, Mapping, Name, map_entry};
+use router_agent::record::{Entry, Mapped, Mapping, Name, NameQuery, map_entry};
 use tokio::sync::mpsc;
 
 const PEOPLE: u64 = 40;
@@ -203,7 +203,7 @@ async fn fetch(source: &Source, warm: &Warm, whom: Whom<'_>) -> Fetched {
 }
 
 async fn named(source: &Source, warm: &Warm, name: Name<'_>) -> Fetched {
-    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
+    let asked = NameQuery::new(&source.mapping, name).expect("mapped").expect("a name that can be");
     fetch(source, warm, Whom::Named(&asked)).await
 }
 

@@ -10,7 +10,7 @@ use rollcall_proto::admin::v1::{
 };
 use rollcall_proto::prost::Message;
 use router_agent::directory::{self, DirectoryError, Fetched, Limits, Presence, Warm, Whom};
-use router_agent::record::{Asked, Entry, Mapped, Name, map_entry};
+use router_agent::record::{Entry, Mapped, Name, NameQuery, map_entry};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ fn said(source: &Source, fetched: &Fetched) -> String {
 }
 
 async fn by_name(source: &Source, name: Name<'_>) -> String {
-    match Asked::of(&source.mapping, name).expect("mapped") {
+    match NameQuery::new(&source.mapping, name).expect("mapped") {
         None => "not asked".to_owned(),
         Some(_) => {
             let (_, fetched) = fetch_named(&warm(), source, name, PATIENCE).await.expect("an answer");
@@ -127,8 +127,8 @@ async fn all_are_fetched_as_they_were_read(source: &Source, entries: &[Entry], w
         let names = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
         let users = names("uid").flat_map(|name| [Name::User(name), Name::Login(name)]);
         for name in users.chain(names("mail").flat_map(|name| [Name::Mail(name), Name::Login(name)])) {
-            let Some(asked) = Asked::of(&source.mapping, name).expect("mapped") else { continue };
-            let having = entries.iter().filter(|entry| asked.is_name_of(entry)).count();
+            let Some(asked) = NameQuery::new(&source.mapping, name).expect("mapped") else { continue };
+            let having = entries.iter().filter(|entry| asked.matches_entry(entry)).count();
             let (_, fetched) = fetch_named(&warm, source, name, PATIENCE).await.expect("an answer");
             match fetched {
                 Fetched::Entry(found) if having == 1 => {

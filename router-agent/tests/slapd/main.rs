@@ -14,7 +14,7 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
 };
 use router_agent::directory::{self, Credential, DirectoryError, Fetched, Plan, Timeouts, Warm, Whom};
-use router_agent::record::{Asked, Mapping, Name};
+use router_agent::record::{Mapping, Name, NameQuery};
 use uuid::Uuid;
 
 /// Where the router reads, and with what.
@@ -88,7 +88,7 @@ async fn fetch_named(
     name: Name<'_>,
     within: Duration,
 ) -> Result<(String, Fetched), DirectoryError> {
-    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
+    let asked = NameQuery::new(&source.mapping, name).expect("mapped").expect("a name that can be");
     directory::fetch(warm, source.to_fetch(true), Whom::Named(&asked), within).await
 }
 

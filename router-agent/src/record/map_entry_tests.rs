@@ -1,8 +1,11 @@
 //! How entries become records, and which do not.
 
 use proptest::prelude::*;
-use rollcall_proto::admin::v1::{DisabledRule, disabled_rule};
+use rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat;
+use rollcall_proto::admin::v1::{AttributeMapping, DisabledRule, disabled_rule};
+use rollcall_proto::router::v1::FormerImmutableId;
 
+use super::super::MappingError;
 use super::*;
 
 const UUID: &[u8] = b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
@@ -32,7 +35,7 @@ fn anna(changed: &[(&str, &[&[u8]])]) -> Entry {
         vec![("entryUUID", &[UUID]), ("uid", &[b"anna"]), ("mail", &[b"anna@lab.test"])];
     attributes.retain(|(name, _)| !changed.iter().any(|(other, _)| other == name));
     attributes.extend(changed);
-    Entry::of("uid=anna,dc=lab,dc=test", &attributes)
+    Entry::from_parts("uid=anna,dc=lab,dc=test", &attributes)
 }
 
 fn record(entry: &Entry) -> UserRecord {
@@ -182,7 +185,8 @@ fn attributes_that_hold_secrets_cannot_be_mapped() {
 }
 
 proptest! {
-    /// The same values in another order, and the attributes too, are the same record or the same rejection.
+    /// The same values in another order, and the attributes too, are the same record or the same
+    /// rejection.
     #[test]
     fn the_servers_order_changes_nothing(
         values in proptest::collection::vec((0usize..6, prop_oneof![
@@ -197,12 +201,13 @@ proptest! {
             let mut given: Vec<(&str, Vec<&[u8]>)> = vec![("entryUUID", vec![UUID])];
             given.extend(values.iter().map(|(name, value)| (names[*name], vec![&value[..]])));
             let given: Vec<(&str, &[&[u8]])> = given.iter().map(|(name, values)| (*name, &values[..])).collect();
-            Entry::of("uid=anna,dc=lab,dc=test", &given)
+            Entry::from_parts("uid=anna,dc=lab,dc=test", &given)
         };
         prop_assert_eq!(map_entry(&mapping(), &entry(&one)), map_entry(&mapping(), &entry(&other)));
     }
 
-    /// Whatever bytes an entry has, it ends as a record within the limits or as one rejected entry with a sentence.
+    /// Whatever bytes an entry has, it ends as a record within the limits or as one rejected entry
+    /// with a sentence.
     #[test]
     fn any_entry_is_a_record_or_a_rejection(
         values in proptest::collection::vec(

@@ -1,11 +1,12 @@
-//! One person by name: what a directory is asked, and whether an entry that it answers has the name. Directories find more than was asked
-//! for: some take `muller` for `müller`, and one may lie. Who signs in is only who has the name by the control plane's own rule. Pure.
+//! One person by name: what a directory is asked, and whether an entry that it answers has the
+//! name. Directories find more than was asked for: some take `muller` for `müller`, and one may
+//! lie. Who signs in is only who has the name by the control plane's own rule. Pure.
 
 use caseless::Caseless;
 use rollcall_proto::limits::{MAIL, USER_NAME};
 use unicode_normalization::UnicodeNormalization;
 
-use super::text::text;
+use super::text::parse_text;
 use super::{Entry, Mapping, MappingError};
 
 /// A name that a person goes by.
@@ -21,21 +22,21 @@ pub enum Name<'n> {
 
 /// A name that a person may have, and where it may stand.
 #[derive(Clone, Debug)]
-pub struct Asked<'m> {
+pub struct NameQuery<'m> {
     attributes: Vec<&'m str>,
-    most: usize,
+    max_chars: usize,
     name: String,
     folded: String,
 }
 
-impl<'m> Asked<'m> {
+impl<'m> NameQuery<'m> {
     /// None if no record could have this name: then nobody need be asked.
     ///
     /// # Errors
     /// If the mapping has no attribute for it.
-    pub fn of(mapping: &'m Mapping, name: Name<'_>) -> Result<Option<Self>, MappingError> {
+    pub fn new(mapping: &'m Mapping, name: Name<'_>) -> Result<Option<Self>, MappingError> {
         let (user, mail) = (mapping.user_name.as_str(), mapping.mail.as_str());
-        let (name, most, mut attributes) = match name {
+        let (name, max_chars, mut attributes) = match name {
             Name::User(name) => (name, USER_NAME, vec![user]),
             Name::Mail(name) => (name, MAIL, vec![mail]),
             Name::Login(name) => (name, USER_NAME, vec![user, mail]),
@@ -45,9 +46,9 @@ impl<'m> Asked<'m> {
         if attributes.is_empty() {
             return Err(MappingError::Missing("mail"));
         }
-        let Ok(name) = text(name.as_bytes(), most) else { return Ok(None) };
-        let asked = Self { attributes, most, name: name.to_owned(), folded: folded(name) };
-        Ok((!name.is_empty()).then_some(asked))
+        let Ok(name) = parse_text(name.as_bytes(), max_chars) else { return Ok(None) };
+        let query = Self { attributes, max_chars, name: name.to_owned(), folded: fold(name) };
+        Ok((!name.is_empty()).then_some(query))
     }
 
     /// A filter for whoever may have the name, escaped (RFC 4515).
@@ -58,23 +59,25 @@ impl<'m> Asked<'m> {
         if self.attributes.len() == 1 { each } else { format!("(|{each})") }
     }
 
-    /// Whether an entry has the name. Of one that was too large to be read nobody knows; then the directory's word counts.
+    /// Whether an entry has the name. Of one that was too large to be read nobody knows; then the
+    /// directory's word counts.
     #[must_use]
-    pub fn is_name_of(&self, entry: &Entry) -> bool {
+    pub fn matches_entry(&self, entry: &Entry) -> bool {
         let mut values = self.attributes.iter().flat_map(|attribute| entry.values(attribute));
         entry.is_too_large()
-            || values.any(|value| text(value, self.most).is_ok_and(|value| folded(value) == self.folded))
+            || values
+                .any(|value| parse_text(value, self.max_chars).is_ok_and(|value| fold(value) == self.folded))
     }
 
     /// Whether one of these is the name.
     #[must_use]
-    pub fn is_one_of(&self, names: [&str; 2]) -> bool {
-        names.iter().any(|name| !name.is_empty() && folded(name) == self.folded)
+    pub fn matches_any(&self, names: [&str; 2]) -> bool {
+        names.iter().any(|name| !name.is_empty() && fold(name) == self.folded)
     }
 }
 
 /// The one text that all equal names become, as in the control plane: NFC and full case folding.
-fn folded(name: &str) -> String {
+fn fold(name: &str) -> String {
     if name.is_ascii() {
         return name.to_ascii_lowercase();
     }
@@ -102,10 +105,10 @@ mod tests {
     }
 
     fn is_found(name: &str, value: &str) -> bool {
-        let entry = Entry::of("cn=a", &[("UID", &[b"other", value.as_bytes()])]);
+        let entry = Entry::from_parts("cn=a", &[("UID", &[b"other", value.as_bytes()])]);
         let mapping = mapping("mail");
-        let asked = Asked::of(&mapping, Name::User(name)).expect("mapped");
-        asked.is_some_and(|asked| asked.is_name_of(&entry))
+        let asked = NameQuery::new(&mapping, Name::User(name)).expect("mapped");
+        asked.is_some_and(|asked| asked.matches_entry(&entry))
     }
 
     /// The equality matches that a server is sent for this filter.
@@ -148,17 +151,20 @@ mod tests {
     #[test]
     fn a_name_that_no_record_can_have_is_not_asked_for() {
         for name in ["", "  ", "an\0na", "a\nb", &"a".repeat(10_000)] {
-            assert!(Asked::of(&mapping("mail"), Name::Login(name)).expect("mapped").is_none(), "{name:?}");
+            assert!(
+                NameQuery::new(&mapping("mail"), Name::Login(name)).expect("mapped").is_none(),
+                "{name:?}"
+            );
         }
         let address = "a".repeat(255);
-        assert!(Asked::of(&mapping("mail"), Name::Mail(&address)).expect("mapped").is_none());
-        assert!(Asked::of(&mapping("mail"), Name::User(&address)).expect("mapped").is_some());
+        assert!(NameQuery::new(&mapping("mail"), Name::Mail(&address)).expect("mapped").is_none());
+        assert!(NameQuery::new(&mapping("mail"), Name::User(&address)).expect("mapped").is_some());
     }
 
     #[test]
     fn a_login_is_looked_for_in_both_attributes_and_only_in_those_that_are_mapped() {
         let filter =
-            |mail: &str, name| Asked::of(&mapping(mail), name).map(|asked| asked.map(|a| a.filter()));
+            |mail: &str, name| NameQuery::new(&mapping(mail), name).map(|asked| asked.map(|a| a.filter()));
         let is = |filter: &str| Ok(Some(filter.to_owned()));
         assert_eq!(filter("mail", Name::Login("a*")), is("(|(uid=a\\2a)(mail=a\\2a))"));
         assert_eq!(filter("UID", Name::Login("a")), is("(uid=a)"));
@@ -168,13 +174,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is typed: the filter is an equality match of each attribute with exactly that, or nobody is asked.
+        /// Whatever is typed: the filter is an equality match of each attribute with exactly that,
+        /// or nobody is asked.
         #[test]
         fn what_is_typed_cannot_widen_the_filter(
             name in prop_oneof!["\\PC{0,20}", "[*()\\\\|&!=a-c\0 ]{0,20}", "[a-z]{0,3}\\\\2a[a-z]{0,3}"],
         ) {
             let mapping = mapping("mail");
-            let Some(asked) = Asked::of(&mapping, Name::Login(&name)).expect("mapped") else { return Ok(()) };
+            let Some(asked) = NameQuery::new(&mapping, Name::Login(&name)).expect("mapped") else { return Ok(()) };
             let value = name.trim().as_bytes().to_vec();
             let expected = vec![(b"uid".to_vec(), value.clone()), (b"mail".to_vec(), value)];
             prop_assert_eq!(sent(&asked.filter()), expected);
@@ -183,7 +190,7 @@ mod tests {
         #[test]
         fn who_is_found_by_a_name_has_it(name in "\\PC{1,20}", other in "\\PC{1,20}") {
             prop_assert!(name.trim().is_empty() || is_found(&name, &name));
-            prop_assert!(!is_found(&name, &other) || folded(name.trim()) == folded(other.trim()));
+            prop_assert!(!is_found(&name, &other) || fold(name.trim()) == fold(other.trim()));
         }
     }
 }
