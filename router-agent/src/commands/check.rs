@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::clock;
 use crate::config::Config;
-use crate::directory::{self, Timeouts};
+use crate::directory::{self, ReadRequest, Timeouts};
 use crate::identity::{self, Facts, State};
 use crate::link::{connect, renewal, session, wire};
 use crate::policy::Directory;
@@ -152,9 +152,9 @@ async fn probe(
             page_size: 1,
             ..Default::default()
         };
-        let mut plan = directory::plan(&settings, &mapping).map_err(|error| error.to_string())?;
-        plan.filter = "(objectClass=*)".to_owned();
-        let test = directory::probe(&plan, &plan.servers[0], &credential, tls.clone(), &patience).await;
+        let mut request = ReadRequest::new(&settings, &mapping).map_err(|error| error.to_string())?;
+        request.filter = "(objectClass=*)".to_owned();
+        let test = directory::probe(&request, &request.servers[0], &credential, tls.clone(), &patience).await;
         if test.connected || !test.resolved {
             return Ok((name, test));
         }

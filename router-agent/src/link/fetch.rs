@@ -15,7 +15,7 @@ use super::attempts::Attempts;
 use super::orders::{Allowed, Unprepared, allow, failure, of_directory, presence, refused, say};
 use super::trail::Trail;
 use crate::config::Config;
-use crate::directory::{self, Fetched, Limits, Source, Warm, Whom};
+use crate::directory::{self, FetchSource, Fetched, Pool, PoolLimits, UserSelector};
 use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
 /// Most fetches under way, and passwords that are verified.
@@ -33,7 +33,7 @@ pub(super) struct Fetches {
     pub(super) sender: mpsc::Sender<SessionRequest>,
     pub(super) all: CancellationToken,
     pub(super) trail: Arc<Mutex<Trail>>,
-    pub(super) warm: Arc<Warm>,
+    pub(super) warm: Arc<Pool>,
     pub(super) turns: Arc<Semaphore>,
     pub(super) binds: Arc<Semaphore>,
     pub(super) attempts: Arc<Attempts>,
@@ -50,7 +50,7 @@ impl Fetches {
         trail: Arc<Mutex<Trail>>,
         attempts: Arc<Attempts>,
     ) -> Self {
-        let warm = Arc::new(Warm::new(Limits::default()));
+        let warm = Arc::new(Pool::new(PoolLimits::default()));
         let (turns, binds) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(BINDS)));
         Self { config, sender, all, trail, warm, turns, binds, attempts }
     }
@@ -83,7 +83,7 @@ impl Fetches {
 
 async fn fetch(
     config: &Config,
-    warm: &Warm,
+    warm: &Pool,
     trail: &Mutex<Trail>,
     order: &FetchOrder,
 ) -> Result<Found, ReadFailure> {
@@ -102,7 +102,7 @@ async fn fetch(
 /// Fetches an entry, and says which server has it; none if no record can have the name, so that nobody was asked.
 pub(super) async fn fetch_entry(
     config: &Config,
-    warm: &Warm,
+    warm: &Pool,
     Allowed { mapping, plan, credential, ca_file }: &Allowed,
     order: &FetchOrder,
 ) -> Result<Option<(String, Fetched)>, ReadFailure> {
@@ -110,18 +110,24 @@ pub(super) async fn fetch_entry(
     let whom = match order.whom.as_ref() {
         Some(fetch_order::Whom::ImmutableId(wanted)) => {
             id = wanted.clone();
-            Whom::Id(&id)
+            UserSelector::ById(&id)
         }
         named => match who(mapping, named)? {
             Some(one) => {
                 asked = one;
-                Whom::Named(&asked)
+                UserSelector::ByName(&asked)
             }
             None => return Ok(None),
         },
     };
     let ca_file = ca_file.as_deref();
-    let source = Source { plan, mapping, credential, ca_file, look_up_moved: config.policy.look_up_moved };
+    let source = FetchSource {
+        request: plan,
+        mapping,
+        credential,
+        ca_file,
+        look_up_moved: config.policy.look_up_moved,
+    };
     let fetched = directory::fetch(warm, source, whom, deadline_of(order)).await;
     fetched.map(Some).map_err(|error| of_directory(&error))
 }

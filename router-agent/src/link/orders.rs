@@ -26,14 +26,14 @@ use super::trail::Trail;
 use super::{upload, verify};
 use crate::clock;
 use crate::config::Config;
-use crate::directory::{self, Credential, LookedUp, Plan, Presence, Timeouts, Wanted};
+use crate::directory::{self, Credential, LookupAnswer, LookupRequest, Presence, ReadRequest, Timeouts};
 use crate::policy::Denial;
 use crate::record::Mapping;
 
 /// What a read needs, once the policy has allowed it.
 pub(super) struct Read {
     pub(super) mapping: Mapping,
-    pub(super) plan: Plan,
+    pub(super) plan: ReadRequest,
     pub(super) credential: Credential,
     pub(super) tls: Arc<ClientConfig>,
 }
@@ -279,7 +279,7 @@ pub(super) fn failure(reason: FailureReason, message: impl Into<String>) -> Read
 /// What the policy has allowed, before anyone is trusted.
 pub(super) struct Allowed {
     pub(super) mapping: Mapping,
-    pub(super) plan: Plan,
+    pub(super) plan: ReadRequest,
     pub(super) credential: Credential,
     pub(super) ca_file: Option<PathBuf>,
 }
@@ -311,7 +311,7 @@ pub(super) fn allow(
         None => mapping,
     };
     let mapping = mapping.map_err(|error| failure(FailureReason::SourceInvalid, error.to_string()))?;
-    let plan = directory::plan(settings, &mapping).map_err(|error| of_directory(&error))?;
+    let plan = ReadRequest::new(settings, &mapping).map_err(|error| of_directory(&error))?;
     let name = &settings.credential;
     let missing = |why: String| {
         let message =
@@ -352,14 +352,18 @@ async fn look_up(
     config: &Config,
     order: &LookupOrder,
     trail: &Mutex<Trail>,
-) -> Result<LookedUp, ReadFailure> {
+) -> Result<LookupAnswer, ReadFailure> {
     let settings = order.settings.clone().unwrap_or_default();
     let prepared = prepare(config, &settings, 0, None).map_err(|Unprepared { failure, keys }| {
         refused(trail, "LookupOrder", &keys);
         failure
     });
     let Read { mapping, plan, credential, tls } = prepared?;
-    let wanted = Wanted { ids: &order.immutable_ids, mapping: &mapping, moved: config.policy.look_up_moved };
+    let wanted = LookupRequest {
+        ids: &order.immutable_ids,
+        mapping: &mapping,
+        include_moved: config.policy.look_up_moved,
+    };
     tracing::info!(users = wanted.ids.len(), "looking users up");
     directory::lookup(&plan, wanted, &credential, tls, &Timeouts::default()).await.map_err(|error| {
         tracing::warn!(reason = ?error.failure_reason(), "users not looked up");
@@ -367,10 +371,10 @@ async fn look_up(
     })
 }
 
-fn answer(request_id: String, looked_up: Result<LookedUp, ReadFailure>) -> LookupResult {
+fn answer(request_id: String, looked_up: Result<LookupAnswer, ReadFailure>) -> LookupResult {
     match looked_up {
         Err(failure) => LookupResult { request_id, failure: Some(failure), ..LookupResult::default() },
-        Ok(LookedUp { server, presences }) => {
+        Ok(LookupAnswer { server, presences }) => {
             let presences = presences.into_iter().map(|one| presence(one).into()).collect();
             LookupResult { request_id, presences, failure: None, server }
         }
@@ -429,7 +433,7 @@ mod tests {
         assert_eq!(failed.failure.map(|failure| failure.reason()), Some(FailureReason::ReadIncomplete));
 
         let presences = vec![Presence::NotFound, Presence::InScope, Presence::Deleted, Presence::OutOfScope];
-        let found = answer("r2".to_owned(), Ok(LookedUp { server: "dc1:636".to_owned(), presences }));
+        let found = answer("r2".to_owned(), Ok(LookupAnswer { server: "dc1:636".to_owned(), presences }));
         use lookup_result::Presence::{Deleted, InScope, NotFound, OutOfScope};
         assert_eq!(found.presences().collect::<Vec<_>>(), [NotFound, InScope, Deleted, OutOfScope]);
         assert_eq!((found.request_id.as_str(), found.server.as_str()), ("r2", "dc1:636"));

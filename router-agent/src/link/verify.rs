@@ -15,7 +15,7 @@ use super::attempts::Attempts;
 use super::fetch::{Fetches, deadline_of, fetch_entry};
 use super::orders::{Allowed, Unprepared, allow, failure, forbidden, of_directory, presence, refused, say};
 use crate::config::Config;
-use crate::directory::{self, DirectoryError, Fetched, Password, Presence, Verdict, Warm};
+use crate::directory::{self, DirectoryError, Fetched, Password, PasswordVerdict, Pool, Presence};
 use crate::policy::MayVerify;
 use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
@@ -97,7 +97,7 @@ fn may(config: &Config, order: &VerifyOrder) -> Result<(MayVerify, Allowed), Unp
 
 async fn verify(
     config: &Config,
-    warm: &Warm,
+    warm: &Pool,
     attempts: &Arc<Attempts>,
     (word, allowed): (MayVerify, Allowed),
     (mut order, deadline): (VerifyOrder, tokio::time::Instant),
@@ -130,7 +130,7 @@ async fn verify(
     let left = deadline.saturating_duration_since(tokio::time::Instant::now());
     let verdict = directory::verify(word, &plan.servers, dn, &password, ca_file.as_deref(), left).await;
     Ok(match verdict {
-        Ok(Verdict::Right) => {
+        Ok(PasswordVerdict::Right) => {
             attempt.accepted();
             Answer { verdict: Said::Accepted, found: Some(found) }
         }
@@ -158,15 +158,15 @@ fn named(mapping: &Mapping, entry: &crate::record::Entry, asked: &NameQuery<'_>)
     }
 }
 
-fn said(verdict: Verdict) -> Said {
+fn said(verdict: PasswordVerdict) -> Said {
     match verdict {
-        Verdict::Right => Said::Accepted,
-        Verdict::Wrong => Said::Wrong,
-        Verdict::Disabled => Said::AccountDisabled,
-        Verdict::Expired => Said::AccountExpired,
-        Verdict::PasswordExpired => Said::PasswordExpired,
-        Verdict::Locked => Said::AccountLocked,
-        Verdict::MustChange => Said::MustChange,
+        PasswordVerdict::Right => Said::Accepted,
+        PasswordVerdict::Wrong => Said::Wrong,
+        PasswordVerdict::Disabled => Said::AccountDisabled,
+        PasswordVerdict::Expired => Said::AccountExpired,
+        PasswordVerdict::PasswordExpired => Said::PasswordExpired,
+        PasswordVerdict::Locked => Said::AccountLocked,
+        PasswordVerdict::MustChange => Said::MustChange,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Answers that mean more than a failed page: a referral, a root that is gone, a server that says goodbye.
+//! Answers that mean more than a failed page: a referral, a root that is gone, a server that says
+//! goodbye.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -7,9 +8,12 @@ use std::time::Duration;
 use router_agent::directory::{self, DirectoryError, ReadComplete, Timeouts};
 use tokio::sync::mpsc;
 
-use super::server::{Request, credential, done, element, entries, entry, honest, message, plan, serve, tls};
+use super::server::{
+    Request, credential, done, element, entries, entry, honest, message, read_request, serve, tls,
+};
 
-/// Reads `dc=x` from a server that is honest but for what the script answers; none is the honest answer.
+/// Reads `dc=x` from a server that is honest but for what the script answers; none is the honest
+/// answer.
 async fn read(
     script: impl Fn(u8, &Request) -> Option<Vec<u8>> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
@@ -24,8 +28,8 @@ async fn read(
     let drain = tokio::spawn(async move { while pages.recv().await.is_some() {} });
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
-    let (plan, credential) = (plan(port), credential());
-    let read = directory::read(&plan, &credential, tls(), &timeouts, sink);
+    let (read_request, credential) = (read_request(port), credential());
+    let read = directory::read(&read_request, &credential, tls(), &timeouts, sink);
     let outcome = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
     drain.await.expect("drained");
     outcome
@@ -99,7 +103,8 @@ async fn a_page_that_says_that_the_root_is_gone_fails_the_read() {
 
 #[tokio::test]
 async fn a_server_that_says_goodbye_in_the_middle_of_a_page_has_not_ended_the_read() {
-    // Notice of Disconnection (RFC 4511, 4.4.1): message id 0, then the end; also where it stays open and says no more.
+    // Notice of Disconnection (RFC 4511, 4.4.1): message id 0, then the end; also where it stays
+    // open and says no more.
     let name = element(0x8A, b"1.3.6.1.4.1.1466.20036");
     let goodbye = message(0, &element(0x78, &[&[10, 1, 52, 4, 0, 4, 0][..], &name].concat()), &[]);
     let outcome = read(move |id, asked| {

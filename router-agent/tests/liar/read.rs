@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts};
+use router_agent::directory::{self, DirectoryError, ReadComplete, ReadRequest, Timeouts};
 use tokio::sync::mpsc;
 
 use super::server::{
-    Request, beginning, credential, done, element, entries, entry, honest, message, plan, result, serve,
-    serve_dripping, shown, tls,
+    Request, beginning, credential, done, element, entries, entry, honest, message, read_request, result,
+    serve, serve_dripping, shown, tls,
 };
 
-/// Answers pages after an honest bind and an honest base entry: what it gets is the message id and the number of the page from 1.
+/// Answers pages after an honest bind and an honest base entry: what it gets is the message id and
+/// the number of the page from 1.
 async fn read(
     page: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
@@ -29,16 +30,16 @@ async fn read_from(
         _ => honest(id, &asked),
     })
     .await;
-    read_plan(&plan(port)).await
+    read_all_of(&read_request(port)).await
 }
 
-async fn read_plan(plan: &Plan) -> Result<ReadComplete, DirectoryError> {
+async fn read_all_of(read_request: &ReadRequest) -> Result<ReadComplete, DirectoryError> {
     let (sink, mut entries) = mpsc::channel(1);
     let drain = tokio::spawn(async move { while entries.recv().await.is_some() {} });
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
     let credential = credential();
-    let read = directory::read(plan, &credential, tls(), &timeouts, sink);
+    let read = directory::read(read_request, &credential, tls(), &timeouts, sink);
     let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
     drain.await.expect("drained");
     read
@@ -159,8 +160,9 @@ async fn an_entry_that_is_too_large_is_one_entry_of_a_complete_read_and_those_be
     })
     .await;
     let (sink, mut pages) = mpsc::channel(1);
-    let (plan, credential, timeouts) = (plan(port), credential(), Timeouts::default());
-    let complete = directory::read(&plan, &credential, tls(), &timeouts, sink).await.expect("a whole read");
+    let (read_request, credential, timeouts) = (read_request(port), credential(), Timeouts::default());
+    let complete =
+        directory::read(&read_request, &credential, tls(), &timeouts, sink).await.expect("a whole read");
     assert_eq!(complete.roots()[0].entries, 3);
     let page = pages.recv().await.expect("a page");
     let seen: Vec<_> = page.iter().map(|entry| (entry.dn(), entry.is_too_large())).collect();
@@ -210,12 +212,12 @@ async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
         |asked| matches!(asked, Request::Search(_, 2)),
     )
     .await;
-    let outcome = read_plan(&plan(port)).await;
+    let outcome = read_all_of(&read_request(port)).await;
     assert!(matches!(outcome, Err(DirectoryError::Broken { page: 1, .. })), "{outcome:?}");
 }
 
-/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by the name, and the number of the search
-/// for it from 1.
+/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by
+/// the name, and the number of the search for it from 1.
 async fn two_roots(
     base: impl Fn(u8, &str, usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
@@ -230,7 +232,7 @@ async fn two_roots(
     })
     .await;
     let roots = ["ou=a,dc=x", "ou=b,dc=x"].map(str::to_owned).to_vec();
-    read_plan(&Plan { roots, ..plan(port) }).await
+    read_all_of(&ReadRequest { roots, ..read_request(port) }).await
 }
 
 fn end(id: u8, code: u8) -> Vec<u8> {
@@ -278,7 +280,8 @@ async fn a_root_that_goes_while_it_is_read_or_comes_while_others_are_fails_the_r
     }
 }
 
-/// What a server says of how recent it is, when its own entry and the entries that this names have these attributes.
+/// What a server says of how recent it is, when its own entry and the entries that this names have
+/// these attributes.
 async fn freshness(
     own: &'static [(&'static str, &'static [u8])],
     others: &'static [(&'static str, &'static [u8])],
@@ -292,7 +295,7 @@ async fn freshness(
         _ => honest(id, &asked),
     })
     .await;
-    read_plan(&plan(port)).await.expect("a whole read").freshness().clone()
+    read_all_of(&read_request(port)).await.expect("a whole read").freshness().clone()
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use router_agent::directory::{Credential, Plan, Scope, Security, Server};
+use router_agent::directory::{Credential, ReadRequest, Scope, Security, Server};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -143,8 +143,8 @@ pub(crate) fn entries(id: u8, numbers: std::ops::Range<u32>) -> Vec<u8> {
     numbers.flat_map(|number| entry(id, number)).collect()
 }
 
-pub(crate) fn plan(port: u16) -> Plan {
-    Plan {
+pub(crate) fn read_request(port: u16) -> ReadRequest {
+    ReadRequest {
         servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::Plain }],
         roots: vec!["dc=x".to_owned()],
         scope: Scope::Subtree,

@@ -1,4 +1,5 @@
-//! From the bytes of a checked message to what is in it: an entry, the URLs of a reference, the cookie of a page.
+//! From the bytes of a checked message to what is in it: an entry, the URLs of a reference, the
+//! cookie of a page.
 
 use bytes::Bytes;
 
@@ -7,7 +8,8 @@ use crate::record::Entry;
 
 type Range = std::ops::Range<usize>;
 
-/// The entry in a message with a SearchResultEntry (RFC 4511, 4.5.2). Where things are is noted, nothing is copied.
+/// The entry in a message with a SearchResultEntry (RFC 4511, 4.5.2). Where things are is noted,
+/// nothing is copied.
 pub(super) fn entry(message: Bytes) -> Result<Entry, &'static str> {
     let operation = ber::operation(&message)?;
     let mut parts = Elements { bytes: &message, rest: operation };
@@ -44,15 +46,16 @@ pub(super) fn references(message: &[u8]) -> Result<Vec<String>, &'static str> {
     Ok(urls)
 }
 
-/// The cookie in the value of a paged results response control: a SEQUENCE of a size and a cookie (RFC 2696).
+/// The cookie in the value of a paged results response control: a SEQUENCE of a size and a cookie
+/// (RFC 2696).
 pub(super) fn cookie(value: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const WRONG: &str = "a paged results control that cannot be read";
+    const UNREADABLE: &str = "a paged results control that cannot be read";
     let mut outer = Elements { bytes: value, rest: 0..value.len() };
-    let (Some((0x30, inner)), None) = (outer.next()?, outer.next()?) else { return Err(WRONG) };
+    let (Some((0x30, inner)), None) = (outer.next()?, outer.next()?) else { return Err(UNREADABLE) };
     let mut parts = Elements { bytes: value, rest: inner };
     match (parts.next()?, parts.next()?, parts.next()?) {
         (Some((0x02, _)), Some((0x04, cookie)), None) => Ok(value[cookie].to_vec()),
-        _ => Err(WRONG),
+        _ => Err(UNREADABLE),
     }
 }
 
