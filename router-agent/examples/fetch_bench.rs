@@ -1,5 +1,6 @@
-//! Measures how long it takes to fetch one person, at 1, 16 and 128 at a time, beside the same search by plain ldap3 on one connection that
-//! stands, in the same run against the same OpenLDAP. Prints ratios: absolute times are those of this machine and this moment.
+//! Measures how long it takes to fetch one person, at 1, 16 and 128 at a time, beside the same
+//! search by plain ldap3 on one connection that stands, in the same run against the same OpenLDAP.
+//! Prints ratios: absolute times are those of this machine and this moment.
 //!
 //! `cargo run --release -p router-agent --example fetch_bench [-- PEOPLE FETCHES]`
 #![expect(clippy::print_stdout, reason = "a measurement talks to a person")]
@@ -14,8 +15,10 @@ use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
 };
-use router_agent::directory::{self, Credential, Fetched, Limits, Plan, Source, Warm, Whom};
-use router_agent::record::{Asked, Mapped, Mapping, Name, map_entry};
+use router_agent::directory::{
+    self, Credential, FetchSource, Fetched, Pool, PoolLimits, ReadRequest, UserSelector,
+};
+use router_agent::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
 const ROUNDS: usize = 3;
 
@@ -55,13 +58,13 @@ async fn main() -> Result<()> {
             format!("{:.0}, {:.0}", ours.rate(), plain.rate()),
         );
     }
-    println!("connections of the router: {}", router.warm.connections());
+    println!("connections of the router: {}", router.pool.connections());
     Ok(())
 }
 
 struct Router {
-    warm: Warm,
-    plan: Plan,
+    pool: Pool,
+    read_request: ReadRequest,
     mapping: Mapping,
     credential: Credential,
     ca_file: std::path::PathBuf,
@@ -93,8 +96,8 @@ impl Router {
         };
         let mapping = Mapping::new(&mapping, 1, 0)?;
         Ok(Self {
-            warm: Warm::new(Limits::default()),
-            plan: directory::plan(&settings, &mapping)?,
+            pool: Pool::new(PoolLimits::default()),
+            read_request: ReadRequest::new(&settings, &mapping)?,
             mapping,
             credential: Credential { bind_dn: slapd.agent_dn(), password: slapd.agent_password().into() },
             ca_file: slapd.ca_pem_path(),
@@ -122,20 +125,27 @@ async fn connect(slapd: &Slapd, router: &Router) -> Result<Ldap> {
 
 #[expect(clippy::disallowed_methods, reason = "it panics on malformed entries, and this is what others do")]
 async fn by_ldap3(mut ldap: Ldap, router: Arc<Router>, name: String) -> Result<()> {
-    let filter = format!("(&{}(uid={}))", router.plan.filter, ldap3::ldap_escape(name));
-    let root = &router.plan.roots[0];
+    let filter = format!("(&{}(uid={}))", router.read_request.filter, ldap3::ldap_escape(name));
+    let root = &router.read_request.roots[0];
     let (entries, _) =
-        ldap.search(root, Scope::Subtree, &filter, &router.plan.attributes).await?.success()?;
+        ldap.search(root, Scope::Subtree, &filter, &router.read_request.attributes).await?.success()?;
     ensure!(entries.len() == 1, "{} entries", entries.len());
     entries.into_iter().for_each(|entry| drop(SearchEntry::construct(entry)));
     Ok(())
 }
 
 async fn by_fetch(router: Arc<Router>, name: String) -> Result<()> {
-    let Router { warm, plan, mapping, credential, ca_file } = &*router;
-    let asked = Asked::of(mapping, Name::User(&name))?.context("a name that can be")?;
-    let source = Source { plan, mapping, credential, ca_file: Some(ca_file), look_up_moved: true };
-    let fetched = directory::fetch(warm, source, Whom::Named(&asked), Duration::from_secs(30)).await?.1;
+    let Router { pool, read_request, mapping, credential, ca_file } = &*router;
+    let asked = NameQuery::new(mapping, Name::User(&name))?.context("a name that can be")?;
+    let source = FetchSource {
+        request: read_request,
+        mapping,
+        credential,
+        ca_file: Some(ca_file),
+        look_up_moved: true,
+    };
+    let fetched =
+        directory::fetch(pool, source, UserSelector::ByName(&asked), Duration::from_secs(30)).await?.1;
     let Fetched::Entry(entry) = fetched else { anyhow::bail!("{fetched:?}") };
     ensure!(matches!(map_entry(mapping, &entry), Mapped::Record(_)), "no record");
     Ok(())

@@ -1,4 +1,5 @@
-//! The configuration file. Everything wrong with it, with the policy and with the files that both name is said at once.
+//! The configuration file. Everything wrong with it, with the policy and with the files that both
+//! name is said at once.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::config_error::{ConfigError, check_readable};
 use crate::directory::Credential;
 use crate::identity::{self, IDENTITY, State, StateError};
 use crate::policy::Policy;
@@ -29,7 +31,8 @@ pub struct Config {
     pub log: Log,
 }
 
-/// Where a credential comes from. The password is read anew at each connect, so that it can be changed without a restart.
+/// Where a credential comes from. The password is read anew at each connect, so that it can be
+/// changed without a restart.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialSource {
@@ -77,11 +80,6 @@ struct File {
     log: Log,
 }
 
-/// Everything that is wrong, one sentence each.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads a file; relative paths in it start from its folder.
     ///
@@ -92,41 +90,41 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| fatal(error.to_string()))?;
         let mut file: File = toml::from_str(&text).map_err(|error| fatal(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut wrong = Vec::new();
-        let (host, port) = address(&file.control_plane).unwrap_or_else(|| {
-            wrong.push(format!(
+        let mut mistakes = Vec::new();
+        let (host, port) = parse_address(&file.control_plane).unwrap_or_else(|| {
+            mistakes.push(format!(
                 "control_plane = {:?} must look like \"https://rollcall.example.com:8443\"",
                 file.control_plane
             ));
             (String::new(), 0)
         });
         let state = folder.join(file.state);
-        if let Err(why) = enrolled(&state) {
-            wrong.push(format!("state: {why}"));
+        if let Err(why) = check_enrolled(&state) {
+            mistakes.push(format!("state: {why}"));
         }
         if file.credentials.is_empty() {
-            wrong.push("credentials: name at least one, such as [credentials.directory]".to_owned());
+            mistakes.push("credentials: name at least one, such as [credentials.directory]".to_owned());
         }
         for (name, credential) in &mut file.credentials {
             credential.password_file = credential.password_file.take().map(|path| folder.join(path));
-            let before = wrong.len();
+            let before = mistakes.len();
             if let Some(path) = &credential.password_file {
-                secret(&mut wrong, &format!("credentials.{name}.password_file"), path);
+                check_private(&mut mistakes, &format!("credentials.{name}.password_file"), path);
             }
-            if wrong.len() == before
+            if mistakes.len() == before
                 && let Err(why) = credential.read()
             {
-                wrong.push(format!("credentials.{name}: {why}"));
+                mistakes.push(format!("credentials.{name}: {why}"));
             }
         }
         let policy = Policy::read(&folder.join(file.policy)).unwrap_or_else(|ConfigError(more)| {
-            wrong.extend(more);
+            mistakes.extend(more);
             Policy::default()
         });
-        if wrong.is_empty() {
+        if mistakes.is_empty() {
             Ok(Self { host, port, state, credentials: file.credentials, policy, log: file.log })
         } else {
-            Err(ConfigError(wrong))
+            Err(ConfigError(mistakes))
         }
     }
 }
@@ -164,7 +162,7 @@ impl CredentialSource {
 }
 
 /// A state folder with an identity.
-fn enrolled(folder: &Path) -> Result<(), String> {
+fn check_enrolled(folder: &Path) -> Result<(), String> {
     let why = |error: StateError| match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -177,7 +175,7 @@ fn enrolled(folder: &Path) -> Result<(), String> {
 }
 
 /// Host and port of a control plane; none if that is no address of one.
-pub(crate) fn address(url: &str) -> Option<(String, u16)> {
+pub(crate) fn parse_address(url: &str) -> Option<(String, u16)> {
     let rest = url.strip_prefix("https://")?.trim_end_matches('/');
     let (host, port) =
         rest.rsplit_once(':').map_or((rest, Some(443)), |(host, port)| (host, port.parse().ok()));
@@ -186,21 +184,14 @@ pub(crate) fn address(url: &str) -> Option<(String, u16)> {
     (!host.is_empty() && !host.contains('/')).then(|| (host.to_owned(), port))
 }
 
-/// A file that must be there.
-pub(crate) fn readable(wrong: &mut Vec<String>, key: &str, path: &Path) {
-    if let Err(error) = std::fs::File::open(path) {
-        wrong.push(format!("{key}: {}: {error}", path.display()));
-    }
-}
-
 /// A file that must be there and that nobody else may read.
-fn secret(wrong: &mut Vec<String>, key: &str, path: &Path) {
+fn check_private(mistakes: &mut Vec<String>, key: &str, path: &Path) {
     match std::fs::metadata(path) {
-        Err(error) => wrong.push(format!("{key}: {}: {error}", path.display())),
+        Err(error) => mistakes.push(format!("{key}: {}: {error}", path.display())),
         Ok(file) if file.permissions().mode() & 0o077 != 0 => {
-            wrong.push(format!("{key}: {} can be read by others; run chmod 600 on it", path.display()));
+            mistakes.push(format!("{key}: {} can be read by others; run chmod 600 on it", path.display()));
         }
-        Ok(_) => readable(wrong, key, path),
+        Ok(_) => check_readable(mistakes, key, path),
     }
 }
 
@@ -210,10 +201,10 @@ mod tests {
 
     #[test]
     fn addresses_have_a_scheme_and_may_leave_out_the_port() {
-        assert_eq!(address("https://cp.example.com:8443"), Some(("cp.example.com".to_owned(), 8443)));
-        assert_eq!(address("https://cp.example.com/"), Some(("cp.example.com".to_owned(), 443)));
-        assert_eq!(address("http://cp.example.com"), None);
-        assert_eq!(address("https://cp.example.com:port"), None);
+        assert_eq!(parse_address("https://cp.example.com:8443"), Some(("cp.example.com".to_owned(), 8443)));
+        assert_eq!(parse_address("https://cp.example.com/"), Some(("cp.example.com".to_owned(), 443)));
+        assert_eq!(parse_address("http://cp.example.com"), None);
+        assert_eq!(parse_address("https://cp.example.com:port"), None);
     }
 
     #[test]

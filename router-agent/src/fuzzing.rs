@@ -6,7 +6,7 @@ use crate::record::Entry;
 /// An entry made of its parts.
 #[must_use]
 pub fn entry(dn: &[u8], attributes: &[(&str, &[&[u8]])]) -> Entry {
-    Entry::of(dn, attributes)
+    Entry::from_parts(dn, attributes)
 }
 
 /// What the guard makes of bytes that come in these pieces, as text: what was found and what is for the LDAP library, or how the protocol

@@ -1,18 +1,28 @@
-//! The identity router: reads a directory on the premises and streams user records to the control plane.
+//! The identity router: reads a directory on the premises and streams user records to the control
+//! plane.
 //!
-//! Follow a person outwards: `directory` (LDAP) -> `record` (mapping, canonical form, digest) -> `link` (session, upload).
-//! `identity` is who the router is, `policy` the house's own word on what may leave; `config`, `enroll` and `check` are for whoever runs the
-//! router.
+//! Layers, the top one first. A file imports only from its own layer or from lower ones, and no
+//! files or folders import each other in a circle. `tests/architecture.rs` reads this list.
+//!
+//! - `main`, `lib`, `fuzzing`: the program, and what the fuzz targets reach
+//! - `commands`: what an administrator runs: enroll, check
+//! - `link`: the session with the control plane, and the orders that come in it
+//! - `config`: the configuration file
+//! - `directory`, `identity`: LDAP directories; the router's own key and certificate
+//! - `record`: from a directory entry to a user record
+//! - `policy`: what may be read, and what may leave the premises
+//! - `ldap_syntax`, `config_error`, `clock`: names and filters, mistakes, the time
 
-pub mod check;
 pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod config_error;
 pub mod directory;
-pub mod enroll;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod identity;
+pub mod ldap_syntax;
 pub mod link;
 pub mod policy;
 pub mod record;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use router_agent::commands::enroll::Enroll;
+use router_agent::commands::{check, enroll};
 use router_agent::config::{Config, Log, LogFormat};
-use router_agent::enroll::Enroll;
-use router_agent::{check, enroll, link};
+use router_agent::link;
 use tracing_subscriber::EnvFilter;
 
 /// Reads a directory on the premises and streams user records to the control plane.

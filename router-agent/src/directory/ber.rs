@@ -1,5 +1,6 @@
-//! Checks LDAP messages before anything parses them: size, depth, and the outer shape (RFC 4511, 4.1.1). Without recursion, without
-//! allocation, and without trust: what passes cannot overflow a stack, fill the memory, or be something that no one asked for.
+//! Checks LDAP messages before anything parses them: size, depth, and the outer shape (RFC 4511,
+//! 4.1.1). Without recursion, without allocation, and without trust: what passes cannot overflow a
+//! stack, fill the memory, or be something that no one asked for.
 
 use std::ops::Range;
 
@@ -38,8 +39,8 @@ pub(super) fn message_length(bytes: &[u8]) -> Result<Option<usize>, &'static str
     Ok(header(bytes)?.map(|(header, content)| header + content))
 }
 
-/// Message id of an entry, and where its name is, at the start of a message of which the rest may not have come; none if there is not enough
-/// of it to tell.
+/// Message id of an entry, and where its name is, at the start of a message of which the rest may
+/// not have come; none if there is not enough of it to tell.
 pub(super) fn start_of_entry(
     bytes: &[u8],
     length: usize,
@@ -122,7 +123,8 @@ pub(super) fn search_request(message: &[u8]) -> Result<Option<u32>, &'static str
     Ok(if operation.first() == Some(&SEARCH) { Some(number(inside(id)?)) } else { None })
 }
 
-/// Checks a whole message; returns the result code of an ExtendedResponse, none if it is something else.
+/// Checks a whole message; returns the result code of an ExtendedResponse, none if it is something
+/// else.
 pub(super) fn extended_result(message: &[u8]) -> Result<Option<u32>, &'static str> {
     check(message)?;
     let (_, rest) = split(content(message, SEQUENCE)?)?;
@@ -168,7 +170,8 @@ fn result(operation: &[u8]) -> Result<(), &'static str> {
     if code.first() != Some(&0x0A) || !(3..=6).contains(&code.len()) || !text(matched) || !text(message) {
         return Err("a result without code, name and message");
     }
-    // What may follow, by the number in its tag as the crate looks at it: referral, SASL credentials, name and value of an answer.
+    // What may follow, by the number in its tag as the crate looks at it: referral, SASL
+    // credentials, name and value of an answer.
     while !rest.is_empty() {
         let (part, others) = split(rest)?;
         let primitive = part[0] & CONSTRUCTED == 0;
@@ -227,7 +230,8 @@ fn depth(message: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Lengths of the header and of the content of the element at the start; none if the header is not there as a whole.
+/// Lengths of the header and of the content of the element at the start; none if the header is not
+/// there as a whole.
 fn header(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static str> {
     let (Some(tag), Some(first)) = (bytes.first(), bytes.get(1)) else { return Ok(None) };
     if tag & 0x1F == 0x1F {

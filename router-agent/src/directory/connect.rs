@@ -1,4 +1,5 @@
-//! A bound connection to one directory server: guarded, driven in a task of its own, so that a panic in the crate is an error here.
+//! A bound connection to one directory server: guarded, driven in a task of its own, so that a
+//! panic in the crate is an error here.
 
 use std::sync::Arc;
 
@@ -9,17 +10,17 @@ use rustls::ClientConfig;
 use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 
-use super::error::bind_hint;
-use super::guard::{self, Guarded, Relay};
-use super::watch::Watch;
-use super::{Credential, DirectoryError, Server, Timeouts};
+use super::ldap_guard::{Guarded, Relay};
+use super::result_code::bind_hint;
+use super::search_budget::SearchBudgets;
+use super::{Credential, DirectoryError, Server, Timeouts, dial};
 
 /// A bound connection. Dropping it closes it.
 pub(super) struct Connection {
     pub(super) ldap: Ldap,
-    pub(super) watch: Arc<Watch>,
-    /// Held while a search is asked, so that `watch` knows what which may find.
-    pub(super) asking: tokio::sync::Mutex<()>,
+    pub(super) budgets: Arc<SearchBudgets>,
+    /// Held while a search is sent, so that `budgets` knows which search may find what.
+    pub(super) send_lock: tokio::sync::Mutex<()>,
     /// The server's certificate, in DER.
     pub(super) certificate: Option<Vec<u8>>,
     driver: JoinHandle<()>,
@@ -33,21 +34,22 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Whether it stands, as far as the operating system knows, and nothing came on it that nobody asked for.
-    pub(super) fn is_quiet(&self) -> bool {
-        !self.driver.is_finished() && !self.relay.is_over() && self.watch.violation().is_none()
+    /// Whether it stands, as far as the operating system knows, and nothing came on it that nobody
+    /// asked for.
+    pub(super) fn is_healthy(&self) -> bool {
+        !self.driver.is_finished() && !self.relay.is_closed() && self.budgets.violation().is_none()
     }
 
     /// Why nothing came of a bind.
-    fn lost(&self, server: &Server, error: &LdapError) -> DirectoryError {
-        match self.watch.violation() {
+    fn bind_error(&self, server: &Server, error: &LdapError) -> DirectoryError {
+        match self.budgets.violation() {
             Some(why) => DirectoryError::Protocol { server: server.to_string(), why },
-            None => DirectoryError::Unreachable(format!("{server} ({})", self.why(error))),
+            None => DirectoryError::Unreachable(format!("{server} ({})", self.describe(error))),
         }
     }
 
     /// Why an operation failed below the protocol.
-    pub(super) fn why(&self, error: &LdapError) -> String {
+    pub(super) fn describe(&self, error: &LdapError) -> String {
         match error {
             LdapError::Timeout { .. } => "no answer in time".to_owned(),
             LdapError::Io { source } => source.to_string(),
@@ -63,13 +65,13 @@ pub(super) async fn connect(
     tls: &Arc<ClientConfig>,
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
-    check(credential)?;
-    let addresses = guard::resolve(server, timeouts).await?;
-    let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
+    check_credential(credential)?;
+    let addresses = dial::resolve(server, timeouts).await?;
+    let guarded = dial::connect(server, &addresses, tls, timeouts).await?;
     bind(server, credential, guarded, timeouts).await
 }
 
-fn check(credential: &Credential) -> Result<(), DirectoryError> {
+fn check_credential(credential: &Credential) -> Result<(), DirectoryError> {
     if credential.bind_dn.trim().is_empty() || credential.password.expose_secret().is_empty() {
         return Err(DirectoryError::EmptyCredential);
     }
@@ -83,10 +85,10 @@ pub(super) async fn bind(
     guarded: Guarded,
     timeouts: &Timeouts,
 ) -> Result<Connection, DirectoryError> {
-    check(credential)?;
-    let mut connection = opened(server, guarded).await?;
+    check_credential(credential)?;
+    let mut connection = open(server, guarded).await?;
     let password = credential.password.expose_secret();
-    let result = bound(server, &mut connection, &credential.bind_dn, password, timeouts).await?;
+    let result = simple_bind(server, &mut connection, &credential.bind_dn, password, timeouts).await?;
     if result.rc != 0 {
         return Err(DirectoryError::BindRejected {
             server: server.to_string(),
@@ -94,13 +96,13 @@ pub(super) async fn bind(
             hint: bind_hint(result.rc),
         });
     }
-    not_anonymous(server, &mut connection, timeouts).await?;
+    check_not_anonymous(server, &mut connection, timeouts).await?;
     Ok(connection)
 }
 
 /// Lets the crate speak on a connection that stands.
-pub(super) async fn opened(server: &Server, guarded: Guarded) -> Result<Connection, DirectoryError> {
-    let Guarded { stream, watch, certificate, relay } = guarded;
+pub(super) async fn open(server: &Server, guarded: Guarded) -> Result<Connection, DirectoryError> {
+    let Guarded { stream, budgets, certificate, relay } = guarded;
     let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(stream));
     let (driver, ldap) = LdapConnAsync::with_settings(settings, "ldapi://guard")
         .await
@@ -108,11 +110,11 @@ pub(super) async fn opened(server: &Server, guarded: Guarded) -> Result<Connecti
     let driver = tokio::spawn(async move {
         let _ = driver.drive().await;
     });
-    Ok(Connection { ldap, watch, asking: tokio::sync::Mutex::default(), certificate, driver, relay })
+    Ok(Connection { ldap, budgets, send_lock: tokio::sync::Mutex::default(), certificate, driver, relay })
 }
 
 /// The answer to a bind, whatever it is.
-pub(super) async fn bound(
+pub(super) async fn simple_bind(
     server: &Server,
     connection: &mut Connection,
     name: &str,
@@ -120,12 +122,13 @@ pub(super) async fn bound(
     timeouts: &Timeouts,
 ) -> Result<LdapResult, DirectoryError> {
     let answer = connection.ldap.with_timeout(timeouts.operation).simple_bind(name, password).await;
-    answer.map_err(|error| connection.lost(server, &error))
+    answer.map_err(|error| connection.bind_error(server, &error))
 }
 
-/// Asks whom the server takes us for (RFC 4532): one that answers the bind with success and goes on as with a stranger shows a stranger's
-/// view, in which people are missing. A server that does not know the question is believed.
-pub(super) async fn not_anonymous(
+/// Asks whom the server takes us for (RFC 4532): one that answers the bind with success and goes on
+/// as with a stranger shows a stranger's view, in which people are missing. A server that does not
+/// know the question is believed.
+pub(super) async fn check_not_anonymous(
     server: &Server,
     connection: &mut Connection,
     timeouts: &Timeouts,
@@ -137,13 +140,13 @@ pub(super) async fn not_anonymous(
             Err(DirectoryError::BindAnonymous { server: server.to_string() })
         }
         Ok(_) => Ok(()),
-        Err(error) => Err(connection.lost(server, &error)),
+        Err(error) => Err(connection.bind_error(server, &error)),
     }
 }
 
-/// Tries the servers in their order and keeps the first that binds. A refused credential ends the search: the other servers are
-/// replicas, and a wrong password tried everywhere locks the account.
-pub(super) async fn first(
+/// Tries the servers in their order and keeps the first that binds. A refused credential ends the
+/// search: the other servers are replicas, and a wrong password tried everywhere locks the account.
+pub(super) async fn connect_first(
     servers: &[Server],
     credential: &Credential,
     tls: &Arc<ClientConfig>,
@@ -157,19 +160,19 @@ pub(super) async fn first(
             Err(error) => return Err(error),
         }
     }
-    Err(none_of(errors))
+    Err(no_server_error(errors))
 }
 
 /// Why no server could be used, from why each could not.
-pub(super) fn none_of(mut errors: Vec<DirectoryError>) -> DirectoryError {
+pub(super) fn no_server_error(mut errors: Vec<DirectoryError>) -> DirectoryError {
     if errors.len() == 1
         || !errors.is_empty() && errors.iter().all(|error| matches!(error, DirectoryError::Tls { .. }))
     {
         return errors.swap_remove(0);
     }
-    let said = errors.iter().map(|error| match error {
+    let details = errors.iter().map(|error| match error {
         DirectoryError::Unreachable(why) => why.clone(),
         other => other.to_string(),
     });
-    DirectoryError::Unreachable(said.collect::<Vec<_>>().join("; "))
+    DirectoryError::Unreachable(details.collect::<Vec<_>>().join("; "))
 }

@@ -1,5 +1,5 @@
-//! Why a directory could not be read, for programs and for people. Has host names, DNs of roots and result codes; never values of
-//! entries and never a secret.
+//! Why a directory could not be read, for programs and for people. Has host names, DNs of roots and
+//! result codes; never values of entries and never a secret.
 
 use rollcall_proto::admin::v1::FailureReason;
 
@@ -166,34 +166,5 @@ impl DirectoryError {
     #[must_use]
     pub(super) fn try_next_server(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Tls { .. } | Self::Protocol { .. })
-    }
-}
-
-/// What a result code of a search means for an administrator.
-pub(super) fn search_hint(code: u32) -> &'static str {
-    match code {
-        3 => ", a time limit: raise the server's time limit for the bind account",
-        4 => ", a size limit: raise the server's size limit for the bind account",
-        11 => {
-            ", an administrative limit: raise the server's look-through or paging limit for the bind account"
-        }
-        12 => ", paging refused: the server must support the Simple Paged Results control (RFC 2696)",
-        50 => ", insufficient rights: let the bind account read the scope",
-        51 => ", busy: try again later",
-        52 => ", unavailable: try again later",
-        53 => ", unwilling to perform",
-        _ => "",
-    }
-}
-
-/// What a result code of a bind means for an administrator.
-pub(super) fn bind_hint(code: u32) -> &'static str {
-    match code {
-        8 | 13 => ", stronger protection needed: use LDAPS or STARTTLS",
-        48 => ", this kind of bind is switched off",
-        49 => ", wrong name or password, or the account is locked or expired",
-        50 => ", insufficient rights",
-        53 => ", unwilling to perform",
-        _ => "",
     }
 }

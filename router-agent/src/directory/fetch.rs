@@ -1,6 +1,7 @@
-//! Reads one person, by name or by immutable id: one search in each root, on a connection that is kept for it. What it finds is what a read of
-//! the whole source would find: the same filter, the same attributes, the same checks of codes, references and places. Exactly one
-//! entry is a person; of two with the same name nobody can say who was meant.
+//! Reads one person, by name or by immutable id: one search in each root, on a connection that is
+//! kept for it. What it finds is what a read of the whole source would find: the same filter, the
+//! same attributes, the same checks of codes, references and places. Exactly one entry is a person;
+//! of two with the same name nobody can say who was meant.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,28 +10,25 @@ use bytes::Bytes;
 use ldap3::{LdapResult, Scope as LdapScope};
 use tokio::time::Instant;
 
-use super::error::search_hint;
 use super::lookup::look_up_on;
+use super::pool::{Lease, PoolTarget};
+use super::result_code::{BUSY, NO_SUCH_OBJECT, REFERRAL, SIZE_LIMIT_EXCEEDED, UNAVAILABLE, search_hint};
 use super::search::{Interrupted, Search};
-use super::warm::{Entrance, Lease};
-use super::{Credential, DirectoryError, Plan, Presence, Scope, Timeouts, Wanted, Warm, dn};
-use crate::record::{Asked, Entry, Mapping};
+use super::{Credential, DirectoryError, LookupRequest, Pool, Presence, ReadRequest, Scope, Timeouts};
+use crate::ldap_syntax::normalize;
+use crate::record::{Entry, Mapping, NameQuery};
 
-/// How many entries a server is asked to leave it at. More than two, since it may find some that have another name by our rule.
-const LIMIT: i32 = 10;
+/// How many entries a server is asked to leave it at. More than two, since it may find some that
+/// have another name by our rule.
+const SIZE_LIMIT: i32 = 10;
 /// Most entries an answer may have: a server may not know the limit.
-const MOST_ENTRIES: u32 = 200;
-const SIZE_LIMIT_EXCEEDED: u32 = 4;
-const REFERRAL: u32 = 10;
-const NO_SUCH_OBJECT: u32 = 32;
-const BUSY: u32 = 51;
-const UNAVAILABLE: u32 = 52;
+const MAX_ENTRIES: u32 = 200;
 
 /// Where people are read, and with what.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct FetchSource<'a> {
     /// Servers, roots, filter, attributes.
-    pub plan: &'a Plan,
+    pub request: &'a ReadRequest,
     /// The source's mapping.
     pub mapping: &'a Mapping,
     /// What to bind with.
@@ -41,13 +39,13 @@ pub struct Source<'a> {
     pub look_up_moved: bool,
 }
 
-/// Whom to fetch.
+/// UserSelector to fetch.
 #[derive(Clone, Copy, Debug)]
-pub enum Whom<'a> {
+pub enum UserSelector<'a> {
     /// Who has a name.
-    Named(&'a Asked<'a>),
+    ByName(&'a NameQuery<'a>),
     /// Who has this immutable id, as it travels.
-    Id(&'a Bytes),
+    ById(&'a Bytes),
 }
 
 /// What was found.
@@ -66,36 +64,38 @@ pub enum Fetched {
 /// # Errors
 /// If anything at all went wrong: then nothing is known.
 pub async fn fetch(
-    warm: &Warm,
-    source: Source<'_>,
-    whom: Whom<'_>,
+    pool: &Pool,
+    source: FetchSource<'_>,
+    selector: UserSelector<'_>,
     within: Duration,
 ) -> Result<(String, Fetched), DirectoryError> {
-    let own = own_filter(source.mapping, whom)?;
-    let search = Fetch { source, whom, filter: format!("(&{}{own})", source.plan.filter) };
+    let own = selector_filter(source.mapping, selector)?;
+    let search = UserSearch { source, selector, filter: format!("(&{}{own})", source.request.filter) };
     if ldap3::parse_filter(&search.filter).is_err() {
         return Err(invalid("the mapping's attributes cannot be searched for"));
     }
-    let Source { plan, credential, ca_file, .. } = source;
-    let entrance = Entrance { servers: &plan.servers, credential, ca_file };
-    let mut attempts = warm.attempts(entrance, Instant::now() + within).await?;
+    let FetchSource { request, credential, ca_file, .. } = source;
+    let target = PoolTarget { servers: &request.servers, credential, ca_file };
+    let mut failover = pool.failover(target, Instant::now() + within).await?;
     loop {
-        let lease = attempts.lease().await?;
-        match search.on(&lease).await {
+        let lease = failover.lease().await?;
+        match search.run(&lease).await {
             Ok(fetched) => {
                 let server = lease.server.to_string();
-                attempts.keep(lease);
+                failover.keep(lease);
                 return Ok((server, fetched));
             }
-            Err(Failed { error, lost }) => attempts.failed(lease, error, lost)?,
+            Err(FetchFailure { error, is_connection_lost }) => {
+                failover.record_failure(lease, error, is_connection_lost)?
+            }
         }
     }
 }
 
-fn own_filter(mapping: &Mapping, whom: Whom<'_>) -> Result<String, DirectoryError> {
-    match whom {
-        Whom::Named(asked) => Ok(asked.filter()),
-        Whom::Id(id) => mapping
+fn selector_filter(mapping: &Mapping, selector: UserSelector<'_>) -> Result<String, DirectoryError> {
+    match selector {
+        UserSelector::ByName(asked) => Ok(asked.filter()),
+        UserSelector::ById(id) => mapping
             .immutable_id_filter(id)
             .ok_or_else(|| invalid("the immutable id does not have the form that the source's mapping says")),
     }
@@ -106,31 +106,31 @@ fn invalid(what: &str) -> DirectoryError {
 }
 
 /// Why nothing is known.
-struct Failed {
+struct FetchFailure {
     error: DirectoryError,
     /// Because of the connection or the server's state, not because of an answer.
-    lost: bool,
+    is_connection_lost: bool,
 }
 
-impl From<DirectoryError> for Failed {
+impl From<DirectoryError> for FetchFailure {
     fn from(error: DirectoryError) -> Self {
-        Self { error, lost: false }
+        Self { error, is_connection_lost: false }
     }
 }
 
-struct Fetch<'a> {
-    source: Source<'a>,
-    whom: Whom<'a>,
+struct UserSearch<'a> {
+    source: FetchSource<'a>,
+    selector: UserSelector<'a>,
     filter: String,
 }
 
-impl Fetch<'_> {
-    async fn on(&self, lease: &Lease) -> Result<Fetched, Failed> {
+impl UserSearch<'_> {
+    async fn run(&self, lease: &Lease) -> Result<Fetched, FetchFailure> {
         let mut found = self.in_scope(lease).await?;
         if found.is_empty()
-            && let Whom::Id(id) = self.whom
+            && let UserSelector::ById(id) = self.selector
         {
-            let presence = self.beyond(lease, id).await?;
+            let presence = self.presence_outside_scope(lease, id).await?;
             if presence != Presence::InScope {
                 return Ok(Fetched::Absent(presence));
             }
@@ -148,27 +148,28 @@ impl Fetch<'_> {
         })
     }
 
-    /// The entries of the source that have the name or the id, each once where one root lies in another.
-    async fn in_scope(&self, lease: &Lease) -> Result<Vec<Entry>, Failed> {
-        let plan = self.source.plan;
+    /// The entries of the source that have the name or the id, each once where one root lies in
+    /// another.
+    async fn in_scope(&self, lease: &Lease) -> Result<Vec<Entry>, FetchFailure> {
+        let request = self.source.request;
         let (mut found, mut missing): (Vec<Entry>, _) = (Vec::new(), 0);
-        for root in &plan.roots {
+        for root in &request.roots {
             let search = Search {
                 base: root,
-                scope: match plan.scope {
+                scope: match request.scope {
                     Scope::Subtree => LdapScope::Subtree,
                     Scope::OneLevel => LdapScope::OneLevel,
                 },
                 filter: &self.filter,
-                attributes: &plan.attributes,
+                attributes: &request.attributes,
                 control: None,
-                limit: LIMIT,
-                most: MOST_ENTRIES,
-                large: true,
-                covering: &[root],
-                timeout: lease.left(),
+                size_limit: SIZE_LIMIT,
+                max_entries: MAX_ENTRIES,
+                allow_large: true,
+                protected_bases: &[root],
+                timeout: lease.remaining(),
             };
-            let answer = lease.connection().search(search).await.map_err(|why| interrupted(lease, why))?;
+            let answer = lease.connection().search(search).await.map_err(|why| interruption(lease, why))?;
             // As in a read: one of several roots may be missing.
             if answer.result.rc == NO_SUCH_OBJECT {
                 missing += 1;
@@ -176,87 +177,90 @@ impl Fetch<'_> {
             }
             let cut = answer.result.rc == SIZE_LIMIT_EXCEEDED;
             if !cut {
-                code(lease, root, &answer.result)?;
+                check_result(lease, root, &answer.result)?;
             }
-            if let Some(target) = answer.elsewhere {
-                return Err(refers(lease, root, target).into());
+            if let Some(target) = answer.referral_host {
+                return Err(referral(lease, root, target).into());
             }
             for entry in answer.entries {
-                if !plan.covers(root, &entry) {
+                if !request.covers(root, &entry) {
                     let why = format!("it found an entry outside of {root} there");
                     return Err(DirectoryError::Protocol { server: lease.server.to_string(), why }.into());
                 }
-                if self.is_asked_for(&entry) && !found.iter().any(|other| is_same(other, &entry)) {
+                if self.matches(&entry) && !found.iter().any(|other| is_same_entry(other, &entry)) {
                     found.push(entry);
                 }
             }
-            // Two are enough to know that it is nobody's alone. Otherwise the rest may have the one that was meant.
+            // Two are enough to know that it is nobody's alone. Otherwise the rest may have the one
+            // that was meant.
             if cut && found.len() < 2 {
-                code(lease, root, &answer.result)?;
+                check_result(lease, root, &answer.result)?;
             }
         }
-        if missing == plan.roots.len() {
-            let root = plan.roots.first().cloned().unwrap_or_default();
+        if missing == request.roots.len() {
+            let root = request.roots.first().cloned().unwrap_or_default();
             return Err(DirectoryError::RootNotFound { server: lease.server.to_string(), root }.into());
         }
         Ok(found)
     }
 
     /// Others prove nothing: a comparison may know no case or no accents, or the server lies.
-    fn is_asked_for(&self, entry: &Entry) -> bool {
-        match self.whom {
-            Whom::Named(asked) => asked.is_name_of(entry),
-            Whom::Id(id) => {
+    fn matches(&self, entry: &Entry) -> bool {
+        match self.selector {
+            UserSelector::ByName(asked) => asked.matches_entry(entry),
+            UserSelector::ById(id) => {
                 entry.is_too_large() || self.source.mapping.immutable_id(entry).is_some_and(|own| own == *id)
             }
         }
     }
 
     /// Where who is not in scope is, as far as the policy lets it be known.
-    async fn beyond(&self, lease: &Lease, id: &Bytes) -> Result<Presence, Failed> {
-        let Source { plan, mapping, look_up_moved, .. } = self.source;
+    async fn presence_outside_scope(&self, lease: &Lease, id: &Bytes) -> Result<Presence, FetchFailure> {
+        let FetchSource { request, mapping, look_up_moved, .. } = self.source;
         if !look_up_moved {
             return Ok(Presence::NotFound);
         }
-        let left = lease.left();
-        let timeouts = Timeouts { connect: left, operation: left, page: left };
-        let wanted = Wanted { ids: std::slice::from_ref(id), mapping, moved: true };
+        let left = lease.remaining();
+        let timeouts = Timeouts::within(left);
+        let wanted = LookupRequest { ids: std::slice::from_ref(id), mapping, include_moved: true };
         let server = lease.server.clone();
-        let looked_up = look_up_on(&server, lease.connection(), plan, wanted, &timeouts).await;
+        let looked_up = look_up_on(&server, lease.connection(), request, wanted, &timeouts).await;
         match looked_up {
             Ok(presences) => Ok(presences.first().copied().unwrap_or(Presence::NotFound)),
-            Err(error) => Err(Failed { lost: !lease.connection().is_quiet(), error }),
+            Err(error) => Err(FetchFailure { is_connection_lost: !lease.connection().is_healthy(), error }),
         }
     }
 }
 
 /// Whether two entries are one, found below two roots.
-fn is_same(one: &Entry, other: &Entry) -> bool {
-    let name = |entry: &Entry| std::str::from_utf8(entry.dn()).ok().and_then(dn::normalize);
+fn is_same_entry(one: &Entry, other: &Entry) -> bool {
+    let name = |entry: &Entry| std::str::from_utf8(entry.dn()).ok().and_then(normalize);
     one.dn() == other.dn() || name(one).is_some_and(|names| Some(names) == name(other))
 }
 
-fn code(lease: &Lease, root: &str, result: &LdapResult) -> Result<(), Failed> {
+fn check_result(lease: &Lease, root: &str, result: &LdapResult) -> Result<(), FetchFailure> {
     let server = lease.server.to_string();
     match result.rc {
         0 => Ok(()),
-        REFERRAL => Err(refers(lease, root, "another server".to_owned()).into()),
+        REFERRAL => Err(referral(lease, root, "another server".to_owned()).into()),
         code => {
             let why = format!("result code {code}{}", search_hint(code));
             let error = DirectoryError::FetchFailed { server, why };
-            Err(Failed { error, lost: matches!(code, BUSY | UNAVAILABLE) })
+            Err(FetchFailure { error, is_connection_lost: matches!(code, BUSY | UNAVAILABLE) })
         }
     }
 }
 
-fn refers(lease: &Lease, root: &str, target: String) -> DirectoryError {
+fn referral(lease: &Lease, root: &str, target: String) -> DirectoryError {
     DirectoryError::Referral { server: lease.server.to_string(), root: root.to_owned(), target }
 }
 
-fn interrupted(lease: &Lease, why: Interrupted) -> Failed {
+fn interruption(lease: &Lease, why: Interrupted) -> FetchFailure {
     let server = lease.server.to_string();
     match why {
         Interrupted::Protocol(why) => DirectoryError::Protocol { server, why }.into(),
-        Interrupted::Broken(why) => Failed { error: DirectoryError::FetchFailed { server, why }, lost: true },
+        Interrupted::Broken(why) => {
+            FetchFailure { error: DirectoryError::FetchFailed { server, why }, is_connection_lost: true }
+        }
     }
 }

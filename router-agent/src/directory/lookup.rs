@@ -1,6 +1,7 @@
-//! Looks single people up by immutable id, before anyone is disabled for not having been read: on a connection of its own, first where the
-//! source reads, then in the whole naming context. Says of each only whether it is there, and where; whatever goes wrong is an error, and
-//! then nothing is said of anyone.
+//! Looks single people up by immutable id, before anyone is disabled for not having been read: on a
+//! connection of its own, first where the source reads, then in the whole naming context. Says of
+//! each only whether it is there, and where; whatever goes wrong is an error, and then nothing is
+//! said of anyone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,33 +11,33 @@ use ldap3::controls::RawControl;
 use ldap3::{LdapResult, Scope as LdapScope};
 use rustls::ClientConfig;
 
-use super::connect::{self, Connection};
-use super::error::search_hint;
+use super::connect::{Connection, connect_first};
+use super::result_code::{NO_SUCH_OBJECT, search_hint};
 use super::root_dse::RootDse;
 use super::search::{Answer, Interrupted, Search};
-use super::{Credential, DirectoryError, Plan, Scope, Server, Timeouts, dn};
+use super::{Credential, DirectoryError, ReadRequest, Scope, Server, Timeouts};
+use crate::ldap_syntax::is_within;
 use crate::record::{Entry, Mapping};
 
 /// Most ids an order.
-const MOST_IDS: usize = 1_000;
+const MAX_IDS: usize = 1_000;
 /// Ids a filter. Servers limit how long a filter may be.
-const PORTION: usize = 50;
+const IDS_PER_FILTER: usize = 50;
 /// Most entries an answer: ids are unique, but a directory may not know that.
-const MOST_ENTRIES: u32 = 200;
+const MAX_ENTRIES: u32 = 200;
 /// Active Directory: show what was deleted, too. Others ignore it, so it is not critical.
 const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
 const IS_DELETED: &str = "isDeleted";
-const NO_SUCH_OBJECT: u32 = 32;
 
-/// Whom to look up.
+/// Which users to look up.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct LookupRequest<'a> {
     /// Immutable ids, as they travel; 1 to 1000.
     pub ids: &'a [Bytes],
     /// The source's mapping.
     pub mapping: &'a Mapping,
     /// Whether whoever is not in scope is searched in the naming context, too.
-    pub moved: bool,
+    pub include_moved: bool,
 }
 
 /// Where an entry is.
@@ -54,62 +55,62 @@ pub enum Presence {
 
 /// What a look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LookedUp {
+pub struct LookupAnswer {
     /// The server that answered.
     pub server: String,
     /// One an id, in the order of the ids.
     pub presences: Vec<Presence>,
 }
 
-/// Looks these people up, on the first server of the plan that can be bound to.
+/// Looks these people up, on the first server of the request that can be bound to.
 ///
 /// # Errors
 /// If anything at all went wrong: then nothing is known of anyone.
 pub async fn lookup(
-    plan: &Plan,
-    wanted: Wanted<'_>,
+    source: &ReadRequest,
+    wanted: LookupRequest<'_>,
     credential: &Credential,
     tls: Arc<ClientConfig>,
     timeouts: &Timeouts,
-) -> Result<LookedUp, DirectoryError> {
-    if !(1..=MOST_IDS).contains(&wanted.ids.len()) {
+) -> Result<LookupAnswer, DirectoryError> {
+    if !(1..=MAX_IDS).contains(&wanted.ids.len()) {
         return Err(DirectoryError::SourceInvalid(format!(
-            "{} immutable ids cannot be looked up at once; 1 to {MOST_IDS} can",
+            "{} immutable ids cannot be looked up at once; 1 to {MAX_IDS} can",
             wanted.ids.len()
         )));
     }
     // Before anyone is asked: one id that cannot be looked up fails all.
-    any_of(wanted.mapping, wanted.ids)?;
-    let (server, connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
-    let presences = look_up_on(&server, &connection, plan, wanted, timeouts).await?;
-    Ok(LookedUp { server: server.to_string(), presences })
+    ids_filter(wanted.mapping, wanted.ids)?;
+    let (server, connection) = connect_first(&source.servers, credential, &tls, timeouts).await?;
+    let presences = look_up_on(&server, &connection, source, wanted, timeouts).await?;
+    Ok(LookupAnswer { server: server.to_string(), presences })
 }
 
 /// Looks these people up on a connection that stands.
 pub(super) async fn look_up_on(
     server: &Server,
     connection: &Connection,
-    plan: &Plan,
-    wanted: Wanted<'_>,
+    source: &ReadRequest,
+    wanted: LookupRequest<'_>,
     timeouts: &Timeouts,
 ) -> Result<Vec<Presence>, DirectoryError> {
-    let root_dse = match wanted.moved {
+    let root_dse = match wanted.include_moved {
         true => connection
             .root_dse(timeouts.operation)
             .await
-            .map_err(|why| interrupted(server, "the root DSE", why))?,
+            .map_err(|why| interruption(server, "the root DSE", why))?,
         false => RootDse::default(),
     };
-    let mut lookup = Lookup { plan, wanted, timeouts, server, connection, root_dse };
+    let mut lookup = Lookup { source, wanted, timeouts, server, connection, root_dse };
     let mut presences = Vec::with_capacity(wanted.ids.len());
-    for ids in wanted.ids.chunks(PORTION) {
-        presences.extend(lookup.portion(ids).await?);
+    for ids in wanted.ids.chunks(IDS_PER_FILTER) {
+        presences.extend(lookup.look_up_chunk(ids).await?);
     }
     Ok(presences)
 }
 
 /// A filter for these ids.
-fn any_of(mapping: &Mapping, ids: &[Bytes]) -> Result<String, DirectoryError> {
+fn ids_filter(mapping: &Mapping, ids: &[Bytes]) -> Result<String, DirectoryError> {
     let filters: Option<String> = ids.iter().map(|id| mapping.immutable_id_filter(id)).collect();
     filters.map(|filters| format!("(|{filters})")).filter(|filter| ldap3::parse_filter(filter).is_ok()).ok_or_else(
         || {
@@ -122,8 +123,8 @@ fn any_of(mapping: &Mapping, ids: &[Bytes]) -> Result<String, DirectoryError> {
 }
 
 struct Lookup<'a> {
-    plan: &'a Plan,
-    wanted: Wanted<'a>,
+    source: &'a ReadRequest,
+    wanted: LookupRequest<'a>,
     timeouts: &'a Timeouts,
     server: &'a Server,
     connection: &'a Connection,
@@ -132,21 +133,22 @@ struct Lookup<'a> {
 
 /// An entry seen outside of the source's own searches.
 #[derive(Clone, Copy)]
-struct Seen {
-    deleted: bool,
+struct SeenOutside {
+    is_deleted: bool,
     /// Its name is below a root: it does not match the filter, or it came while it was searched.
-    below_a_root: bool,
+    is_below_root: bool,
 }
 
 impl Lookup<'_> {
-    async fn portion(&mut self, ids: &[Bytes]) -> Result<Vec<Presence>, DirectoryError> {
+    async fn look_up_chunk(&mut self, ids: &[Bytes]) -> Result<Vec<Presence>, DirectoryError> {
         let mut in_scope = self.in_scope(ids).await?;
         let mut seen = HashMap::new();
         let rest = without(ids, &in_scope);
-        if self.wanted.moved && !rest.is_empty() {
-            seen = self.beyond(&rest).await?;
-            // Who moves from one root to another while both are searched is in neither. So those who turned up there are searched again.
-            let there = |id: &Bytes| seen.get(id).is_some_and(|seen| seen.below_a_root && !seen.deleted);
+        if self.wanted.include_moved && !rest.is_empty() {
+            seen = self.outside_scope(&rest).await?;
+            // Who moves from one root to another while both are searched is in neither. So those
+            // who turned up there are searched again.
+            let there = |id: &Bytes| seen.get(id).is_some_and(|seen| seen.is_below_root && !seen.is_deleted);
             let again: Vec<_> = rest.into_iter().filter(there).collect();
             if !again.is_empty() {
                 in_scope.extend(self.in_scope(&again).await?);
@@ -154,7 +156,7 @@ impl Lookup<'_> {
         }
         let presence = |id: &Bytes| match seen.get(id) {
             _ if in_scope.contains(id) => Presence::InScope,
-            Some(seen) if seen.deleted => Presence::Deleted,
+            Some(seen) if seen.is_deleted => Presence::Deleted,
             Some(_) => Presence::OutOfScope,
             None => Presence::NotFound,
         };
@@ -163,67 +165,72 @@ impl Lookup<'_> {
 
     /// Which of these the source would read.
     async fn in_scope(&mut self, ids: &[Bytes]) -> Result<HashSet<Bytes>, DirectoryError> {
-        let plan = self.plan;
-        let filter = format!("(&{}{})", plan.filter, any_of(self.wanted.mapping, ids)?);
-        let scope = match plan.scope {
+        let source = self.source;
+        let filter = format!("(&{}{})", source.filter, ids_filter(self.wanted.mapping, ids)?);
+        let scope = match source.scope {
             Scope::Subtree => LdapScope::Subtree,
             Scope::OneLevel => LdapScope::OneLevel,
         };
         let (mut found, mut missing) = (HashSet::new(), 0);
-        for root in &plan.roots {
+        for root in &source.roots {
             let answer = self.search(root, scope, &filter, None, &[root]).await?;
             // As in a read: one of several roots may be missing.
             if answer.result.rc == NO_SUCH_OBJECT {
                 missing += 1;
                 continue;
             }
-            self.code(root, &answer.result)?;
-            for (id, entry) in self.asked_for(&answer.entries, ids) {
-                if !plan.covers(root, entry) {
+            self.check_result(root, &answer.result)?;
+            for (id, entry) in self.with_requested_id(&answer.entries, ids) {
+                if !source.covers(root, entry) {
                     return Err(self.protocol(format!("it found an entry outside of {root} there")));
                 }
                 found.insert(id);
             }
         }
-        if missing == plan.roots.len() {
-            let root = plan.roots.first().cloned().unwrap_or_default();
+        if missing == source.roots.len() {
+            let root = source.roots.first().cloned().unwrap_or_default();
             return Err(DirectoryError::RootNotFound { server: self.server.to_string(), root });
         }
         Ok(found)
     }
 
     /// Where these are in the naming contexts that hold the roots.
-    async fn beyond(&mut self, ids: &[Bytes]) -> Result<HashMap<Bytes, Seen>, DirectoryError> {
-        let plan = self.plan;
-        let roots: Vec<_> = plan.roots.iter().map(String::as_str).collect();
-        let filter = any_of(self.wanted.mapping, ids)?;
+    async fn outside_scope(&mut self, ids: &[Bytes]) -> Result<HashMap<Bytes, SeenOutside>, DirectoryError> {
+        let source = self.source;
+        let roots: Vec<_> = source.roots.iter().map(String::as_str).collect();
+        let filter = ids_filter(self.wanted.mapping, ids)?;
         let mut contexts = Vec::new();
-        for root in &plan.roots {
+        for root in &source.roots {
             let context = self.root_dse.naming_context(root).to_owned();
             if !contexts.contains(&context) {
                 contexts.push(context);
             }
         }
-        let mut found: HashMap<Bytes, Seen> = HashMap::new();
+        let mut found: HashMap<Bytes, SeenOutside> = HashMap::new();
         for context in &contexts {
             let control = RawControl { ctype: SHOW_DELETED.to_owned(), crit: false, val: None };
-            // References count only where they may hide a part of the scope: a context may have others, such as child domains.
+            // References count only where they may hide a part of the scope: a context may have
+            // others, such as child domains.
             let answer = self.search(context, LdapScope::Subtree, &filter, Some(control), &roots).await?;
-            // The bind account may see nothing outside of the roots. Then nobody is found there, which says little of anyone.
+            // The bind account may see nothing outside of the roots. Then nobody is found there,
+            // which says little of anyone.
             if answer.result.rc == NO_SUCH_OBJECT {
                 continue;
             }
-            self.code(context, &answer.result)?;
-            for (id, entry) in self.asked_for(&answer.entries, ids) {
-                if !std::str::from_utf8(entry.dn()).is_ok_and(|name| dn::is_within(name, context)) {
+            self.check_result(context, &answer.result)?;
+            for (id, entry) in self.with_requested_id(&answer.entries, ids) {
+                if !std::str::from_utf8(entry.dn()).is_ok_and(|name| is_within(name, context)) {
                     return Err(self.protocol(format!("it found an entry outside of {context} there")));
                 }
-                let seen = Seen {
-                    deleted: entry.values(IS_DELETED).any(|value| value.eq_ignore_ascii_case(b"TRUE")),
-                    below_a_root: plan.roots.iter().any(|root| plan.covers(root, entry)),
+                let seen = SeenOutside {
+                    is_deleted: entry.values(IS_DELETED).any(|value| value.eq_ignore_ascii_case(b"TRUE")),
+                    is_below_root: source.roots.iter().any(|root| source.covers(root, entry)),
                 };
                 // Found twice: the one that is not deleted counts.
-                if found.get(&id).is_none_or(|before| before.deleted || seen.below_a_root && !seen.deleted) {
+                if found
+                    .get(&id)
+                    .is_none_or(|before| before.is_deleted || seen.is_below_root && !seen.is_deleted)
+                {
                     found.insert(id, seen);
                 }
             }
@@ -237,24 +244,24 @@ impl Lookup<'_> {
         scope: LdapScope,
         filter: &str,
         control: Option<RawControl>,
-        covering: &[&str],
+        protected_bases: &[&str],
     ) -> Result<Answer, DirectoryError> {
-        let attributes = [self.plan.immutable_id_attribute.as_str(), IS_DELETED];
+        let attributes = [self.source.immutable_id_attribute.as_str(), IS_DELETED];
         let search = Search {
             base,
             scope,
             filter,
             attributes: &attributes,
             control,
-            limit: 0,
-            most: MOST_ENTRIES,
-            large: false,
-            covering,
+            size_limit: 0,
+            max_entries: MAX_ENTRIES,
+            allow_large: false,
+            protected_bases,
             timeout: self.timeouts.page,
         };
         let answer =
-            self.connection.search(search).await.map_err(|why| interrupted(self.server, base, why))?;
-        match answer.elsewhere {
+            self.connection.search(search).await.map_err(|why| interruption(self.server, base, why))?;
+        match answer.referral_host {
             Some(target) => Err(DirectoryError::Referral {
                 server: self.server.to_string(),
                 root: base.to_owned(),
@@ -264,14 +271,15 @@ impl Lookup<'_> {
         }
     }
 
-    /// The entries with an id that was asked for. Others prove nothing: a comparison may know no case, or the server lies.
-    fn asked_for<'e>(&self, entries: &'e [Entry], ids: &[Bytes]) -> Vec<(Bytes, &'e Entry)> {
+    /// The entries with an id that was asked for. Others prove nothing: a comparison may know no
+    /// case, or the server lies.
+    fn with_requested_id<'e>(&self, entries: &'e [Entry], ids: &[Bytes]) -> Vec<(Bytes, &'e Entry)> {
         let with_id =
             entries.iter().filter_map(|entry| Some((self.wanted.mapping.immutable_id(entry)?, entry)));
         with_id.filter(|(id, _)| ids.contains(id)).collect()
     }
 
-    fn code(&self, base: &str, result: &LdapResult) -> Result<(), DirectoryError> {
+    fn check_result(&self, base: &str, result: &LdapResult) -> Result<(), DirectoryError> {
         match result.rc {
             0 => Ok(()),
             code => Err(DirectoryError::LookupFailed {
@@ -291,7 +299,7 @@ fn without(ids: &[Bytes], found: &HashSet<Bytes>) -> Vec<Bytes> {
     ids.iter().filter(|id| !found.contains(*id)).cloned().collect()
 }
 
-fn interrupted(server: &Server, base: &str, interrupted: Interrupted) -> DirectoryError {
+fn interruption(server: &Server, base: &str, interrupted: Interrupted) -> DirectoryError {
     let server = server.to_string();
     match interrupted {
         Interrupted::Protocol(why) => DirectoryError::Protocol { server, why },

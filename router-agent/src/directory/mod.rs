@@ -1,43 +1,63 @@
-//! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: `guard` checks every byte before the crate
-//! sees it, `read` checks every page after it. Only `read` can make a [`ReadComplete`].
+//! Reads directories over LDAP. The ldap3 crate speaks the protocol, and is not trusted: every byte
+//! is checked before the crate sees it, and every page after it. Only `read` can make a
+//! [`ReadComplete`].
 //!
-//! `plan` says what to read, `connect` finds a server, `search` asks it one question, `lookup` asks after single people, `probe` tries a
-//! server, `root_dse` is what a server says about itself, `freshness` how recent its data is, `dn` and `references` say what belongs to the scope,
-//! `filter` what a filter asks about.
-//! `watch` keeps what searches find. `fetch` reads one person, `warm` keeps connections for that, `verify` asks whether a password is somebody's.
+//! What to ask:
+//! - `server`: a server, and what a connection to it needs
+//! - `read_request`: what a source reads
+//!
+//! Connections:
+//! - `dial`, `tls`: name, TCP, LDAPS and StartTLS
+//! - `ldap_guard`: between the network and the crate
+//! - `ber`, `decode`: checks a message; takes it apart
+//! - `response_sorter`, `search_budget`: what a search found, and how much it may find
+//! - `connect`: a bound connection
+//! - `pool`: bound connections that are kept
+//!
+//! Questions:
+//! - `search`: one search to its result
+//! - `references`: which references hide a part of the scope
+//! - `root_dse`, `freshness`: what a server says about itself; how recent its data is
+//! - `read`: all users of a source, page by page
+//! - `lookup`: where single users are, before they are disabled
+//! - `fetch`: one user, by name or by immutable id
+//! - `verify`: whether a password is a user's
+//! - `probe`: tries a server step by step
+//! - `error`, `result_code`: what went wrong, and what to do
 
 mod ber;
 mod connect;
-mod dn;
-mod entry;
+mod decode;
+mod dial;
 mod error;
 mod fetch;
-mod filter;
 mod freshness;
-mod guard;
+mod ldap_guard;
 mod lookup;
-mod plan;
+mod pool;
 mod probe;
 mod read;
+mod read_request;
 mod references;
+mod response_sorter;
+mod result_code;
 mod root_dse;
 mod search;
+mod search_budget;
+mod server;
 mod tls;
 mod verify;
-mod warm;
-mod watch;
 
-pub use dn::{is_named, is_within, naming_values, normalize};
 pub use error::DirectoryError;
-pub use fetch::{Fetched, Source, Whom, fetch};
-pub use filter::{FilterError, attributes_in};
+pub use fetch::{FetchSource, Fetched, UserSelector, fetch};
 pub use freshness::Freshness;
-#[cfg(feature = "fuzzing")]
-pub(crate) use guard::sort_pieces;
-pub use lookup::{LookedUp, Presence, Wanted, lookup};
-pub use plan::{Credential, Plan, Scope, Security, Server, Timeouts, plan};
+pub use lookup::{LookupAnswer, LookupRequest, Presence, lookup};
+pub use pool::{Pool, PoolLimits};
 pub use probe::probe;
 pub use read::{ReadComplete, RootRead, read};
+pub use read_request::{ReadRequest, Scope};
+#[cfg(feature = "fuzzing")]
+pub(crate) use response_sorter::sort_pieces;
+pub use server::{Credential, Security, Server, Timeouts};
 pub use tls::tls_config;
-pub use verify::{Password, Verdict, verify};
-pub use warm::{Limits, Warm};
+pub use verify::{Password, PasswordVerdict, verify};

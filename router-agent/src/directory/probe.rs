@@ -1,4 +1,5 @@
-//! Tries one directory server, step by step, and says how far it came. Reads one page and changes nothing.
+//! Tries one directory server, step by step, and says how far it came. Reads one page and changes
+//! nothing.
 
 use std::sync::Arc;
 
@@ -7,11 +8,11 @@ use rollcall_proto::admin::v1::{AttributeOccurrence, DirectoryServerTest};
 use rustls::ClientConfig;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Credential, DirectoryError, Plan, Server, Timeouts, connect, guard, read};
+use super::{Credential, DirectoryError, ReadRequest, Server, Timeouts, connect, dial, read};
 
 /// Tries a server that the policy allows.
 pub async fn probe(
-    plan: &Plan,
+    request: &ReadRequest,
     server: &Server,
     credential: &Credential,
     tls: Arc<ClientConfig>,
@@ -19,31 +20,31 @@ pub async fn probe(
 ) -> DirectoryServerTest {
     let mut test =
         DirectoryServerTest { server: server.to_string(), allowed_by_policy: true, ..Default::default() };
-    if let Err(error) = steps(&mut test, plan, server, credential, &tls, timeouts).await {
+    if let Err(error) = run_steps(&mut test, request, server, credential, &tls, timeouts).await {
         test.error = error.to_string();
     }
     test
 }
 
-async fn steps(
+async fn run_steps(
     test: &mut DirectoryServerTest,
-    plan: &Plan,
+    request: &ReadRequest,
     server: &Server,
     credential: &Credential,
     tls: &Arc<ClientConfig>,
     timeouts: &Timeouts,
 ) -> Result<(), DirectoryError> {
-    let addresses = guard::resolve(server, timeouts).await?;
+    let addresses = dial::resolve(server, timeouts).await?;
     test.resolved = true;
-    let guarded = guard::connect(server, &addresses, tls, timeouts).await?;
+    let guarded = dial::connect(server, &addresses, tls, timeouts).await?;
     test.connected = true;
-    test.certificate_expire_time = guarded.certificate.as_deref().and_then(expires);
+    test.certificate_expire_time = guarded.certificate.as_deref().and_then(expire_time);
     let connection = connect::bind(server, credential, guarded, timeouts).await?;
     test.bound = true;
-    let sample = read::sample(plan, server, connection, timeouts).await?;
+    let sample = read::read_sample(request, server, connection, timeouts).await?;
     test.roots_found = true;
     test.sample_count = i32::try_from(sample.len()).unwrap_or(i32::MAX);
-    test.attributes = plan
+    test.attributes = request
         .attributes
         .iter()
         .map(|attribute| {
@@ -57,7 +58,7 @@ async fn steps(
     Ok(())
 }
 
-fn expires(certificate: &[u8]) -> Option<Timestamp> {
+fn expire_time(certificate: &[u8]) -> Option<Timestamp> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     Some(Timestamp { seconds: certificate.validity().not_after.timestamp(), nanos: 0 })
 }

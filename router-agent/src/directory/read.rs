@@ -1,5 +1,6 @@
-//! The page loop: reads every root to its end on one connection, and checks every page. A read that went well is a [`ReadComplete`],
-//! which nothing else can make; anything less is an error. One page is read ahead while the receiver works on the one before.
+//! The page loop: reads every root to its end on one connection, and checks every page. A read that
+//! went well is a [`ReadComplete`], which nothing else can make; anything less is an error. One
+//! page is read ahead while the receiver works on the one before.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,20 +10,19 @@ use ldap3::{LdapResult, Scope as LdapScope};
 use rustls::ClientConfig;
 use tokio::sync::mpsc::Sender;
 
-use super::connect::{self, Connection};
-use super::error::search_hint;
+use super::connect::{Connection, connect_first};
 use super::references::{Reference, classify};
+use super::result_code::{NO_SUCH_OBJECT, REFERRAL, search_hint};
 use super::search::{Interrupted, Search};
-use super::{Credential, DirectoryError, Freshness, Plan, Scope, Server, Timeouts, dn, entry};
+use super::{Credential, DirectoryError, Freshness, ReadRequest, Scope, Server, Timeouts, decode};
+use crate::ldap_syntax::normalize;
 use crate::record::Entry;
 
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Empty pages in a row that a server may send before it counts as stuck.
-const EMPTY_PAGES: u32 = 3;
+const MAX_EMPTY_PAGES: u32 = 3;
 /// Most pages of one root: 5,000 entries each make a billion people.
-const MOST_PAGES: u64 = 200_000;
-const NO_SUCH_OBJECT: u32 = 32;
-const REFERRAL: u32 = 10;
+const MAX_PAGES_PER_ROOT: u64 = 200_000;
 
 /// Proof that every root was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,59 +62,59 @@ impl ReadComplete {
         &self.freshness
     }
 
-    /// One a root, in the order of the plan.
+    /// One a root, in the order of the request.
     #[must_use]
     pub fn roots(&self) -> &[RootRead] {
         &self.roots
     }
 }
 
-/// Reads everything in the plan from the first server that can be bound to, page by page into `sink`. A sink that is full holds the
-/// directory back; one that is closed ends the read.
+/// Reads everything in the request from the first server that can be bound to, page by page into
+/// `sink`. A sink that is full holds the directory back; one that is closed ends the read.
 ///
 /// # Errors
 /// If anything at all went wrong: then the read is not complete.
 pub async fn read(
-    plan: &Plan,
+    request: &ReadRequest,
     credential: &Credential,
     tls: Arc<ClientConfig>,
     timeouts: &Timeouts,
     sink: Sender<Vec<Entry>>,
 ) -> Result<ReadComplete, DirectoryError> {
-    let (server, connection) = connect::first(&plan.servers, credential, &tls, timeouts).await?;
-    let mut reader = Reader { plan, timeouts, server, connection, sink };
-    let freshness = reader.connection.freshness(&plan.roots, timeouts.operation).await;
-    let freshness = freshness.map_err(|why| reader.interrupted("the root DSE", 0, why))?;
-    let mut roots = Vec::with_capacity(plan.roots.len());
-    for root in &plan.roots {
-        roots.push(reader.root(root).await?);
+    let (server, connection) = connect_first(&request.servers, credential, &tls, timeouts).await?;
+    let mut reader = Reader { request, timeouts, server, connection, sink };
+    let freshness = reader.connection.freshness(&request.roots, timeouts.operation).await;
+    let freshness = freshness.map_err(|why| reader.interruption("the root DSE", 0, why))?;
+    let mut roots = Vec::with_capacity(request.roots.len());
+    for root in &request.roots {
+        roots.push(reader.read_root(root).await?);
     }
-    reader.still_missing(&roots).await?;
+    reader.check_missing(&roots).await?;
     Ok(ReadComplete { server: reader.server.to_string(), freshness, roots })
 }
 
 /// The first page of each root, at most a page in all; checks on the way that every root is there.
-pub(super) async fn sample(
-    plan: &Plan,
+pub(super) async fn read_sample(
+    request: &ReadRequest,
     server: &Server,
     connection: Connection,
     timeouts: &Timeouts,
 ) -> Result<Vec<Entry>, DirectoryError> {
     let (sink, _) = tokio::sync::mpsc::channel(1);
-    let mut reader = Reader { plan, timeouts, server: server.clone(), connection, sink };
+    let mut reader = Reader { request, timeouts, server: server.clone(), connection, sink };
     let mut sample = Vec::new();
-    for root in &plan.roots {
+    for root in &request.roots {
         reader.fingerprint(root).await?.ok_or_else(|| reader.not_found(root))?;
-        if sample.len() < plan.page_size as usize {
-            sample.extend(reader.page(root, 1, Vec::new()).await?.entries);
+        if sample.len() < request.page_size as usize {
+            sample.extend(reader.read_page(root, 1, Vec::new()).await?.entries);
         }
     }
-    sample.truncate(plan.page_size as usize);
+    sample.truncate(request.page_size as usize);
     Ok(sample)
 }
 
 struct Reader<'a> {
-    plan: &'a Plan,
+    request: &'a ReadRequest,
     timeouts: &'a Timeouts,
     server: Server,
     connection: Connection,
@@ -122,7 +122,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn root(&mut self, root: &str) -> Result<RootRead, DirectoryError> {
+    async fn read_root(&mut self, root: &str) -> Result<RootRead, DirectoryError> {
         let mut read = RootRead { root: root.to_owned(), ..RootRead::default() };
         let Some(fingerprint) = self.fingerprint(root).await? else {
             return Ok(RootRead { missing: true, ..read });
@@ -132,7 +132,7 @@ impl Reader<'_> {
         let mut seen = HashSet::new();
         let mut empty = 0;
         loop {
-            let page = self.page(root, read.pages + 1, cookie).await?;
+            let page = self.read_page(root, read.pages + 1, cookie).await?;
             read.pages += 1;
             read.entries += page.entries.len() as u64;
             read.ignored_references += page.ignored_references;
@@ -147,7 +147,7 @@ impl Reader<'_> {
             if page.cookie.is_empty() {
                 break;
             }
-            if empty >= EMPTY_PAGES || read.pages >= MOST_PAGES {
+            if empty >= MAX_EMPTY_PAGES || read.pages >= MAX_PAGES_PER_ROOT {
                 return Err(self.protocol("pages without end"));
             }
             cookie = page.cookie;
@@ -159,9 +159,9 @@ impl Reader<'_> {
         }
     }
 
-    /// One of several roots may be missing, as where a department is gone; all of them never. One that is there by now may have been renamed
-    /// from another root while that was read.
-    async fn still_missing(&mut self, roots: &[RootRead]) -> Result<(), DirectoryError> {
+    /// One of several roots may be missing, as where a department is gone; all of them never. One
+    /// that is there by now may have been renamed from another root while that was read.
+    async fn check_missing(&mut self, roots: &[RootRead]) -> Result<(), DirectoryError> {
         if let (true, Some(first)) = (roots.iter().all(|root| root.missing), roots.first()) {
             return Err(self.not_found(&first.root));
         }
@@ -173,10 +173,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the base entry, if there is one, and says which one it is: by its immutable id, or where it has none by what other servers call theirs, or by
-    /// its name.
+    /// Reads the base entry, if there is one, and says which one it is: by its immutable id, or
+    /// where it has none by what other servers call theirs, or by its name.
     async fn fingerprint(&mut self, root: &str) -> Result<Option<[u8; 16]>, DirectoryError> {
-        let own = self.plan.immutable_id_attribute.as_str();
+        let own = self.request.immutable_id_attribute.as_str();
         let attributes = [own, "entryUUID", "objectGUID", "nsUniqueId"];
         let search = Search {
             base: root,
@@ -184,21 +184,21 @@ impl Reader<'_> {
             filter: "(objectClass=*)",
             attributes: &attributes,
             control: None,
-            limit: 0,
-            most: 1,
-            large: false,
-            covering: &[root],
+            size_limit: 0,
+            max_entries: 1,
+            allow_large: false,
+            protected_bases: &[root],
             timeout: self.timeouts.operation,
         };
-        let answer = self.connection.search(search).await.map_err(|why| self.interrupted(root, 0, why))?;
+        let answer = self.connection.search(search).await.map_err(|why| self.interruption(root, 0, why))?;
         // Some servers say that there is no such entry, some answer with success and nothing.
         if answer.result.rc == NO_SUCH_OBJECT {
             return Ok(None);
         }
-        self.code(root, 0, &answer.result)?;
+        self.check_result(root, 0, &answer.result)?;
         let Some(base) = answer.entries.first() else { return Ok(None) };
         let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
-        let id = id.unwrap_or_else(|| dn::normalize(root).unwrap_or_default().join(",").into_bytes());
+        let id = id.unwrap_or_else(|| normalize(root).unwrap_or_default().join(",").into_bytes());
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&blake3::hash(&id).as_bytes()[..16]);
         Ok(Some(fingerprint))
@@ -208,27 +208,27 @@ impl Reader<'_> {
         DirectoryError::RootNotFound { server: self.server.to_string(), root: root.to_owned() }
     }
 
-    async fn page(&mut self, root: &str, number: u64, cookie: Vec<u8>) -> Result<Page, DirectoryError> {
-        let size = i32::try_from(self.plan.page_size).unwrap_or(i32::MAX);
+    async fn read_page(&mut self, root: &str, number: u64, cookie: Vec<u8>) -> Result<Page, DirectoryError> {
+        let size = i32::try_from(self.request.page_size).unwrap_or(i32::MAX);
         let search = Search {
             base: root,
-            scope: match self.plan.scope {
+            scope: match self.request.scope {
                 Scope::Subtree => LdapScope::Subtree,
                 Scope::OneLevel => LdapScope::OneLevel,
             },
-            filter: &self.plan.filter,
-            attributes: &self.plan.attributes,
+            filter: &self.request.filter,
+            attributes: &self.request.attributes,
             control: Some(PagedResults { size, cookie }.critical().into()),
-            limit: 0,
-            most: self.plan.page_size,
-            large: true,
-            covering: &[root],
+            size_limit: 0,
+            max_entries: self.request.page_size,
+            allow_large: true,
+            protected_bases: &[root],
             timeout: self.timeouts.page,
         };
         let answer =
-            self.connection.search(search).await.map_err(|why| self.interrupted(root, number, why))?;
-        self.code(root, number, &answer.result)?;
-        if let Some(target) = answer.elsewhere {
+            self.connection.search(search).await.map_err(|why| self.interruption(root, number, why))?;
+        self.check_result(root, number, &answer.result)?;
+        if let Some(target) = answer.referral_host {
             return Err(DirectoryError::Referral {
                 server: self.server.to_string(),
                 root: root.to_owned(),
@@ -236,20 +236,20 @@ impl Reader<'_> {
             });
         }
         Ok(Page {
-            cookie: self.cookie(&answer.result)?,
+            cookie: self.next_cookie(&answer.result)?,
             entries: answer.entries,
             ignored_references: answer.ignored_references,
         })
     }
 
-    fn code(&self, root: &str, page: u64, result: &LdapResult) -> Result<(), DirectoryError> {
+    fn check_result(&self, root: &str, page: u64, result: &LdapResult) -> Result<(), DirectoryError> {
         let server = self.server.to_string();
         match result.rc {
             0 => Ok(()),
             NO_SUCH_OBJECT => Err(self.not_found(root)),
             REFERRAL => {
                 let target = match result.refs.first().map(|url| classify(url, "")) {
-                    Some(Reference::Elsewhere(target)) => target,
+                    Some(Reference::Referral(target)) => target,
                     _ => "another server".to_owned(),
                 };
                 Err(DirectoryError::Referral { server, root: root.to_owned(), target })
@@ -265,20 +265,20 @@ impl Reader<'_> {
     }
 
     /// The cookie of the next page. Without the control nobody knows whether this was the last.
-    fn cookie(&self, end: &LdapResult) -> Result<Vec<u8>, DirectoryError> {
+    fn next_cookie(&self, end: &LdapResult) -> Result<Vec<u8>, DirectoryError> {
         let control = end.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS);
         let value = control.and_then(|control| control.1.val.as_ref());
         let value = value.ok_or_else(|| {
             self.protocol("a page without the paged results control, so nobody knows whether it was the last (RFC 2696)")
         })?;
-        entry::cookie(value).map_err(|why| self.protocol(why))
+        decode::cookie(value).map_err(|why| self.protocol(why))
     }
 
     fn protocol(&self, why: &str) -> DirectoryError {
         DirectoryError::Protocol { server: self.server.to_string(), why: why.to_owned() }
     }
 
-    fn interrupted(&self, root: &str, page: u64, interrupted: Interrupted) -> DirectoryError {
+    fn interruption(&self, root: &str, page: u64, interrupted: Interrupted) -> DirectoryError {
         match interrupted {
             Interrupted::Protocol(why) => self.protocol(&why),
             Interrupted::Broken(why) => {
@@ -295,8 +295,9 @@ struct Page {
 }
 
 impl Page {
-    /// Tells pages apart: by the cookie and the names of the entries. The cookie alone does not: it may be the position after the page, or,
-    /// as Samba's is, a number of the search that stays the same to its end.
+    /// Tells pages apart: by the cookie and the names of the entries. The cookie alone does not: it
+    /// may be the position after the page, or, as Samba's is, a number of the search that stays the
+    /// same to its end.
     fn digest(&self) -> [u8; 32] {
         let mut digest = blake3::Hasher::new();
         for part in std::iter::once(&self.cookie[..]).chain(self.entries.iter().map(Entry::dn)) {

@@ -1,11 +1,13 @@
-//! Which continuation references are harmless. A subtree search at an Active Directory domain's root always carries references to its
-//! own partitions (configuration, DNS zones): they hold no people, and are recorded and left alone. Any other means that a part
-//! of the scope lives elsewhere. None is ever followed.
+//! Which continuation references are harmless. A subtree search at an Active Directory domain's
+//! root always carries references to its own partitions (configuration, DNS zones): they hold no
+//! people, and are recorded and left alone. Any other means that a part of the scope lives
+//! elsewhere. None is ever followed.
 
-use super::dn;
+use crate::ldap_syntax::normalize;
 
 /// Partitions of Active Directory that hold no people, by their first RDN.
-const PARTITIONS: &[&str] = &["cn=configuration", "cn=schema", "dc=domaindnszones", "dc=forestdnszones"];
+const HARMLESS_PARTITIONS: &[&str] =
+    &["cn=configuration", "cn=schema", "dc=domaindnszones", "dc=forestdnszones"];
 
 /// What a reference points to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,30 +15,30 @@ pub(super) enum Reference {
     /// Nothing that the root covers.
     Harmless,
     /// A part of the scope, at this host.
-    Elsewhere(String),
+    Referral(String),
 }
 
 /// Classifies one reference met while reading `root`.
 pub(super) fn classify(url: &str, root: &str) -> Reference {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let elsewhere = || Reference::Elsewhere(host.chars().filter(|c| !c.is_control()).take(255).collect());
-    let Some(target) = percent_decode(path.split('?').next().unwrap_or_default()) else { return elsewhere() };
+    let referral = || Reference::Referral(host.chars().filter(|c| !c.is_control()).take(255).collect());
+    let Some(target) = percent_decode(path.split('?').next().unwrap_or_default()) else { return referral() };
     if target.is_empty() {
-        return elsewhere();
+        return referral();
     }
-    let (Some(names), Some(root_names)) = (dn::normalize(&target), dn::normalize(root)) else {
-        return elsewhere();
+    let (Some(names), Some(root_names)) = (normalize(&target), normalize(root)) else {
+        return referral();
     };
     // Neither below the root nor above it: another naming context.
     if !names.ends_with(&root_names) && !root_names.ends_with(&names) {
         return Reference::Harmless;
     }
     match names.first() {
-        Some(first) if names.len() > root_names.len() && PARTITIONS.contains(&first.as_str()) => {
+        Some(first) if names.len() > root_names.len() && HARMLESS_PARTITIONS.contains(&first.as_str()) => {
             Reference::Harmless
         }
-        _ => elsewhere(),
+        _ => referral(),
     }
 }
 
@@ -83,11 +85,11 @@ mod tests {
             "ldap://dc2.lab.test",
             "ldap://dc2.lab.test/%zz",
         ] {
-            assert!(matches!(classify(url, DOMAIN), Reference::Elsewhere(_)), "{url}");
+            assert!(matches!(classify(url, DOMAIN), Reference::Referral(_)), "{url}");
         }
         assert_eq!(
             classify("ldap://elsewhere.invalid/ou=x%2Cou=people,dc=lab,dc=test", "ou=people,dc=lab,dc=test"),
-            Reference::Elsewhere("elsewhere.invalid".to_owned())
+            Reference::Referral("elsewhere.invalid".to_owned())
         );
     }
 }

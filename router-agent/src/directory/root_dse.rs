@@ -1,13 +1,13 @@
-//! What a server says about itself (RFC 4512, 5.1): which naming contexts it has, and on Active Directory how far its copy has come.
-//! It may say nothing of it; then there is nothing.
+//! What a server says about itself (RFC 4512, 5.1): which naming contexts it has, and on Active
+//! Directory how far its copy has come. It may say nothing of it; then there is nothing.
 
 use std::time::Duration;
 
 use ldap3::Scope;
 
 use super::connect::Connection;
-use super::dn;
 use super::search::{Interrupted, Search};
+use crate::ldap_syntax::{is_within, normalize};
 use crate::record::Entry;
 
 /// What a server says about itself.
@@ -21,16 +21,17 @@ pub(super) struct RootDse {
 }
 
 impl RootDse {
-    /// The naming context that holds a name, or the name itself where the server names none: then nothing beyond it is known.
+    /// The naming context that holds a name, or the name itself where the server names none: then
+    /// nothing beyond it is known.
     pub(super) fn naming_context<'a>(&'a self, name: &'a str) -> &'a str {
-        let holding = self.naming_contexts.iter().filter(|context| dn::is_within(name, context));
+        let holding = self.naming_contexts.iter().filter(|context| is_within(name, context));
         // The longest: a context may lie in another. The empty one is no place to search from.
-        let depth = |context: &str| dn::normalize(context).map_or(0, |names| names.len());
+        let depth = |context: &str| normalize(context).map_or(0, |names| names.len());
         let longest = holding.filter(|context| depth(context) > 0).max_by_key(|context| depth(context));
         longest.map_or(name, String::as_str)
     }
 
-    fn of(entry: &Entry) -> Self {
+    fn from_entry(entry: &Entry) -> Self {
         let texts = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
         Self {
             naming_contexts: texts("namingContexts").map(str::to_owned).collect(),
@@ -41,14 +42,20 @@ impl RootDse {
 }
 
 impl Connection {
-    /// Asks the server about itself. An answer without an entry, or with an error, is one that says nothing.
+    /// Asks the server about itself. An answer without an entry, or with an error, is one that says
+    /// nothing.
     pub(super) async fn root_dse(&self, timeout: Duration) -> Result<RootDse, Interrupted> {
         let attributes = ["namingContexts", "highestCommittedUSN", "dsServiceName"];
-        Ok(self.look_at("", &attributes, timeout).await?.as_ref().map(RootDse::of).unwrap_or_default())
+        Ok(self
+            .read_entry("", &attributes, timeout)
+            .await?
+            .as_ref()
+            .map(RootDse::from_entry)
+            .unwrap_or_default())
     }
 
     /// One entry by its name, if the server shows it.
-    pub(super) async fn look_at(
+    pub(super) async fn read_entry(
         &self,
         name: &str,
         attributes: &[&str],
@@ -60,10 +67,10 @@ impl Connection {
             filter: "(objectClass=*)",
             attributes,
             control: None,
-            limit: 0,
-            most: 1,
-            large: false,
-            covering: &[],
+            size_limit: 0,
+            max_entries: 1,
+            allow_large: false,
+            protected_bases: &[],
             timeout,
         };
         let answer = self.search(search).await?;

@@ -1,4 +1,5 @@
-//! One search on a guarded connection, to its result. The crate asks and reads the result; what is found comes past it (`guard`).
+//! One search on a guarded connection, to its result. The crate asks and reads the result; what is
+//! found comes past it (`ldap_guard`).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use ldap3::{LdapError, LdapResult, Scope, SearchOptions};
 
 use super::connect::Connection;
 use super::references::{Reference, classify};
-use super::watch::Found;
+use super::search_budget::SearchItem;
 use crate::record::Entry;
 
 /// What to ask.
@@ -19,13 +20,14 @@ pub(super) struct Search<'a, A> {
     pub(super) attributes: &'a [A],
     pub(super) control: Option<RawControl>,
     /// How many entries the server is asked to leave it at; 0 for all.
-    pub(super) limit: i32,
+    pub(super) size_limit: i32,
     /// More entries than this break the protocol.
-    pub(super) most: u32,
-    /// Whether entries may be too large to be read. Where an entry's absence says something, they may not.
-    pub(super) large: bool,
+    pub(super) max_entries: u32,
+    /// Whether entries may be too large to be read. Where an entry's absence says something, they
+    /// may not.
+    pub(super) allow_large: bool,
     /// Names that a reference must not hide a part of.
-    pub(super) covering: &'a [&'a str],
+    pub(super) protected_bases: &'a [&'a str],
     /// For all of it.
     pub(super) timeout: Duration,
 }
@@ -36,7 +38,7 @@ pub(super) struct Answer {
     /// References that are no part of the scope.
     pub(super) ignored_references: u64,
     /// The host of a reference that may hide a part of the scope.
-    pub(super) elsewhere: Option<String>,
+    pub(super) referral_host: Option<String>,
     pub(super) result: LdapResult,
 }
 
@@ -54,19 +56,29 @@ impl Connection {
     where
         A: AsRef<str> + Send + Sync,
     {
-        let Search { base, scope, filter, attributes, control, limit, most, large, covering, timeout } =
-            search;
+        let Search {
+            base,
+            scope,
+            filter,
+            attributes,
+            control,
+            size_limit,
+            max_entries,
+            allow_large,
+            protected_bases,
+            timeout,
+        } = search;
         let id = AtomicU32::new(0);
         let result = tokio::time::timeout(timeout, async {
             let mut ldap = self.ldap.clone();
             ldap.with_timeout(timeout);
-            ldap.with_search_options(SearchOptions::new().sizelimit(limit));
+            ldap.with_search_options(SearchOptions::new().sizelimit(size_limit));
             if let Some(control) = control {
                 ldap.with_controls(control);
             }
             let mut search = {
-                let _asking = self.asking.lock().await;
-                self.watch.expect(most, large);
+                let _sending = self.send_lock.lock().await;
+                self.budgets.set_next(max_entries, allow_large);
                 // It is on its way once this returns.
                 ldap.streaming_search(base, scope, filter, attributes).await?
             };
@@ -79,52 +91,54 @@ impl Connection {
         let id = Some(id.into_inner()).filter(|id| *id != 0);
         match result {
             Ok(Ok(result)) => {
-                let mut collected = Collected::new(covering);
-                collected.take(id.map(|id| self.watch.take(id)).unwrap_or_default());
+                let mut collected = Collected::new(protected_bases);
+                collected.add(id.map(|id| self.budgets.take(id)).unwrap_or_default());
                 Ok(Answer {
                     entries: collected.entries,
                     ignored_references: collected.ignored_references,
-                    elsewhere: collected.elsewhere,
+                    referral_host: collected.referral_host,
                     result,
                 })
             }
-            Ok(Err(error)) => Err(self.interrupted(&error, id)),
+            Ok(Err(error)) => Err(self.interruption(&error, id)),
             Err(_) => Err(Interrupted::Broken("no whole answer in time".to_owned())),
         }
     }
 
-    fn interrupted(&self, error: &LdapError, search: Option<u32>) -> Interrupted {
-        match self.watch.violation_in(search) {
+    fn interruption(&self, error: &LdapError, search: Option<u32>) -> Interrupted {
+        match self.budgets.violation_in(search) {
             Some(why) => Interrupted::Protocol(why),
-            None => Interrupted::Broken(self.why(error)),
+            None => Interrupted::Broken(self.describe(error)),
         }
     }
 }
 
+/// What a search found, taken apart.
 struct Collected<'a> {
-    covering: &'a [&'a str],
+    protected_bases: &'a [&'a str],
     entries: Vec<Entry>,
     ignored_references: u64,
-    elsewhere: Option<String>,
+    referral_host: Option<String>,
 }
 
 impl<'a> Collected<'a> {
-    fn new(covering: &'a [&'a str]) -> Self {
-        Self { covering, entries: Vec::new(), ignored_references: 0, elsewhere: None }
+    fn new(protected_bases: &'a [&'a str]) -> Self {
+        Self { protected_bases, entries: Vec::new(), ignored_references: 0, referral_host: None }
     }
 
-    fn take(&mut self, portion: Vec<Found>) {
-        for found in portion {
+    fn add(&mut self, items: Vec<SearchItem>) {
+        for found in items {
             match found {
-                Found::Entry(entry) => self.entries.push(entry),
-                Found::Reference(urls) => {
+                SearchItem::Entry(entry) => self.entries.push(entry),
+                SearchItem::Reference(urls) => {
                     self.ignored_references += 1;
                     // The URLs of one reference are alternatives for the same thing.
-                    let classified =
-                        urls.iter().flat_map(|url| self.covering.iter().map(|name| classify(url, name)));
+                    let classified = urls
+                        .iter()
+                        .flat_map(|url| self.protected_bases.iter().map(|name| classify(url, name)));
                     for reference in classified {
-                        if let Reference::Elsewhere(host) = reference {
-                            self.elsewhere.get_or_insert(host);
+                        if let Reference::Referral(host) = reference {
+                            self.referral_host.get_or_insert(host);
                         }
                     }
                 }

@@ -1,5 +1,5 @@
-//! How the router verifies directory servers: by the CA file of its policy, or by the system's roots; always by host name. TLS 1.2 is
-//! allowed here, and only here: directories are old.
+//! How the router verifies directory servers: by the CA file of its policy, or by the system's
+//! roots; always by host name. TLS 1.2 is allowed here, and only here: directories are old.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
-//! Whether a password is somebody's: the directory is asked by a bind as that person, on a connection of its own that is closed at once. Only
-//! where the policy allows it, which it does not by itself. What the answer means is told apart as far as the server says it: Active
-//! Directory in the text of its answer, OpenLDAP by the control of its password policy.
+//! Whether a password is somebody's: the directory is asked by a bind as that person, on a
+//! connection of its own that is closed at once. Only where the policy allows it, which it does not
+//! by itself. What the answer means is told apart as far as the server says it: Active Directory in
+//! the text of its answer, OpenLDAP by the control of its password policy.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +14,14 @@ use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::connect::{bound, none_of, not_anonymous, opened};
-use super::{DirectoryError, Server, Timeouts, guard, tls_config};
+use super::connect::{check_not_anonymous, no_server_error, open, simple_bind};
+use super::result_code::{INVALID_CREDENTIALS, bind_hint};
+use super::{DirectoryError, Server, Timeouts, dial, tls_config};
 use crate::policy::MayVerify;
 
-/// Password policy for LDAP directories (draft-behera-ldap-password-policy-10). Others ignore it, so it is not critical.
+/// Password policy for LDAP directories (draft-behera-ldap-password-policy-10). Others ignore it,
+/// so it is not critical.
 const PASSWORD_POLICY: &str = "1.3.6.1.4.1.42.2.27.8.5.1";
-const INVALID_CREDENTIALS: u32 = 49;
 
 /// A password that somebody typed. Wiped when it is dropped, and nothing shows it.
 pub struct Password(SecretString);
@@ -32,7 +34,7 @@ impl From<String> for Password {
 
 /// What the directory says of a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PasswordVerdict {
     /// It is the person's.
     Right,
     /// It is not, or there is no such person: nobody is told which.
@@ -49,7 +51,8 @@ pub enum Verdict {
     MustChange,
 }
 
-/// Asks the first of these servers that takes the question whether this is the password of the entry with this name.
+/// Asks the first of these servers that takes the question whether this is the password of the
+/// entry with this name.
 ///
 /// # Errors
 /// If nobody said so: then it is not known to be the person's.
@@ -60,10 +63,11 @@ pub async fn verify(
     password: &Password,
     ca_file: Option<&Path>,
     within: Duration,
-) -> Result<Verdict, DirectoryError> {
-    // Directories take a bind with an empty password for one of nobody, and accept it (RFC 4513, 5.1.2).
+) -> Result<PasswordVerdict, DirectoryError> {
+    // Directories take a bind with an empty password for one of nobody, and accept it (RFC 4513,
+    // 5.1.2).
     if dn.trim().is_empty() || password.0.expose_secret().is_empty() {
-        return Ok(Verdict::Wrong);
+        return Ok(PasswordVerdict::Wrong);
     }
     let tls = tls_config(ca_file)?;
     let deadline = Instant::now() + within;
@@ -72,7 +76,7 @@ pub async fn verify(
     for (at, server) in servers.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(servers.len() - at).unwrap_or(u32::MAX);
-        let asked = tokio::time::timeout(share, ask(server, dn, (password, &sent), &tls, share));
+        let asked = tokio::time::timeout(share, bind_as_user(server, dn, (password, &sent), &tls, share));
         let late = || DirectoryError::Unreachable(format!("{server} (no answer in time)"));
         match asked.await.unwrap_or_else(|_| Err(late())) {
             // One server's word counts: a wrong password tried everywhere would lock the account.
@@ -82,72 +86,73 @@ pub async fn verify(
             Err(error) => return Err(error),
         }
     }
-    Err(none_of(errors))
+    Err(no_server_error(errors))
 }
 
-async fn ask(
+async fn bind_as_user(
     server: &Server,
     dn: &str,
     (password, sent): (&Password, &AtomicBool),
     tls: &Arc<ClientConfig>,
     share: Duration,
-) -> Result<Verdict, DirectoryError> {
-    let timeouts =
-        Timeouts { connect: share.min(Timeouts::default().connect), operation: share, page: share };
-    let addresses = guard::resolve(server, &timeouts).await?;
-    let guarded = guard::connect(server, &addresses, tls, &timeouts).await?;
-    let mut connection = opened(server, guarded).await?;
+) -> Result<PasswordVerdict, DirectoryError> {
+    let timeouts = Timeouts::within(share);
+    let addresses = dial::resolve(server, &timeouts).await?;
+    let guarded = dial::connect(server, &addresses, tls, &timeouts).await?;
+    let mut connection = open(server, guarded).await?;
     let control = RawControl { ctype: PASSWORD_POLICY.to_owned(), crit: false, val: None };
     connection.ldap.with_controls(control);
     sent.store(true, Ordering::Relaxed);
-    let result = bound(server, &mut connection, dn, password.0.expose_secret(), &timeouts).await?;
-    let verdict = verdict(&result).ok_or_else(|| DirectoryError::BindRejected {
+    let result = simple_bind(server, &mut connection, dn, password.0.expose_secret(), &timeouts).await?;
+    let verdict = verdict_of(&result).ok_or_else(|| DirectoryError::BindRejected {
         server: server.to_string(),
         code: result.rc,
-        hint: super::error::bind_hint(result.rc),
+        hint: bind_hint(result.rc),
     })?;
-    if matches!(verdict, Verdict::Right) {
+    if matches!(verdict, PasswordVerdict::Right) {
         // A server that accepts everybody, as a stranger, has verified nobody.
-        not_anonymous(server, &mut connection, &timeouts).await?;
+        check_not_anonymous(server, &mut connection, &timeouts).await?;
     }
     Ok(verdict)
 }
 
 /// What an answer to a bind means; none if it is about something else than the password.
-fn verdict(result: &LdapResult) -> Option<Verdict> {
+fn verdict_of(result: &LdapResult) -> Option<PasswordVerdict> {
     let control = result.ctrls.iter().find(|control| control.1.ctype == PASSWORD_POLICY);
-    let said = control.and_then(|control| policy_error(control.1.val.as_deref()?));
-    match (result.rc, said) {
+    let policy_error = control.and_then(|control| policy_error_in(control.1.val.as_deref()?));
+    match (result.rc, policy_error) {
         // Accepted only so that it can be changed.
-        (0, Some(2)) => Some(Verdict::MustChange),
-        (0, Some(0)) => Some(Verdict::PasswordExpired),
-        (0, Some(1)) => Some(Verdict::Locked),
-        (0, _) => Some(Verdict::Right),
-        (INVALID_CREDENTIALS, Some(0)) => Some(Verdict::PasswordExpired),
-        (INVALID_CREDENTIALS, Some(1)) => Some(Verdict::Locked),
+        (0, Some(2)) => Some(PasswordVerdict::MustChange),
+        (0, Some(0)) => Some(PasswordVerdict::PasswordExpired),
+        (0, Some(1)) => Some(PasswordVerdict::Locked),
+        (0, _) => Some(PasswordVerdict::Right),
+        (INVALID_CREDENTIALS, Some(0)) => Some(PasswordVerdict::PasswordExpired),
+        (INVALID_CREDENTIALS, Some(1)) => Some(PasswordVerdict::Locked),
         (INVALID_CREDENTIALS, _) => Some(match active_directory_code(&result.text) {
-            Some("532") => Verdict::PasswordExpired,
-            Some("533") => Verdict::Disabled,
-            Some("701") => Verdict::Expired,
-            Some("773") => Verdict::MustChange,
-            Some("775") => Verdict::Locked,
+            Some("532") => PasswordVerdict::PasswordExpired,
+            Some("533") => PasswordVerdict::Disabled,
+            Some("701") => PasswordVerdict::Expired,
+            Some("773") => PasswordVerdict::MustChange,
+            Some("775") => PasswordVerdict::Locked,
             // 525, no such user, and 52e, wrong password, among others.
-            _ => Verdict::Wrong,
+            _ => PasswordVerdict::Wrong,
         }),
         // No such entry, and an entry that has no password: some servers say so rather than 49.
-        (32 | 48, _) => Some(Verdict::Wrong),
+        (32 | 48, _) => Some(PasswordVerdict::Wrong),
         _ => None,
     }
 }
 
-/// The code in a text such as `80090308: LdapErr: DSID-0C090400, comment: AcceptSecurityContext error, data 52e, v1db1`.
+/// The code in a text such as `80090308: LdapErr: DSID-0C090400, comment: AcceptSecurityContext
+/// error, data 52e, v1db1`.
 fn active_directory_code(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("AcceptSecurityContext error, data ")?;
     rest.split(',').next().map(str::trim)
 }
 
-/// The error in the value of the control: a SEQUENCE of an optional warning `[0]` and an optional error `[1]`, which is a small number.
-fn policy_error(value: &[u8]) -> Option<u8> {
+/// The error in the value of the control: a SEQUENCE of an optional warning `[0]` and an optional
+/// error `[1]`, which is a small number.
+fn policy_error_in(value: &[u8]) -> Option<u8> {
     let [0x30, length, content @ ..] = value else { return None };
     let mut rest = content.get(..usize::from(*length)).filter(|content| content.len() < 0x80)?;
     while let [tag, length, content @ ..] = rest {
@@ -167,52 +172,52 @@ mod tests {
 
     use super::*;
 
-    fn answer(rc: u32, text: &str, control: Option<&[u8]>) -> Option<Verdict> {
+    fn answer(rc: u32, text: &str, control: Option<&[u8]>) -> Option<PasswordVerdict> {
         let raw = |value: &[u8]| RawControl {
             ctype: PASSWORD_POLICY.to_owned(),
             crit: false,
             val: Some(value.to_vec()),
         };
         let ctrls = control.map(|value| Control(None, raw(value))).into_iter().collect();
-        verdict(&LdapResult { rc, matched: String::new(), text: text.to_owned(), refs: Vec::new(), ctrls })
+        verdict_of(&LdapResult { rc, matched: String::new(), text: text.to_owned(), refs: Vec::new(), ctrls })
     }
 
     #[test]
     fn active_directorys_codes_are_told_apart() {
         for (code, expected) in [
-            ("52e", Verdict::Wrong),
-            ("525", Verdict::Wrong),
-            ("533", Verdict::Disabled),
-            ("532", Verdict::PasswordExpired),
-            ("701", Verdict::Expired),
-            ("773", Verdict::MustChange),
-            ("775", Verdict::Locked),
-            ("999", Verdict::Wrong),
+            ("52e", PasswordVerdict::Wrong),
+            ("525", PasswordVerdict::Wrong),
+            ("533", PasswordVerdict::Disabled),
+            ("532", PasswordVerdict::PasswordExpired),
+            ("701", PasswordVerdict::Expired),
+            ("773", PasswordVerdict::MustChange),
+            ("775", PasswordVerdict::Locked),
+            ("999", PasswordVerdict::Wrong),
         ] {
             let text = format!(
                 "80090308: LdapErr: DSID-0C090400, comment: AcceptSecurityContext error, data {code}, v1db1"
             );
             assert_eq!(answer(49, &text, None), Some(expected), "{code}");
         }
-        assert_eq!(answer(49, "", None), Some(Verdict::Wrong));
+        assert_eq!(answer(49, "", None), Some(PasswordVerdict::Wrong));
     }
 
     #[test]
     fn the_control_of_a_password_policy_is_read_with_and_without_a_warning() {
         let error = |number| [0x30, 3, 0x81, 1, number];
         let warned = [0x30, 8, 0xA0, 3, 0x80, 1, 9, 0x81, 1, 2];
-        assert_eq!(answer(49, "", Some(&error(0))), Some(Verdict::PasswordExpired));
-        assert_eq!(answer(49, "", Some(&error(1))), Some(Verdict::Locked));
-        assert_eq!(answer(0, "", Some(&error(2))), Some(Verdict::MustChange));
-        assert_eq!(answer(0, "", Some(&warned)), Some(Verdict::MustChange));
-        assert_eq!(answer(0, "", Some(&warned[..7])), Some(Verdict::Right));
-        assert_eq!(answer(0, "", Some(&[0x30, 0])), Some(Verdict::Right));
+        assert_eq!(answer(49, "", Some(&error(0))), Some(PasswordVerdict::PasswordExpired));
+        assert_eq!(answer(49, "", Some(&error(1))), Some(PasswordVerdict::Locked));
+        assert_eq!(answer(0, "", Some(&error(2))), Some(PasswordVerdict::MustChange));
+        assert_eq!(answer(0, "", Some(&warned)), Some(PasswordVerdict::MustChange));
+        assert_eq!(answer(0, "", Some(&warned[..7])), Some(PasswordVerdict::Right));
+        assert_eq!(answer(0, "", Some(&[0x30, 0])), Some(PasswordVerdict::Right));
     }
 
     #[test]
     fn only_success_is_right_and_what_is_not_about_the_password_is_no_verdict() {
         for code in 1..=255 {
-            assert_ne!(answer(code, "", None), Some(Verdict::Right), "{code}");
+            assert_ne!(answer(code, "", None), Some(PasswordVerdict::Right), "{code}");
         }
         for code in [1, 8, 13, 51, 52, 53] {
             assert_eq!(answer(code, "", None), None, "{code}");
@@ -224,7 +229,7 @@ mod tests {
         fn no_bytes_make_the_control_panic_and_none_make_a_wrong_password_right(
             bytes in proptest::collection::vec(any::<u8>(), 0..40), text in any::<String>(),
         ) {
-            prop_assert_ne!(answer(49, &text, Some(&bytes)), Some(Verdict::Right));
+            prop_assert_ne!(answer(49, &text, Some(&bytes)), Some(PasswordVerdict::Right));
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The digest of a record: equal digests mean that nothing has to be sent. Made over a canonical form in which every field is preceded
-//! by its length, so that no two different records have the same form; the revision of the mapping is part of it.
+//! The digest of a record: equal digests mean that nothing has to be sent. Made over a canonical
+//! form in which every field is preceded by its length, so that no two different records have the
+//! same form; the revision of the mapping is part of it.
 
 use rollcall_proto::router::v1::UserRecord;
 

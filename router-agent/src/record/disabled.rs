@@ -1,4 +1,5 @@
-//! Whether an entry says that its account is disabled. A value that cannot be read never enables anyone: it is an error.
+//! Whether an entry says that its account is disabled. A value that cannot be read never enables
+//! anyone: it is an error.
 
 use rollcall_proto::admin::v1::{DisabledRule, disabled_rule};
 
@@ -31,8 +32,9 @@ impl Rule {
         Some(Self { attribute: rule.attribute.clone(), test })
     }
 
-    /// Whether the entry is disabled; `Err` if a value cannot be read and no other says so. The order of the values has no say.
-    pub(super) fn disabled(&self, entry: &Entry) -> Result<bool, ()> {
+    /// Whether the entry is disabled; `Err` if a value cannot be read and no other says so. The
+    /// order of the values has no say.
+    pub(super) fn is_disabled(&self, entry: &Entry) -> Result<bool, ()> {
         let mut answer = Ok(false);
         for value in entry.values(&self.attribute) {
             match self.marks(value) {
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     fn entry(value: &[u8]) -> Entry {
-        Entry::of("", &[("UserAccountControl", &[value])])
+        Entry::from_parts("", &[("UserAccountControl", &[value])])
     }
 
     fn rule(test: disabled_rule::Test) -> Rule {
@@ -74,17 +76,17 @@ mod tests {
     #[test]
     fn active_directorys_account_control_bit_is_read() {
         let rule = rule(disabled_rule::Test::BitsSet(2));
-        assert_eq!(rule.disabled(&entry(b"512")), Ok(false));
-        assert_eq!(rule.disabled(&entry(b"514")), Ok(true));
-        assert_eq!(rule.disabled(&entry(b"66050")), Ok(true));
-        assert_eq!(rule.disabled(&Entry::default()), Ok(false));
+        assert_eq!(rule.is_disabled(&entry(b"512")), Ok(false));
+        assert_eq!(rule.is_disabled(&entry(b"514")), Ok(true));
+        assert_eq!(rule.is_disabled(&entry(b"66050")), Ok(true));
+        assert_eq!(rule.is_disabled(&Entry::default()), Ok(false));
     }
 
     #[test]
     fn a_status_that_cannot_be_read_does_not_mean_enabled() {
         let rule = rule(disabled_rule::Test::BitsSet(2));
-        assert_eq!(rule.disabled(&entry(b"lots")), Err(()));
-        assert_eq!(rule.disabled(&entry(b"\xff")), Err(()));
+        assert_eq!(rule.is_disabled(&entry(b"lots")), Err(()));
+        assert_eq!(rule.is_disabled(&entry(b"\xff")), Err(()));
     }
 
     #[test]
@@ -98,8 +100,8 @@ mod tests {
         ] {
             let [one, other] = values;
             for values in [[one, other], [other, one]] {
-                let entry = Entry::of("", &[("userAccountControl", &values)]);
-                assert_eq!(bits.disabled(&entry), expected, "{values:?}");
+                let entry = Entry::from_parts("", &[("userAccountControl", &values)]);
+                assert_eq!(bits.is_disabled(&entry), expected, "{values:?}");
             }
         }
     }
@@ -107,8 +109,8 @@ mod tests {
     #[test]
     fn marks_are_compared_without_regard_to_case_and_presence_is_enough() {
         let values = rollcall_proto::admin::v1::ValueList { values: vec!["Inactive".to_owned()] };
-        assert_eq!(rule(disabled_rule::Test::AnyValueOf(values)).disabled(&entry(b"INACTIVE")), Ok(true));
-        assert_eq!(rule(disabled_rule::Test::Present(true)).disabled(&entry(b"")), Ok(true));
-        assert_eq!(rule(disabled_rule::Test::Present(true)).disabled(&Entry::default()), Ok(false));
+        assert_eq!(rule(disabled_rule::Test::AnyValueOf(values)).is_disabled(&entry(b"INACTIVE")), Ok(true));
+        assert_eq!(rule(disabled_rule::Test::Present(true)).is_disabled(&entry(b"")), Ok(true));
+        assert_eq!(rule(disabled_rule::Test::Present(true)).is_disabled(&Entry::default()), Ok(false));
     }
 }

@@ -1,5 +1,6 @@
-//! A directory entry as it was read: attribute names and raw values, nothing interpreted. It keeps the bytes of the message that brought
-//! it and knows where in them everything is, so that reading an entry copies nothing.
+//! A directory entry as it was read: attribute names and raw values, nothing interpreted. It keeps
+//! the bytes of the message that brought it and knows where in them everything is, so that reading
+//! an entry copies nothing.
 
 use std::ops::Range;
 
@@ -40,7 +41,8 @@ impl Entry {
         Self { dn: span(0..bytes.len()), bytes, parts: Vec::new(), too_large: true }
     }
 
-    /// Whether the entry was too large to be read: then it has a name and no attributes, whatever it has in the directory.
+    /// Whether the entry was too large to be read: then it has a name and no attributes, whatever
+    /// it has in the directory.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.too_large
@@ -62,8 +64,9 @@ impl Entry {
         self.at(self.dn)
     }
 
-    /// The values of an attribute, in the server's order; names are compared without regard to case (RFC 4512, 2.5). `mail;lang-de` is
-    /// not `mail`: options name a subtype that a mapping has to name itself. An attribute that comes twice has the values of both.
+    /// The values of an attribute, in the server's order; names are compared without regard to case
+    /// (RFC 4512, 2.5). `mail;lang-de` is not `mail`: options name a subtype that a mapping has to
+    /// name itself. An attribute that comes twice has the values of both.
     pub fn values(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
         let mut named = false;
         self.parts.iter().filter_map(move |part| match part {
@@ -75,8 +78,8 @@ impl Entry {
         })
     }
 
-    /// Whether the server sent only a part of an attribute's values, as Active Directory does with very many of them: under the name
-    /// `memberOf;range=0-1499`, and none under `memberOf`.
+    /// Whether the server sent only a part of an attribute's values, as Active Directory does with
+    /// very many of them: under the name `memberOf;range=0-1499`, and none under `memberOf`.
     #[must_use]
     pub fn has_range(&self, attribute: &str) -> bool {
         const RANGE: &[u8] = b";range=";
@@ -92,7 +95,7 @@ impl Entry {
     }
 
     /// The names of all attributes that have a value, in the server's order.
-    pub(super) fn present(&self) -> impl Iterator<Item = &[u8]> {
+    pub(super) fn attributes_with_values(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.windows(2).filter_map(|pair| match pair {
             [Part::Name(name), Part::Value(_)] => Some(self.at(*name)),
             _ => None,
@@ -105,7 +108,7 @@ impl Entry {
 
     /// An entry made of its parts.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn of(dn: impl AsRef<[u8]>, attributes: &[(&str, &[&[u8]])]) -> Self {
+    pub(crate) fn from_parts(dn: impl AsRef<[u8]>, attributes: &[(&str, &[&[u8]])]) -> Self {
         let mut bytes = Vec::new();
         let mut add = |part: &[u8]| {
             bytes.extend_from_slice(part);
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_attribute_is_found_by_its_name_in_any_case_and_only_with_its_own_values() {
-        let entry = Entry::of("uid=a", &[("cn", &[b"A", b"a"]), ("x", &[]), ("Mail", &[b"a@b.c"])]);
+        let entry = Entry::from_parts("uid=a", &[("cn", &[b"A", b"a"]), ("x", &[]), ("Mail", &[b"a@b.c"])]);
         let values = |name: &str| entry.values(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
         assert_eq!(entry.dn(), b"uid=a");
         assert_eq!(values("CN"), [b"A", b"a"]);
@@ -143,13 +146,14 @@ mod tests {
 
     #[test]
     fn an_attribute_that_comes_twice_has_the_values_of_both() {
-        let entry = Entry::of("uid=a", &[("mail", &[b"a@b.c"]), ("cn", &[b"A"]), ("MAIL", &[b"d@e.f"])]);
+        let entry =
+            Entry::from_parts("uid=a", &[("mail", &[b"a@b.c"]), ("cn", &[b"A"]), ("MAIL", &[b"d@e.f"])]);
         assert_eq!(entry.values("mail").collect::<Vec<_>>(), [b"a@b.c", b"d@e.f"]);
     }
 
     #[test]
     fn an_attribute_of_which_only_a_range_came_is_known() {
-        let entry = Entry::of("cn=a", &[("memberOf", &[]), ("MemberOf;Range=0-1499", &[b"x"])]);
+        let entry = Entry::from_parts("cn=a", &[("memberOf", &[]), ("MemberOf;Range=0-1499", &[b"x"])]);
         assert!(entry.has_range("memberof"));
         assert!(!entry.has_range("member") && !entry.has_range("memberOf;range=0-1499"));
     }

@@ -1,4 +1,5 @@
-//! Whether an entry says that its account has expired. A value that cannot be read never keeps anyone enabled: it is an error.
+//! Whether an entry says that its account has expired. A value that cannot be read never keeps
+//! anyone enabled: it is an error.
 
 use rollcall_proto::admin::v1::ExpiryRule;
 use rollcall_proto::admin::v1::expiry_rule::Format;
@@ -7,8 +8,8 @@ use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 use super::Entry;
 
 /// Seconds from 1601 to 1970.
-const FROM_1601: i64 = 11_644_473_600;
-const DAY: i64 = 86_400;
+const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
+const SECONDS_PER_DAY: i64 = 86_400;
 
 /// How the directory says when accounts expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +25,9 @@ impl Rule {
         known.then(|| Self { attribute: rule.attribute.clone(), format: rule.format() })
     }
 
-    /// Whether the account has expired at `now`, in seconds since 1970; `Err` if a value cannot be read and no other says so.
-    pub(super) fn expired(&self, entry: &Entry, now: i64) -> Result<bool, ()> {
+    /// Whether the account has expired at `now`, in seconds since 1970; `Err` if a value cannot be
+    /// read and no other says so.
+    pub(super) fn is_expired(&self, entry: &Entry, now: i64) -> Result<bool, ()> {
         let mut answer = Ok(false);
         for value in entry.values(&self.attribute) {
             match self.end(value) {
@@ -46,18 +48,19 @@ impl Rule {
             Format::GeneralizedTime => Some(generalized_time(text).ok_or(())?),
             Format::Filetime => match number()? {
                 0 | i64::MAX => None,
-                ticks => Some(ticks.div_euclid(10_000_000) - FROM_1601),
+                ticks => Some(ticks.div_euclid(10_000_000) - SECONDS_1601_TO_1970),
             },
             Format::DaysSince1970 => match number()? {
                 -1 => None,
-                days => Some(days.saturating_mul(DAY)),
+                days => Some(days.saturating_mul(SECONDS_PER_DAY)),
             },
             Format::SecondsSince1970 => Some(number()?).filter(|seconds| !matches!(seconds, 0 | -1)),
         })
     }
 }
 
-/// RFC 4517, 3.3.13: `YYYYMMDDHH[MM[SS]][.f](Z|+hhmm|-hhmm)`. A fraction is left out: nobody expires by it.
+/// RFC 4517, 3.3.13: `YYYYMMDDHH[MM[SS]][.f](Z|+hhmm|-hhmm)`. A fraction is left out: nobody
+/// expires by it.
 fn generalized_time(text: &str) -> Option<i64> {
     let zone = text.find(['Z', 'z', '+', '-'])?;
     let (local, zone) = text.split_at(zone);
@@ -95,12 +98,14 @@ mod tests {
 
     fn expired(format: Format, value: &[u8]) -> Result<bool, ()> {
         let rule = ExpiryRule { attribute: "accountExpires".to_owned(), format: format.into() };
-        Rule::new(&rule).expect("a rule").expired(&Entry::of("", &[("AccountExpires", &[value])]), NOW)
+        Rule::new(&rule)
+            .expect("a rule")
+            .is_expired(&Entry::from_parts("", &[("AccountExpires", &[value])]), NOW)
     }
 
     #[test]
     fn active_directorys_account_expires_is_read_with_both_of_its_ways_to_say_never() {
-        let at = |seconds: i64| ((seconds + FROM_1601) * 10_000_000).to_string();
+        let at = |seconds: i64| ((seconds + SECONDS_1601_TO_1970) * 10_000_000).to_string();
         assert_eq!(expired(Format::Filetime, at(NOW).as_bytes()), Ok(true));
         assert_eq!(expired(Format::Filetime, at(NOW + 1).as_bytes()), Ok(false));
         assert_eq!(expired(Format::Filetime, b"0"), Ok(false));
@@ -173,12 +178,15 @@ mod tests {
             format: Format::GeneralizedTime.into(),
         };
         let rule = Rule::new(&rule).expect("a rule");
-        assert_eq!(rule.expired(&Entry::default(), NOW), Ok(false));
+        assert_eq!(rule.is_expired(&Entry::default(), NOW), Ok(false));
         let values: [&[u8]; 3] = [b"20990101000000Z", b"soon", b"20200101000000Z"];
         for rotated in 0..3 {
             let mut values = values;
             values.rotate_left(rotated);
-            assert_eq!(rule.expired(&Entry::of("", &[("krbPrincipalExpiration", &values)]), NOW), Ok(true));
+            assert_eq!(
+                rule.is_expired(&Entry::from_parts("", &[("krbPrincipalExpiration", &values)]), NOW),
+                Ok(true)
+            );
         }
     }
 }

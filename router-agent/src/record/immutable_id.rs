@@ -1,18 +1,20 @@
-//! Immutable ids, from an attribute's value and back to what a filter asks for. One form for every directory: a UUID is its 16 bytes,
-//! text is 0xFF and its UTF-8 bytes, with another 0xFF behind where that makes 16. Pure.
+//! Immutable ids, from an attribute's value and back to what a filter asks for. One form for every
+//! directory: a UUID is its 16 bytes, text is 0xFF and its UTF-8 bytes, with another 0xFF behind
+//! where that makes 16. Pure.
 
 use bytes::Bytes;
 use rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat;
 use uuid::Uuid;
 
-use super::text::text;
+use super::text::parse_text;
 
-const MOST_TEXT: usize = 255;
+/// Characters and bytes of an id that is text.
+const MAX_TEXT_LENGTH: usize = 255;
 /// In no UTF-8 text, so text and UUIDs cannot be taken for each other.
-const TEXT: u8 = 0xFF;
+const TEXT_MARK: u8 = 0xFF;
 
 /// The id in a value of the attribute.
-pub(super) fn read(format: ImmutableIdFormat, value: &[u8]) -> Option<Bytes> {
+pub(super) fn parse(format: ImmutableIdFormat, value: &[u8]) -> Option<Bytes> {
     match format {
         ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
             let text = std::str::from_utf8(value).ok()?;
@@ -23,20 +25,22 @@ pub(super) fn read(format: ImmutableIdFormat, value: &[u8]) -> Option<Bytes> {
             Some(Bytes::copy_from_slice(Uuid::from_bytes_le(bytes).as_bytes()))
         }
         ImmutableIdFormat::Text => {
-            let text =
-                text(value, MOST_TEXT).ok().filter(|text| !text.is_empty() && text.len() <= MOST_TEXT)?;
+            let text = parse_text(value, MAX_TEXT_LENGTH)
+                .ok()
+                .filter(|text| !text.is_empty() && text.len() <= MAX_TEXT_LENGTH)?;
             let mut id = Vec::with_capacity(text.len() + 2);
-            id.push(TEXT);
+            id.push(TEXT_MARK);
             id.extend_from_slice(text.as_bytes());
             if id.len() == 16 {
-                id.push(TEXT);
+                id.push(TEXT_MARK);
             }
             Some(Bytes::from(id))
         }
     }
 }
 
-/// What a filter compares the attribute with to find this id, escaped (RFC 4515); none if no value could be read as it.
+/// What a filter compares the attribute with to find this id, escaped (RFC 4515); none if no value
+/// could be read as it.
 pub(super) fn assertion(format: ImmutableIdFormat, id: &[u8]) -> Option<String> {
     let value = match format {
         ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid => {
@@ -48,12 +52,13 @@ pub(super) fn assertion(format: ImmutableIdFormat, id: &[u8]) -> Option<String> 
             return Some(bytes.iter().map(|byte| format!("\\{byte:02x}")).collect());
         }
         ImmutableIdFormat::Text => {
-            let text = id.strip_prefix(&[TEXT])?;
-            std::str::from_utf8(text.strip_suffix(&[TEXT]).unwrap_or(text)).ok()?
+            let text = id.strip_prefix(&[TEXT_MARK])?;
+            std::str::from_utf8(text.strip_suffix(&[TEXT_MARK]).unwrap_or(text)).ok()?
         }
     };
-    // Only what would be read back as the same id: so nothing that is empty, too long, or has a control character.
-    let same = read(format, value.as_bytes()).is_some_and(|read| read == id);
+    // Only what would be read back as the same id: so nothing that is empty, too long, or has a
+    // control character.
+    let same = parse(format, value.as_bytes()).is_some_and(|parsed| parsed == id);
     same.then(|| ldap3::ldap_escape(value).into_owned())
 }
 
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn an_id_that_no_value_could_have_has_no_assertion() {
         use ImmutableIdFormat::{Guid, Text, Uuid};
-        let long = [&[TEXT][..], &[b'a'; 256]].concat();
+        let long = [&[TEXT_MARK][..], &[b'a'; 256]].concat();
         let cases: [(ImmutableIdFormat, &[u8]); 10] = [
             (Uuid, b""),
             (Uuid, &[1; 15]),
@@ -111,7 +116,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is asked for is what was read: the server compares with the very bytes of a value that is read as this id.
+        /// What is asked for is what was read: the server compares with the very bytes of a value
+        /// that is read as this id.
         #[test]
         fn an_id_becomes_an_assertion_that_is_read_as_the_same_id(
             format in formats(), uuid in any::<[u8; 16]>(), text in "\\PC{1,40}",
@@ -121,10 +127,10 @@ mod tests {
                 ImmutableIdFormat::Text => text.into_bytes(),
                 _ => Uuid::from_bytes(uuid).to_string().into_bytes(),
             };
-            let Some(id) = read(format, &value) else { return Ok(()) };
+            let Some(id) = parse(format, &value) else { return Ok(()) };
             let assertion = assertion(format, &id).expect("an assertion");
             let asked = asserted(sent(&format!("(id={assertion})")));
-            prop_assert_eq!(read(format, &asked), Some(id));
+            prop_assert_eq!(parse(format, &asked), Some(id));
         }
 
         /// Whatever bytes the id has: it is refused, or it stays one value of one comparison.
@@ -133,7 +139,7 @@ mod tests {
             format in formats(),
             bytes in prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..20),
-                "[*()\\\\|&!=a-c\0 ]{0,20}".prop_map(|text| [&[TEXT][..], text.as_bytes()].concat()),
+                "[*()\\\\|&!=a-c\0 ]{0,20}".prop_map(|text| [&[TEXT_MARK][..], text.as_bytes()].concat()),
             ],
         ) {
             let Some(assertion) = assertion(format, &bytes) else { return Ok(()) };
@@ -144,7 +150,7 @@ mod tests {
             for (part, expected) in parts.into_iter().zip([Some(Bytes::from(bytes)), None]) {
                 let value = asserted(part);
                 match expected {
-                    Some(id) => prop_assert_eq!(read(format, &value), Some(id)),
+                    Some(id) => prop_assert_eq!(parse(format, &value), Some(id)),
                     None => prop_assert_eq!(value, b"other"),
                 }
             }

@@ -1,17 +1,26 @@
-//! From a directory entry to a user record: mapped, brought into canonical form, digested. Pure; nothing here does I/O.
+//! From a directory entry to a user record: mapped, brought into canonical form, digested. Pure.
+//!
+//! - `entry`: a directory entry as it was read
+//! - `mapping`: which attribute becomes which field
+//! - `map_entry`: an entry to a record, or the reason why it is none
+//! - `text`, `immutable_id`, `disabled`, `expiry`: how single values are read
+//! - `digest`: tells whether a record has changed
+//! - `name_query`: the search for a user by name, and whether an entry has the name
+//! - `attribute_counts`: how many entries have each mapped attribute
 
+mod attribute_counts;
 mod digest;
 mod disabled;
 mod entry;
 mod expiry;
 mod immutable_id;
+mod map_entry;
 mod mapping;
-mod names;
-mod occurrences;
+mod name_query;
 mod text;
 
+pub use attribute_counts::AttributeCounts;
 pub use entry::Entry;
-pub use mapping::{Mapped, Mapping, MappingError, map_entry};
-pub use names::{Asked, Name};
-pub use occurrences::Occurrences;
-pub use rollcall_proto::secrets::is_password_attribute;
+pub use map_entry::{Mapped, map_entry};
+pub use mapping::{Mapping, MappingError};
+pub use name_query::{Name, NameQuery};

@@ -13,8 +13,8 @@ pub(super) enum TextError {
     TooLong(usize),
 }
 
-/// The value as trimmed text of at most `most` characters.
-pub(super) fn text(value: &[u8], most: usize) -> Result<&str, TextError> {
+/// The value as trimmed text of at most `max_chars` characters.
+pub(super) fn parse_text(value: &[u8], max_chars: usize) -> Result<&str, TextError> {
     let text = std::str::from_utf8(value).map_err(|_| TextError::NotText)?.trim();
     // Most values are ASCII, which need not be taken apart into characters.
     let ascii = text.is_ascii();
@@ -23,14 +23,15 @@ pub(super) fn text(value: &[u8], most: usize) -> Result<&str, TextError> {
     {
         return Err(TextError::ControlCharacter);
     }
-    if is_longer(text, most) {
-        return Err(TextError::TooLong(most));
+    if is_longer(text, max_chars) {
+        return Err(TextError::TooLong(max_chars));
     }
     Ok(text)
 }
 
-/// Whether a text can be a mail address: one `@` behind a local part, a domain without white space behind it. Addresses with
-/// characters outside ASCII are addresses (RFC 6531); more than this only sending a mail can tell.
+/// Whether a text can be a mail address: one `@` behind a local part, a domain without white space
+/// behind it. Addresses with characters outside ASCII are addresses (RFC 6531); more than this only
+/// sending a mail can tell.
 pub(super) fn is_mail(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     !local.is_empty()
@@ -60,9 +61,9 @@ mod tests {
 
     #[test]
     fn text_is_trimmed_and_has_no_control_characters() {
-        assert_eq!(text(b"  Anna ", 10), Ok("Anna"));
-        assert_eq!(text(b"a\0b", 10), Err(TextError::ControlCharacter));
-        assert_eq!(text(b"\xff", 10), Err(TextError::NotText));
-        assert_eq!(text("ééé".as_bytes(), 2), Err(TextError::TooLong(2)));
+        assert_eq!(parse_text(b"  Anna ", 10), Ok("Anna"));
+        assert_eq!(parse_text(b"a\0b", 10), Err(TextError::ControlCharacter));
+        assert_eq!(parse_text(b"\xff", 10), Err(TextError::NotText));
+        assert_eq!(parse_text("ééé".as_bytes(), 2), Err(TextError::TooLong(2)));
     }
 }

@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use router_agent::directory::{self, Credential, DirectoryError, Plan, Security, Server, Timeouts};
+use router_agent::directory::{self, Credential, DirectoryError, ReadRequest, Security, Server, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, credential, drip, element, honest, message, next, plan, result, serve, serve_dripping, tls,
+    Request, credential, drip, element, honest, message, next, read_request, result, serve, serve_dripping,
+    tls,
 };
 
 async fn read(port: u16, credential: &Credential) -> DirectoryError {
     let (sink, _entries) = mpsc::channel(1);
-    let plan = plan(port);
-    directory::read(&plan, credential, tls(), &Timeouts::default(), sink).await.expect_err("no read")
+    let read_request = read_request(port);
+    directory::read(&read_request, credential, tls(), &Timeouts::default(), sink).await.expect_err("no read")
 }
 
 #[tokio::test]
@@ -40,11 +41,11 @@ async fn a_bind_that_is_accepted_and_treated_as_anonymous_is_a_rejected_bind() {
     // Success with an empty name, and with none at all.
     for name in [element(0x8B, b""), Vec::new()] {
         let port = serve(move |id, asked| match asked {
-            Asked::WhoAmI => {
+            Request::WhoAmI => {
                 let content = [&[10, 1, 0, 4, 0, 4, 0][..], &name].concat();
                 message(id, &element(0x78, &content), &[])
             }
-            Asked::Search(..) => panic!("searched as a stranger"),
+            Request::Search(..) => panic!("searched as a stranger"),
             _ => honest(id, &asked),
         })
         .await;
@@ -56,24 +57,25 @@ async fn a_bind_that_is_accepted_and_treated_as_anonymous_is_a_rejected_bind() {
 
 #[tokio::test]
 async fn a_refused_password_is_tried_once_however_many_servers_there_are() {
-    // Invalid credentials, and what servers say of an account that is locked, or may not log in here.
+    // Invalid credentials, and what servers say of an account that is locked, or may not log in
+    // here.
     for code in [49, 53, 19] {
         let binds = Arc::new(AtomicUsize::new(0));
         let mut servers = Vec::new();
         for _ in 0..3 {
             let counted = Arc::clone(&binds);
             let port = serve(move |id, asked| match asked {
-                Asked::Bind => {
+                Request::Bind => {
                     counted.fetch_add(1, Ordering::Relaxed);
                     message(id, &result(0x61, code), &[])
                 }
                 _ => honest(id, &asked),
             });
-            servers.extend(plan(port.await).servers);
+            servers.extend(read_request(port.await).servers);
         }
-        let plan = Plan { servers, ..plan(0) };
+        let read_request = ReadRequest { servers, ..read_request(0) };
         let (sink, _entries) = mpsc::channel(1);
-        let outcome = directory::read(&plan, &credential(), tls(), &Timeouts::default(), sink).await;
+        let outcome = directory::read(&read_request, &credential(), tls(), &Timeouts::default(), sink).await;
         assert!(
             matches!(outcome, Err(DirectoryError::BindRejected { code: said, .. }) if said == u32::from(code)),
             "{outcome:?}"
@@ -87,7 +89,7 @@ async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read()
     let named = [&[10, 1, 0, 4, 0, 4, 0][..], &element(0x8B, b"dn:cn=a")].concat();
     for answer in [element(0x78, &named), result(0x78, 2), result(0x78, 53)] {
         let port = serve(move |id, asked| match asked {
-            Asked::WhoAmI => message(id, &answer, &[]),
+            Request::WhoAmI => message(id, &answer, &[]),
             _ => honest(id, &asked),
         })
         .await;
@@ -101,16 +103,16 @@ async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read()
 async fn a_server_that_drips_is_given_up_at_every_step_before_the_first_page() {
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
-    let steps: [fn(&Asked) -> bool; 3] = [
-        |asked| matches!(asked, Asked::Bind),
-        |asked| matches!(asked, Asked::WhoAmI),
-        |asked| matches!(asked, Asked::Search(base, _) if base.is_empty()),
+    let steps: [fn(&Request) -> bool; 3] = [
+        |asked| matches!(asked, Request::Bind),
+        |asked| matches!(asked, Request::WhoAmI),
+        |asked| matches!(asked, Request::Search(base, _) if base.is_empty()),
     ];
     for drips in steps {
-        let plan = plan(serve_dripping(|id, asked| honest(id, &asked), drips).await);
+        let read_request = read_request(serve_dripping(|id, asked| honest(id, &asked), drips).await);
         let (sink, _entries) = mpsc::channel(1);
         let credential = credential();
-        let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+        let outcome = directory::read(&read_request, &credential, tls(), &timeouts, sink).await;
         assert!(
             matches!(outcome, Err(DirectoryError::Unreachable(_) | DirectoryError::Broken { .. })),
             "{outcome:?}"
@@ -133,13 +135,13 @@ async fn a_server_that_drips_is_given_up_at_every_step_before_the_first_page() {
             }
             let _ = drip(&mut stream, dripping).await;
         });
-        let plan = Plan {
+        let read_request = ReadRequest {
             servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::StartTls }],
-            ..plan(port)
+            ..read_request(port)
         };
         let (sink, _entries) = mpsc::channel(1);
         let credential = credential();
-        let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+        let outcome = directory::read(&read_request, &credential, tls(), &timeouts, sink).await;
         assert!(
             matches!(&outcome, Err(DirectoryError::Unreachable(why)) if why.contains("silent")),
             "{outcome:?}"
@@ -148,7 +150,8 @@ async fn a_server_that_drips_is_given_up_at_every_step_before_the_first_page() {
     }
 }
 
-/// A server that gives this answer to StartTLS; returns what the router says, and every byte it sent.
+/// A server that gives this answer to StartTLS; returns what the router says, and every byte it
+/// sent.
 async fn start_tls(answer: Vec<u8>) -> (DirectoryError, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -159,15 +162,15 @@ async fn start_tls(answer: Vec<u8>) -> (DirectoryError, Vec<u8>) {
         let _ = stream.read_to_end(&mut sent).await;
         sent
     });
-    let plan = Plan {
+    let read_request = ReadRequest {
         servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::StartTls }],
-        ..plan(port)
+        ..read_request(port)
     };
     let credential = Credential { bind_dn: "cn=planted".to_owned(), password: "planted".into() };
     let (sink, _entries) = mpsc::channel(1);
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
-    let outcome = directory::read(&plan, &credential, tls(), &timeouts, sink).await;
+    let outcome = directory::read(&read_request, &credential, tls(), &timeouts, sink).await;
     (outcome.expect_err("no TLS"), server.await.expect("no panic"))
 }
 

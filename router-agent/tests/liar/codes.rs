@@ -1,4 +1,5 @@
-//! Answers that mean more than a failed page: a referral, a root that is gone, a server that says goodbye.
+//! Answers that mean more than a failed page: a referral, a root that is gone, a server that says
+//! goodbye.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -7,16 +8,19 @@ use std::time::Duration;
 use router_agent::directory::{self, DirectoryError, ReadComplete, Timeouts};
 use tokio::sync::mpsc;
 
-use super::server::{Asked, credential, done, element, entries, entry, honest, message, plan, serve, tls};
+use super::server::{
+    Request, credential, done, element, entries, entry, honest, message, read_request, serve, tls,
+};
 
-/// Reads `dc=x` from a server that is honest but for what the script answers; none is the honest answer.
+/// Reads `dc=x` from a server that is honest but for what the script answers; none is the honest
+/// answer.
 async fn read(
-    script: impl Fn(u8, &Asked) -> Option<Vec<u8>> + Send + Sync + 'static,
+    script: impl Fn(u8, &Request) -> Option<Vec<u8>> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
     let port = serve(move |id, asked| match (script(id, &asked), &asked) {
         (Some(answer), _) => answer,
-        (None, Asked::Search(_, 2)) => [entries(id, 1..4), done(id, 0, b"")].concat(),
-        (None, Asked::Search(base, 0)) if !base.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+        (None, Request::Search(_, 2)) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        (None, Request::Search(base, 0)) if !base.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
         _ => honest(id, &asked),
     })
     .await;
@@ -24,8 +28,8 @@ async fn read(
     let drain = tokio::spawn(async move { while pages.recv().await.is_some() {} });
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
-    let (plan, credential) = (plan(port), credential());
-    let read = directory::read(&plan, &credential, tls(), &timeouts, sink);
+    let (read_request, credential) = (read_request(port), credential());
+    let read = directory::read(&read_request, &credential, tls(), &timeouts, sink);
     let outcome = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
     drain.await.expect("drained");
     outcome
@@ -43,7 +47,7 @@ async fn nobody_connects_to_where_a_referral_or_a_reference_points() {
     trap.set_nonblocking(true).expect("a listener");
     let port = trap.local_addr().expect("an address").port();
     let within = move |path: &str| format!("ldap://127.0.0.1:{port}/{path}");
-    type Lie = Box<dyn Fn(u8, &Asked) -> Option<Vec<u8>> + Send + Sync>;
+    type Lie = Box<dyn Fn(u8, &Request) -> Option<Vec<u8>> + Send + Sync>;
     let base = within("dc=x");
     let page = within("dc=x");
     let part = within("ou=part,dc=x");
@@ -52,13 +56,14 @@ async fn nobody_connects_to_where_a_referral_or_a_reference_points() {
         (
             "for the base",
             Box::new(move |id, asked| {
-                matches!(asked, Asked::Search(name, 0) if !name.is_empty()).then(|| referral(id, 0x65, &base))
+                matches!(asked, Request::Search(name, 0) if !name.is_empty())
+                    .then(|| referral(id, 0x65, &base))
             }),
         ),
         (
             "for a page",
             Box::new(move |id, asked| {
-                matches!(asked, Asked::Search(_, 2))
+                matches!(asked, Request::Search(_, 2))
                     .then(|| [entries(id, 1..4), referral(id, 0x65, &page)].concat())
             }),
         ),
@@ -66,12 +71,12 @@ async fn nobody_connects_to_where_a_referral_or_a_reference_points() {
             "for a part of the scope",
             Box::new(move |id, asked| {
                 let reference = message(id, &element(0x73, &element(4, part.as_bytes())), &[]);
-                matches!(asked, Asked::Search(_, 2)).then(|| [reference, done(id, 0, b"")].concat())
+                matches!(asked, Request::Search(_, 2)).then(|| [reference, done(id, 0, b"")].concat())
             }),
         ),
         (
             "for the bind",
-            Box::new(move |id, asked| matches!(asked, Asked::Bind).then(|| referral(id, 0x61, &bind))),
+            Box::new(move |id, asked| matches!(asked, Request::Bind).then(|| referral(id, 0x61, &bind))),
         ),
     ];
     for (what, lie) in lies {
@@ -90,7 +95,7 @@ async fn nobody_connects_to_where_a_referral_or_a_reference_points() {
 #[tokio::test]
 async fn a_page_that_says_that_the_root_is_gone_fails_the_read() {
     let outcome = read(|id, asked| {
-        matches!(asked, Asked::Search(_, 2)).then(|| [entries(id, 1..4), done(id, 32, b"")].concat())
+        matches!(asked, Request::Search(_, 2)).then(|| [entries(id, 1..4), done(id, 32, b"")].concat())
     })
     .await;
     assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
@@ -98,11 +103,12 @@ async fn a_page_that_says_that_the_root_is_gone_fails_the_read() {
 
 #[tokio::test]
 async fn a_server_that_says_goodbye_in_the_middle_of_a_page_has_not_ended_the_read() {
-    // Notice of Disconnection (RFC 4511, 4.4.1): message id 0, then the end; also where it stays open and says no more.
+    // Notice of Disconnection (RFC 4511, 4.4.1): message id 0, then the end; also where it stays
+    // open and says no more.
     let name = element(0x8A, b"1.3.6.1.4.1.1466.20036");
     let goodbye = message(0, &element(0x78, &[&[10, 1, 52, 4, 0, 4, 0][..], &name].concat()), &[]);
     let outcome = read(move |id, asked| {
-        matches!(asked, Asked::Search(_, 2)).then(|| [entries(id, 1..4), goodbye.clone()].concat())
+        matches!(asked, Request::Search(_, 2)).then(|| [entries(id, 1..4), goodbye.clone()].concat())
     })
     .await;
     assert!(

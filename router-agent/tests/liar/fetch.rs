@@ -1,4 +1,5 @@
-//! Lies when one person is asked for: nobody signs in as somebody else for it, and nothing of it is left for the next question.
+//! Lies when one person is asked for: nobody signs in as somebody else for it, and nothing of it is
+//! left for the next question.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use harness::Certificate;
 use rollcall_proto::admin::v1::{AttributeMapping, NotSynchronizedReason as Reason};
-use router_agent::directory::{self, DirectoryError, Fetched, Limits, Plan, Presence, Source, Warm, Whom};
-use router_agent::record::{Asked as Named, Mapped, Mapping, Name, map_entry};
+use router_agent::directory::{
+    self, DirectoryError, FetchSource, Fetched, Pool, PoolLimits, Presence, ReadRequest, UserSelector,
+};
+use router_agent::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::server::{
-    Asked, beginning, credential, element, entry_at, honest, message, plan, result, serve, serve_dripping,
-    shown,
+    Request, beginning, credential, element, entry_at, honest, message, read_request, result, serve,
+    serve_dripping, shown,
 };
 
 const ROOT: &str = "ou=people,dc=x";
@@ -22,9 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A router and the liar that it asks.
 struct Liar {
-    plan: Plan,
+    read_request: ReadRequest,
     mapping: Mapping,
-    warm: Warm,
+    pool: Pool,
     authority: TempDir,
 }
 
@@ -32,9 +35,10 @@ type Outcome = Result<(String, Fetched), DirectoryError>;
 
 impl Liar {
     fn at(ports: &[u16]) -> Self {
-        let servers = ports.iter().flat_map(|port| plan(*port).servers).collect();
+        let servers = ports.iter().flat_map(|port| read_request(*port).servers).collect();
         let attributes = ["entryUUID", "uid", "mail"].map(str::to_owned).to_vec();
-        let plan = Plan { servers, attributes, roots: vec![ROOT.to_owned()], ..plan(0) };
+        let read_request =
+            ReadRequest { servers, attributes, roots: vec![ROOT.to_owned()], ..read_request(0) };
         let settings = AttributeMapping {
             immutable_id: "entryUUID".to_owned(),
             user_name: "uid".to_owned(),
@@ -44,15 +48,15 @@ impl Liar {
         let mapping = Mapping::new(&settings, 1, 0).expect("a mapping");
         let authority = tempfile::tempdir().expect("a folder");
         harness::ldap::certificate::write(authority.path(), &Certificate::Valid).expect("an authority");
-        Self { plan, mapping, warm: Warm::new(Limits::default()), authority }
+        Self { read_request, mapping, pool: Pool::new(PoolLimits::default()), authority }
     }
 
-    /// One of which only the answers to searches below the root are scripted: what the script gets is the message id, and the number of the
-    /// search from 1.
+    /// One of which only the answers to searches below the root are scripted: what the script gets
+    /// is the message id, and the number of the search from 1.
     async fn that(search: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let searches = AtomicUsize::new(0);
-        let script = move |id, asked: Asked| match &asked {
-            Asked::Search(base, 2) if base == ROOT => {
+        let script = move |id, asked: Request| match &asked {
+            Request::Search(base, 2) if base == ROOT => {
                 search(id, searches.fetch_add(1, Ordering::Relaxed) + 1)
             }
             _ => honest(id, &asked),
@@ -60,22 +64,22 @@ impl Liar {
         Self::at(&[serve(script).await])
     }
 
-    async fn ask(&self, whom: Whom<'_>, within: Duration) -> Outcome {
+    async fn ask(&self, whom: UserSelector<'_>, within: Duration) -> Outcome {
         let ca_file = self.authority.path().join("ca.pem");
-        let source = Source {
-            plan: &self.plan,
+        let source = FetchSource {
+            request: &self.read_request,
             mapping: &self.mapping,
             credential: &credential(),
             ca_file: Some(&ca_file),
             look_up_moved: true,
         };
-        let fetch = directory::fetch(&self.warm, source, whom, within);
+        let fetch = directory::fetch(&self.pool, source, whom, within);
         tokio::time::timeout(PATIENCE * 2, fetch).await.expect("an end in time")
     }
 
     async fn fetch_within(&self, name: &str, within: Duration) -> Outcome {
-        let named = Named::of(&self.mapping, Name::User(name)).expect("mapped").expect("a name");
-        self.ask(Whom::Named(&named), within).await
+        let named = NameQuery::new(&self.mapping, Name::User(name)).expect("mapped").expect("a name");
+        self.ask(UserSelector::ByName(&named), within).await
     }
 
     async fn fetch(&self, name: &str) -> Outcome {
@@ -129,9 +133,9 @@ async fn who_has_another_id_than_was_asked_for_is_not_who_was_asked_for() {
     })
     .await;
     let id = Bytes::copy_from_slice(Uuid::from_u128(1).as_bytes());
-    let outcome = liar.ask(Whom::Id(&id), PATIENCE).await;
+    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
     assert!(is_nobody(&outcome), "{outcome:?}");
-    let outcome = liar.ask(Whom::Id(&id), PATIENCE).await;
+    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
     assert!(is_anna(&outcome), "{outcome:?}");
 }
 
@@ -150,13 +154,13 @@ async fn more_entries_than_were_asked_for_are_nobody_and_entries_without_end_fai
         matches!(&outcome, Err(DirectoryError::Protocol { why, .. }) if why.contains("more entries")),
         "{outcome:?}"
     );
-    assert_eq!(liar.warm.connections(), 0, "the connection was kept");
+    assert_eq!(liar.pool.connections(), 0, "the connection was kept");
 }
 
 #[tokio::test]
 async fn an_answer_that_drips_without_end_ends_in_time() {
-    let searching = |asked: &Asked| matches!(asked, Asked::Search(base, 2) if base == ROOT);
-    let script = move |id, asked: Asked| match searching(&asked) {
+    let searching = |asked: &Request| matches!(asked, Request::Search(base, 2) if base == ROOT);
+    let script = move |id, asked: Request| match searching(&asked) {
         true => [person(id, 1, "anna").repeat(100), found(id, 0)].concat(),
         false => honest(id, &asked),
     };
@@ -166,7 +170,7 @@ async fn an_answer_that_drips_without_end_ends_in_time() {
         matches!(&outcome, Err(DirectoryError::FetchFailed { why, .. }) if why.contains("in time")),
         "{outcome:?}"
     );
-    assert_eq!(liar.warm.connections(), 0, "the connection was kept");
+    assert_eq!(liar.pool.connections(), 0, "the connection was kept");
 }
 
 #[tokio::test]
@@ -236,7 +240,7 @@ async fn an_answer_to_another_question_is_no_answer_and_its_connection_is_not_us
     for _ in 0..2 {
         let outcome = liar.fetch("anna").await;
         assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{outcome:?}");
-        assert_eq!(liar.warm.connections(), 0, "the connection was kept");
+        assert_eq!(liar.pool.connections(), 0, "the connection was kept");
     }
     let outcome = liar.fetch("anna").await;
     assert!(is_nobody(&outcome), "{outcome:?}");
@@ -304,8 +308,8 @@ async fn a_server_that_is_busy_or_breaks_the_protocol_leaves_the_answer_to_the_o
     ];
     for (number, lie) in lies.into_iter().enumerate() {
         let script = |answer: fn(u8) -> Vec<u8>| {
-            move |id, asked: Asked| match &asked {
-                Asked::Search(base, 2) if base == ROOT => answer(id),
+            move |id, asked: Request| match &asked {
+                Request::Search(base, 2) if base == ROOT => answer(id),
                 _ => honest(id, &asked),
             }
         };
@@ -325,7 +329,7 @@ async fn a_wrong_password_is_tried_once_however_many_people_are_asked_for() {
     let binds = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&binds);
     let port = serve(move |id, asked| match asked {
-        Asked::Bind => {
+        Request::Bind => {
             counted.fetch_add(1, Ordering::Relaxed);
             message(id, &result(0x61, 49), &[])
         }
@@ -344,10 +348,10 @@ async fn a_wrong_password_is_tried_once_however_many_people_are_asked_for() {
 #[tokio::test]
 async fn who_is_elsewhere_by_the_word_of_a_lying_server_is_not_in_scope() {
     let port = serve(|id, asked| match &asked {
-        Asked::Search(base, 0) if base.is_empty() => {
+        Request::Search(base, 0) if base.is_empty() => {
             [shown(id, "", &[("namingContexts", b"dc=x")]), found(id, 0)].concat()
         }
-        Asked::Search(base, 2) if base == "dc=x" => {
+        Request::Search(base, 2) if base == "dc=x" => {
             [entry_at(id, 1, "uid=anna,ou=archive,dc=x"), found(id, 0)].concat()
         }
         _ => honest(id, &asked),
@@ -357,7 +361,7 @@ async fn who_is_elsewhere_by_the_word_of_a_lying_server_is_not_in_scope() {
     let id = Bytes::copy_from_slice(
         Uuid::try_parse("00000000-0000-0000-0000-000000000001").expect("an id").as_bytes(),
     );
-    let outcome = liar.ask(Whom::Id(&id), PATIENCE).await;
+    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
     assert!(matches!(outcome, Ok((_, Fetched::Absent(Presence::OutOfScope)))), "{outcome:?}");
 }
 
@@ -370,7 +374,7 @@ async fn what_one_search_breaks_on_a_connection_costs_no_other_search_its_answer
     })
     .await;
     // It serves one connection at a time.
-    liar.warm = Warm::new(Limits { same: 1, ..Limits::default() });
+    liar.pool = Pool::new(PoolLimits { max_per_target: 1, ..PoolLimits::default() });
     let liar = Arc::new(liar);
     assert!(is_anna(&liar.fetch("anna").await));
     let fetches: Vec<_> = (0..12)

@@ -5,33 +5,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rollcall_proto::admin::v1::AttributeMapping;
-use router_agent::directory::{self, DirectoryError, LookedUp, Plan, Presence, Timeouts, Wanted};
+use router_agent::directory::{
+    self, DirectoryError, LookupAnswer, LookupRequest, Presence, ReadRequest, Timeouts,
+};
 use router_agent::record::Mapping;
 use uuid::Uuid;
 
 use super::server::{
-    Asked, beginning, credential, element, entries, entry_at, honest, message, plan, result, serve, shown,
-    tls,
+    Request, beginning, credential, element, entries, entry_at, honest, message, read_request, result, serve,
+    shown, tls,
 };
 
 const ROOT: &str = "ou=people,dc=x";
 const CONTEXT: &str = "dc=x";
 
-/// Looks up the people 1 to 3 below the root, on a server of which only the answers to searches are scripted: what the script gets is the
-/// message id, the base, and the number of the search from 1. It says itself that its naming context is `dc=x`.
+/// Looks up the people 1 to 3 below the root, on a server of which only the answers to searches are
+/// scripted: what the script gets is the message id, the base, and the number of the search from 1.
+/// It says itself that its naming context is `dc=x`.
 async fn look_up(
     search: impl Fn(u8, &str, usize) -> Vec<u8> + Send + Sync + 'static,
-) -> Result<LookedUp, DirectoryError> {
+) -> Result<LookupAnswer, DirectoryError> {
     let searches = AtomicUsize::new(0);
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(base, 0) if base.is_empty() => {
+        Request::Search(base, 0) if base.is_empty() => {
             [shown(id, "", &[("namingContexts", CONTEXT.as_bytes())]), found(id, 0)].concat()
         }
-        Asked::Search(base, _) => search(id, base, searches.fetch_add(1, Ordering::Relaxed) + 1),
+        Request::Search(base, _) => search(id, base, searches.fetch_add(1, Ordering::Relaxed) + 1),
         _ => honest(id, &asked),
     })
     .await;
-    let plan = Plan { roots: vec![ROOT.to_owned()], ..plan(port) };
+    let read_request = ReadRequest { roots: vec![ROOT.to_owned()], ..read_request(port) };
     let settings = AttributeMapping {
         immutable_id: "entryUUID".to_owned(),
         user_name: "uid".to_owned(),
@@ -42,11 +45,11 @@ async fn look_up(
     let number =
         |number: u32| Uuid::try_parse(&format!("00000000-0000-0000-0000-{number:012}")).expect("an id");
     let ids = [1, 2, 3].map(|id| Bytes::copy_from_slice(number(id).as_bytes()));
-    let wanted = Wanted { ids: &ids, mapping: &mapping, moved: true };
+    let wanted = LookupRequest { ids: &ids, mapping: &mapping, include_moved: true };
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
     let credential = credential();
-    let looked_up = directory::lookup(&plan, wanted, &credential, tls(), &timeouts);
+    let looked_up = directory::lookup(&read_request, wanted, &credential, tls(), &timeouts);
     tokio::time::timeout(Duration::from_secs(20), looked_up).await.expect("an end")
 }
 

@@ -1,11 +1,12 @@
-//! A server that knows no TLS that is safe: it is refused with a sentence that says so, and hears no name and no password.
+//! A server that knows no TLS that is safe: it is refused with a sentence that says so, and hears
+//! no name and no password.
 
-use router_agent::directory::{self, Credential, DirectoryError, Plan, Security, Server, Timeouts};
+use router_agent::directory::{self, Credential, DirectoryError, ReadRequest, Security, Server, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::server::{message, next, plan, result, tls};
+use super::server::{message, next, read_request, result, tls};
 
 /// A ServerHello of this version, with a cipher of its time.
 fn server_hello(minor: u8) -> Vec<u8> {
@@ -47,8 +48,9 @@ async fn a_server_with_nothing_newer_than_tls_1_1_is_refused_and_told_why_and_he
             let servers = vec![Server { host: "127.0.0.1".to_owned(), port, security }];
             let credential = Credential { bind_dn: "cn=planted".to_owned(), password: "planted".into() };
             let (sink, _entries) = mpsc::channel(1);
-            let plan = Plan { servers, ..plan(port) };
-            let outcome = directory::read(&plan, &credential, tls(), &Timeouts::default(), sink).await;
+            let read_request = ReadRequest { servers, ..read_request(port) };
+            let outcome =
+                directory::read(&read_request, &credential, tls(), &Timeouts::default(), sink).await;
             let Err(DirectoryError::Tls { why, .. }) = outcome else { panic!("{what}: {outcome:?}") };
             assert!(why.contains("TLS 1.2 or 1.3"), "{what}, {security:?}: {why}");
             let sent = server.await.expect("no panic");

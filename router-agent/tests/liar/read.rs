@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use router_agent::directory::{self, DirectoryError, Plan, ReadComplete, Timeouts};
+use router_agent::directory::{self, DirectoryError, ReadComplete, ReadRequest, Timeouts};
 use tokio::sync::mpsc;
 
 use super::server::{
-    Asked, beginning, credential, done, element, entries, entry, honest, message, plan, result, serve,
-    serve_dripping, shown, tls,
+    Request, beginning, credential, done, element, entries, entry, honest, message, read_request, result,
+    serve, serve_dripping, shown, tls,
 };
 
-/// Answers pages after an honest bind and an honest base entry: what it gets is the message id and the number of the page from 1.
+/// Answers pages after an honest bind and an honest base entry: what it gets is the message id and
+/// the number of the page from 1.
 async fn read(
     page: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
@@ -24,21 +25,21 @@ async fn read_from(
 ) -> Result<ReadComplete, DirectoryError> {
     let pages = AtomicUsize::new(0);
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if !name.is_empty() => base(id),
-        Asked::Search(_, 2) => page(id, pages.fetch_add(1, Ordering::Relaxed) + 1),
+        Request::Search(name, 0) if !name.is_empty() => base(id),
+        Request::Search(_, 2) => page(id, pages.fetch_add(1, Ordering::Relaxed) + 1),
         _ => honest(id, &asked),
     })
     .await;
-    read_plan(&plan(port)).await
+    read_all_of(&read_request(port)).await
 }
 
-async fn read_plan(plan: &Plan) -> Result<ReadComplete, DirectoryError> {
+async fn read_all_of(read_request: &ReadRequest) -> Result<ReadComplete, DirectoryError> {
     let (sink, mut entries) = mpsc::channel(1);
     let drain = tokio::spawn(async move { while entries.recv().await.is_some() {} });
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
     let credential = credential();
-    let read = directory::read(plan, &credential, tls(), &timeouts, sink);
+    let read = directory::read(read_request, &credential, tls(), &timeouts, sink);
     let read = tokio::time::timeout(Duration::from_secs(20), read).await.expect("an end");
     drain.await.expect("drained");
     read
@@ -150,17 +151,18 @@ async fn messages_that_would_kill_a_parser_only_fail_the_read() {
 #[tokio::test]
 async fn an_entry_that_is_too_large_is_one_entry_of_a_complete_read_and_those_beside_it_are_whole() {
     let port = serve(|id, asked| match &asked {
-        Asked::Search(_, 2) => {
+        Request::Search(_, 2) => {
             let large = shown(id, "uid=large,dc=x", &[("description", &vec![b'x'; 50 << 20])]);
             [entry(id, 1), large, entry(id, 2), done(id, 0, b"")].concat()
         }
-        Asked::Search(name, 0) if !name.is_empty() => there(id),
+        Request::Search(name, 0) if !name.is_empty() => there(id),
         _ => honest(id, &asked),
     })
     .await;
     let (sink, mut pages) = mpsc::channel(1);
-    let (plan, credential, timeouts) = (plan(port), credential(), Timeouts::default());
-    let complete = directory::read(&plan, &credential, tls(), &timeouts, sink).await.expect("a whole read");
+    let (read_request, credential, timeouts) = (read_request(port), credential(), Timeouts::default());
+    let complete =
+        directory::read(&read_request, &credential, tls(), &timeouts, sink).await.expect("a whole read");
     assert_eq!(complete.roots()[0].entries, 3);
     let page = pages.recv().await.expect("a page");
     let seen: Vec<_> = page.iter().map(|entry| (entry.dn(), entry.is_too_large())).collect();
@@ -203,34 +205,34 @@ async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
 async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
     let port = serve_dripping(
         |id, asked| match &asked {
-            Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
-            Asked::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+            Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+            Request::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
             _ => honest(id, &asked),
         },
-        |asked| matches!(asked, Asked::Search(_, 2)),
+        |asked| matches!(asked, Request::Search(_, 2)),
     )
     .await;
-    let outcome = read_plan(&plan(port)).await;
+    let outcome = read_all_of(&read_request(port)).await;
     assert!(matches!(outcome, Err(DirectoryError::Broken { page: 1, .. })), "{outcome:?}");
 }
 
-/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by the name, and the number of the search
-/// for it from 1.
+/// Reads `ou=a,dc=x` and `ou=b,dc=x`, of which only the answers to base searches are scripted: by
+/// the name, and the number of the search for it from 1.
 async fn two_roots(
     base: impl Fn(u8, &str, usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
     let asked_for = [AtomicUsize::new(0), AtomicUsize::new(0)];
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if name.starts_with("ou=") => {
+        Request::Search(name, 0) if name.starts_with("ou=") => {
             let count = &asked_for[usize::from(name.starts_with("ou=b"))];
             base(id, name, count.fetch_add(1, Ordering::Relaxed) + 1)
         }
-        Asked::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
         _ => honest(id, &asked),
     })
     .await;
     let roots = ["ou=a,dc=x", "ou=b,dc=x"].map(str::to_owned).to_vec();
-    read_plan(&Plan { roots, ..plan(port) }).await
+    read_all_of(&ReadRequest { roots, ..read_request(port) }).await
 }
 
 fn end(id: u8, code: u8) -> Vec<u8> {
@@ -278,21 +280,22 @@ async fn a_root_that_goes_while_it_is_read_or_comes_while_others_are_fails_the_r
     }
 }
 
-/// What a server says of how recent it is, when its own entry and the entries that this names have these attributes.
+/// What a server says of how recent it is, when its own entry and the entries that this names have
+/// these attributes.
 async fn freshness(
     own: &'static [(&'static str, &'static [u8])],
     others: &'static [(&'static str, &'static [u8])],
 ) -> directory::Freshness {
     let port = serve(move |id, asked| match &asked {
-        Asked::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
-        Asked::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
+        Request::Search(name, 0) if name.is_empty() => [shown(id, "", own), end(id, 0)].concat(),
+        Request::Search(name, 0) if name == "dc=x" || name == "cn=dc1" => {
             [shown(id, name, others), end(id, 0)].concat()
         }
-        Asked::Search(_, 2) => done(id, 0, b""),
+        Request::Search(_, 2) => done(id, 0, b""),
         _ => honest(id, &asked),
     })
     .await;
-    read_plan(&plan(port)).await.expect("a whole read").freshness().clone()
+    read_all_of(&read_request(port)).await.expect("a whole read").freshness().clone()
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use router_agent::directory::{Credential, Plan, Scope, Security, Server};
+use router_agent::directory::{Credential, ReadRequest, Scope, Security, Server};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What a client asks, as far as a script has to know it.
-pub(crate) enum Asked {
+pub(crate) enum Request {
     Bind,
     WhoAmI,
     /// Base, and scope: 0 for the base, 1 for one level, 2 for all.
@@ -17,7 +17,7 @@ pub(crate) enum Asked {
 }
 
 /// Serves one client after another; an empty answer ends a connection. Returns the port.
-pub(crate) async fn serve(script: impl Fn(u8, Asked) -> Vec<u8> + Send + Sync + 'static) -> u16 {
+pub(crate) async fn serve(script: impl Fn(u8, Request) -> Vec<u8> + Send + Sync + 'static) -> u16 {
     serve_dripping(script, |_| false).await
 }
 
@@ -32,8 +32,8 @@ pub(crate) async fn drip(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Resul
 
 /// The same, with answers that drip to what is asked so.
 pub(crate) async fn serve_dripping(
-    script: impl Fn(u8, Asked) -> Vec<u8> + Send + Sync + 'static,
-    drips: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+    script: impl Fn(u8, Request) -> Vec<u8> + Send + Sync + 'static,
+    drips: impl Fn(&Request) -> bool + Send + Sync + 'static,
 ) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -57,24 +57,24 @@ pub(crate) async fn serve_dripping(
 }
 
 /// What an honest server that knows little answers to what a script is not about.
-pub(crate) fn honest(id: u8, asked: &Asked) -> Vec<u8> {
+pub(crate) fn honest(id: u8, asked: &Request) -> Vec<u8> {
     match asked {
-        Asked::Bind => message(id, &result(0x61, 0), &[]),
-        Asked::WhoAmI => message(id, &result(0x78, 2), &[]),
-        Asked::Search(..) => message(id, &result(0x65, 0), &[]),
+        Request::Bind => message(id, &result(0x61, 0), &[]),
+        Request::WhoAmI => message(id, &result(0x78, 2), &[]),
+        Request::Search(..) => message(id, &result(0x65, 0), &[]),
     }
 }
 
-fn asked(request: &[u8]) -> Option<Asked> {
+fn asked(request: &[u8]) -> Option<Request> {
     let at = id_at(request) + 1;
     match request[at] {
-        0x60 => Some(Asked::Bind),
-        0x77 => Some(Asked::WhoAmI),
+        0x60 => Some(Request::Bind),
+        0x77 => Some(Request::WhoAmI),
         0x63 => {
             let base = content(request, at);
             let name = content(request, base.start);
             let scope = request[name.end + 2];
-            Some(Asked::Search(String::from_utf8(request[name].to_vec()).ok()?, scope))
+            Some(Request::Search(String::from_utf8(request[name].to_vec()).ok()?, scope))
         }
         _ => None,
     }
@@ -143,8 +143,8 @@ pub(crate) fn entries(id: u8, numbers: std::ops::Range<u32>) -> Vec<u8> {
     numbers.flat_map(|number| entry(id, number)).collect()
 }
 
-pub(crate) fn plan(port: u16) -> Plan {
-    Plan {
+pub(crate) fn read_request(port: u16) -> ReadRequest {
+    ReadRequest {
         servers: vec![Server { host: "127.0.0.1".to_owned(), port, security: Security::Plain }],
         roots: vec!["dc=x".to_owned()],
         scope: Scope::Subtree,

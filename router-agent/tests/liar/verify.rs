@@ -8,17 +8,17 @@ use rollcall_proto::admin::v1::IdentitySourceSettings;
 use router_agent::directory::{Password, Security, Server, verify};
 use router_agent::policy::Policy;
 
-use crate::server::{Asked, honest, serve, serve_dripping};
+use crate::server::{Request, honest, serve, serve_dripping};
 
 #[tokio::test]
 async fn a_password_that_one_server_may_have_seen_is_shown_to_no_other() {
     let policy = Policy { verify_passwords: true, ..Policy::default() };
     let server = |port| Server { host: "127.0.0.1".to_owned(), port, security: Security::Plain };
     let hangs_up = serve(|id, asked| match asked {
-        Asked::Bind => Vec::new(),
+        Request::Bind => Vec::new(),
         asked => honest(id, &asked),
     });
-    let drips = serve_dripping(|id, asked| honest(id, &asked), |asked| matches!(asked, Asked::Bind));
+    let drips = serve_dripping(|id, asked| honest(id, &asked), |asked| matches!(asked, Request::Bind));
     for first in [hangs_up.await, drips.await] {
         let asked = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&asked);

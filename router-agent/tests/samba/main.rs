@@ -1,4 +1,5 @@
-//! What the router does with a real Active Directory. A domain takes ten seconds to make, so all is proved step by step on one.
+//! What the router does with a real Active Directory. A domain takes ten seconds to make, so all is
+//! proved step by step on one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use rollcall_proto::admin::v1::{
     attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
 };
 use router_agent::directory::{
-    self, Credential, DirectoryError, Fetched, Limits, LookedUp, Password, Plan, Presence, ReadComplete,
-    Timeouts, Verdict, Wanted, Warm, Whom,
+    self, Credential, DirectoryError, Fetched, LookupAnswer, LookupRequest, Password, PasswordVerdict, Pool,
+    PoolLimits, Presence, ReadComplete, ReadRequest, Timeouts, UserSelector,
 };
 use router_agent::policy::Policy;
-use router_agent::record::{Asked, Entry, Mapped, Mapping, Name, map_entry};
+use router_agent::record::{Entry, Mapped, Mapping, Name, NameQuery, map_entry};
 use tokio::sync::mpsc;
 
 const PEOPLE: u64 = 40;
@@ -37,7 +38,7 @@ async fn a_domain_is_read_and_its_people_are_told_apart_when_they_are_gone() {
 
 /// Where the router reads, and with what.
 struct Source {
-    plan: Plan,
+    read_request: ReadRequest,
     mapping: Mapping,
     credential: Credential,
     tls: std::sync::Arc<rustls::ClientConfig>,
@@ -71,7 +72,7 @@ fn source(domain: &Samba, root: &str, security: Security) -> Source {
     };
     let mapping = Mapping::new(&mapping, 1, 0).expect("a mapping");
     Source {
-        plan: directory::plan(&settings, &mapping).expect("a plan"),
+        read_request: ReadRequest::new(&settings, &mapping).expect("a request"),
         mapping,
         credential: Credential { bind_dn, password: password.into() },
         tls: directory::tls_config(Some(&ca_pem)).expect("an authority"),
@@ -83,7 +84,8 @@ fn source(domain: &Samba, root: &str, security: Security) -> Source {
 async fn read(source: &Source) -> Result<(ReadComplete, BTreeMap<String, Bytes>), DirectoryError> {
     let (sink, mut pages) = mpsc::channel(1);
     let timeouts = Timeouts::default();
-    let reading = directory::read(&source.plan, &source.credential, source.tls.clone(), &timeouts, sink);
+    let reading =
+        directory::read(&source.read_request, &source.credential, source.tls.clone(), &timeouts, sink);
     let collecting = async {
         let mut people = BTreeMap::new();
         while let Some(page) = pages.recv().await {
@@ -99,10 +101,10 @@ async fn read(source: &Source) -> Result<(ReadComplete, BTreeMap<String, Bytes>)
     Ok((read?, people))
 }
 
-async fn look_up(source: &Source, ids: &[Bytes]) -> Result<LookedUp, DirectoryError> {
-    let wanted = Wanted { ids, mapping: &source.mapping, moved: true };
+async fn look_up(source: &Source, ids: &[Bytes]) -> Result<LookupAnswer, DirectoryError> {
+    let wanted = LookupRequest { ids, mapping: &source.mapping, include_moved: true };
     let timeouts = Timeouts::default();
-    directory::lookup(&source.plan, wanted, &source.credential, source.tls.clone(), &timeouts).await
+    directory::lookup(&source.read_request, wanted, &source.credential, source.tls.clone(), &timeouts).await
 }
 
 fn person(number: u64) -> Person {
@@ -191,33 +193,34 @@ async fn without_the_right_to_see_them_the_deleted_are_not_found(domain: &Samba)
     assert_eq!(found.presences, [Presence::Deleted]);
 }
 
-async fn fetch(source: &Source, warm: &Warm, whom: Whom<'_>) -> Fetched {
-    let from = directory::Source {
-        plan: &source.plan,
+async fn fetch(source: &Source, pool: &Pool, whom: UserSelector<'_>) -> Fetched {
+    let from = directory::FetchSource {
+        request: &source.read_request,
         mapping: &source.mapping,
         credential: &source.credential,
         ca_file: Some(&source.ca_file),
         look_up_moved: true,
     };
-    directory::fetch(warm, from, whom, Duration::from_secs(60)).await.expect("an answer").1
+    directory::fetch(pool, from, whom, Duration::from_secs(60)).await.expect("an answer").1
 }
 
-async fn named(source: &Source, warm: &Warm, name: Name<'_>) -> Fetched {
-    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
-    fetch(source, warm, Whom::Named(&asked)).await
+async fn named(source: &Source, pool: &Pool, name: Name<'_>) -> Fetched {
+    let asked = NameQuery::new(&source.mapping, name).expect("mapped").expect("a name that can be");
+    fetch(source, pool, UserSelector::ByName(&asked)).await
 }
 
-/// Whoever was moved, deleted and disabled before. The root is the whole domain, whose searches carry references to its own partitions.
+/// Whoever was moved, deleted and disabled before. The root is the whole domain, whose searches
+/// carry references to its own partitions.
 async fn one_person_is_fetched_by_name_and_by_id_as_a_read_has_them(domain: &Samba) {
     let source = source(domain, domain.base_dn(), Security::Ldaps);
-    let warm = Warm::new(Limits::default());
+    let pool = Pool::new(PoolLimits::default());
     let mapped = |entry: &Entry| match map_entry(&source.mapping, entry) {
         Mapped::Record(record) => record,
         Mapped::Rejected(rejected) => panic!("{rejected:?}"),
     };
     let (sink, mut pages) = mpsc::channel(1_000);
     let timeouts = Timeouts::default();
-    directory::read(&source.plan, &source.credential, source.tls.clone(), &timeouts, sink)
+    directory::read(&source.read_request, &source.credential, source.tls.clone(), &timeouts, sink)
         .await
         .expect("a whole read");
     let (mut read, mut disabled) = (Vec::new(), 0);
@@ -229,46 +232,48 @@ async fn one_person_is_fetched_by_name_and_by_id_as_a_read_has_them(domain: &Sam
         disabled += u32::from(record.disabled);
         let upper = record.user_name.to_uppercase();
         for found in [
-            fetch(&source, &warm, Whom::Id(&record.immutable_id)).await,
-            named(&source, &warm, Name::User(&record.user_name)).await,
-            named(&source, &warm, Name::Login(&upper)).await,
+            fetch(&source, &pool, UserSelector::ById(&record.immutable_id)).await,
+            named(&source, &pool, Name::User(&record.user_name)).await,
+            named(&source, &pool, Name::Login(&upper)).await,
         ] {
             let Fetched::Entry(entry) = found else { panic!("{}: {found:?}", record.user_name) };
             assert_eq!(&mapped(&entry), record);
         }
         let sharing = read.iter().filter(|other| other.mail.eq_ignore_ascii_case(&record.mail)).count();
         if !record.mail.is_empty() && sharing == 1 {
-            let found = named(&source, &warm, Name::Mail(&record.mail)).await;
+            let found = named(&source, &pool, Name::Mail(&record.mail)).await;
             let Fetched::Entry(entry) = found else { panic!("{}: {found:?}", record.mail) };
             assert_eq!(&mapped(&entry), record);
         }
     }
     assert!(disabled > 0, "nobody is disabled");
-    assert_eq!(warm.connections(), 1, "one after the other need one connection");
+    assert_eq!(pool.connections(), 1, "one after the other need one connection");
     for nobody in ["*", "*)(sAMAccountName=*", "\\2a", "krbtgt"] {
-        let found = named(&source, &warm, Name::Login(nobody)).await;
+        let found = named(&source, &pool, Name::Login(nobody)).await;
         assert!(matches!(found, Fetched::Absent(Presence::NotFound)), "{nobody}: {found:?}");
     }
 
-    // Deleted: its tombstone is shown by id, and no name finds it. One whom no other step needs; the order of a read is by chance.
+    // Deleted: its tombstone is shown by id, and no name finds it. One whom no other step needs;
+    // the order of a read is by chance.
     let gone = read.iter().find(|one| one.user_name == person(7).uid).expect("who is nowhere else");
     domain.delete(&gone.distinguished_name).expect("deleted");
-    let found = fetch(&source, &warm, Whom::Id(&gone.immutable_id)).await;
+    let found = fetch(&source, &pool, UserSelector::ById(&gone.immutable_id)).await;
     assert!(matches!(found, Fetched::Absent(Presence::Deleted)), "{found:?}");
-    let found = named(&source, &warm, Name::User(&gone.user_name)).await;
+    let found = named(&source, &pool, Name::User(&gone.user_name)).await;
     assert!(matches!(found, Fetched::Absent(Presence::NotFound)), "{found:?}");
     // Moved out of the root, which is now the people alone.
     let people = self::source(domain, &domain.people_dn(), Security::Ldaps);
     let moved = read.iter().find(|one| one.distinguished_name.ends_with(&domain.archive_dn()));
     let moved = moved.expect("who was moved before");
-    let found = fetch(&people, &warm, Whom::Id(&moved.immutable_id)).await;
+    let found = fetch(&people, &pool, UserSelector::ById(&moved.immutable_id)).await;
     assert!(matches!(found, Fetched::Absent(Presence::OutOfScope)), "{found:?}");
 }
 
-/// Active Directory compares some letters with and without accents as equal; who signs in is only who has the very name.
+/// Active Directory compares some letters with and without accents as equal; who signs in is only
+/// who has the very name.
 async fn no_accent_more_or_less_is_taken_for_the_same_name(domain: &Samba) {
     let source = source(domain, &domain.people_dn(), Security::Ldaps);
-    let warm = Warm::new(Limits::default());
+    let pool = Pool::new(PoolLimits::default());
     let dn = domain.person_dn(&person(5));
     domain.replace(&dn, "mail", &["m\u{fc}ller@example.com"]).expect("changed");
     for (mail, is) in [
@@ -276,18 +281,19 @@ async fn no_accent_more_or_less_is_taken_for_the_same_name(domain: &Samba) {
         ("MU\u{308}LLER@EXAMPLE.COM", true),
         ("muller@example.com", false),
     ] {
-        let found = named(&source, &warm, Name::Mail(mail)).await;
+        let found = named(&source, &pool, Name::Mail(mail)).await;
         match found {
             Fetched::Entry(_) if is => {}
-            // Where the directory takes the decomposed letter for another one, it finds nobody: that denies, and lets nobody in.
+            // Where the directory takes the decomposed letter for another one, it finds nobody:
+            // that denies, and lets nobody in.
             Fetched::Absent(Presence::NotFound) if !is || mail.contains('\u{308}') => {}
             other => panic!("{mail}: {other:?}"),
         }
     }
 }
 
-/// Last, since the domain's own rules for passwords are changed for it. That a password is too old, Samba does not say to a bind as Active
-/// Directory does.
+/// Last, since the domain's own rules for passwords are changed for it. That a password is too old,
+/// Samba does not say to a bind as Active Directory does.
 async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samba) {
     let source = source(domain, &domain.people_dn(), Security::Ldaps);
     let mut policy = Policy { verify_passwords: true, ..Policy::default() };
@@ -296,9 +302,16 @@ async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samb
         let allowed = policy.may_verify(&IdentitySourceSettings::default()).expect("allowed");
         let (dn, password) = (domain.person_dn(&person(number)), Password::from(password.to_owned()));
         let patience = Duration::from_secs(60);
-        directory::verify(allowed, &source.plan.servers, &dn, &password, Some(&source.ca_file), patience)
-            .await
-            .expect("an answer")
+        directory::verify(
+            allowed,
+            &source.read_request.servers,
+            &dn,
+            &password,
+            Some(&source.ca_file),
+            patience,
+        )
+        .await
+        .expect("an answer")
     };
     for number in 20..=25 {
         let dn = domain.person_dn(&person(number));
@@ -308,22 +321,22 @@ async fn what_is_wrong_with_a_password_or_an_account_is_told_apart(domain: &Samb
     let set = |number, attribute, value: &str| {
         domain.replace(&domain.person_dn(&person(number)), attribute, &[value]).expect("changed");
     };
-    assert_eq!(ask(20, "Secret-20").await, Verdict::Right);
-    assert_eq!(ask(20, "Secret-21").await, Verdict::Wrong);
-    assert_eq!(ask(20, "").await, Verdict::Wrong);
+    assert_eq!(ask(20, "Secret-20").await, PasswordVerdict::Right);
+    assert_eq!(ask(20, "Secret-21").await, PasswordVerdict::Wrong);
+    assert_eq!(ask(20, "").await, PasswordVerdict::Wrong);
     domain.set_disabled(&domain.person_dn(&person(21)), true).expect("disabled");
-    assert_eq!(ask(21, "Secret-21").await, Verdict::Disabled);
+    assert_eq!(ask(21, "Secret-21").await, PasswordVerdict::Disabled);
     set(22, "accountExpires", "130000000000000000");
-    assert_eq!(ask(22, "Secret-22").await, Verdict::Expired);
+    assert_eq!(ask(22, "Secret-22").await, PasswordVerdict::Expired);
     set(23, "pwdLastSet", "0");
-    assert_eq!(ask(23, "Secret-23").await, Verdict::MustChange);
+    assert_eq!(ask(23, "Secret-23").await, PasswordVerdict::MustChange);
 
     domain.replace(domain.base_dn(), "lockoutThreshold", &["3"]).expect("changed");
     for _ in 0..3 {
-        assert_ne!(ask(24, "wrong").await, Verdict::Right);
+        assert_ne!(ask(24, "wrong").await, PasswordVerdict::Right);
     }
-    assert_eq!(ask(24, "Secret-24").await, Verdict::Locked);
-    assert_eq!(ask(25, "Secret-25").await, Verdict::Right);
+    assert_eq!(ask(24, "Secret-24").await, PasswordVerdict::Locked);
+    assert_eq!(ask(25, "Secret-25").await, PasswordVerdict::Right);
     policy.verify_passwords = false;
     assert!(policy.may_verify(&IdentitySourceSettings::default()).is_err());
 }

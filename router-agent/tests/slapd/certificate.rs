@@ -10,16 +10,16 @@ use super::{Source, person, source};
 const PEOPLE: &str = "ou=people,dc=example,dc=com";
 
 async fn read(slapd: &Slapd, source: &Source, security: Security) -> Result<ReadComplete, DirectoryError> {
-    let mut plan = source.plan.clone();
-    plan.servers[0].security = security;
-    plan.servers[0].port = match security {
+    let mut read_request = source.read_request.clone();
+    read_request.servers[0].security = security;
+    read_request.servers[0].port = match security {
         Security::Ldaps => slapd.ldaps_port(),
         _ => slapd.ldap_port(),
     };
     let (sink, mut pages) = mpsc::channel(1);
     let drain = tokio::spawn(async move { while pages.recv().await.is_some() {} });
     let tls = source.tls.clone();
-    let read = directory::read(&plan, &source.credential, tls, &source.timeouts, sink).await;
+    let read = directory::read(&read_request, &source.credential, tls, &source.timeouts, sink).await;
     drain.await.expect("drained");
     read
 }

@@ -9,8 +9,8 @@ use rollcall_proto::admin::v1::{
     AttributeMapping, DisabledRule, IdentitySourceSettings, ValueList, disabled_rule,
 };
 use rollcall_proto::prost::Message;
-use router_agent::directory::{self, DirectoryError, Fetched, Limits, Presence, Warm, Whom};
-use router_agent::record::{Asked, Entry, Mapped, Name, map_entry};
+use router_agent::directory::{self, DirectoryError, Fetched, Pool, PoolLimits, Presence, UserSelector};
+use router_agent::record::{Entry, Mapped, Name, NameQuery, map_entry};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -28,8 +28,8 @@ fn id(number: u128) -> Bytes {
     Bytes::copy_from_slice(Uuid::from_u128(number).as_bytes())
 }
 
-fn warm() -> Warm {
-    Warm::new(Limits::default())
+fn pool() -> Pool {
+    Pool::new(PoolLimits::default())
 }
 
 /// In a few words: the user name of who was found, or why nobody was.
@@ -44,10 +44,10 @@ fn said(source: &Source, fetched: &Fetched) -> String {
 }
 
 async fn by_name(source: &Source, name: Name<'_>) -> String {
-    match Asked::of(&source.mapping, name).expect("mapped") {
+    match NameQuery::new(&source.mapping, name).expect("mapped") {
         None => "not asked".to_owned(),
         Some(_) => {
-            let (_, fetched) = fetch_named(&warm(), source, name, PATIENCE).await.expect("an answer");
+            let (_, fetched) = fetch_named(&pool(), source, name, PATIENCE).await.expect("an answer");
             said(source, &fetched)
         }
     }
@@ -55,7 +55,8 @@ async fn by_name(source: &Source, name: Name<'_>) -> String {
 
 async fn by_id(source: &Source, number: u128, look_up_moved: bool) -> String {
     let id = id(number);
-    let fetched = directory::fetch(&warm(), source.to_fetch(look_up_moved), Whom::Id(&id), PATIENCE).await;
+    let fetched =
+        directory::fetch(&pool(), source.to_fetch(look_up_moved), UserSelector::ById(&id), PATIENCE).await;
     said(source, &fetched.expect("an answer").1)
 }
 
@@ -69,7 +70,8 @@ async fn read(source: &Source) -> Vec<Entry> {
         }
         entries
     };
-    let read = directory::read(&source.plan, &source.credential, source.tls.clone(), &source.timeouts, sink);
+    let read =
+        directory::read(&source.read_request, &source.credential, source.tls.clone(), &source.timeouts, sink);
     let (read, entries) = tokio::join!(read, collect);
     read.expect("a whole read");
     entries
@@ -112,24 +114,25 @@ fn full(slapd: &Slapd, filter: &str) -> Source {
     of(slapd, &settings)
 }
 
-/// Each of these entries is fetched by each of its names and by its id; what comes is what the read had, byte for byte, or is said to be
-/// nobody's alone.
+/// Each of these entries is fetched by each of its names and by its id; what comes is what the read
+/// had, byte for byte, or is said to be nobody's alone.
 async fn all_are_fetched_as_they_were_read(source: &Source, entries: &[Entry], which: &[usize]) -> usize {
-    let warm = warm();
+    let pool = pool();
     let mut alone = 0;
     for entry in which.iter().map(|at| &entries[*at]) {
         let expected = bytes(source, entry);
         if let Some(id) = source.mapping.immutable_id(entry) {
-            let fetched = directory::fetch(&warm, source.to_fetch(true), Whom::Id(&id), PATIENCE).await;
+            let fetched =
+                directory::fetch(&pool, source.to_fetch(true), UserSelector::ById(&id), PATIENCE).await;
             let (_, Fetched::Entry(found)) = fetched.expect("an answer") else { panic!("{entry:?}") };
             assert_eq!(bytes(source, &found), expected);
         }
         let names = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
         let users = names("uid").flat_map(|name| [Name::User(name), Name::Login(name)]);
         for name in users.chain(names("mail").flat_map(|name| [Name::Mail(name), Name::Login(name)])) {
-            let Some(asked) = Asked::of(&source.mapping, name).expect("mapped") else { continue };
-            let having = entries.iter().filter(|entry| asked.is_name_of(entry)).count();
-            let (_, fetched) = fetch_named(&warm, source, name, PATIENCE).await.expect("an answer");
+            let Some(asked) = NameQuery::new(&source.mapping, name).expect("mapped") else { continue };
+            let having = entries.iter().filter(|entry| asked.matches_entry(entry)).count();
+            let (_, fetched) = fetch_named(&pool, source, name, PATIENCE).await.expect("an answer");
             match fetched {
                 Fetched::Entry(found) if having == 1 => {
                     alone += 1;
@@ -266,7 +269,7 @@ async fn who_is_disabled_in_the_directory_is_fetched_as_disabled() {
     let source = full(&slapd, "");
     for (name, expected) in [("anna", false), ("ben", true)] {
         let (_, fetched) =
-            fetch_named(&warm(), &source, Name::User(name), PATIENCE).await.expect("an answer");
+            fetch_named(&pool(), &source, Name::User(name), PATIENCE).await.expect("an answer");
         let Fetched::Entry(entry) = fetched else { panic!("{fetched:?}") };
         let Mapped::Record(record) = map_entry(&source.mapping, &entry) else { panic!("{entry:?}") };
         assert_eq!(record.disabled, expected, "{name}");
@@ -304,7 +307,7 @@ async fn roots_within_each_other_have_an_entry_once_and_all_roots_missing_are_an
     let not_found = format!("{:?}", Fetched::Absent(Presence::NotFound));
     assert_eq!(by_name(&only_hamburg, Name::User("anna")).await, not_found);
     let missing = source(&slapd, &[&nowhere]);
-    let outcome = fetch_named(&warm(), &missing, Name::User("anna"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &missing, Name::User("anna"), PATIENCE).await;
     assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
 }
 
@@ -318,7 +321,7 @@ async fn a_server_that_may_not_show_all_says_nothing_of_anyone() {
         .start()
         .expect("a directory");
     let source = source(&slapd, &[PEOPLE]);
-    let outcome = fetch_named(&warm(), &source, Name::Mail("anna@example.com"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &source, Name::Mail("anna@example.com"), PATIENCE).await;
     let Err(DirectoryError::FetchFailed { why, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("result code 4"), "{why}");
     assert_eq!(by_name(&source, Name::User("anna")).await, "anna");
@@ -331,6 +334,6 @@ async fn a_reference_that_may_hide_the_person_fails_the_fetch() {
     slapd
         .add_referral(&format!("ou=sales,{PEOPLE}"), &format!("ldap://elsewhere.invalid/ou=sales,{PEOPLE}"))
         .expect("a reference");
-    let outcome = fetch_named(&warm(), &source, Name::User("anna"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &source, Name::User("anna"), PATIENCE).await;
     assert!(matches!(outcome, Err(DirectoryError::Referral { .. })), "{outcome:?}");
 }

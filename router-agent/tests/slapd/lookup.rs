@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use harness::ldap::Slapd;
-use router_agent::directory::{self, DirectoryError, LookedUp, Presence, Wanted};
+use router_agent::directory::{self, DirectoryError, LookupAnswer, LookupRequest, Presence};
 use uuid::Uuid;
 
 use super::{Source, person, source, unit};
@@ -25,9 +25,14 @@ fn directory() -> Slapd {
     Slapd::builder().ldif(&ldif).start().expect("a directory")
 }
 
-async fn look_up(source: &Source, ids: &[Bytes], moved: bool) -> Result<LookedUp, DirectoryError> {
-    let wanted = Wanted { ids, mapping: &source.mapping, moved };
-    directory::lookup(&source.plan, wanted, &source.credential, source.tls.clone(), &source.timeouts).await
+async fn look_up(
+    source: &Source,
+    ids: &[Bytes],
+    include_moved: bool,
+) -> Result<LookupAnswer, DirectoryError> {
+    let wanted = LookupRequest { ids, mapping: &source.mapping, include_moved };
+    directory::lookup(&source.read_request, wanted, &source.credential, source.tls.clone(), &source.timeouts)
+        .await
 }
 
 async fn presences(source: &Source, numbers: &[u128]) -> Vec<Presence> {
@@ -75,7 +80,8 @@ async fn who_is_hidden_from_the_bind_account_is_not_found_rather_than_out_of_sco
     slapd.configure(&rules(&hamburg)).expect("hidden");
     assert_eq!(presences(&source, &[1, 5]).await, [Presence::InScope, Presence::NotFound]);
 
-    // An account that sees nothing but the people cannot search the naming context; that proves nothing of anyone.
+    // An account that sees nothing but the people cannot search the naming context; that proves
+    // nothing of anyone.
     let only =
         format!("olcAccess: {{1}}to dn.subtree=\"{PEOPLE}\" by users read\nolcAccess: {{2}}to * by * none\n");
     slapd.configure(&rules(&only)).expect("hidden");

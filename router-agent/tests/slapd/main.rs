@@ -3,9 +3,9 @@
 mod certificate;
 mod fetch;
 mod lookup;
+mod pool;
 mod read;
 mod verify;
-mod warm;
 
 use std::time::Duration;
 
@@ -13,13 +13,15 @@ use harness::ldap::Slapd;
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
 };
-use router_agent::directory::{self, Credential, DirectoryError, Fetched, Plan, Timeouts, Warm, Whom};
-use router_agent::record::{Asked, Mapping, Name};
+use router_agent::directory::{
+    self, Credential, DirectoryError, Fetched, Pool, ReadRequest, Timeouts, UserSelector,
+};
+use router_agent::record::{Mapping, Name, NameQuery};
 use uuid::Uuid;
 
 /// Where the router reads, and with what.
 struct Source {
-    plan: Plan,
+    read_request: ReadRequest,
     mapping: Mapping,
     credential: Credential,
     tls: std::sync::Arc<rustls::ClientConfig>,
@@ -59,7 +61,7 @@ fn of(slapd: &Slapd, settings: &IdentitySourceSettings) -> Source {
     let mapping = settings.mapping.clone().expect("a mapping");
     let mapping = Mapping::new(&mapping, 1, 0).expect("a mapping");
     Source {
-        plan: directory::plan(settings, &mapping).expect("a plan"),
+        read_request: ReadRequest::new(settings, &mapping).expect("a request"),
         mapping,
         credential: Credential { bind_dn: slapd.agent_dn(), password: slapd.agent_password().into() },
         tls: directory::tls_config(Some(&slapd.ca_pem_path())).expect("an authority"),
@@ -83,19 +85,19 @@ fn unit(name: &str, parent: &str) -> String {
 
 /// Fetches one person who has a name.
 async fn fetch_named(
-    warm: &Warm,
+    pool: &Pool,
     source: &Source,
     name: Name<'_>,
     within: Duration,
 ) -> Result<(String, Fetched), DirectoryError> {
-    let asked = Asked::of(&source.mapping, name).expect("mapped").expect("a name that can be");
-    directory::fetch(warm, source.to_fetch(true), Whom::Named(&asked), within).await
+    let asked = NameQuery::new(&source.mapping, name).expect("mapped").expect("a name that can be");
+    directory::fetch(pool, source.to_fetch(true), UserSelector::ByName(&asked), within).await
 }
 
 impl Source {
-    fn to_fetch(&self, look_up_moved: bool) -> directory::Source<'_> {
-        directory::Source {
-            plan: &self.plan,
+    fn to_fetch(&self, look_up_moved: bool) -> directory::FetchSource<'_> {
+        directory::FetchSource {
+            request: &self.read_request,
             mapping: &self.mapping,
             credential: &self.credential,
             ca_file: Some(&self.ca_file),

@@ -12,7 +12,8 @@ async fn read(source: &Source) -> Result<ReadComplete, DirectoryError> {
     let (sink, mut pages) = mpsc::channel(1);
     let drain = tokio::spawn(async move { while pages.recv().await.is_some() {} });
     let read =
-        directory::read(&source.plan, &source.credential, source.tls.clone(), &source.timeouts, sink).await;
+        directory::read(&source.read_request, &source.credential, source.tls.clone(), &source.timeouts, sink)
+            .await;
     drain.await.expect("drained");
     read
 }

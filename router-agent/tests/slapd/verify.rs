@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::Cable;
 use harness::ldap::Slapd;
-use router_agent::directory::{DirectoryError, Password, Security, Server, Verdict, verify};
+use router_agent::directory::{DirectoryError, Password, PasswordVerdict, Security, Server, verify};
 use router_agent::policy::{MayVerify, Policy};
 
 use super::{person, settings, source};
@@ -26,10 +26,11 @@ fn allowed(slapd: &Slapd) -> MayVerify {
     Policy::read(file.path()).expect("a policy").may_verify(&settings).expect("allowed")
 }
 
-async fn ask(slapd: &Slapd, name: &str, password: &str) -> Result<Verdict, DirectoryError> {
+async fn ask(slapd: &Slapd, name: &str, password: &str) -> Result<PasswordVerdict, DirectoryError> {
     let source = source(slapd, &[PEOPLE]);
     let (dn, password) = (format!("uid={name},{PEOPLE}"), Password::from(password.to_owned()));
-    verify(allowed(slapd), &source.plan.servers, &dn, &password, Some(&source.ca_file), PATIENCE).await
+    verify(allowed(slapd), &source.read_request.servers, &dn, &password, Some(&source.ca_file), PATIENCE)
+        .await
 }
 
 fn directory() -> Slapd {
@@ -43,7 +44,7 @@ fn directory() -> Slapd {
 #[tokio::test]
 async fn only_the_right_password_of_the_right_person_is_right() {
     let slapd = directory();
-    assert_eq!(ask(&slapd, "anna", "anna-secret").await, Ok(Verdict::Right));
+    assert_eq!(ask(&slapd, "anna", "anna-secret").await, Ok(PasswordVerdict::Right));
     for (name, password) in [
         ("anna", "ben-secret"),
         ("anna", "Anna-secret"),
@@ -53,7 +54,7 @@ async fn only_the_right_password_of_the_right_person_is_right() {
         ("eva", "eva-secret"),
         ("nobody", "nobody-secret"),
     ] {
-        assert_eq!(ask(&slapd, name, password).await, Ok(Verdict::Wrong), "{name} {password:?}");
+        assert_eq!(ask(&slapd, name, password).await, Ok(PasswordVerdict::Wrong), "{name} {password:?}");
     }
 }
 
@@ -73,7 +74,7 @@ async fn an_empty_password_is_wrong_before_anyone_is_asked() {
     for (dn, password) in [(dn.as_str(), ""), ("", ""), (" ", "x")] {
         let password = Password::from(password.to_owned());
         let verdict = verify(allowed(&slapd), &servers, dn, &password, Some(&source.ca_file), PATIENCE).await;
-        assert_eq!(verdict, Ok(Verdict::Wrong));
+        assert_eq!(verdict, Ok(PasswordVerdict::Wrong));
     }
     assert_eq!(cable.connections(), 0, "the directory was asked");
 }
@@ -82,16 +83,16 @@ async fn an_empty_password_is_wrong_before_anyone_is_asked() {
 async fn a_password_policys_reasons_are_told_apart() {
     let slapd = directory();
     slapd.police_passwords().expect("a password policy");
-    assert_eq!(ask(&slapd, "anna", "anna-secret").await, Ok(Verdict::Right));
+    assert_eq!(ask(&slapd, "anna", "anna-secret").await, Ok(PasswordVerdict::Right));
 
     slapd.replace(&format!("uid=ben,{PEOPLE}"), "pwdReset", &["TRUE"]).expect("changed");
-    assert_eq!(ask(&slapd, "ben", "ben-secret").await, Ok(Verdict::MustChange));
-    assert_eq!(ask(&slapd, "ben", "anna-secret").await, Ok(Verdict::Wrong));
+    assert_eq!(ask(&slapd, "ben", "ben-secret").await, Ok(PasswordVerdict::MustChange));
+    assert_eq!(ask(&slapd, "ben", "anna-secret").await, Ok(PasswordVerdict::Wrong));
 
     for _ in 0..3 {
-        assert_eq!(ask(&slapd, "carl", "wrong").await, Ok(Verdict::Wrong));
+        assert_eq!(ask(&slapd, "carl", "wrong").await, Ok(PasswordVerdict::Wrong));
     }
-    assert_eq!(ask(&slapd, "carl", "carl-secret").await, Ok(Verdict::Locked));
+    assert_eq!(ask(&slapd, "carl", "carl-secret").await, Ok(PasswordVerdict::Locked));
 
     slapd.replace("cn=policy,dc=example,dc=com", "pwdMaxAge", &["1"]).expect("changed");
     // A password has an age only once it was set under the policy.
@@ -99,7 +100,7 @@ async fn a_password_policys_reasons_are_told_apart() {
     let began = std::time::Instant::now();
     slapd.replace("cn=policy,dc=example,dc=com", "pwdMustChange", &["FALSE"]).expect("changed");
     slapd.replace(&format!("uid=dora,{PEOPLE}"), "pwdReset", &[]).ok();
-    while ask(&slapd, "dora", "dora-new").await != Ok(Verdict::PasswordExpired) {
+    while ask(&slapd, "dora", "dora-new").await != Ok(PasswordVerdict::PasswordExpired) {
         assert!(
             began.elapsed() < PATIENCE,
             "the password never expires: {:?}",
@@ -123,12 +124,12 @@ async fn the_next_server_is_asked_if_the_first_does_not_answer_and_not_if_it_say
     };
     let dn = format!("uid=anna,{PEOPLE}");
     let right = Password::from("anna-secret".to_owned());
-    let servers = [server(&dead), source.plan.servers[0].clone()];
+    let servers = [server(&dead), source.read_request.servers[0].clone()];
     let verdict = verify(allowed(&slapd), &servers, &dn, &right, Some(&source.ca_file), PATIENCE);
-    assert_eq!(verdict.await, Ok(Verdict::Right));
+    assert_eq!(verdict.await, Ok(PasswordVerdict::Right));
     let wrong = Password::from("wrong".to_owned());
-    let servers = [source.plan.servers[0].clone(), server(&counted)];
+    let servers = [source.read_request.servers[0].clone(), server(&counted)];
     let verdict = verify(allowed(&slapd), &servers, &dn, &wrong, Some(&source.ca_file), PATIENCE);
-    assert_eq!(verdict.await, Ok(Verdict::Wrong));
+    assert_eq!(verdict.await, Ok(PasswordVerdict::Wrong));
     assert_eq!(counted.connections(), 0, "tried everywhere, it would lock the account");
 }

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use rollcall_proto::admin::v1::{AttributeMapping, DisabledRule, ValueList, disabled_rule};
 use rollcall_proto::prost::Message;
 use router_agent::fuzzing;
-use router_agent::record::{Mapped, Mapping, Occurrences, map_entry};
+use router_agent::record::{Mapped, Mapping, AttributeCounts, map_entry};
 
 #[derive(Arbitrary, Debug)]
 struct Case<'a> {
@@ -105,7 +105,7 @@ fuzz_target!(|case: Case| {
         }
         let parts: Vec<(&str, &[&[u8]])> = parts.iter().map(|(name, values)| (*name, &values[..])).collect();
         let entry = fuzzing::entry(case.dn, &parts);
-        let mut occurrences = Occurrences::of(mapping.attributes());
+        let mut occurrences = AttributeCounts::new(mapping.attributes());
         occurrences.add(&entry);
         assert!(occurrences.counts().all(|(_, entries)| entries <= 1));
         map_entry(&mapping, &entry)

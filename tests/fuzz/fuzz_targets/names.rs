@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use router_agent::directory::{is_named, is_within, normalize};
+use router_agent::ldap_syntax::{is_named, is_within, normalize};
 
 fuzz_target!(|texts: (&str, &str, &str)| {
     let (dn, base, attribute) = texts;

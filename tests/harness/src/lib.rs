@@ -10,6 +10,7 @@
 pub mod cable;
 pub mod dice;
 pub mod disk;
+pub mod imports;
 pub mod install;
 pub mod ldap;
 pub mod load;

@@ -352,3 +352,84 @@ UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN (1, 2)
 UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND users.tenant_no = $2 AND users.source_no = $3 AND p.user_no IS NULL AND users.immutable_id = p.former_id
 UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND users.tenant_no = $2 AND users.source_no = $3 AND users.user_no = p.user_no
 UPDATE users SET immutable_id = unhex('fe' || printf('%016x', users.user_no)) WHERE tenant_no = $3 AND source_no = $2 AND (NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.new_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0))
+DELETE FROM replica_routers WHERE certificate = $1
+DELETE FROM replicas WHERE address = $1 AND certificate <> $2
+DELETE FROM replicas WHERE certificate = $1
+DELETE FROM replicas WHERE heard_at < $1
+INSERT INTO replicas (certificate, heard_at, address) VALUES ($1, $2, $3) ON CONFLICT (certificate) DO UPDATE SET heard_at = excluded.heard_at, address = excluded.address
+SELECT certificate, address FROM replicas WHERE heard_at >= $1
+UPDATE replicas SET heard_at = $2, address = $3 WHERE certificate = $1
+DELETE FROM registration_codes WHERE tenant_no = $1 AND expires_at < $2
+DELETE FROM router_keys WHERE tenant_no = $1 AND router = $2 AND expires_at < $3
+INSERT INTO identity_routers (tenant_no, id, version, connected, last_seen, certificate_expires, created_at) VALUES ($1, $2, '', 0, 0, 0, $3) ON CONFLICT (tenant_no, id) DO NOTHING
+INSERT INTO registration_codes (tenant_no, id, secret_hash, router, sources, created_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO replica_routers (certificate, tenant_no, router) VALUES ($1, $2, $3)
+INSERT INTO router_keys (tenant_no, router, fingerprint, generation, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_no, router, fingerprint) DO UPDATE SET generation = excluded.generation, issued_at = excluded.issued_at, expires_at = excluded.expires_at
+INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING
+SELECT COUNT(*) FROM registration_codes WHERE tenant_no = $1 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $2
+SELECT c.tenant_no, t.id AS tenant, t.suspended_at, c.id, c.router, c.sources, c.expires_at, c.used_key, c.voided_at FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no WHERE c.secret_hash = $1
+SELECT generation FROM router_keys WHERE tenant_no = $1 AND router = $2 AND fingerprint = $3
+SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes WHERE tenant_no = $1 AND id = $2
+SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state = 2 ORDER BY job_no
+SELECT p.certificate, p.address, r.id, r.sources FROM tenants t JOIN replica_routers c ON c.tenant_no = t.tenant_no JOIN replicas p ON p.certificate = c.certificate JOIN identity_routers r ON r.tenant_no = t.tenant_no AND r.id = c.router WHERE t.id = $1 AND p.certificate <> $2 AND p.heard_at >= $3 AND r.state = $4 ORDER BY p.heard_at DESC, r.id
+SELECT r.id, r.state, r.state_message, r.version, r.connected, r.last_seen, r.created_at, r.certificate_expires, r.generation, r.sources, r.recoveries, k.fingerprint FROM identity_routers r LEFT JOIN router_keys k ON k.tenant_no = r.tenant_no AND k.router = r.id AND k.generation = r.generation WHERE r.tenant_no = $1 AND r.id = $2
+SELECT state, generation, confirmed, enrolled_generation, recoveries, sources FROM identity_routers WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET certificate_expires = $3 WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET state = $3, state_message = $4, state_changed_at = $5 WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET state = 1, state_message = '', state_changed_at = $3, generation = $4, enrolled_generation = $4, confirmed = $4, sources = $5, recoveries = 0 WHERE tenant_no = $1 AND id = $2
+UPDATE registration_codes SET used_at = $2, used_key = $3 WHERE secret_hash = $1
+UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND router = $2 AND used_at IS NULL AND voided_at IS NULL
+UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = 2 AND router = $2
+SELECT c.tenant_no, t.id, c.id, c.router FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no WHERE c.used_at IS NULL AND c.voided_at IS NULL AND c.expires_at >= $1 ORDER BY c.tenant_no, c.id
+SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes WHERE tenant_no = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3
+UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2
+UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $3
+DELETE FROM id_pairs WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1)
+INSERT INTO id_pairs (job_no, former_id, new_id, digest, counted) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
+SELECT COUNT(*) FROM users WHERE source_no = $1
+SELECT COUNT(*) FROM users u WHERE u.tenant_no = $3 AND u.source_no = $2 AND u.status <> 3 AND NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = u.immutable_id) AND NOT EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = $1 AND e.user_no = u.user_no AND e.category = 3 AND u.observed_at <= $4 AND $5 <= $4)
+SELECT former_id FROM id_pairs WHERE job_no = $1 AND clashes = 1 AND counted = 1 ORDER BY former_id
+SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND former_id IN (SELECT unhex(value) FROM json_each($2))
+SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND new_id IN (SELECT unhex(value) FROM json_each($2))
+SELECT j.job_no, j.tenant_no, COALESCE(j.read_at, 0) AS read_at, COALESCE(s.synced_at, 0) AS synced_at FROM sync_jobs j JOIN identity_sources s ON s.source_no = j.source_no WHERE j.source_no = $1 AND j.revision = $2 AND j.settings = $3 AND j.plan_expires_at > $4 AND j.kind = $5 AND j.state = $6 AND j.both_ids = 1 ORDER BY j.job_no DESC LIMIT 1
+UPDATE id_pairs AS p SET user_no = (SELECT u.user_no FROM users u WHERE u.source_no = $2 AND u.immutable_id = p.former_id) WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND EXISTS (SELECT 1 FROM id_pairs o WHERE o.job_no = $1 AND o.new_id = p.former_id)
+UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND ((length(former_id) > 0 AND former_id IN (SELECT former_id FROM id_pairs WHERE job_no = $1 AND length(former_id) > 0 GROUP BY former_id HAVING COUNT(*) > 1)) OR (length(new_id) > 0 AND new_id IN (SELECT new_id FROM id_pairs WHERE job_no = $1 AND length(new_id) > 0 GROUP BY new_id HAVING COUNT(*) > 1)))
+UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN (1, 2)
+UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND users.tenant_no = $2 AND users.source_no = $3 AND p.user_no IS NULL AND users.immutable_id = p.former_id
+UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND users.tenant_no = $2 AND users.source_no = $3 AND users.user_no = p.user_no
+UPDATE users SET immutable_id = unhex('fe' || printf('%016x', users.user_no)) WHERE tenant_no = $3 AND source_no = $2 AND (NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.new_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0))
+SELECT r.state, t.suspended_at FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no WHERE t.id = $1 AND r.id = $2
+SELECT r.id, r.state, r.state_message, r.version, r.connected, r.last_seen, r.created_at, r.certificate_expires, r.generation, r.sources, r.recoveries, k.fingerprint FROM identity_routers r LEFT JOIN router_keys k ON k.tenant_no = r.tenant_no AND k.router = r.id AND k.generation = r.generation WHERE r.tenant_no = $1 AND r.id > $2 ORDER BY r.id LIMIT $3
+UPDATE identity_routers SET connected = 0, last_seen = $3 WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET version = $3, connected = 1, last_seen = $4 WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET confirmed = $3 WHERE tenant_no = $1 AND id = $2
+UPDATE identity_routers SET generation = $3, confirmed = $4, recoveries = $5 WHERE tenant_no = $1 AND id = $2
+SELECT id FROM tenants WHERE suspended_at IS NOT NULL
+SELECT t.id, r.id, r.state, r.enrolled_generation FROM identity_routers r JOIN tenants t ON t.tenant_no = r.tenant_no WHERE r.state_changed_at >= $1
+INSERT INTO sync_schedules (source_no, schedule, version, next_planned_at, next_run_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source_no) DO UPDATE SET schedule = excluded.schedule, version = excluded.version, next_planned_at = excluded.next_planned_at, next_run_at = excluded.next_run_at
+SELECT c.schedule, c.version, c.next_planned_at, c.next_run_at, c.last_planned_at, c.last_run_at, c.last_outcome, c.last_job FROM sync_schedules c WHERE c.source_no = $1
+SELECT version, next_run_at FROM sync_schedules WHERE source_no = $1
+UPDATE sync_schedules SET next_planned_at = $2, next_run_at = $3, last_planned_at = $4, last_run_at = $5, last_outcome = $6, last_job = $7 WHERE source_no = $1
+SELECT u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, u.mark_reason, u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no = COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users WHERE mail_key = $3))
+SELECT u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, u.mark_reason, u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision, j.job_no, j.state, j.phase, j.reads FROM users u JOIN identity_sources s ON s.source_no = u.source_no JOIN tenants t ON t.tenant_no = u.tenant_no LEFT JOIN sync_jobs j ON j.job_no = (SELECT MAX(l.job_no) FROM sync_jobs l WHERE l.source_no = u.source_no AND l.kind <> 2) WHERE t.id = $1 AND u.user_no = $2
+UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 WHERE tenant_no = $1 AND user_no = $2
+SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4
+UPDATE tenants SET jit_enabled = $2, jit_deadline = $3, jit_last_known_max_age = $4 WHERE id = $1
+SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 AND j.state = 3 AND j.kind IN (1, 3) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND j.lists_gone = 0 AND u.added_job <= j.job_no AND NOT EXISTS (SELECT 1 FROM job_details d WHERE d.job_no = j.job_no AND d.category = 4 AND d.immutable_id = u.immutable_id) ORDER BY j.job_no DESC LIMIT 1
+SELECT t.tenant_no, t.jit_enabled, t.jit_deadline, t.jit_last_known_max_age, t.suspended_at, u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, u.display_name, u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, u.updated_at, u.disabled_at, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, u.mark_reason, u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision FROM users u JOIN identity_sources s ON s.source_no = u.source_no JOIN tenants t ON t.tenant_no = u.tenant_no WHERE u.tenant_no = $1 AND u.user_no = COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users WHERE mail_key = $3)) AND t.id = $4
+INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING
+SELECT value FROM secrets WHERE name = $1
+SELECT id, created_at, suspended_at FROM tenants WHERE id > $1 ORDER BY id LIMIT $2
+SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND c.job_no = $1 AND c.what IN (2, 3) AND c.user_no > $6 ORDER BY c.job_no, c.user_no LIMIT $7
+SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1
+SELECT number, id, event, body, created_at, attempts FROM webhook_messages WHERE webhook_no = $1 AND next_attempt_at <= $2 ORDER BY number LIMIT 1
+SELECT w.webhook_no FROM webhooks w JOIN tenants t ON t.tenant_no = w.tenant_no WHERE w.pending > 0 AND w.state = 1 AND w.lease_expires_at <= $1 AND w.blocked_until <= $1 AND t.suspended_at IS NULL AND EXISTS (SELECT 1 FROM webhook_messages m WHERE m.webhook_no = w.webhook_no AND m.next_attempt_at <= $1) ORDER BY w.lease_expires_at, w.webhook_no LIMIT $2
+UPDATE webhooks SET lease_owner = $2, lease_expires_at = $3 WHERE webhook_no = $1 AND pending > 0 AND state = 1 AND lease_expires_at <= $4 AND blocked_until <= $4 AND (SELECT COUNT(*) FROM webhooks o WHERE o.tenant_no = webhooks.tenant_no AND o.lease_expires_at > $4) < $5 AND NOT EXISTS (SELECT 1 FROM tenants t WHERE t.tenant_no = webhooks.tenant_no AND t.suspended_at IS NOT NULL)
+UPDATE webhook_messages SET next_attempt_at = $2 WHERE webhook_no = $1 AND next_attempt_at > $2
+UPDATE webhooks SET blocked_until = 0 WHERE webhook_no = $1
+UPDATE webhooks SET failed_at = $2, failure = $3, failure_status = $4 WHERE webhook_no = $1
+UPDATE webhooks SET lease_owner = '', lease_expires_at = $3 WHERE webhook_no = $1 AND lease_owner = $2
+UPDATE webhooks SET state = $2, given_up = given_up + $3, version = version + 1, updated_at = $4 WHERE webhook_no = $1
+DELETE FROM webhook_messages WHERE webhook_no = $1 AND number = $2
+UPDATE webhooks SET pending = pending - 1, given_up = given_up + $2, blocked_until = 0 WHERE webhook_no = $1
+UPDATE webhooks SET succeeded_at = $2, blocked_until = 0 WHERE webhook_no = $1

@@ -1,0 +1,9 @@
+//! Text that LDAP defines: distinguished names, filters, names of attributes. Pure.
+
+mod attribute;
+mod dn;
+mod filter;
+
+pub use attribute::is_attribute;
+pub use dn::{is_named, is_within, naming_values, normalize};
+pub use filter::{FilterError, attributes_in};
