@@ -26,7 +26,6 @@ use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
 use super::{Connection, EnrollmentConnection};
-use crate::api::middleware::limits::Limits;
 use crate::api::admin::audit::Audit;
 use crate::api::admin::context::AdminContext;
 use crate::api::admin::identity_routers::IdentityRouters;
@@ -42,6 +41,7 @@ use crate::api::middleware::authorize::Authorizer;
 use crate::api::middleware::deadline::DeadlineLayer;
 use crate::api::middleware::denials::DenialLog;
 use crate::api::middleware::gate::GateLayer;
+use crate::api::middleware::limits::Limits;
 use crate::api::middleware::rate_limit::{RateLimitLayer, RateLimiter};
 use crate::api::router::RouterLink;
 use crate::api::router::enrollment::Enrollment;

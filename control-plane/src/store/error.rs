@@ -4,6 +4,9 @@ use uuid::Uuid;
 
 use crate::model::UserNo;
 
+/// Result of an operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
 /// Why a store method did not do what it should.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

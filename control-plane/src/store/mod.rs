@@ -7,19 +7,22 @@
 //! another read of the job has begun, nothing of the old one can be written any more. An operation
 //! writes to the audit trail in the transaction that does the work.
 //!
+//! - `engines`: the store, over one of two engines.
 //! - `operations`: the macro that binds each operation to its one function in `sql`.
 //! - `audit`, `deletion`, `jobs`, `plans`, `replicas`, `routers`, `schedules`, `single_user`,
 //!   `sources`, `sync`, `tenants`, `users`, `webhooks`: the operations of each aggregate.
-//! - `types`, `row`, `error`: what operations take and return.
+//! - `types`, `row`, `error`, `open_error`: what operations take and return.
 //! - `statements`: lets a test see each statement.
 //! - `open`: opens a store by its URL, and backs it up.
-//! - `sql`: the SQL, written once; compiled for `sqlite` and for `postgres` over their `dialect`.
+//! - `sql`: the SQL, written once; compiled for `sqlite` and for `postgres`, each over its file in `dialect`.
 
 mod audit;
 mod deletion;
+mod engines;
 mod error;
 mod jobs;
 mod open;
+mod open_error;
 mod operations;
 mod plans;
 mod postgres;
@@ -37,21 +40,12 @@ mod types;
 mod users;
 mod webhooks;
 
-pub use error::StoreError;
-pub use open::{OpenError, backup, open, open_trail};
+pub use engines::Store;
+pub use error::{Result, StoreError};
+pub use open::{backup, open, open_trail};
+pub use open_error::OpenError;
 pub use types::{
     Admission, Applied, ApprovedStart, DeletionLease, JobName, NewJob, NewWebhook, Observation, Outcome,
     Purged, RecentDisables, ScheduleChange, SignIn, SingleWrite, SourceChange, StoredTrail, WebhookChange,
     Work, Written,
 };
-
-/// Result of an operation.
-pub type Result<T> = std::result::Result<T, StoreError>;
-
-/// A store, over the engine that its URL names.
-pub enum Store {
-    /// Embedded, one process.
-    Sqlite(sqlite::Engine),
-    /// Shared by replicas.
-    Postgres(postgres::Engine),
-}

@@ -4,6 +4,7 @@
 //! half-way (see `sql::transaction`), and a connection that is inside one all the same is thrown away before it is used to write. Connections that
 //! only read are never inside one.
 
+#[path = "../dialect/postgres.rs"]
 mod dialect;
 #[path = "../sql/mod.rs"]
 pub(super) mod sql;

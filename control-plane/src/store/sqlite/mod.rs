@@ -4,6 +4,7 @@
 //! their beginning; the others only read.
 
 mod backup;
+#[path = "../dialect/sqlite.rs"]
 mod dialect;
 mod file;
 #[path = "../sql/mod.rs"]

@@ -433,3 +433,9 @@ UPDATE webhooks SET state = $2, given_up = given_up + $3, version = version + 1,
 DELETE FROM webhook_messages WHERE webhook_no = $1 AND number = $2
 UPDATE webhooks SET pending = pending - 1, given_up = given_up + $2, blocked_until = 0 WHERE webhook_no = $1
 UPDATE webhooks SET succeeded_at = $2, blocked_until = 0 WHERE webhook_no = $1
+UPDATE webhook_messages SET attempts = attempts + 1, next_attempt_at = $3 WHERE webhook_no = $1 AND number = $2
+UPDATE webhooks SET blocked_until = $2 WHERE webhook_no = $1
+UPDATE webhooks SET given_up = given_up + 1 WHERE webhook_no = $1
+SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4
+INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status) SELECT $1, $3 + 1, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status FROM users WHERE tenant_no = $2 AND user_no IN (SELECT value FROM json_each($4)) ON CONFLICT (job_no, immutable_id) DO NOTHING
+SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4

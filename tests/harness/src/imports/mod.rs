@@ -8,8 +8,10 @@
 //! - `source`: the modules, definitions, `use` trees and paths of one file
 //! - `resolve`: a path to the module that defines its last name
 //! - `graph`: circles and upward imports
+//! - `page`: the layers on the architecture page
 
 mod graph;
+mod page;
 mod resolve;
 mod source;
 mod tokens;
@@ -24,6 +26,7 @@ use self::resolve::{Crate, Target};
 use self::source::Module;
 
 pub use graph::{circles, folder_circles, unplaced, upward, without_faces};
+pub use page::{block, layers};
 
 /// For each file the files that it imports. Paths are relative to `src`: `link/session.rs`.
 pub type Imports = BTreeMap<String, BTreeSet<String>>;
