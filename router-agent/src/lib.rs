@@ -13,6 +13,7 @@
 //! - `policy`: what may be read, and what may leave the premises
 //! - `ldap_syntax`, `config_error`, `clock`: names and filters, mistakes, the time
 
+#![warn(missing_docs)]
 pub mod clock;
 pub mod commands;
 pub mod config;

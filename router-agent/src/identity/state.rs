@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Key and certificate.
-pub(crate) const IDENTITY: &str = "identity.pem";
+pub(crate) const IDENTITY_FILE: &str = "identity.pem";
 /// Whom the router takes for its control plane.
-pub(super) const AUTHORITIES: &str = "control-plane-ca.pem";
+pub(super) const AUTHORITIES_FILE: &str = "control-plane-ca.pem";
 /// The newest event of the audit trail that was seen.
-pub(crate) const AUDIT_HEAD: &str = "audit-head.json";
+pub(crate) const AUDIT_HEAD_FILE: &str = "audit-head.json";
 /// Locked by the router that runs with this folder.
-const RUNNING_LOCK: &str = "running.lock";
+const RUNNING_LOCK_FILE: &str = "running.lock";
 
 /// No file in the folder is larger.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -70,7 +70,7 @@ pub enum StateError {
 
 /// A state folder that is fit for secrets.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct StateFolder {
     folder: PathBuf,
 }
 
@@ -78,7 +78,7 @@ pub struct State {
 #[derive(Debug)]
 pub(crate) struct FolderLock(#[expect(dead_code, reason = "closing the file ends the lock")] File);
 
-impl State {
+impl StateFolder {
     /// The folder as it is.
     ///
     /// # Errors
@@ -199,7 +199,7 @@ impl State {
 
     /// Takes the folder for one router to run with.
     pub(crate) fn claim(&self) -> Result<FolderLock, StateError> {
-        let path = self.path(RUNNING_LOCK);
+        let path = self.path(RUNNING_LOCK_FILE);
         let source = |source| StateError::File { path: path.clone(), doing: "lock", source };
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Err(StateError::NotAFile(path));
@@ -282,9 +282,9 @@ mod tests {
 
     use super::*;
 
-    fn state() -> (tempfile::TempDir, State) {
+    fn state() -> (tempfile::TempDir, StateFolder) {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         (folder, state)
     }
 
@@ -295,22 +295,22 @@ mod tests {
     #[test]
     fn folder_and_files_are_the_routers_alone() {
         let (_folder, state) = state();
-        state.write(IDENTITY, b"one").expect("a written file");
-        state.write(IDENTITY, b"two").expect("a written file");
-        assert_eq!((mode(state.folder()), mode(&state.path(IDENTITY))), (0o700, 0o600));
-        assert_eq!(state.read(IDENTITY).expect("a file"), Some(b"two".to_vec()));
+        state.write(IDENTITY_FILE, b"one").expect("a written file");
+        state.write(IDENTITY_FILE, b"two").expect("a written file");
+        assert_eq!((mode(state.folder()), mode(&state.path(IDENTITY_FILE))), (0o700, 0o600));
+        assert_eq!(state.read(IDENTITY_FILE).expect("a file"), Some(b"two".to_vec()));
         assert_eq!(fs::read_dir(state.folder()).expect("a folder").count(), 1, "nothing is left beside it");
     }
 
     #[test]
     fn what_others_can_read_is_refused_and_the_sentence_says_what_to_do() {
         let (_folder, state) = state();
-        state.write(IDENTITY, b"key").expect("a written file");
-        fs::set_permissions(state.path(IDENTITY), PermissionsExt::from_mode(0o640)).expect("a mode");
-        let refused = state.read(IDENTITY).expect_err("a refusal").to_string();
-        assert!(refused.contains(IDENTITY) && refused.contains("chmod 600"), "{refused}");
+        state.write(IDENTITY_FILE, b"key").expect("a written file");
+        fs::set_permissions(state.path(IDENTITY_FILE), PermissionsExt::from_mode(0o640)).expect("a mode");
+        let refused = state.read(IDENTITY_FILE).expect_err("a refusal").to_string();
+        assert!(refused.contains(IDENTITY_FILE) && refused.contains("chmod 600"), "{refused}");
         fs::set_permissions(state.folder(), PermissionsExt::from_mode(0o750)).expect("a mode");
-        let refused = State::open(state.folder()).expect_err("a refusal").to_string();
+        let refused = StateFolder::open(state.folder()).expect_err("a refusal").to_string();
         assert!(refused.contains("chmod 700"), "{refused}");
     }
 
@@ -323,11 +323,11 @@ mod tests {
             fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a mode");
         }
         fs::write(used.join("web-page"), "for everyone").expect("a file");
-        assert!(matches!(State::create(&used), Err(StateError::Open { .. })));
+        assert!(matches!(StateFolder::create(&used), Err(StateError::Open { .. })));
         assert_eq!(mode(&used), 0o755);
-        State::create(&empty).expect("a state folder");
+        StateFolder::create(&empty).expect("a state folder");
         assert_eq!(mode(&empty), 0o700);
-        let deep = State::create(&folder.path().join("none/state")).expect_err("a refusal").to_string();
+        let deep = StateFolder::create(&folder.path().join("none/state")).expect_err("a refusal").to_string();
         assert!(deep.contains("cannot make"), "{deep}");
     }
 
@@ -337,12 +337,12 @@ mod tests {
         let outside = folder.path().join("outside");
         fs::write(&outside, "precious").expect("a file");
         fs::set_permissions(&outside, PermissionsExt::from_mode(0o600)).expect("a mode");
-        symlink(&outside, state.path(IDENTITY)).expect("a link");
-        assert!(matches!(state.read(IDENTITY), Err(StateError::NotAFile(_))));
-        assert!(matches!(state.write(IDENTITY, b"key"), Err(StateError::NotAFile(_))));
+        symlink(&outside, state.path(IDENTITY_FILE)).expect("a link");
+        assert!(matches!(state.read(IDENTITY_FILE), Err(StateError::NotAFile(_))));
+        assert!(matches!(state.write(IDENTITY_FILE, b"key"), Err(StateError::NotAFile(_))));
         symlink(&outside, state.path("audit-head.json.new")).expect("a link");
-        state.write(AUDIT_HEAD, b"{}").expect("the link was in the way, and is gone");
-        symlink(&outside, state.path(RUNNING_LOCK)).expect("a link");
+        state.write(AUDIT_HEAD_FILE, b"{}").expect("the link was in the way, and is gone");
+        symlink(&outside, state.path(RUNNING_LOCK_FILE)).expect("a link");
         assert!(matches!(state.claim(), Err(StateError::NotAFile(_))));
         assert_eq!(fs::read(&outside).expect("a file"), b"precious");
     }
