@@ -19,7 +19,7 @@ const ROUTERS_PER_PAGE: i64 = 500;
 /// If the database cannot be opened or written.
 pub async fn run(config: &Config) -> Result<String> {
     let store = store::open(&config.database).await.context("cannot open the database")?;
-    let voided = store.void_all_registration_codes(&Actor::system(), Clock::system().now()).await?;
+    let voided = store.revoke_all_registration_codes(&Actor::system(), Clock::system().now()).await?;
     let mut report = format!(
         "voided {voided} open registration codes\n\
          Check before serving:\n\

@@ -26,6 +26,7 @@ pub enum CaCommand {
     },
     /// Issues the control plane's own certificate.
     IssueServer {
+        /// Options that all of these commands have.
         #[command(flatten)]
         common: Common,
         /// Host name or address that clients connect to; may be given more than once.
@@ -34,6 +35,7 @@ pub enum CaCommand {
     },
     /// Issues an administrator's certificate.
     IssueAdmin {
+        /// Options that all of these commands have.
         #[command(flatten)]
         common: Common,
         /// The tenant.
@@ -48,6 +50,7 @@ pub enum CaCommand {
     },
     /// Issues an operator's certificate: tenants and licenses.
     IssueOperator {
+        /// Options that all of these commands have.
         #[command(flatten)]
         common: Common,
         /// Name of the operator.
@@ -56,6 +59,7 @@ pub enum CaCommand {
     },
     /// Issues the certificate of the service that synchronizes users at sign-in.
     IssueAuthenticator {
+        /// Options that all of these commands have.
         #[command(flatten)]
         common: Common,
         /// Name of the service.
@@ -65,6 +69,7 @@ pub enum CaCommand {
     /// Issues a console's certificate: a service that presents the tokens of persons, and has no
     /// right of its own.
     IssueConsole {
+        /// Options that all of these commands have.
         #[command(flatten)]
         common: Common,
         /// Name of the console, as in `consoles` of the configuration.

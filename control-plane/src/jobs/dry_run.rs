@@ -4,8 +4,8 @@ use super::Inner;
 use super::absent_users::{AbsentUsers, disable_absent, record_absent};
 use super::reconcile_end::ReconcileEnd;
 use crate::model::{Absence, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
-use crate::reconcile::forecast;
 use crate::reconcile::guard::Verdict;
+use crate::reconcile::preview;
 use crate::store::{Outcome, StoreError};
 
 /// Lines of a plan, or users, of one transaction.
@@ -30,9 +30,9 @@ pub(super) async fn write_plan(
     if leaving {
         record_absent(inner, fence, absent).await?;
     }
-    let situation = store.situation(fence).await?;
+    let situation = store.planning_inputs(fence).await?;
     let forecasts = tokio::task::spawn_blocking(move || {
-        let forecasts = forecast::forecast(&situation);
+        let forecasts = preview::planned_change(&situation);
         situation.waiting.into_iter().map(|waiting| waiting.id).zip(forecasts).collect::<Vec<_>>()
     });
     let forecasts = forecasts.await.map_err(|error| StoreError::Broken(Box::new(error)))?;

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::model::{
-    Actor, Admitted, Failure, JitSettings, JobNo, RouterId, Sighting, Single, SourceId, SourceSettings,
-    SyncJob, TenantId, TenantNo, Timestamp, Verification, Whom,
+    Actor, Admitted, Failure, JobNo, RouterId, Single, SingleUserSettings, SourceId, SourceSettings, SyncJob,
+    TenantId, TenantNo, Timestamp, UserSelector, UserSnapshot, Verification,
 };
 use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
@@ -247,8 +247,8 @@ impl Jobs {
     pub async fn sync_user(
         &self,
         tenant: (&TenantId, TenantNo),
-        whom: Whom,
-        settings: JitSettings,
+        whom: UserSelector,
+        settings: SingleUserSettings,
         by: Actor,
     ) -> Arc<Single> {
         single_user::sync_user(&self.inner, tenant, (whom, None), settings, by).await
@@ -259,8 +259,8 @@ impl Jobs {
     pub async fn sync_at_sign_in(
         &self,
         tenant: (&TenantId, TenantNo),
-        whom: (Whom, Option<Sighting>),
-        settings: JitSettings,
+        whom: (UserSelector, Option<UserSnapshot>),
+        settings: SingleUserSettings,
         by: Actor,
     ) -> Arc<Single> {
         single_user::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await

@@ -290,7 +290,7 @@ impl Intake {
             return Ok((Vec::new(), Vec::new()));
         }
         let pairs = paired.iter().map(|one| (one.ids.clone(), one.found.is_ok())).collect();
-        let occurrences = self.store.pair_ids(self.start.fence, pairs).await;
+        let occurrences = self.store.record_id_pairs(self.start.fence, pairs).await;
         let occurrences = self.report_failure(occurrences)?;
         let (mut records, mut rejected) = (Vec::new(), Vec::new());
         for (PairedRecord { ids, found }, occurrence) in paired.into_iter().zip(occurrences) {

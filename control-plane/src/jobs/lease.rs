@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// A claimed job.
 pub(super) struct Lease {
     pub(super) job: JobNo,
-    /// Whom the store knows as the job's owner.
+    /// UserSelector the store knows as the job's owner.
     pub(super) owner: String,
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn disable_approved(
             return Ok(ReconcileEnd::Finish(Outcome::Failed(not_looked_up(failure))));
         }
     };
-    inner.store.recall_kept(start.fence, inner.clock.now()).await?;
+    inner.store.requeue_retained(start.fence, inner.clock.now()).await?;
     disable_absent(inner, start.fence, absent.users(), Some(start.held_at)).await?;
     settle(inner, start.fence, false).await?;
     Ok(ReconcileEnd::Finish(Outcome::Succeeded { withheld: None, facts: Some(start.facts.clone()) }))

@@ -38,14 +38,14 @@ pub enum Order {
         request: String,
         /// The source as it was read.
         settings: Box<SourceSettings>,
-        /// Whom.
+        /// UserSelector.
         ids: Vec<ImmutableId>,
     },
     /// Fetch one person.
     Fetch {
         /// Comes back in the answer.
         request: String,
-        /// Whom, and from where.
+        /// UserSelector, and from where.
         order: Box<FetchOrder>,
     },
     /// Have a password verified.
@@ -77,7 +77,7 @@ pub struct FetchOrder {
     pub settings: SourceSettings,
     /// Revision of the settings.
     pub revision: i32,
-    /// Whom.
+    /// UserSelector.
     pub by: FetchBy,
     /// How long the directory may take.
     pub deadline: Duration,

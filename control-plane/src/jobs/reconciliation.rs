@@ -8,11 +8,11 @@ use super::reconcile_end::ReconcileEnd;
 use super::settle::{refuse_suspect_changes, settle};
 use super::{Inner, Intake, dry_run};
 use crate::model::{
-    Decision, DisableGuard, DisabledTest, Fence, Hold, HoldReason, JobKind, JobNo, Newcomer, ReadFacts,
-    ReadStart, SourceSettings, Timestamp, Withheld,
+    Decision, DisableGuard, DisabledTest, Fence, Hold, HoldReason, JobKind, JobNo, ReadFacts, ReadStart,
+    SourceSettings, Timestamp, UnverifiedServer, Withheld,
 };
-use crate::reconcile::eyes;
 use crate::reconcile::guard::{self, Evidence, Verdict};
+use crate::reconcile::read_quality;
 use crate::store::{Outcome, StoreError};
 
 /// How far back disables count for the guard.
@@ -48,9 +48,9 @@ impl<'a> Reconciliation<'a> {
     ) -> Result<Self, StoreError> {
         let (fence, start, now) = (intake.fence(), intake.start(), inner.clock.now());
         let before = start.before.as_ref();
-        let is_current = before.is_none_or(|before| eyes::fresh(before, &facts));
+        let is_current = before.is_none_or(|before| read_quality::is_current(before, &facts));
         let earlier =
-            before.filter(|_| !is_current).and_then(|before| eyes::seen_before(before, &facts, now));
+            before.filter(|_| !is_current).and_then(|before| read_quality::seen_before(before, &facts, now));
         let mut left_alone = 0;
         if let Some(job) = earlier {
             left_alone = absent.retain(&absent_users::recorded(inner, fence, JobNo(job)).await?);
@@ -74,7 +74,7 @@ impl<'a> Reconciliation<'a> {
     pub(super) async fn judge(&self, guard: DisableGuard, unidentified: u64) -> Result<Verdict, StoreError> {
         let Self { inner, fence, absent, .. } = self;
         let recent = inner.store.recent_disables(*fence, self.now.minus(GUARD_PERIOD)).await?;
-        let doubtful = inner.store.count_doubtful(*fence).await?;
+        let doubtful = inner.store.count_suspect_changes(*fence).await?;
         Ok(guard::judge(&Evidence {
             guard,
             enabled: self.start.enabled,
@@ -139,15 +139,14 @@ impl<'a> Reconciliation<'a> {
     /// Disables the absent users, or withholds that with a message, and ends the job.
     async fn finish(mut self, withhold: Option<String>, trusted: bool) -> Result<ReconcileEnd, StoreError> {
         let (inner, fence, start) = (self.inner, self.fence, self.start);
-        let lost = start
-            .before
-            .as_ref()
-            .map(|before| eyes::lost(before, &self.facts, &self.required, self.absent.len()));
+        let lost = start.before.as_ref().map(|before| {
+            read_quality::attribute_losses(before, &self.facts, &self.required, self.absent.len())
+        });
         // What was lost and changed nothing is still what the next read is compared with.
         self.facts
             .attributes
             .extend(lost.unwrap_or_default().into_iter().map(|loss| (loss.attribute, loss.had)));
-        inner.store.trust_doubtful(fence).await?;
+        inner.store.accept_suspect_changes(fence).await?;
         let withheld = self.disable(withhold).await?;
         let facts = if trusted { self.trusted_facts().await? } else { None };
         settle(inner, fence, false).await?;
@@ -191,7 +190,7 @@ impl<'a> Reconciliation<'a> {
 /// The last trusted read, and the server that was read since and may be behind it.
 fn unverified_server(before: &ReadFacts, read: &ReadFacts, job: JobNo, now: Timestamp) -> ReadFacts {
     let known = before.newcomer.clone().filter(|newcomer| newcomer.server == read.server);
-    let new = || Newcomer { server: read.server.clone(), since: now.0, job: job.0 };
+    let new = || UnverifiedServer { server: read.server.clone(), since: now.0, job: job.0 };
     ReadFacts { newcomer: Some(known.unwrap_or_else(new)), ..before.clone() }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{ImmutableId, Status, Timestamp, UserNo};
 
-numbered! {
+stored_enum! {
     /// What became of a user whom a complete read did not have, as far as the directory shows it. The numbers are those of the tables.
     pub enum Absence {
         /// Found elsewhere: outside of the roots, or no longer matching the filter.
@@ -87,7 +87,7 @@ pub struct ReadFacts {
     /// How many entries had each attribute of the mapping.
     pub attributes: BTreeMap<String, u64>,
     /// Another server that was read since, and may be behind this one.
-    pub newcomer: Option<Newcomer>,
+    pub newcomer: Option<UnverifiedServer>,
 }
 
 impl ReadFacts {
@@ -124,7 +124,7 @@ pub struct Freshness {
 
 /// A server whose data could not be compared with that of the one before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Newcomer {
+pub struct UnverifiedServer {
     /// The server.
     pub server: String,
     /// When it was first read to the end, in microseconds since 1970.
@@ -133,7 +133,7 @@ pub struct Newcomer {
     pub job: i64,
 }
 
-numbered! {
+stored_enum! {
     /// Why disables wait for an administrator. The numbers are those of the API and of the tables.
     pub enum HoldReason {
         /// More users than the guard allows.
@@ -153,7 +153,7 @@ numbered! {
     }
 }
 
-numbered! {
+stored_enum! {
     /// What became of a hold. The numbers are those of the API and of the tables.
     pub enum Decision {
         /// Nothing yet.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{TenantId, Timestamp};
 
 /// Who does something, and from where.
@@ -27,7 +27,7 @@ impl Actor {
     }
 }
 
-numbered! {
+stored_enum! {
     /// What happened. The numbers are those of the API and of the tables: never reuse one. The API's reference says what each means
     /// and which details it has.
     #[expect(missing_docs, reason = "the API's reference, audit.proto, documents each")]
@@ -51,7 +51,7 @@ numbered! {
     }
 }
 
-numbered! {
+stored_enum! {
     /// Whether something was done.
     pub enum AuditOutcome {
         /// It was.

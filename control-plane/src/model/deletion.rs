@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{SourceId, SourceNo, Status, TenantId, TenantNo, Timestamp, UserNo};
 
 /// When users of a tenant are deleted.
@@ -27,7 +27,7 @@ impl Default for DeletionSettings {
     }
 }
 
-numbered! {
+stored_enum! {
     /// Why a user is marked. The numbers are those of the API and of the tables.
     pub enum MarkReason {
         /// An administrator wants it.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{
     FailureReason, Hold, ImmutableId, JobKind, JobNo, KnownBy, NotSynchronizedReason, ReadFacts, RouterId,
     SourceId, SourceNo, SyncPlan, TenantId, TenantNo, Timestamp, UserNo,
@@ -11,7 +11,7 @@ use super::{
 /// Most details that are kept of each category.
 pub const DETAILS_PER_CATEGORY: i64 = 400;
 
-numbered! {
+stored_enum! {
     /// Where a job is. The numbers are those of the API and of the tables.
     pub enum JobState {
         /// Waits for a router.
@@ -37,7 +37,7 @@ impl JobState {
     }
 }
 
-numbered! {
+stored_enum! {
     /// What a running job is doing. The numbers are those of the API and of the tables.
     pub enum Phase {
         /// Records are applied as they come.
@@ -222,7 +222,7 @@ pub struct ReadStart {
     pub former: Option<KnownBy>,
 }
 
-numbered! {
+stored_enum! {
     /// The lists of Show Details. The numbers are those of the API and of the tables.
     pub enum Category {
         /// New users.

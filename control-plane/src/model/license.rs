@@ -1,7 +1,7 @@
 //! A tenant's license and its use.
 
 use super::SourceId;
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 
 /// Limit and use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct SourceUse {
     pub used: i64,
 }
 
-numbered! {
+stored_enum! {
     /// How much of a license is taken. The numbers are those of the API and of the tables.
     pub enum LicenseLevel {
         /// Not so much that anyone must know.

@@ -8,7 +8,6 @@ mod ids;
 mod job;
 mod license;
 pub mod names;
-mod numbered;
 mod password;
 mod reason;
 mod record;
@@ -18,6 +17,7 @@ mod router;
 mod schedule;
 mod single;
 mod source;
+mod stored_enum;
 mod tenant;
 mod user;
 mod webhook;
@@ -26,7 +26,8 @@ mod work;
 
 pub use crate::clock::Timestamp;
 pub use absence::{
-    Absence, Absentee, Decision, Freshness, Hold, HoldReason, Newcomer, Presence, ReadFacts, RootFacts,
+    Absence, Absentee, Decision, Freshness, Hold, HoldReason, Presence, ReadFacts, RootFacts,
+    UnverifiedServer,
 };
 pub use audit::{
     Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
@@ -45,11 +46,13 @@ pub use record::{IdPair, ImmutableId, NameKey, NameKind, Offered, Record, Reject
 pub use replica::{DistantRouter, REPLICA_SILENCE, Replica, ReplicaKey};
 pub use role::Role;
 pub use router::{
-    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode, RECOVERIES,
-    Refusal, Refused, RegistrationCode, RouterState, Shown,
+    Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode,
+    PresentedCertificate, RECOVERIES, Refusal, RegistrationCode, RouterDenied, RouterState,
 };
 pub use schedule::{DueSchedule, LastRun, PlannedRun, Recurrence, RunOutcome, Schedule, SyncSchedule};
-pub use single::{FetchBy, Found, JitSettings, Sighting, Single, SingleOutcome, UserVersion, Whom};
+pub use single::{
+    FetchBy, Found, Single, SingleOutcome, SingleUserSettings, UserSelector, UserSnapshot, UserVersion,
+};
 pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
     IdFormat, IdentitySource, KnownBy, Scope, Security, SourceSettings,
@@ -57,7 +60,7 @@ pub use source::{
 pub use tenant::Tenant;
 pub use user::{KnownUser, Status, User, UserFilter};
 pub use webhook::{
-    Attempted, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,
+    AttemptOutcome, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,
     WebhookState,
 };
-pub use work::{Forecast, JobKind, PlanEntry, PlanLine, SyncPlan};
+pub use work::{JobKind, PlanEntry, PlanLine, PlannedChange, SyncPlan};

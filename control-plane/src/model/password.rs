@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{Failure, Found, Single, UserNo};
 
-numbered! {
+stored_enum! {
     /// What became of a password. The numbers are those of the API.
     #[expect(missing_docs, reason = "the API's reference, just_in_time.proto, documents each")]
     pub enum PasswordOutcome {

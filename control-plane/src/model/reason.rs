@@ -1,10 +1,10 @@
 //! Why a record is not synchronized, and why a job failed. The numbers are those of the API and of the tables: never reuse one.
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 
 macro_rules! reasons {
     ($(#[$doc:meta])* pub enum $name:ident { $($variant:ident = $number:literal $text:literal),+ $(,)? }) => {
-        numbered! {
+        stored_enum! {
             $(#[$doc])*
             pub enum $name { $(#[doc = $text] $variant = $number),+ }
         }

@@ -1,6 +1,6 @@
 //! What is known of an identity router, and of the codes with which routers enroll.
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{RouterId, SourceId, TenantId, Timestamp};
 
 /// SHA-256 of a public key, as its SubjectPublicKeyInfo.
@@ -9,7 +9,7 @@ pub type KeyFingerprint = [u8; 32];
 /// Recoveries with an expired certificate that a router has in a row.
 pub const RECOVERIES: i64 = 3;
 
-numbered! {
+stored_enum! {
     /// Whether an identity router may connect.
     pub enum RouterState {
         /// It may.
@@ -88,7 +88,7 @@ pub struct NewCode {
 
 /// What a router shows of itself when it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct PresentedCertificate {
     /// The key of the certificate that it showed in the handshake.
     pub key: KeyFingerprint,
     /// Number of the newest certificate that it was given on this connection.
@@ -204,7 +204,7 @@ impl Refusal {
 
 /// A refusal, and of whose router, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RouterDenied {
     /// Why.
     pub refusal: Refusal,
     /// Whose.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{SourceId, TenantId, Timestamp};
 
 /// The schedule of a source.
@@ -73,7 +73,7 @@ pub struct PlannedRun {
     pub at: Timestamp,
 }
 
-numbered! {
+stored_enum! {
     /// What a run did.
     pub enum RunOutcome {
         /// It started a job.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{
     ImmutableId, JobNo, NotSynchronizedReason, Presence, Record, Rejected, SourceId, SourceNo, Status,
     Timestamp, User, UserNo,
@@ -10,7 +10,7 @@ use super::{
 
 /// Whether and how users are synchronized at sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JitSettings {
+pub struct SingleUserSettings {
     /// Whether sign-ins synchronize.
     pub enabled: bool,
     /// How long router and directory may take.
@@ -19,20 +19,20 @@ pub struct JitSettings {
     pub last_known_max_age: Duration,
 }
 
-impl JitSettings {
+impl SingleUserSettings {
     /// Unless a tenant says otherwise.
     pub const DEADLINE: Duration = Duration::from_secs(5);
 }
 
-impl Default for JitSettings {
+impl Default for SingleUserSettings {
     fn default() -> Self {
         Self { enabled: false, deadline: Self::DEADLINE, last_known_max_age: Duration::ZERO }
     }
 }
 
-/// Whom to synchronize.
+/// UserSelector to synchronize.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Whom {
+pub enum UserSelector {
     /// A known user.
     User(UserNo),
     /// Whoever has this mail address.
@@ -69,7 +69,7 @@ pub enum Found {
     Ambiguous(i32),
 }
 
-numbered! {
+stored_enum! {
     /// What became of the user. The numbers are those of the API.
     #[expect(missing_docs, reason = "the API's reference, just_in_time.proto, documents each")]
     pub enum SingleOutcome {
@@ -156,7 +156,7 @@ pub struct UserVersion {
 
 /// A user, and which version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct UserSnapshot {
     /// The user.
     pub user: User,
     /// Its source, and the revision of that which is published.

@@ -1,9 +1,9 @@
 //! What the control plane keeps of a person.
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{ImmutableId, JobNo, Mark, NameKey, NameKind, SourceId, Timestamp, UserNo, UserValues};
 
-numbered! {
+stored_enum! {
     /// Whether a user may use the service, and if not, why. The numbers are those of the tables.
     pub enum Status {
         /// Takes a seat.

@@ -1,9 +1,9 @@
 //! Webhooks: where a tenant is told what became of its syncs and its license, and what is told.
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{TenantId, Timestamp, WebhookId, WebhookNo};
 
-numbered! {
+stored_enum! {
     /// What is told. The numbers are those of the API and of the tables.
     pub enum WebhookEvent {
         /// A job ended well.
@@ -45,7 +45,7 @@ impl WebhookEvent {
     }
 }
 
-numbered! {
+stored_enum! {
     /// What a webhook does. The numbers are those of the API and of the tables.
     pub enum WebhookState {
         /// Sends.
@@ -57,7 +57,7 @@ numbered! {
     }
 }
 
-numbered! {
+stored_enum! {
     /// Why a message was not delivered. The numbers are those of the API and of the tables.
     pub enum DeliveryFailure {
         /// Only addresses within networks that are not allowed.
@@ -180,7 +180,7 @@ pub struct Delivery {
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempted {
+pub enum AttemptOutcome {
     /// It arrived.
     Delivered,
     /// The receiver is gone.

@@ -1,9 +1,9 @@
 //! What kind of work a sync job does, and the plan that a dry run makes.
 
-use super::numbered::numbered;
+use super::stored_enum::stored_enum;
 use super::{Absence, HoldReason, ImmutableId, NotSynchronizedReason, Status, Timestamp, UserNo, UserValues};
 
-numbered! {
+stored_enum! {
     /// What a job does. The numbers are those of the API and of the tables.
     pub enum JobKind {
         /// Brings the users in line with the directory.
@@ -30,7 +30,7 @@ pub struct SyncPlan {
 
 /// What would become of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forecast {
+pub enum PlannedChange {
     /// A new user.
     Add(Status),
     /// A known user would get the record's values and this status.
@@ -45,7 +45,7 @@ pub enum Forecast {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlanLine {
     /// What would become of a record.
-    Record(ImmutableId, Forecast),
+    Record(ImmutableId, PlannedChange),
     /// A user who is gone from scope.
     Absent(UserNo, Absence),
 }

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 /// Largest head of an answer: not to the byte, since what has arrived together is taken together.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// Whom to believe that it is the right server.
+/// UserSelector to believe that it is the right server.
 #[derive(Clone)]
 pub struct Trust(TlsConnector);
 

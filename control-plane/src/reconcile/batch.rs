@@ -40,7 +40,7 @@ pub struct View {
     /// Records that only look different: the user has their very values. After a source was published anew all digests are other ones.
     pub same: HashSet<ImmutableId>,
     /// Records of known users whose change may come from a lost right to read: see [`super::doubt`].
-    pub doubtful: HashSet<ImmutableId>,
+    pub suspect: HashSet<ImmutableId>,
 }
 
 /// Where a record waits. Queues are settled in this order. The numbers are those of the tables.
@@ -54,9 +54,9 @@ pub enum Queue {
     /// A new user, for a seat.
     New = 3,
     /// A known user whose change takes something away, for the counts of the read.
-    Doubtful = 4,
+    SuspectChange = 4,
     /// The same, and the change is to other names.
-    DoubtfulName = 5,
+    SuspectRename = 5,
 }
 
 /// A change of a known user.
@@ -87,7 +87,7 @@ pub struct Refusal {
 
 /// What a batch does. Carry it out in this order: release the names of all updates, update, add, write down the rest.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct BatchPlan {
     /// Positions of new users and the status that they get.
     pub adds: Vec<(usize, Status)>,
     /// Changes.
@@ -112,14 +112,14 @@ pub struct Plan {
 
 /// Plans a batch. Of several records with one id the first counts.
 #[must_use]
-pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> Plan {
+pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> BatchPlan {
     let mut planner = Planner {
         job,
         mode,
         view,
         seats: view.seats,
         claimed: HashMap::new(),
-        plan: Plan { reserve: view.reserve, quota: view.quota, ..Plan::default() },
+        plan: BatchPlan { reserve: view.reserve, quota: view.quota, ..BatchPlan::default() },
     };
     let mut ids = HashSet::with_capacity(records.len());
     for (position, record) in records.iter().enumerate() {
@@ -135,14 +135,14 @@ pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> Plan {
 
 /// Plans to disable users whom the directory disables and who do not get the names that they have there.
 #[must_use]
-pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser)>) -> Plan {
+pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser)>) -> BatchPlan {
     let mut planner = Planner {
         job,
         mode: Mode::Final,
         view: &View::default(),
         seats: 0,
         claimed: HashMap::new(),
-        plan: Plan::default(),
+        plan: BatchPlan::default(),
     };
     for (position, user) in users {
         planner.update(position, user, Status::DisabledInDirectory, true);
@@ -165,7 +165,7 @@ struct Planner<'a> {
     view: &'a View,
     seats: i64,
     claimed: HashMap<(NameKind, NameKey), Claim>,
-    plan: Plan,
+    plan: BatchPlan,
 }
 
 impl Planner<'_> {
@@ -196,8 +196,8 @@ impl Planner<'_> {
             return;
         }
         let renamed = !user.names().eq(record.names());
-        if self.mode != Mode::Final && self.view.doubtful.contains(&record.id) {
-            return self.wait(position, if renamed { Queue::DoubtfulName } else { Queue::Doubtful });
+        if self.mode != Mode::Final && self.view.suspect.contains(&record.id) {
+            return self.wait(position, if renamed { Queue::SuspectRename } else { Queue::SuspectChange });
         }
         if self.mode == Mode::Planning {
             return self.wait(position, Queue::Name);

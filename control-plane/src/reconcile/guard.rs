@@ -4,7 +4,7 @@
 //! Changes that an attribute's sudden loss would explain come first, whether anyone is absent or not. Then the rungs, in this order: is anybody there at all, is it the right place, do we see with the same eyes, is a whole container gone,
 //! can every entry be told apart, is the server up to date, are there suspiciously many. The first that breaks decides.
 
-use super::eyes::{self, Loss};
+use super::read_quality::{self, Loss};
 use crate::model::{DisableGuard, HoldReason, ReadFacts};
 
 /// However small a source is, this many may always leave at once.
@@ -63,7 +63,9 @@ pub enum Verdict {
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let lost = evidence
         .before
-        .map(|before| eyes::lost(before, evidence.read, &evidence.required, evidence.absent))
+        .map(|before| {
+            read_quality::attribute_losses(before, evidence.read, &evidence.required, evidence.absent)
+        })
         .unwrap_or_default();
     if !lost.is_empty() && evidence.doubtful > 0 {
         return Verdict::Hold(HoldReason::AttributeLoss, attribute_loss(&lost));

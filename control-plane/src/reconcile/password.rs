@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::{FailureReason, Found, PasswordOutcome, Single, SingleOutcome, Timestamp};
 
-use super::single;
+use super::single_user;
 
 /// So many wrong passwords lock a name.
 const FREE: u32 = 5;
@@ -120,7 +120,7 @@ impl Minute {
 /// What it comes to that a router could not ask, or had no answer.
 #[must_use]
 pub fn failed(reason: FailureReason) -> PasswordOutcome {
-    match single::failed(reason) {
+    match single_user::failed(reason) {
         SingleOutcome::NoRouter => PasswordOutcome::NoRouter,
         SingleOutcome::NotAllowed => PasswordOutcome::NotAllowed,
         SingleOutcome::DirectoryUnreachable => PasswordOutcome::DirectoryUnreachable,

@@ -43,7 +43,7 @@ pub(super) async fn run(roster: Arc<Roster>, jobs: Jobs, peers: Arc<Peers>, shut
         }
     }
     // A replica that cannot is found out by its silence.
-    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, roster.store.replica_gone(roster.this.key)).await;
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, roster.store.remove_replica(roster.this.key)).await;
 }
 
 async fn write(
@@ -54,15 +54,15 @@ async fn write(
     let (routers, now) = (jobs.all_connected(), roster.clock.now());
     let changed_routers = Some(&routers).filter(|routers| written.as_ref() != Some(*routers));
     let changed = changed_routers.is_some();
-    let known = roster.store.replica_heard(&roster.this, changed_routers.map(Vec::as_slice), now).await?;
+    let known = roster.store.record_heartbeat(&roster.this, changed_routers.map(Vec::as_slice), now).await?;
     // Forgotten by others while it was away: all of it again, now.
     if !known {
-        roster.store.replica_heard(&roster.this, Some(&routers), now).await?;
+        roster.store.record_heartbeat(&roster.this, Some(&routers), now).await?;
     }
     *written = Some(routers);
     // Not at each heartbeat: that is one write.
     if changed {
-        roster.store.forget_replicas(now.minus(ROW_RETENTION)).await?;
+        roster.store.remove_stale_replicas(now.minus(ROW_RETENTION)).await?;
     }
     roster.refresh().await
 }

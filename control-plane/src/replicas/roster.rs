@@ -43,7 +43,7 @@ impl Roster {
     /// Routers of a tenant that other replicas have.
     pub(super) async fn routers(&self, tenant: &TenantId) -> Result<Vec<DistantRouter>, StoreError> {
         let since = self.clock.now().minus(REPLICA_SILENCE);
-        self.store.distant_routers(tenant, self.this.key, since).await
+        self.store.routers_elsewhere(tenant, self.this.key, since).await
     }
 
     /// Reads the live replicas other than this one.

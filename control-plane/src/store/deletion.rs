@@ -16,7 +16,7 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> () = deletion::settings::set;
-    /// Marks all of these users, or with [`super::StoreError::NoSuchUsers`] none. Whom an administrator has marked already stays as it is.
+    /// Marks all of these users, or with [`super::StoreError::NoSuchUsers`] none. UserSelector an administrator has marked already stays as it is.
     write fn mark_users(
         tenant: &TenantId,
         users: move Vec<UserNo>,
@@ -38,7 +38,7 @@ operations! {
         now: Timestamp,
     ) -> () = deletion::purge::delete_now;
     /// Notes that users were let in, but of those of whom that was noted within the hour.
-    write fn note_sign_ins(
+    write fn record_sign_ins(
         tenant: TenantNo,
         users: move Vec<UserNo>,
         now: Timestamp,

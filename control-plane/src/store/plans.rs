@@ -2,7 +2,7 @@
 
 use super::operations::operations;
 use crate::model::{Category, Fence, IdPair, JobNo, PlanEntry, PlanLine, SourceSettings, Timestamp, UserNo};
-use crate::reconcile::forecast::Situation;
+use crate::reconcile::preview::Situation;
 use crate::reconcile::rekey::Occurrence;
 
 operations! {
@@ -10,14 +10,14 @@ operations! {
     read fn draft_of(job: JobNo) -> Option<SourceSettings> = plans::entries::draft;
     /// Keeps the pairs of ids that the dry run of another immutable id reads, each with whether it is that of a record. Says of each, in order,
     /// whether the read had its ids before.
-    write fn pair_ids(
+    write fn record_id_pairs(
         fence: Fence,
         pairs: move Vec<(IdPair, bool)>,
     ) -> Vec<Occurrence> = plans::id_pairs::note;
     /// After the read: refuses whatever was taken for a record and shares one of its ids with another entry.
     write fn refuse_clashes(fence: Fence, now: Timestamp) -> () = plans::id_pairs::refuse_clashes;
     /// All that decides what would become of the records that wait and the users that the job noted as absent.
-    read fn situation(fence: Fence) -> Situation = plans::situation::situation;
+    read fn planning_inputs(fence: Fence) -> Situation = plans::situation::situation;
     /// Writes the next lines of the plan and counts them.
     write fn write_plan(
         fence: Fence,

@@ -6,19 +6,19 @@ use crate::model::{DistantRouter, Replica, ReplicaKey, RouterId, TenantId, Times
 operations! {
     /// Notes that a replica is there, with its routers if these are given: then whoever was at its address before is forgotten. False if it was not known and its routers were not given: whoever
     /// is away for long is forgotten.
-    write fn replica_heard(
+    write fn record_heartbeat(
         replica: &Replica,
         routers: Option<&[(TenantId, RouterId)]>,
         now: Timestamp,
     ) -> bool = routers::replicas::heard;
     /// Forgets a replica that ended.
-    write fn replica_gone(replica: ReplicaKey) -> () = routers::replicas::gone;
+    write fn remove_replica(replica: ReplicaKey) -> () = routers::replicas::gone;
     /// Forgets replicas that were last heard of before then.
-    write fn forget_replicas(before: Timestamp) -> () = routers::replicas::forget;
+    write fn remove_stale_replicas(before: Timestamp) -> () = routers::replicas::forget;
     /// Replicas that were heard of since then.
     read fn live_replicas(since: Timestamp) -> Vec<Replica> = routers::replicas::live;
     /// Active routers of a tenant that are connected to any but this replica, which was heard of since then; lately heard of first.
-    read fn distant_routers(
+    read fn routers_elsewhere(
         tenant: &TenantId,
         but: ReplicaKey,
         since: Timestamp,

@@ -6,19 +6,19 @@ use super::Admission;
 use super::operations::operations;
 use crate::model::{
     Actor, Admitted, Certified, ChangedRouter, IdentityRouter, KeyFingerprint, NewCertificate, NewCode,
-    RegistrationCode, RouterId, Shown, TenantId, Timestamp,
+    PresentedCertificate, RegistrationCode, RouterId, TenantId, Timestamp,
 };
 
 operations! {
     /// Notes that a router is connected.
-    write fn router_seen(
+    write fn record_router_connected(
         tenant: &TenantId,
         router: &RouterId,
         version: &str,
         now: Timestamp,
     ) -> () = routers::router::router_seen;
     /// Notes that a router's session ended.
-    write fn router_gone(
+    write fn record_router_disconnected(
         tenant: &TenantId,
         router: &RouterId,
         now: Timestamp,
@@ -49,14 +49,14 @@ operations! {
         limit: i64,
     ) -> Vec<RegistrationCode> = routers::codes::list;
     /// Voids a code that is open.
-    write fn void_registration_code(
+    write fn revoke_registration_code(
         tenant: &TenantId,
         id: &str,
         by: &Actor,
         now: Timestamp,
     ) -> RegistrationCode = routers::codes::void;
     /// Voids every open code of every tenant. How many.
-    write fn void_all_registration_codes(
+    write fn revoke_all_registration_codes(
         by: &Actor,
         now: Timestamp,
     ) -> usize = routers::codes::void_all;
@@ -70,7 +70,7 @@ operations! {
     /// Gives a connected router the number of its next certificate. `holds` is the number of the one that it says it has.
     write fn renew_router(
         (tenant, router): (&TenantId, &RouterId),
-        shown: Shown,
+        shown: PresentedCertificate,
         holds: Option<i64>,
         certificate: NewCertificate,
         by: &Actor,
@@ -89,12 +89,12 @@ operations! {
     write fn admit_router(
         tenant: &TenantId,
         router: &RouterId,
-        shown: Shown,
+        shown: PresentedCertificate,
         by: &Actor,
         now: Timestamp,
     ) -> Admission<Admitted> = routers::enrollment::admit;
     /// Whether a router's state lets it do anything at all.
-    read fn router_standing(
+    read fn router_status(
         tenant: &TenantId,
         router: &RouterId,
     ) -> Admission<()> = routers::enrollment::standing;

@@ -57,12 +57,12 @@ operations! {
         users: move Vec<UserNo>,
     ) -> Vec<Absentee> = sync::absent_users::absentees;
     /// Notes users whom the job found absent and does not disable, or not yet.
-    write fn note_absent(
+    write fn record_absent(
         fence: Fence,
         users: move Vec<(UserNo, Absence)>,
     ) -> () = sync::absent_users::record_absent;
     /// Users that a job of the same source noted, by number, after `after`.
-    read fn noted_absent(
+    read fn recorded_absent(
         fence: Fence,
         job: JobNo,
         after: Option<UserNo>,
@@ -75,7 +75,7 @@ operations! {
         now: Timestamp,
     ) -> () = sync::absent_users::count_still_in_scope;
     /// Takes users off the list that the job noted, since they are in scope again, and counts them.
-    write fn strike_absent(
+    write fn remove_absent(
         fence: Fence,
         users: move Vec<UserNo>,
         now: Timestamp,
@@ -93,30 +93,30 @@ operations! {
         unchanged_since: Option<Timestamp>,
         now: Timestamp,
     ) -> Counts = sync::absent_users::disable;
-    /// How many changes wait since they take something away: see [`crate::reconcile::doubt`].
-    read fn count_doubtful(fence: Fence) -> i64 = sync::suspect_changes::count;
+    /// How many changes wait since they take something away: see [`crate::reconcile::value_loss`].
+    read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
     /// Lets those changes take their course.
-    write fn trust_doubtful(fence: Fence) -> () = sync::suspect_changes::trust;
+    write fn accept_suspect_changes(fence: Fence) -> () = sync::suspect_changes::trust;
     /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the records. False once none is left.
-    write fn refuse_doubtful(
+    write fn refuse_suspect_changes(
         fence: Fence,
         limit: i64,
         now: Timestamp,
     ) -> bool = sync::suspect_changes::refuse;
-    /// Decides who gets the names that records wait for, as [`crate::reconcile::settle::resolve`] says; users in scope are
+    /// Decides who gets the names that records wait for, as [`crate::reconcile::name_contests::resolve`] says; users in scope are
     /// changed at once, others move on to the queues for seats. With `held`, what is not synchronized is kept for another try.
-    write fn settle_names(
+    write fn resolve_names(
         fence: Fence,
         held: bool,
         now: Timestamp,
     ) -> Counts = sync::resolve_names::names;
     /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False once none is left.
-    write fn settle_seats(
+    write fn assign_seats(
         fence: Fence,
         limit: i64,
         held: bool,
         now: Timestamp,
     ) -> bool = sync::settle_seats::seats;
     /// Lets the records of a job that was held wait again which were kept for another try.
-    write fn recall_kept(fence: Fence, now: Timestamp) -> () = sync::deferred::requeue_retained;
+    write fn requeue_retained(fence: Fence, now: Timestamp) -> () = sync::deferred::requeue_retained;
 }

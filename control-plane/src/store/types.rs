@@ -5,9 +5,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Counts, Failure, Fence, JitSettings, PlannedRun, ReadFacts, Refused, Schedule, Sighting,
-    SingleOutcome, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail, UserNo,
-    UserVersion, WebhookEvent, WebhookId, Withheld,
+    Actor, Counts, Failure, Fence, PlannedRun, ReadFacts, RouterDenied, Schedule, SingleOutcome,
+    SingleUserSettings, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail, UserNo,
+    UserSnapshot, UserVersion, WebhookEvent, WebhookId, Withheld,
 };
 
 /// A new or changed identity source.
@@ -167,7 +167,7 @@ pub struct Written {
     /// For people, where there is more to say than the outcome.
     pub message: Option<String>,
     /// The user as it is now; none if there is none.
-    pub user: Option<Sighting>,
+    pub user: Option<UserSnapshot>,
     /// A bulk job may have seen the user meanwhile, and written nothing since it was as it was then: only another observation can tell.
     pub confirm: bool,
 }
@@ -188,15 +188,15 @@ pub struct SignIn {
     /// The tenant's number, by which names are keyed.
     pub tenant: TenantNo,
     /// Its settings.
-    pub settings: JitSettings,
+    pub settings: SingleUserSettings,
     /// Whether the tenant is suspended.
     pub suspended: bool,
     /// The user in scope that holds the name, if there is one.
-    pub known: Option<Sighting>,
+    pub known: Option<UserSnapshot>,
 }
 
 /// Whether a router gets what it asks for.
-pub type Admission<T> = std::result::Result<T, Refused>;
+pub type Admission<T> = std::result::Result<T, RouterDenied>;
 
 /// A schedule to be set.
 #[derive(Clone, Debug)]

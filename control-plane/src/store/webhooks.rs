@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::operations::operations;
 use super::{NewWebhook, WebhookChange};
 use crate::model::{
-    Actor, Attempted, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, Webhook, WebhookId, WebhookNo,
+    Actor, AttemptOutcome, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, Webhook, WebhookId,
+    WebhookNo,
 };
 
 operations! {
@@ -75,10 +76,10 @@ operations! {
         now: Timestamp,
     ) -> Option<Delivery> = webhooks::deliveries::claim;
     /// Writes down what came of a delivery, and gives the webhook back.
-    write fn delivery_attempted(
+    write fn record_attempt(
         delivery: &Delivery,
         owner: &str,
-        attempted: Attempted,
+        attempted: AttemptOutcome,
         now: Timestamp,
     ) -> () = webhooks::deliveries::attempted;
 }

@@ -14,7 +14,7 @@ use super::secret;
 use super::send::Sender;
 use crate::clock::Clock;
 use crate::model::{
-    Actor, Attempted, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, WebhookId, WebhookNo,
+    Actor, AttemptOutcome, Delivery, FailedAttempt, Receiver, TenantId, Timestamp, WebhookId, WebhookNo,
     webhook_message as message,
 };
 use crate::store::{Store, StoreError};
@@ -142,7 +142,7 @@ async fn deliver(inner: Arc<Inner>, delivery: Delivery, slot: OwnedSemaphorePerm
     let attempted = retry::after_attempt(outcome, delivery.attempts, delivery.created_at, now, random());
     log_attempt(receiver, event.name(), delivery.attempts, &attempted);
     // If this cannot be written, the message is delivered once more when the lease is over.
-    if let Err(error) = inner.store.delivery_attempted(&delivery, &inner.owner, attempted, now).await {
+    if let Err(error) = inner.store.record_attempt(&delivery, &inner.owner, attempted, now).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(tenant = %receiver.tenant, webhook = %receiver.id, error, "cannot write down a delivery");
     }
@@ -151,17 +151,17 @@ async fn deliver(inner: Arc<Inner>, delivery: Delivery, slot: OwnedSemaphorePerm
     inner.wake.notify_one();
 }
 
-fn log_attempt(receiver: &Receiver, event: &str, attempts: i64, attempted: &Attempted) {
+fn log_attempt(receiver: &Receiver, event: &str, attempts: i64, attempted: &AttemptOutcome) {
     let Receiver { tenant, id: webhook, .. } = receiver;
     match attempted {
-        Attempted::Delivered => tracing::info!(%tenant, %webhook, event, attempts, "message delivered"),
-        Attempted::Gone => {
+        AttemptOutcome::Delivered => tracing::info!(%tenant, %webhook, event, attempts, "message delivered"),
+        AttemptOutcome::Gone => {
             tracing::warn!(%tenant, %webhook, event, "the receiver is gone, webhook switched off")
         }
-        Attempted::Again { at: Timestamp(_), failure, status, .. } => {
+        AttemptOutcome::Again { at: Timestamp(_), failure, status, .. } => {
             tracing::info!(%tenant, %webhook, event, attempts, ?failure, ?status, "message not delivered");
         }
-        Attempted::GivenUp { failure, status } => {
+        AttemptOutcome::GivenUp { failure, status } => {
             tracing::warn!(%tenant, %webhook, event, attempts, ?failure, ?status, "message given up");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Attempted, DeliveryFailure, Timestamp};
+use crate::model::{AttemptOutcome, DeliveryFailure, Timestamp};
 
 /// The first pause; each later one is twice as long, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -39,16 +39,16 @@ pub fn after_attempt(
     created_at: Timestamp,
     now: Timestamp,
     random: u64,
-) -> Attempted {
+) -> AttemptOutcome {
     match outcome {
-        Ok(()) => Attempted::Delivered,
-        Err(AttemptError { status: Some(410), .. }) => Attempted::Gone,
+        Ok(()) => AttemptOutcome::Delivered,
+        Err(AttemptError { status: Some(410), .. }) => AttemptOutcome::Gone,
         Err(failed @ AttemptError { failure, status }) => {
             let at = now.plus(pause(attempts, random));
             if at > created_at.plus(MAX_MESSAGE_AGE) {
-                return Attempted::GivenUp { failure, status };
+                return AttemptOutcome::GivenUp { failure, status };
             }
-            Attempted::Again {
+            AttemptOutcome::Again {
                 at,
                 blocks: failed.affects_all_messages() && attempts < MAX_BLOCKING_ATTEMPTS,
                 failure,
@@ -78,14 +78,19 @@ mod tests {
     #[test]
     fn a_receiver_that_is_gone_is_asked_no_more_and_one_that_answers_has_got_it() {
         let gone = AttemptError { failure: DeliveryFailure::HttpStatus, status: Some(410) };
-        assert_eq!(after_attempt(Err(gone), 0, Timestamp(0), Timestamp(0), 0), Attempted::Gone);
-        assert_eq!(after_attempt(Ok(()), 99, Timestamp(0), Timestamp(i64::MAX), 0), Attempted::Delivered);
+        assert_eq!(after_attempt(Err(gone), 0, Timestamp(0), Timestamp(0), 0), AttemptOutcome::Gone);
+        assert_eq!(
+            after_attempt(Ok(()), 99, Timestamp(0), Timestamp(i64::MAX), 0),
+            AttemptOutcome::Delivered
+        );
     }
 
     #[test]
     fn pauses_double_from_five_seconds_to_an_hour_until_three_days_are_over() {
         let (mut now, mut attempts, mut pauses) = (Timestamp(0), 0, Vec::new());
-        while let Attempted::Again { at, .. } = after_attempt(Err(UNWELL), attempts, Timestamp(0), now, 0) {
+        while let AttemptOutcome::Again { at, .. } =
+            after_attempt(Err(UNWELL), attempts, Timestamp(0), now, 0)
+        {
             pauses.push(at.since(now).as_secs());
             (now, attempts) = (at, attempts + 1);
         }
@@ -102,14 +107,17 @@ mod tests {
     fn what_waited_longer_than_that_is_tried_once_all_the_same() {
         // Nobody sent anything for a week; the attempt that was made then is the one that fails.
         let late = Timestamp(0).plus(MAX_MESSAGE_AGE * 2);
-        assert!(matches!(after_attempt(Err(UNWELL), 0, Timestamp(0), late, 0), Attempted::GivenUp { .. }));
+        assert!(matches!(
+            after_attempt(Err(UNWELL), 0, Timestamp(0), late, 0),
+            AttemptOutcome::GivenUp { .. }
+        ));
     }
 
     #[test]
     fn an_outage_holds_up_what_comes_behind_for_a_while_and_a_refusal_does_not() {
         let blocks = |failed, attempts| {
             let outcome = after_attempt(Err(failed), attempts, Timestamp(0), Timestamp(0), 0);
-            matches!(outcome, Attempted::Again { blocks: true, .. })
+            matches!(outcome, AttemptOutcome::Again { blocks: true, .. })
         };
         assert!(blocks(UNWELL, 0) && blocks(UNWELL, 7) && !blocks(UNWELL, 8));
         assert!(!blocks(REFUSED, 0));

@@ -185,12 +185,12 @@ impl World {
     }
 
     /// A connection without a certificate, with the protocol of enrollment.
-    pub(crate) async fn newcomer(&self) -> Newcomer {
+    pub(crate) async fn newcomer(&self) -> UnverifiedServer {
         let tls = self.tls(None, PROTOCOL).await.expect("a handshake");
         let exported = tls.get_ref().1.export_keying_material([0; EXPORTED], EXPORTER, None);
         let chain = tls.get_ref().1.peer_certificates().expect("a chain").to_vec();
         let chain = chain.into_iter().map(CertificateDer::into_owned).collect();
-        Newcomer {
+        UnverifiedServer {
             exported: exported.expect("what TLS exports"),
             chain,
             client: EnrollmentServiceClient::new(channel(tls).await),
@@ -290,13 +290,13 @@ pub(crate) fn key() -> Arc<KeyPair> {
 }
 
 /// A connection on which a router enrolls.
-pub(crate) struct Newcomer {
+pub(crate) struct UnverifiedServer {
     pub(crate) exported: [u8; EXPORTED],
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) client: EnrollmentServiceClient<Channel>,
 }
 
-impl Newcomer {
+impl UnverifiedServer {
     pub(crate) fn request(&self, secret: &[u8], key: &KeyPair) -> EnrollRequest {
         let certificate_request = request_of(key);
         EnrollRequest {

@@ -212,8 +212,8 @@ async fn after_a_stop_nothing_is_written_and_what_was_stays(engine: Engine) {
         world.store.begin_reconciling(fence).await,
         world.store.users_in_scope(fence, None, 10).await.map(drop),
         world.store.disable_absent(fence, vec![(UserNo(1), Absence::Moved)], None, NOW).await.map(drop),
-        world.store.settle_names(fence, false, NOW).await.map(drop),
-        world.store.settle_seats(fence, 10, false, NOW).await.map(drop),
+        world.store.resolve_names(fence, false, NOW).await.map(drop),
+        world.store.assign_seats(fence, 10, false, NOW).await.map(drop),
         world.store.finish_job(fence, done, NOW).await.map(drop),
         world.store.begin_read(job.number, OWNER, &RouterId::from("r1"), NOW).await.map(drop),
     ];
@@ -297,7 +297,7 @@ async fn names_are_unique_in_a_tenant_and_free_in_another(engine: Engine) {
     let twin = Record { id: id(900), ..person(lab.tenant, 1) };
     world.apply(lab, vec![twin]).await.expect("taken in, to wait");
     world.store.begin_reconciling(lab).await.expect("reconciling");
-    world.store.settle_names(lab, false, NOW).await.expect("settled");
+    world.store.resolve_names(lab, false, NOW).await.expect("settled");
     let counts = world.finish(lab).await.counts;
     assert_eq!((counts.added, counts.not_synchronized), (0, 1));
 
@@ -320,8 +320,8 @@ async fn who_came_first_and_loses_a_name_is_listed_by_name(engine: Engine) {
     world.apply(fence, vec![high]).await.expect("added");
     world.apply(fence, vec![low]).await.expect("taken in, to wait");
     world.store.begin_reconciling(fence).await.expect("reconciling");
-    world.store.settle_names(fence, false, NOW).await.expect("settled");
-    while world.store.settle_seats(fence, 10, false, NOW).await.expect("settled") {}
+    world.store.resolve_names(fence, false, NOW).await.expect("settled");
+    while world.store.assign_seats(fence, 10, false, NOW).await.expect("settled") {}
     let counts = world.finish(fence).await.counts;
     assert_eq!((counts.added, counts.not_synchronized), (1, 1));
     let details = world.store.list_details(job.number, None, None, 10).await.expect("details");

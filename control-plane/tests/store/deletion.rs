@@ -66,7 +66,7 @@ impl World {
         let (source, change) = (SourceId::from("hq"), draft());
         store.create_source(&tenant, &source, change, 30, &admin(), NOW).await.expect("a source");
         store.publish_source(&tenant, &source, None, &admin(), NOW).await.expect("a published source");
-        let (number, _) = store.jit_settings(&tenant).await.expect("a tenant");
+        let (number, _) = store.single_user_settings(&tenant).await.expect("a tenant");
         Self { store, tenant, number, url }
     }
 
@@ -102,10 +102,10 @@ impl World {
         let in_scope = self.store.users_in_scope(fence, None, 10_000).await.expect("users in scope");
         let gone = in_scope.into_iter().filter(|(user, _)| !seen.contains(user));
         let gone = gone.map(|(user, _)| (user, Absence::Moved)).collect();
-        self.store.trust_doubtful(fence).await.expect("trusted");
+        self.store.accept_suspect_changes(fence).await.expect("trusted");
         self.store.disable_absent(fence, gone, None, now).await.expect("disabled");
-        self.store.settle_names(fence, false, now).await.expect("names");
-        while self.store.settle_seats(fence, 100, false, now).await.expect("seats") {}
+        self.store.resolve_names(fence, false, now).await.expect("names");
+        while self.store.assign_seats(fence, 100, false, now).await.expect("seats") {}
         let done = Outcome::Succeeded { withheld: None, facts: None };
         self.store.finish_job(fence, done, now).await.expect("an end")
     }
@@ -408,7 +408,7 @@ async fn by_itself_whoever_is_disabled_or_unused_for_so_long_is_marked_and_nobod
     world.sync(world.people(0..3), after(10)).await;
     world
         .store
-        .note_sign_ins(world.number, vec![world.user("u1").await.number], after(11))
+        .record_sign_ins(world.number, vec![world.user("u1").await.number], after(11))
         .await
         .expect("noted");
     review(&world, after(3_000)).await;
@@ -457,7 +457,7 @@ async fn whoever_comes_back_before_the_end_is_not_deleted(engine: Engine) {
     // u0 signs in. u3 is in scope again and enabled; u4, too, and out of scope again a day later: its time begins anew.
     world
         .store
-        .note_sign_ins(world.number, vec![world.user("u0").await.number], after(31))
+        .record_sign_ins(world.number, vec![world.user("u0").await.number], after(31))
         .await
         .expect("noted");
     let gone = world.user("u5").await;
@@ -487,7 +487,7 @@ async fn whoever_comes_back_before_the_end_is_not_deleted(engine: Engine) {
     // A complete read sees whoever is in scope, also where it changes nobody.
     world
         .store
-        .note_sign_ins(world.number, vec![world.user("u4").await.number], after(64))
+        .record_sign_ins(world.number, vec![world.user("u4").await.number], after(64))
         .await
         .expect("noted");
     review(&world, after(100)).await;
@@ -528,10 +528,10 @@ async fn a_sign_in_is_noted_once_an_hour(engine: Engine) {
         (NOW.plus(hour), NOW.plus(hour)),
         (NOW, NOW.plus(hour)),
     ] {
-        world.store.note_sign_ins(world.number, vec![number], now).await.expect("noted");
+        world.store.record_sign_ins(world.number, vec![number], now).await.expect("noted");
         assert_eq!(world.user("u0").await.last_sign_in_at, Some(noted));
     }
-    world.store.note_sign_ins(world.number, vec![UserNo(77)], NOW).await.expect("nobody to note it of");
+    world.store.record_sign_ins(world.number, vec![UserNo(77)], NOW).await.expect("nobody to note it of");
 }
 
 /// Through the real task of two replicas, with a clock that the test sets.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use control_plane::model::{
     Absence, Actor, Category, Decision, Fence, Hold, HoldReason, JobState, Offered, ReadFacts, Record,
-    SourceId, Status, SyncJob, Timestamp, UserNo, Whom,
+    SourceId, Status, SyncJob, Timestamp, UserNo, UserSelector,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{Observation, Outcome, StoreError};
@@ -165,7 +165,9 @@ impl Scene {
         let store = &self.world.store;
         let known = self.user(person).await;
         let sighting = match known {
-            Some(user) => store.sight_user(self.world.number, &Whom::User(user)).await.expect("an answer"),
+            Some(user) => {
+                store.look_up_user(self.world.number, &UserSelector::User(user)).await.expect("an answer")
+            }
             None => None,
         };
         let observation = Observation {
@@ -186,9 +188,9 @@ impl Scene {
         let Some((observation, known, record)) = self.asked.remove(&person) else { return };
         let (store, observation) = (&self.world.store, Observation { now: self.now, ..observation });
         match (record, known) {
-            (Some(record), _) => drop(store.apply_single(observation, record).await.expect("an answer")),
+            (Some(record), _) => drop(store.apply_observation(observation, record).await.expect("an answer")),
             (None, Some(user)) => {
-                drop(store.disable_single(observation, user, Absence::Moved).await.expect("an answer"));
+                drop(store.disable_user(observation, user, Absence::Moved).await.expect("an answer"));
             }
             (None, None) => {}
         }
@@ -249,22 +251,22 @@ impl Scene {
                 let gone: Vec<_> = gone.map(|user| (user, Absence::Moved)).collect();
                 bulk.held = held;
                 if held {
-                    store.note_absent(fence, gone).await?;
+                    store.record_absent(fence, gone).await?;
                     self.meet("held");
                 } else {
-                    store.trust_doubtful(fence).await?;
+                    store.accept_suspect_changes(fence).await?;
                     store.disable_absent(fence, gone, None, now).await?;
                 }
             }
             step if step == PEOPLE + 1 => {
                 if bulk.held {
-                    while store.refuse_doubtful(fence, 10, now).await? {}
+                    while store.refuse_suspect_changes(fence, 10, now).await? {}
                 }
-                store.settle_names(fence, bulk.held, now).await?;
+                store.resolve_names(fence, bulk.held, now).await?;
             }
             step if step == PEOPLE + 2 => {
                 // One record at a time, so that a deletion comes between.
-                if store.settle_seats(fence, 1, bulk.held, now).await? {
+                if store.assign_seats(fence, 1, bulk.held, now).await? {
                     return Ok(false);
                 }
             }
@@ -281,15 +283,15 @@ impl Scene {
                 store.approve_job(name.0, name.1, name.2, "the list", &admin(), NOW).await?;
                 assert!(store.claim_job(bulk.job.number, OWNER, DAY, now).await?);
                 bulk.fence = store.begin_approved(bulk.job.number, OWNER, now).await?.fence;
-                store.recall_kept(bulk.fence, now).await?;
+                store.requeue_retained(bulk.fence, now).await?;
             }
             step if step == PEOPLE + 5 => {
-                let noted = store.noted_absent(fence, bulk.job.number, None, 100).await?;
+                let noted = store.recorded_absent(fence, bulk.job.number, None, 100).await?;
                 store.disable_absent(fence, noted, None, now).await?;
-                store.settle_names(fence, false, now).await?;
+                store.resolve_names(fence, false, now).await?;
             }
             _ => {
-                if store.settle_seats(fence, 1, false, now).await? {
+                if store.assign_seats(fence, 1, false, now).await? {
                     return Ok(false);
                 }
                 return self.end(bulk).await;
@@ -328,7 +330,7 @@ impl Scene {
         let job = self.world.store.job_by_number(bulk.job.number).await.expect("a job");
         let (read, waiting) = (job.counts.read(), job.counts.waiting);
         if bulk.again {
-            // Whom a former read counted keeps that outcome, and may wait for another one now.
+            // UserSelector a former read counted keeps that outcome, and may wait for another one now.
             prop_assert!(read <= bulk.ever(), "{} of {:?}: {:?}", read, bulk.ever, job.counts);
         } else {
             prop_assert_eq!(read + waiting, bulk.ever(), "{:?}", job.counts);

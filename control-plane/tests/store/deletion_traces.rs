@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use control_plane::model::{
     Absence, Actor, Decision, Fence, Hold, HoldReason, ImmutableId, JobState, NameKind,
-    NotSynchronizedReason, ReadFacts, Record, Rejected, SourceId, TenantNo, UserNo, UserValues, Whom, hex,
+    NotSynchronizedReason, ReadFacts, Record, Rejected, SourceId, TenantNo, UserNo, UserSelector, UserValues,
+    hex,
 };
 use control_plane::reconcile::names;
 use control_plane::store::{Observation, SingleWrite};
@@ -125,7 +126,8 @@ impl Scene {
 
     async fn single(&self, found: Option<Record>) {
         let (store, tenant) = (&self.world.store, self.world.tenant.clone());
-        let sighting = store.sight_user(self.world.number, &Whom::User(self.user)).await.expect("an answer");
+        let sighting =
+            store.look_up_user(self.world.number, &UserSelector::User(self.user)).await.expect("an answer");
         let observation = Observation {
             tenant,
             source: SourceId::from("hq"),
@@ -137,8 +139,8 @@ impl Scene {
             now: NOW.plus(DAY),
         };
         let written = match found {
-            Some(record) => store.apply_single(observation, record).await,
-            None => store.disable_single(observation, self.user, Absence::Deleted).await,
+            Some(record) => store.apply_observation(observation, record).await,
+            None => store.disable_user(observation, self.user, Absence::Deleted).await,
         };
         assert!(matches!(written, Ok(SingleWrite::Done(_))), "{written:?}");
     }
@@ -176,7 +178,7 @@ async fn what_is_deleted_is_gone_from_every_table_and_the_trail_has_its_number_a
     let traces = traces(world.number);
     // A job is under way: it has noted the user as absent, refuses entries of it, and lets its record wait for a seat.
     let (job, fence) = world.reading(later()).await;
-    world.store.note_absent(fence, vec![(user, Absence::Unexplained)]).await.expect("noted");
+    world.store.record_absent(fence, vec![(user, Absence::Unexplained)]).await.expect("noted");
     world.store.set_license_limit(&world.tenant, 2, false, &admin(), NOW).await.expect("set");
     let people = [world.people(0..2), vec![planted(world.number, PLANTED[0], 0xd1)]].concat();
     let id = people[2].id.clone();
@@ -236,7 +238,7 @@ async fn of_a_held_job_too_and_its_lists_are_as_long_as_its_counts(engine: Engin
     world.apply(fence, people, later()).await;
     world.store.begin_reconciling(fence).await.expect("reconciling");
     let gone = world.users().await["u1"].number;
-    world.store.note_absent(fence, vec![(gone, Absence::Moved)]).await.expect("noted");
+    world.store.record_absent(fence, vec![(gone, Absence::Moved)]).await.expect("noted");
     hold(world, fence).await;
     let held = world.store.job_by_number(job.number).await.expect("the job");
     assert_eq!((held.state, held.counts.not_synchronized, held.counts.waiting), (JobState::Held, 1, 0));
@@ -257,12 +259,12 @@ async fn of_a_held_job_too_and_its_lists_are_as_long_as_its_counts(engine: Engin
     let owner = crate::conformance::OWNER;
     assert!(world.store.claim_job(job.number, owner, DAY, later()).await.expect("a claim"));
     let start = world.store.begin_approved(job.number, owner, later()).await.expect("begun");
-    world.store.recall_kept(start.fence, later()).await.expect("recalled");
-    let noted = world.store.noted_absent(start.fence, job.number, None, 100).await.expect("the list");
+    world.store.requeue_retained(start.fence, later()).await.expect("recalled");
+    let noted = world.store.recorded_absent(start.fence, job.number, None, 100).await.expect("the list");
     assert_eq!(noted, [(gone, Absence::Moved)]);
     world.store.disable_absent(start.fence, noted, None, later()).await.expect("disabled");
-    world.store.settle_names(start.fence, false, later()).await.expect("names");
-    while world.store.settle_seats(start.fence, 10, false, later()).await.expect("seats") {}
+    world.store.resolve_names(start.fence, false, later()).await.expect("names");
+    while world.store.assign_seats(start.fence, 10, false, later()).await.expect("seats") {}
     let done = control_plane::store::Outcome::Succeeded { withheld: None, facts: None };
     let done = world.store.finish_job(start.fence, done, later()).await.expect("an end");
     let counts = done.counts;
@@ -272,8 +274,8 @@ async fn of_a_held_job_too_and_its_lists_are_as_long_as_its_counts(engine: Engin
 }
 
 async fn hold(world: &World, fence: Fence) {
-    world.store.settle_names(fence, true, later()).await.expect("names");
-    while world.store.settle_seats(fence, 10, true, later()).await.expect("seats") {}
+    world.store.resolve_names(fence, true, later()).await.expect("names");
+    while world.store.assign_seats(fence, 10, true, later()).await.expect("seats") {}
     let hold = Hold {
         reason: HoldReason::DisableGuard,
         message: "Look.".to_owned(),
@@ -296,7 +298,7 @@ async fn nothing_of_anybody_else_goes_with_it(engine: Engine) {
     other.sync(people(), NOW).await;
     other.sync(other.people(0..1), NOW).await;
     let (_, fence) = other.reading(later()).await;
-    other.store.note_absent(fence, vec![(scene.user, Absence::Moved)]).await.expect("noted");
+    other.store.record_absent(fence, vec![(scene.user, Absence::Moved)]).await.expect("noted");
     let id = people()[2].id.clone();
     other.store.apply(fence, Arc::new(people()), rejected(&id), 0, later()).await.expect("a batch");
     let of_others = |rows: Vec<String>| {

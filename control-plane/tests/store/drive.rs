@@ -208,10 +208,10 @@ impl Database {
             .map(|(user, _)| (user, Absence::Unexplained))
             .collect();
         if reading.held {
-            self.store.note_absent(fence, leavers.clone()).await.expect("noted");
+            self.store.record_absent(fence, leavers.clone()).await.expect("noted");
             steps.step()?;
         }
-        self.store.trust_doubtful(fence).await.expect("trust");
+        self.store.accept_suspect_changes(fence).await.expect("trust");
         steps.step()?;
         if reading.held {
             self.settle(fence, true, steps, used_before).await?;
@@ -231,10 +231,10 @@ impl Database {
         steps: &mut Steps,
         used_before: i64,
     ) -> Option<()> {
-        self.store.settle_names(fence, held, NOW).await.expect("settled names");
+        self.store.resolve_names(fence, held, NOW).await.expect("settled names");
         self.check_license(used_before).await;
         steps.step()?;
-        while self.store.settle_seats(fence, 2, held, NOW).await.expect("settled seats") {
+        while self.store.assign_seats(fence, 2, held, NOW).await.expect("settled seats") {
             self.check_license(used_before).await;
             steps.step()?;
         }
@@ -270,8 +270,8 @@ impl Database {
     async fn go_on(&self, job: JobNo, steps: &mut Steps, used_before: i64) -> Option<Fence> {
         let store = &self.store;
         let start = store.begin_approved(job, OWNER, NOW).await.expect("begun");
-        let noted = store.noted_absent(start.fence, job, None, 1_000).await.expect("the list");
-        store.recall_kept(start.fence, NOW).await.expect("recalled");
+        let noted = store.recorded_absent(start.fence, job, None, 1_000).await.expect("the list");
+        store.requeue_retained(start.fence, NOW).await.expect("recalled");
         steps.step()?;
         store.disable_absent(start.fence, noted, Some(start.held_at), NOW).await.expect("disables");
         steps.step()?;

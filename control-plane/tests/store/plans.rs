@@ -6,7 +6,7 @@ use control_plane::model::{
     Absence, Category, Fence, JobNo, JobState, PlanEntry, PlanLine, SourceId, Status, SyncJob, SyncPlan,
     TenantNo, Timestamp, UserNo,
 };
-use control_plane::reconcile::forecast;
+use control_plane::reconcile::preview;
 use control_plane::store::{NewJob, Outcome as End, StoreError, Work};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -42,9 +42,9 @@ impl Database {
         let fence = start.fence;
         store.begin_reconciling(fence).await.expect("reconciling");
         let absent = self.absent(fence, &seen).await;
-        store.note_absent(fence, absent.clone()).await.expect("noted");
-        let situation = store.situation(fence).await.expect("the situation");
-        let forecasts = forecast::forecast(&situation);
+        store.record_absent(fence, absent.clone()).await.expect("noted");
+        let situation = store.planning_inputs(fence).await.expect("the situation");
+        let forecasts = preview::planned_change(&situation);
         let records = situation.waiting.iter().map(|waiting| waiting.id.clone()).zip(forecasts);
         let mut lines: Vec<PlanLine> = records.map(|(id, forecast)| PlanLine::Record(id, forecast)).collect();
         lines.extend(absent.into_iter().map(|(user, absence)| PlanLine::Absent(user, absence)));
@@ -69,7 +69,7 @@ impl Database {
         let (start, seen) = self.read(job, directory, reading, usize::MAX, used).await;
         let fence = start.fence;
         store.begin_reconciling(fence).await.expect("reconciling");
-        store.trust_doubtful(fence).await.expect("trust");
+        store.accept_suspect_changes(fence).await.expect("trust");
         let absent = self.absent(fence, &seen).await;
         let numbers = absent.iter().map(|(user, _)| *user).collect();
         let planned = store.planned_leavers(fence, numbers).await.expect("the planned");

@@ -115,7 +115,7 @@ proptest! {
         prop_assert!(second.changed_nobody(), "{:?}", second.counts);
         // Of two names that someone does not get, the second sync may meet the other one first.
         let who = |outcome: &Outcome| -> Vec<u8> { outcome.refused.iter().map(|(id, _)| *id).collect() };
-        // Whom the first one has disabled only, without the names, it has counted for that; the second one refuses the names alone.
+        // UserSelector the first one has disabled only, without the names, it has counted for that; the second one refuses the names alone.
         let disabled_only = |id: &u8| {
             let user = first.users.get(&("hq".to_owned(), *id));
             !who(&first).contains(id) && user.is_some_and(|user| user.status == Status::DisabledInDirectory)

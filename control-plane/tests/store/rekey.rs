@@ -11,7 +11,7 @@ use control_plane::model::{
     KnownBy, NotSynchronizedReason, PlanLine, Record, Rejected, RouterId, SourceId, Status, SyncJob,
     SyncPlan, Timestamp, Trail, User, UserFilter,
 };
-use control_plane::reconcile::forecast;
+use control_plane::reconcile::preview;
 use control_plane::reconcile::rekey::{self, Occurrence};
 use control_plane::store::{
     NewJob, Observation, Outcome as End, SingleWrite, SourceChange, StoreError, Work,
@@ -97,7 +97,7 @@ impl Database {
             (IdPair { former: entry.former.map(id), new: entry.new.map(id), digest }, record)
         };
         let pairs: Vec<_> = entries.iter().map(pair).collect();
-        let occurrences = self.store().pair_ids(fence, pairs.clone()).await.expect("pairs");
+        let occurrences = self.store().record_id_pairs(fence, pairs.clone()).await.expect("pairs");
         let (mut records, mut rejected) = (Vec::new(), Vec::new());
         for ((entry, (pair, record)), occurrence) in entries.iter().zip(pairs).zip(occurrences) {
             let mapped = entry.person.record(fence.tenant);
@@ -124,9 +124,9 @@ impl Database {
             .filter(|(user, _)| !seen.contains(&user.0))
             .map(|(user, _)| (user, Absence::Unexplained))
             .collect();
-        store.note_absent(fence, absent.clone()).await.expect("noted");
-        let situation = store.situation(fence).await.expect("the situation");
-        let forecasts = forecast::forecast(&situation);
+        store.record_absent(fence, absent.clone()).await.expect("noted");
+        let situation = store.planning_inputs(fence).await.expect("the situation");
+        let forecasts = preview::planned_change(&situation);
         let records = situation.waiting.iter().map(|waiting| waiting.id.clone()).zip(forecasts);
         let mut lines: Vec<_> = records.map(|(id, forecast)| PlanLine::Record(id, forecast)).collect();
         lines.extend(absent.into_iter().map(|(user, absence)| PlanLine::Absent(user, absence)));
@@ -418,7 +418,8 @@ async fn nothing_that_was_read_by_the_former_ids_is_written_after_they_have_chan
         by: Actor::system(),
         now: NOW,
     };
-    let written = store.apply_single(observation, person(0).record(fence.tenant)).await.expect("an answer");
+    let written =
+        store.apply_observation(observation, person(0).record(fence.tenant)).await.expect("an answer");
     assert!(matches!(written, SingleWrite::AskAgain(_)), "{written:?}");
     assert_eq!(database.numbers().await, known);
 }
@@ -482,7 +483,7 @@ async fn a_job_from_before_is_undone_and_gives_nobody_a_former_id_nor_enables_wh
     let database = Database::of(&directory(&[0, 1, 2, 3], 0), &engine).await;
     database.sync(&directory(&[0, 3, 4], 1), Reading::plain()).await;
     let job = database.newest().await.id;
-    // Whom the job disabled by mistake is there again, but for one.
+    // UserSelector the job disabled by mistake is there again, but for one.
     let mut there: Vec<Entry> = all.into_iter().filter(|entry| entry.person.id != 2).collect();
     there[0].person.title = 1;
     database.draft_with("employeeNumber").await;
@@ -534,7 +535,7 @@ async fn hundred_thousand_users_get_new_ids(engine: Engine) {
         let new = |n: u32| if n.is_multiple_of(10) { number((n + 10) % PEOPLE, 1) } else { number(n, 2) };
         let pair = |n| (IdPair { former: Some(number(n, 1)), new: Some(new(n)), digest: [2; 16] }, true);
         let pairs = (from..from + 5_000).map(pair).collect();
-        database.store().pair_ids(fence, pairs).await.expect("pairs");
+        database.store().record_id_pairs(fence, pairs).await.expect("pairs");
         let records = (from..from + 5_000).map(|n| Record { id: number(n, 1), digest: [2; 16], ..record(n) });
         let applied = database.store().apply(fence, Arc::new(records.collect()), Vec::new(), 0, NOW).await;
         seen.extend(applied.expect("a batch").seen.into_iter().map(|user| user.0));

@@ -29,22 +29,22 @@ async fn live(store: &Store, since: Timestamp) -> Vec<Replica> {
 async fn a_replica_is_one_for_as_long_as_it_is_heard_of(engine: Engine) {
     let store = engine.store().await;
     let (first, second) = (replica(1), replica(2));
-    assert!(!store.replica_heard(&first, None, NOW).await.expect("an answer"), "nobody knows it");
+    assert!(!store.record_heartbeat(&first, None, NOW).await.expect("an answer"), "nobody knows it");
     assert!(live(&*store, NOW).await.is_empty(), "and it is none by that");
-    assert!(store.replica_heard(&first, Some(&[]), NOW).await.expect("an answer"));
-    assert!(store.replica_heard(&second, Some(&[]), later(5)).await.expect("an answer"));
+    assert!(store.record_heartbeat(&first, Some(&[]), NOW).await.expect("an answer"));
+    assert!(store.record_heartbeat(&second, Some(&[]), later(5)).await.expect("an answer"));
     assert_eq!(live(&*store, NOW).await, [first.clone(), second.clone()]);
     assert_eq!(live(&*store, later(1)).await, std::slice::from_ref(&second), "the first is silent");
-    assert!(store.replica_heard(&first, None, later(5)).await.expect("an answer"));
+    assert!(store.record_heartbeat(&first, None, later(5)).await.expect("an answer"));
     assert_eq!(live(&*store, later(1)).await, [first.clone(), second.clone()]);
     let again = Replica { key: ReplicaKey([3; 32]), ..second };
-    assert!(store.replica_heard(&again, Some(&[]), later(6)).await.expect("an answer"));
+    assert!(store.record_heartbeat(&again, Some(&[]), later(6)).await.expect("an answer"));
     assert_eq!(live(&*store, NOW).await, [first.clone(), again.clone()], "started again where it was");
-    store.replica_gone(again.key).await.expect("an end");
+    store.remove_replica(again.key).await.expect("an end");
     assert_eq!(live(&*store, NOW).await, std::slice::from_ref(&first));
-    store.forget_replicas(later(6)).await.expect("an end");
+    store.remove_stale_replicas(later(6)).await.expect("an end");
     assert!(live(&*store, NOW).await.is_empty());
-    assert!(!store.replica_heard(&first, None, later(6)).await.expect("an answer"), "it was forgotten");
+    assert!(!store.record_heartbeat(&first, None, later(6)).await.expect("an answer"), "it was forgotten");
 }
 
 async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_silent_or_revoked(
@@ -65,11 +65,11 @@ async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_si
     let mut at_there = of(&[2, 3]);
     at_there.push((other.clone(), hq(9)));
     at_there.push((TenantId::from("nobody"), hq(1)));
-    store.replica_heard(&here, Some(&of(&[1])), later(10)).await.expect("an answer");
-    store.replica_heard(&there, Some(&at_there), later(10)).await.expect("an answer");
-    store.replica_heard(&silent, Some(&of(&[1])), NOW).await.expect("an answer");
+    store.record_heartbeat(&here, Some(&of(&[1])), later(10)).await.expect("an answer");
+    store.record_heartbeat(&there, Some(&at_there), later(10)).await.expect("an answer");
+    store.record_heartbeat(&silent, Some(&of(&[1])), NOW).await.expect("an answer");
     let found = async || {
-        let found = store.distant_routers(&acme, here.key, later(5)).await.expect("routers");
+        let found = store.routers_elsewhere(&acme, here.key, later(5)).await.expect("routers");
         found.into_iter().map(|distant| (distant.router.0, distant.replica)).collect::<Vec<_>>()
     };
     let at = |id: &str| (id.to_owned(), there.clone());
@@ -77,9 +77,9 @@ async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_si
     store.revoke_router(&acme, &hq(3), "sold", &admin(), later(11)).await.expect("an end");
     assert_eq!(found().await, [at("hq-2")], "revoked");
     // Known again without its routers: they stay; with others: these are all.
-    store.replica_heard(&there, None, later(12)).await.expect("an answer");
+    store.record_heartbeat(&there, None, later(12)).await.expect("an answer");
     assert_eq!(found().await, [at("hq-2")]);
-    store.replica_heard(&there, Some(&[]), later(13)).await.expect("an answer");
+    store.record_heartbeat(&there, Some(&[]), later(13)).await.expect("an answer");
     assert!(found().await.is_empty());
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Actor, Certified, EventType, NewCertificate, NewCode, Refusal, RouterId, RouterState, Shown, SourceId,
-    TenantId, Timestamp,
+    Actor, Certified, EventType, NewCertificate, NewCode, PresentedCertificate, Refusal, RouterId,
+    RouterState, SourceId, TenantId, Timestamp,
 };
 use control_plane::store::{self, StoreError};
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -50,8 +50,8 @@ fn certificate(key: u8, now: Timestamp) -> NewCertificate {
     NewCertificate { key: [key; 32], expires_at, forget_before: now.minus(MONTH) }
 }
 
-fn shows(key: u8) -> Shown {
-    Shown { key: [key; 32], renewed: None }
+fn shows(key: u8) -> PresentedCertificate {
+    PresentedCertificate { key: [key; 32], renewed: None }
 }
 
 fn code(secret: u8, router: &str) -> NewCode {
@@ -184,13 +184,13 @@ async fn a_code_ends_when_it_is_voided_when_a_newer_one_is_made_and_with_its_tim
     world.make_code(3, "hq-2").await.expect("a code of another router");
     assert_eq!(world.enroll(1, 1).await, Err(Refusal::CodeVoided));
     let by = alice();
-    let void = || world.store.void_registration_code(&world.tenant, &newer, &by, NOW);
+    let void = || world.store.revoke_registration_code(&world.tenant, &newer, &by, NOW);
     assert_eq!(void().await.expect("a voided code").voided_at, Some(NOW));
     assert_eq!(world.enroll(2, 1).await, Err(Refusal::CodeVoided));
     assert!(matches!(void().await, Err(StoreError::CodeEnded)));
-    let unknown = world.store.void_registration_code(&world.tenant, "none", &alice(), NOW).await;
+    let unknown = world.store.revoke_registration_code(&world.tenant, "none", &alice(), NOW).await;
     assert!(matches!(unknown, Err(StoreError::NotFound(_))));
-    assert_eq!(world.store.void_all_registration_codes(&Actor::system(), NOW).await.expect("a count"), 1);
+    assert_eq!(world.store.revoke_all_registration_codes(&Actor::system(), NOW).await.expect("a count"), 1);
     assert_eq!(world.enroll(3, 1).await, Err(Refusal::CodeVoided));
 
     world.make_code(4, "hq-3").await.expect("a code");
@@ -265,7 +265,7 @@ async fn a_revoked_router_never_comes_back(engine: Engine) {
         "nor by asking again with the used code"
     );
     assert!(matches!(world.make_code(3, "hq-1").await, Err(StoreError::RouterRevoked)));
-    let standing = world.store.router_standing(&world.tenant, &router).await.expect("an answer");
+    let standing = world.store.router_status(&world.tenant, &router).await.expect("an answer");
     assert_eq!(standing.map_err(|refused| refused.refusal), Err(Refusal::RouterRevoked));
     let unknown = world.revoke(&RouterId::from("hq-9")).await;
     assert!(matches!(unknown, Err(StoreError::NotFound("identity router"))));
@@ -389,10 +389,10 @@ async fn a_router_is_listed_as_last_heard_of(engine: Engine) {
     let world = World::new(&engine, 1).await;
     let router = world.router("r1", 1).await;
     let later = NOW.plus(Duration::from_secs(5));
-    world.store.router_seen(&world.tenant, &router, "0.1.0", NOW).await.expect("noted");
-    world.store.router_gone(&world.tenant, &router, later).await.expect("noted");
+    world.store.record_router_connected(&world.tenant, &router, "0.1.0", NOW).await.expect("noted");
+    world.store.record_router_disconnected(&world.tenant, &router, later).await.expect("noted");
     let unknown = RouterId::from("r2");
-    world.store.router_seen(&world.tenant, &unknown, "0.1.0", NOW).await.expect("no failure");
+    world.store.record_router_connected(&world.tenant, &unknown, "0.1.0", NOW).await.expect("no failure");
     let routers = world.store.list_routers(&world.tenant, None, 10).await.expect("routers");
     assert_eq!(routers.len(), 1, "only enrollment makes routers");
     let listed = &routers[0];

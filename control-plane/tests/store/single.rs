@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Actor, Fence, JitSettings, Record, SingleOutcome, SourceId, Status, TenantNo, UserVersion, Whom,
-    Withheld,
+    Absence, Actor, Fence, Record, SingleOutcome, SingleUserSettings, SourceId, Status, TenantNo,
+    UserSelector, UserVersion, Withheld,
 };
 use control_plane::store::{self, Observation, SignIn, SingleWrite, Store, Written};
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ impl World {
         let database = Database::create(engine, 1_000).await;
         database.license(license).await;
         let store = database.store();
-        let (tenant, _) = store.jit_settings(&database.tenant()).await.expect("a tenant");
+        let (tenant, _) = store.single_user_settings(&database.tenant()).await.expect("a tenant");
         Self { database, store, tenant }
     }
 
@@ -62,8 +62,8 @@ impl World {
     }
 
     async fn version(&self, person: &Person) -> Option<UserVersion> {
-        let whom = Whom::UserName(self.record(person).values.user_name);
-        self.store.sight_user(self.tenant, &whom).await.expect("an answer").map(|sighting| sighting.version)
+        let whom = UserSelector::UserName(self.record(person).values.user_name);
+        self.store.look_up_user(self.tenant, &whom).await.expect("an answer").map(|sighting| sighting.version)
     }
 
     fn observation(&self, version: Option<UserVersion>) -> Observation {
@@ -80,7 +80,7 @@ impl World {
     }
 
     async fn apply(&self, observation: Observation, person: &Person) -> SingleWrite {
-        self.store.apply_single(observation, self.record(person)).await.expect("written")
+        self.store.apply_observation(observation, self.record(person)).await.expect("written")
     }
 
     /// The same over the present version, which must do.
@@ -93,8 +93,7 @@ impl World {
 
     async fn disable(&self, person: &Person, absence: Absence) -> SingleOutcome {
         let version = self.version(person).await.expect("a user");
-        let disabled =
-            self.store.disable_single(self.observation(Some(version)), version.user, absence).await;
+        let disabled = self.store.disable_user(self.observation(Some(version)), version.user, absence).await;
         match disabled.expect("written") {
             SingleWrite::Done(written) => written.outcome,
             other => panic!("{other:?}"),
@@ -111,17 +110,20 @@ impl World {
 async fn settings_are_off_until_they_are_set(engine: Engine) {
     let world = World::new(&engine, PLENTY).await;
     let tenant = world.database.tenant();
-    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings").1, JitSettings::default());
-    let settings = JitSettings {
+    assert_eq!(
+        world.store.single_user_settings(&tenant).await.expect("settings").1,
+        SingleUserSettings::default()
+    );
+    let settings = SingleUserSettings {
         enabled: true,
         deadline: Duration::from_millis(1_500),
         last_known_max_age: Duration::from_secs(60),
     };
-    world.store.set_jit_settings(&tenant, settings, &admin(), NOW).await.expect("set");
-    assert_eq!(world.store.jit_settings(&tenant).await.expect("settings").1, settings);
+    world.store.set_single_user_settings(&tenant, settings, &admin(), NOW).await.expect("set");
+    assert_eq!(world.store.single_user_settings(&tenant).await.expect("settings").1, settings);
     let nobody = "globex".into();
-    assert!(world.store.jit_settings(&nobody).await.is_err());
-    assert!(world.store.set_jit_settings(&nobody, settings, &admin(), NOW).await.is_err());
+    assert!(world.store.single_user_settings(&nobody).await.is_err());
+    assert!(world.store.set_single_user_settings(&nobody, settings, &admin(), NOW).await.is_err());
 }
 
 async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Engine) {
@@ -129,42 +131,46 @@ async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Eng
     world.database.sync(&people(0..2), Reading::plain()).await;
     let values = world.record(&person(1)).values;
     let number = world.version(&person(1)).await.expect("a user").user;
-    let find = async |whom| world.store.sight_user(world.tenant, &whom).await.expect("an answer");
+    let find = async |whom| world.store.look_up_user(world.tenant, &whom).await.expect("an answer");
     let upper = |text: &str| text.to_uppercase();
     for whom in [
-        Whom::User(number),
-        Whom::UserName(upper(&values.user_name)),
-        Whom::Mail(upper(&values.mail)),
-        Whom::Login(upper(&values.user_name)),
-        Whom::Login(values.mail.clone()),
+        UserSelector::User(number),
+        UserSelector::UserName(upper(&values.user_name)),
+        UserSelector::Mail(upper(&values.mail)),
+        UserSelector::Login(upper(&values.user_name)),
+        UserSelector::Login(values.mail.clone()),
     ] {
         assert_eq!(find(whom.clone()).await.expect("a user").user.number, number, "{whom:?}");
     }
-    assert_eq!(find(Whom::Mail(values.user_name.clone())).await, None, "a user name is no mail address");
+    assert_eq!(
+        find(UserSelector::Mail(values.user_name.clone())).await,
+        None,
+        "a user name is no mail address"
+    );
     assert_eq!(world.disable(&person(1), Absence::Moved).await, SingleOutcome::DisabledOutOfScope);
-    assert_eq!(find(Whom::Login(values.mail)).await, None, "its names are free");
-    assert_eq!(find(Whom::User(number)).await.expect("a user").user.status, Status::OutOfScope);
+    assert_eq!(find(UserSelector::Login(values.mail)).await, None, "its names are free");
+    assert_eq!(find(UserSelector::User(number)).await.expect("a user").user.status, Status::OutOfScope);
 }
 
 async fn what_a_sign_in_begins_with_is_the_same_the_first_time_and_later(engine: Engine) {
     let world = World::new(&engine, PLENTY).await;
     world.database.sync(&people(0..2), Reading::plain()).await;
     let (tenant, store) = (world.database.tenant(), &world.store);
-    let known = Whom::Login(world.record(&person(1)).values.mail);
-    let unknown = Whom::Login("nobody".to_owned());
-    let begin = async |whom: &Whom| store.begin_sign_in(&tenant, whom).await.expect("an answer");
-    let settings = JitSettings { enabled: true, ..JitSettings::default() };
+    let known = UserSelector::Login(world.record(&person(1)).values.mail);
+    let unknown = UserSelector::Login("nobody".to_owned());
+    let begin = async |whom: &UserSelector| store.begin_sign_in(&tenant, whom).await.expect("an answer");
+    let settings = SingleUserSettings { enabled: true, ..SingleUserSettings::default() };
     for (settings, suspended) in
-        [(JitSettings::default(), false), (settings, false), (settings, true), (settings, false)]
+        [(SingleUserSettings::default(), false), (settings, false), (settings, true), (settings, false)]
     {
-        store.set_jit_settings(&tenant, settings, &admin(), NOW).await.expect("set");
+        store.set_single_user_settings(&tenant, settings, &admin(), NOW).await.expect("set");
         if suspended {
             store.suspend_tenant(&tenant, "unpaid", &admin(), NOW).await.expect("suspended");
         } else {
             store.resume_tenant(&tenant, &admin(), NOW).await.expect("not suspended");
         }
         for whom in [&known, &unknown, &known] {
-            let known = store.sight_user(world.tenant, whom).await.expect("an answer");
+            let known = store.look_up_user(world.tenant, whom).await.expect("an answer");
             assert_eq!(known.is_some(), *whom != unknown);
             let expected = SignIn { tenant: world.tenant, settings, suspended, known };
             assert_eq!(begin(whom).await, expected);
@@ -186,7 +192,7 @@ async fn a_record_is_written_only_over_what_was_there_before_the_directory_was_a
     let again = Person { title: 2, ..person(0) };
     let late = world.apply(world.observation(Some(known)), &again).await;
     assert_eq!(late, SingleWrite::AskAgain(Some(known.user)));
-    let late = world.store.disable_single(world.observation(Some(known)), known.user, Absence::Moved).await;
+    let late = world.store.disable_user(world.observation(Some(known)), known.user, Absence::Moved).await;
     assert_eq!(late.expect("an answer"), SingleWrite::AskAgain(Some(known.user)));
     // Asked by settings that are no longer those of the source.
     let version = world.version(&person(0)).await;
@@ -313,7 +319,7 @@ async fn whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another
     );
     let wants = Person { mail: Some(0), ..person(1) };
     world.read(fence, &[wants]).await;
-    world.store.settle_names(fence, false, NOW).await.expect("settled");
+    world.store.resolve_names(fence, false, NOW).await.expect("settled");
     let done = world.database.finish(fence).await;
     assert_eq!((done.counts.read(), done.counts.not_synchronized), (3, 1), "{:?}", done.counts);
     let users = world.database.users().await;
@@ -351,7 +357,7 @@ async fn the_license_holds_for_hundreds_of_single_syncs_beside_a_job(engine: Eng
 
 async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(engine: Engine) {
     let world = World::new(&engine, PLENTY).await;
-    let whom = |id| Whom::UserName(world.record(&person(id)).values.user_name);
+    let whom = |id| UserSelector::UserName(world.record(&person(id)).values.user_name);
     let last = async |id| {
         let found = world.store.last_observed(world.tenant, &whom(id)).await.expect("an answer");
         found.map(|(_, observed_at)| observed_at)
@@ -371,7 +377,7 @@ async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(e
         let fence = world.database.begin_at(&job, begun).await.fence;
         // The record of one is not applied: somebody else has the address.
         world.read(fence, &[person(0), Person { mail: Some(0), ..person(1) }, person(2)]).await;
-        world.store.settle_names(fence, false, NOW).await.expect("settled");
+        world.store.resolve_names(fence, false, NOW).await.expect("settled");
         let outcome = store::Outcome::Succeeded { withheld, facts: None };
         world.store.finish_job(fence, outcome, NOW).await.expect("an end");
     }
@@ -385,7 +391,7 @@ async fn the_last_observation_is_the_newest_complete_sync_that_used_the_record(e
         let job = world.database.claimed().await;
         let fence = world.database.begin_at(&job, after(300)).await.fence;
         world.read(fence, &[person(0), Person { mail: Some(0), ..person(1) }, person(2)]).await;
-        world.store.settle_names(fence, false, NOW).await.expect("settled");
+        world.store.resolve_names(fence, false, NOW).await.expect("settled");
         world.database.finish(fence).await;
     }
     assert_eq!((last(0).await, last(2).await), (Some(after(300)), Some(after(300))));
@@ -402,7 +408,7 @@ async fn a_user_that_only_looks_different_since_the_source_was_published_anew_is
         let known = world.version(&person(0)).await;
         let observation = Observation { revision: 2, ..world.observation(known) };
         let record = Record { digest: [9 + title; 16], ..world.record(&Person { title, ..person(0) }) };
-        match world.store.apply_single(observation, record).await.expect("written") {
+        match world.store.apply_observation(observation, record).await.expect("written") {
             SingleWrite::Done(written) => written.outcome,
             other => panic!("{other:?}"),
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use control_plane::clock::Clock;
 use control_plane::jobs::{JobSettings, Jobs, Order, Session};
 use control_plane::model::{
-    Absence, Actor, Admitted, Fence, Found, ImmutableId, JitSettings, JobState, Offered, Presence, Single,
-    Status, TenantNo, Timestamp, UserNo, Whom,
+    Absence, Actor, Admitted, Fence, Found, ImmutableId, JobState, Offered, Presence, Single,
+    SingleUserSettings, Status, TenantNo, Timestamp, UserNo, UserSelector,
 };
 use control_plane::reconcile::offer;
 use proptest::prelude::*;
@@ -156,11 +156,11 @@ fn bulk_steps() -> Vec<BulkStep> {
     steps
 }
 
-fn whom(actor: usize, person: u8) -> Whom {
+fn whom(actor: usize, person: u8) -> UserSelector {
     let person =
         Person { id: person, user_name: person, mail: Some(person), title: 0, disabled: false, spelling: 0 };
     let values = person.record(TenantNo(1)).values;
-    if actor == 0 { Whom::UserName(values.user_name) } else { Whom::Mail(values.mail) }
+    if actor == 0 { UserSelector::UserName(values.user_name) } else { UserSelector::Mail(values.mail) }
 }
 
 impl Scene {
@@ -239,7 +239,7 @@ impl Scene {
         match self.calls[actor].take() {
             None => {
                 let (jobs, tenant, number) = (self.jobs.clone(), self.database.tenant(), TenantNo(1));
-                let settings = JitSettings { deadline: PATIENCE, ..JitSettings::default() };
+                let settings = SingleUserSettings { deadline: PATIENCE, ..SingleUserSettings::default() };
                 let whom = whom(actor, person);
                 let done = tokio::spawn(async move {
                     jobs.sync_user((&tenant, number), whom, settings, Actor::system()).await
@@ -367,7 +367,7 @@ impl Scene {
             }
             BulkStep::Disable => {
                 let fence = fence.expect("a read");
-                store.trust_doubtful(fence).await.expect("trusted");
+                store.accept_suspect_changes(fence).await.expect("trusted");
                 let gone: Vec<_> =
                     self.bulk.looked_up.values().map(|(user, _)| (*user, Absence::Moved)).collect();
                 store.disable_absent(fence, gone, None, now).await.expect("disabled");
@@ -377,8 +377,8 @@ impl Scene {
             }
             BulkStep::Settle => {
                 let fence = fence.expect("a read");
-                store.settle_names(fence, false, now).await.expect("names");
-                while store.settle_seats(fence, 10, false, self.clock.now()).await.expect("seats") {}
+                store.resolve_names(fence, false, now).await.expect("names");
+                while store.assign_seats(fence, 10, false, self.clock.now()).await.expect("seats") {}
                 for (person, at) in self.bulk.read.clone() {
                     // What had waited is written down only now.
                     if self.past.person(person, at).is_some() && at > self.accepted[&person] {

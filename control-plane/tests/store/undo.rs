@@ -1,6 +1,8 @@
 //! What is kept for an undo and for Show Details, how long, and whom an undo leaves alone.
 
-use control_plane::model::{Absence, Actor, Category, NotSynchronizedReason, SourceId, Status, UserNo, Whom};
+use control_plane::model::{
+    Absence, Actor, Category, NotSynchronizedReason, SourceId, Status, UserNo, UserSelector,
+};
 use control_plane::store::{Observation, Outcome as End, SingleWrite, StoreError, Work};
 
 use crate::database::{Engine, NOW, block_on, on_both};
@@ -87,11 +89,11 @@ async fn an_undo_leaves_whom_a_sync_of_one_user_changed_while_the_job_ran(engine
     database.sync(&(1..=4).map(|id| person(id, 1)).collect(), Reading::plain()).await;
     let job = database.newest().await;
     let store = database.store();
-    let (tenant, _) = store.jit_settings(&database.tenant()).await.expect("a tenant");
+    let (tenant, _) = store.single_user_settings(&database.tenant()).await.expect("a tenant");
     // Not after the job's end: it may have been held since.
     let observation = async |id: u8| {
-        let whom = Whom::UserName(person(id, 1).record(tenant).values.user_name);
-        let known = store.sight_user(tenant, &whom).await.expect("an answer").expect("a user");
+        let whom = UserSelector::UserName(person(id, 1).record(tenant).values.user_name);
+        let known = store.look_up_user(tenant, &whom).await.expect("an answer").expect("a user");
         let observation = Observation {
             tenant: database.tenant(),
             source: SourceId::from(SOURCES[0]),
@@ -109,10 +111,10 @@ async fn an_undo_leaves_whom_a_sync_of_one_user_changed_while_the_job_ran(engine
     for id in [1, 4] {
         let (observation, _) = observation(id).await;
         let record = person(id, 2).record(tenant);
-        assert!(written(store.apply_single(observation, record).await.expect("written")));
+        assert!(written(store.apply_observation(observation, record).await.expect("written")));
     }
     let (gone, number): (_, UserNo) = observation(3).await;
-    assert!(written(store.disable_single(gone, number, Absence::Deleted).await.expect("written")));
+    assert!(written(store.disable_user(gone, number, Absence::Deleted).await.expect("written")));
     let (undo, undone) = database.undo(job.id, false).await;
     let user = |id: u8| {
         let user = &undone.users[&(SOURCES[0].to_owned(), id)];

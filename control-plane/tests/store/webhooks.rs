@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Attempted, AuditFilter, Delivery, DeliveryFailure, EventType, FailedAttempt, JobState,
+    Absence, AttemptOutcome, AuditFilter, Delivery, DeliveryFailure, EventType, FailedAttempt, JobState,
     LicenseLevel, Receiver, SourceId, TenantId, Timestamp, Trail, UserFilter, Webhook, WebhookEvent,
     WebhookId, WebhookNo, WebhookState,
 };
@@ -81,11 +81,11 @@ async fn claim(world: &World, webhook: WebhookNo, owner: &str, now: Timestamp) -
     world.store.claim_delivery(webhook, owner, LEASE, 2, now).await.expect("an answer")
 }
 
-async fn end(world: &World, delivery: &Delivery, owner: &str, attempted: Attempted, now: Timestamp) {
-    world.store.delivery_attempted(delivery, owner, attempted, now).await.expect("written down");
+async fn end(world: &World, delivery: &Delivery, owner: &str, attempted: AttemptOutcome, now: Timestamp) {
+    world.store.record_attempt(delivery, owner, attempted, now).await.expect("written down");
 }
 
-fn again(failed: AttemptError, delivery: &Delivery, now: Timestamp) -> Attempted {
+fn again(failed: AttemptError, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
     retry::after_attempt(Err(failed), delivery.attempts, delivery.created_at, now, 0)
 }
 
@@ -148,15 +148,15 @@ async fn one_replica_at_a_time_delivers_in_order_and_another_after_its_lease(eng
     let repeated = claim(&world, webhook, "another", later(30)).await.expect("the lease is over");
     assert_eq!((&repeated.id, &repeated.body), (&first.id, &first.body));
     // Both come through; the message is counted once.
-    end(&world, &first, &owner, Attempted::Delivered, later(31)).await;
+    end(&world, &first, &owner, AttemptOutcome::Delivered, later(31)).await;
     assert!(claim(&world, webhook, "third", later(31)).await.is_none(), "it is still the other one's");
-    end(&world, &repeated, "another", Attempted::Delivered, later(32)).await;
+    end(&world, &repeated, "another", AttemptOutcome::Delivered, later(32)).await;
     assert_eq!(shown(&world, "ops").await.pending, 2);
     assert!(due(&world, later(32)).await.is_empty(), "not in the same moment");
     for (job, now) in jobs[1..].iter().zip([33, 34]) {
         let next = claim(&world, webhook, OWNER, later(now)).await.expect("the next one");
         assert!(next.body.contains(job) && next.id != first.id);
-        end(&world, &next, OWNER, Attempted::Delivered, later(now)).await;
+        end(&world, &next, OWNER, AttemptOutcome::Delivered, later(now)).await;
     }
     let after = shown(&world, "ops").await;
     assert_eq!((after.pending, after.given_up, after.succeeded_at), (0, 0, Some(later(34))));
@@ -176,7 +176,7 @@ async fn what_fails_holds_up_what_comes_behind_and_is_given_up_after_three_days(
         let attempted = again(UNWELL, &delivery, now);
         end(&world, &delivery, OWNER, attempted, now).await;
         attempts += 1;
-        let Attempted::Again { at, .. } = attempted else { break };
+        let AttemptOutcome::Again { at, .. } = attempted else { break };
         let state = shown(&world, "ops").await;
         let failed = FailedAttempt { at: now, failure: UNWELL.failure, status: UNWELL.status };
         assert_eq!((state.failed, state.next_attempt_at), (Some(failed), Some(at)));
@@ -208,7 +208,7 @@ async fn what_fails_again_and_again_is_overtaken(engine: Engine) {
         assert!(delivery.body.contains(&first), "attempt {attempt}");
         let attempted = again(UNWELL, &delivery, now);
         end(&world, &delivery, OWNER, attempted, now).await;
-        let Attempted::Again { at, .. } = attempted else { panic!("given up") };
+        let AttemptOutcome::Again { at, .. } = attempted else { panic!("given up") };
         if attempt < 8 {
             assert!(due(&world, now.plus(Duration::from_secs(1))).await.is_empty(), "attempt {attempt}");
             now = at;
@@ -218,7 +218,7 @@ async fn what_fails_again_and_again_is_overtaken(engine: Engine) {
     now = now.plus(tick());
     let delivery = claim(&world, webhook, OWNER, now).await.expect("the second one is due");
     assert!(delivery.body.contains(&second));
-    end(&world, &delivery, OWNER, Attempted::Delivered, now).await;
+    end(&world, &delivery, OWNER, AttemptOutcome::Delivered, now).await;
     now = now.plus(tick());
     assert!(due(&world, now).await.is_empty(), "the first one keeps its own time");
     // A refusal is the message's own affair from its first attempt on.
@@ -249,7 +249,7 @@ async fn whoever_is_deleted_or_switched_off_is_told_nothing_that_waits(engine: E
     assert_eq!((switched.state, switched.pending), (WebhookState::Off, 0));
     // Whoever was in the middle of it ends quietly.
     end(&world, &under_way, OWNER, again(UNWELL, &under_way, NOW), NOW).await;
-    end(&world, &also, OWNER, Attempted::GivenUp { failure: UNWELL.failure, status: None }, NOW).await;
+    end(&world, &also, OWNER, AttemptOutcome::GivenUp { failure: UNWELL.failure, status: None }, NOW).await;
     told(&world).await;
     assert!(due(&world, later(100)).await.is_empty());
     let state = shown(&world, "off").await;
@@ -271,12 +271,12 @@ async fn a_receiver_that_is_gone_switches_off_the_webhook_that_was_meant_and_no_
     let url = Some("https://new.example.com/".to_owned());
     let change = WebhookChange { url, ..WebhookChange::default() };
     world.store.update_webhook(&world.tenant, &"ops".into(), change, &admin(), NOW).await.expect("changed");
-    end(&world, &delivery, OWNER, Attempted::Gone, NOW).await;
+    end(&world, &delivery, OWNER, AttemptOutcome::Gone, NOW).await;
     let state = shown(&world, "ops").await;
     assert_eq!((state.state, state.pending), (WebhookState::Active, 2), "the new address was not asked");
     let delivery = claim(&world, webhook, OWNER, later(1)).await.expect("the same message");
     assert_eq!(delivery.receiver.url, "https://new.example.com/");
-    end(&world, &delivery, OWNER, Attempted::Gone, later(1)).await;
+    end(&world, &delivery, OWNER, AttemptOutcome::Gone, later(1)).await;
     let state = shown(&world, "ops").await;
     assert_eq!((state.state, state.pending, state.given_up), (WebhookState::Gone, 0, 2));
     let events: Vec<_> = trail(&world).await.into_iter().map(|(kind, _)| kind).collect();
@@ -312,7 +312,7 @@ async fn a_tenant_takes_two_places_at_a_time(engine: Engine) {
     let first = claim(&world, webhooks[0], OWNER, NOW).await.expect("a place");
     claim(&world, webhooks[1], "another", NOW).await.expect("a place");
     assert!(claim(&world, webhooks[2], OWNER, NOW).await.is_none(), "the slow ones have both");
-    end(&world, &first, OWNER, Attempted::Delivered, later(1)).await;
+    end(&world, &first, OWNER, AttemptOutcome::Delivered, later(1)).await;
     claim(&world, webhooks[2], OWNER, later(2)).await.expect("a place that is free again");
     // Who was served last comes last.
     told(&world).await;
@@ -482,7 +482,8 @@ async fn job_ends_and_changes_of_webhooks_never_wait_for_each_other_in_a_circle(
             for round in 0..20_u64 {
                 let state = shown(&changes, &id).await;
                 if let Some(delivery) = claim(&changes, state.receiver.number, OWNER, later(round)).await {
-                    let attempted = if round % 3 == 0 { Attempted::Gone } else { Attempted::Delivered };
+                    let attempted =
+                        if round % 3 == 0 { AttemptOutcome::Gone } else { AttemptOutcome::Delivered };
                     end(&changes, &delivery, OWNER, attempted, later(round)).await;
                 }
                 let change = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
@@ -512,7 +513,7 @@ async fn job_ends_and_changes_of_webhooks_never_wait_for_each_other_in_a_circle(
         let mut left = 0;
         while let Some(delivery) = claim(&world, state.receiver.number, OWNER, later(now)).await {
             assert!(numbers.insert(delivery.id.clone()), "each id once");
-            end(&world, &delivery, OWNER, Attempted::Delivered, later(now)).await;
+            end(&world, &delivery, OWNER, AttemptOutcome::Delivered, later(now)).await;
             left += 1;
             now += 1;
         }

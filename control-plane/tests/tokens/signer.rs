@@ -182,7 +182,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp(seconds * 1_000_000)
 }
 
-/// Whom a token names now.
+/// UserSelector a token names now.
 pub(crate) fn check(rules: &TokenRules, keys: &KeySet, token: &str) -> Result<Person, TokenRejected> {
     claims::read(token)?.verify(rules, keys, CONSOLE, at(NOW))
 }

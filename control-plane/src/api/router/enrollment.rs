@@ -19,7 +19,7 @@ use crate::ca::identity::UnauthenticatedPeer;
 use crate::ca::{Authorities, CaError, CertificateIssuer, RequestedKey, proves};
 use crate::clock::Clock;
 use crate::enroll::attempt_limit::AttemptLimiter;
-use crate::model::{Actor, Certified, EventType, NewCertificate, Refusal, Refused, Timestamp};
+use crate::model::{Actor, Certified, EventType, NewCertificate, Refusal, RouterDenied, Timestamp};
 use crate::store::Store;
 
 /// Serves EnrollmentService.
@@ -69,7 +69,7 @@ impl Enrollment {
     /// The one answer to whatever is wrong.
     async fn deny(
         &self,
-        refused: Refused,
+        refused: RouterDenied,
         newcomer: &UnauthenticatedPeer,
         by: &Actor,
         now: Timestamp,
@@ -126,7 +126,7 @@ impl EnrollmentService for Enrollment {
         let EnrollRequest { secret, certificate_request, proof } = request.into_inner();
         let authorities = self.authorities()?;
         let key = self.parse_key(&certificate_request, newcomer.address.ip(), now)?;
-        let unknown = |refusal| Refused { refusal, of: None };
+        let unknown = |refusal| RouterDenied { refusal, of: None };
         if !proves(key.spki(), &signed_bytes(&newcomer, &certificate_request), &proof) {
             return Err(self.deny(unknown(Refusal::ProofWrong), &newcomer, &by, now).await);
         }
@@ -154,13 +154,15 @@ impl EnrollmentService for Enrollment {
         let authorities = self.authorities()?;
         let key = self.parse_key(&certificate_request, newcomer.address.ip(), now)?;
         let Some(expired) = authorities.routers.read_expired(&expired_certificate) else {
-            let refused = Refused { refusal: Refusal::CertificateForeign, of: None };
+            let refused = RouterDenied { refusal: Refusal::CertificateForeign, of: None };
             return Err(self.deny(refused, &newcomer, &by, now).await);
         };
         let of = (&expired.tenant, &expired.router);
         if !proves(&expired.spki, &signed_bytes(&newcomer, &certificate_request), &proof) {
             let of = Some((expired.tenant, expired.router));
-            return Err(self.deny(Refused { refusal: Refusal::ProofWrong, of }, &newcomer, &by, now).await);
+            return Err(self
+                .deny(RouterDenied { refusal: Refusal::ProofWrong, of }, &newcomer, &by, now)
+                .await);
         }
         let plan = self.issuer.plan(&key, now);
         let shown = (expired.key, expired.expires);

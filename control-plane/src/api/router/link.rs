@@ -13,7 +13,9 @@ use crate::ca::CertificateIssuer;
 use crate::ca::identity::{Caller, Peer, Validity};
 use crate::clock::Clock;
 use crate::jobs::Jobs;
-use crate::model::{Actor, EventType, KeyFingerprint, Refused, RouterId, Shown, TenantId};
+use crate::model::{
+    Actor, EventType, KeyFingerprint, PresentedCertificate, RouterDenied, RouterId, TenantId,
+};
 use crate::store::{Store, StoreError};
 
 /// How long a connection stays on which a router was told that it may not connect: it is to hear
@@ -43,8 +45,8 @@ pub(super) struct RouterIdentity {
 
 impl RouterIdentity {
     /// What it shows of itself.
-    pub(super) fn shown(&self) -> Shown {
-        Shown { key: self.key, renewed: self.validity.renewed() }
+    pub(super) fn shown(&self) -> PresentedCertificate {
+        PresentedCertificate { key: self.key, renewed: self.validity.renewed() }
     }
 }
 
@@ -93,14 +95,14 @@ impl RouterLink {
 
     /// Whether a router's state lets it do anything.
     pub(super) async fn check_router(&self, router: &RouterIdentity) -> Result<(), Status> {
-        match self.store.router_standing(&router.tenant, &router.router).await.map_err(status::from_store)? {
+        match self.store.router_status(&router.tenant, &router.router).await.map_err(status::from_store)? {
             Ok(()) => Ok(()),
             Err(refused) => Err(self.deny(EventType::RouterRefused, &refused, router)),
         }
     }
 
     /// Notes what a router is refused, and ends its session and connection if it must have none.
-    pub(super) fn deny(&self, kind: EventType, refused: &Refused, router: &RouterIdentity) -> Status {
+    pub(super) fn deny(&self, kind: EventType, refused: &RouterDenied, router: &RouterIdentity) -> Status {
         router_denied::record(&self.denials, kind, refused, &router.actor);
         if refused.refusal.bars() {
             self.jobs.disconnect_router(&router.tenant, &router.router);

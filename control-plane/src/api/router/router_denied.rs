@@ -4,10 +4,10 @@ use tonic::{Code, Status};
 
 use crate::api::common::{resource_names, status};
 use crate::api::middleware::denials::DenialLog;
-use crate::model::{Actor, Event, EventType, Refusal, Refused, Trail};
+use crate::model::{Actor, Event, EventType, Refusal, RouterDenied, Trail};
 
 /// Notes a refusal: in the tenant's trail if it is known whose it is, else in the installation's.
-pub(super) fn record(denials: &DenialLog, kind: EventType, refused: &Refused, by: &Actor) {
+pub(super) fn record(denials: &DenialLog, kind: EventType, refused: &RouterDenied, by: &Actor) {
     let reason = refused.refusal.name();
     tracing::warn!(reason, by = by.name, address = by.address, of = ?refused.of, "identity router refused");
     // The suspension is an event of its own, written by whoever suspended.

@@ -77,7 +77,8 @@ async fn serve(
     let open = OpenSession { link, router, version: &version, session: &session, sender };
     let result = open.run(orders, messages).await;
     if link.jobs.router_disconnected(&session) {
-        let noted = link.store.router_gone(&router.tenant, &router.router, link.clock.now()).await;
+        let noted =
+            link.store.record_router_disconnected(&router.tenant, &router.router, link.clock.now()).await;
         if let Err(error) = noted {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot note that a router is gone");
         }
@@ -220,10 +221,16 @@ fn record_policy_refusal(link: &RouterLink, router: &RouterIdentity, subject: St
 }
 
 async fn record_seen(link: &RouterLink, router: &RouterIdentity, version: &str) -> Result<(), Status> {
-    link.store.router_seen(&router.tenant, &router.router, version, link.clock.now()).await.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "cannot note that a router is connected");
-        Status::unavailable("the database is not available; try again")
-    })
+    link.store
+        .record_router_connected(&router.tenant, &router.router, version, link.clock.now())
+        .await
+        .map_err(|error| {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot note that a router is connected"
+            );
+            Status::unavailable("the database is not available; try again")
+        })
 }
 
 /// Says that a certificate should have been renewed long ago.

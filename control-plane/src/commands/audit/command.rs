@@ -21,6 +21,7 @@ pub enum AuditCommand {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
+        /// Which trails.
         #[command(flatten)]
         whose: TrailSelector,
         /// A newest event that was written down earlier, as this command prints it; may be given
@@ -33,6 +34,7 @@ pub enum AuditCommand {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
+        /// Which trails.
         #[command(flatten)]
         whose: TrailSelector,
         /// The first sequence number to write.

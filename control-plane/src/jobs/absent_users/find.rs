@@ -70,7 +70,7 @@ pub(in crate::jobs) async fn recorded(
     let mut bits = RoaringTreemap::new();
     let mut after = None;
     loop {
-        let page = inner.store.noted_absent(fence, job, after, USERS_PER_PAGE).await?;
+        let page = inner.store.recorded_absent(fence, job, after, USERS_PER_PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(bits) };
         after = Some(*last);
         bits.extend(page.iter().map(|(user, _)| bit(*user)));

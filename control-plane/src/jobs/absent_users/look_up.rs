@@ -117,7 +117,8 @@ pub(in crate::jobs) async fn look_up_held(
     let mut after = None;
     let (fence, store) = (start.fence, &inner.store);
     loop {
-        let recorded = store.noted_absent(fence, fence.job, after, count(USERS_PER_LOOK_UP as u64)).await?;
+        let recorded =
+            store.recorded_absent(fence, fence.job, after, count(USERS_PER_LOOK_UP as u64)).await?;
         let Some((last, _)) = recorded.last() else { return Ok(sorted) };
         after = Some(*last);
         let mut absentees = store.absentees(fence, recorded.iter().map(|(user, _)| *user).collect()).await?;
@@ -135,7 +136,7 @@ pub(in crate::jobs) async fn look_up_held(
             sorted.sort(absentee, presence);
         }
         if !removed.is_empty() {
-            store.strike_absent(fence, removed, inner.clock.now()).await?;
+            store.remove_absent(fence, removed, inner.clock.now()).await?;
         }
     }
 }

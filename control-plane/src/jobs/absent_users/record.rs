@@ -20,7 +20,7 @@ pub(in crate::jobs) async fn record_absent(
         if chunk.is_empty() {
             return Ok(());
         }
-        inner.store.note_absent(fence, chunk).await?;
+        inner.store.record_absent(fence, chunk).await?;
     }
 }
 

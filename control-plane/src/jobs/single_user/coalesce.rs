@@ -11,12 +11,12 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use super::outcome::outcome_only;
-use crate::model::{Single, SingleOutcome, TenantId, Whom};
+use crate::model::{Single, SingleOutcome, TenantId, UserSelector};
 
 /// How long after its begin a search may be joined.
 pub(super) const JOIN_WINDOW: Duration = Duration::from_secs(1);
 
-type Key = (TenantId, Whom);
+type Key = (TenantId, UserSelector);
 
 struct SharedSearch {
     number: u64,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn anna() -> Key {
-        (TenantId::from("acme"), Whom::Login("anna".to_owned()))
+        (TenantId::from("acme"), UserSelector::Login("anna".to_owned()))
     }
 
     /// Searches that wait to be released, and are counted.
@@ -175,8 +175,8 @@ mod tests {
         let begin = Instant::now();
         let first = searches.call_at(begin, anna());
         settle().await;
-        let other_user = searches.call((TenantId::from("acme"), Whom::Login("bert".to_owned())));
-        let other_tenant = searches.call((TenantId::from("globex"), Whom::Login("anna".to_owned())));
+        let other_user = searches.call((TenantId::from("acme"), UserSelector::Login("bert".to_owned())));
+        let other_tenant = searches.call((TenantId::from("globex"), UserSelector::Login("anna".to_owned())));
         settle().await;
         assert_eq!(searches.begun(), 3);
         let in_time = searches.call_at(begin + JOIN_WINDOW, anna());

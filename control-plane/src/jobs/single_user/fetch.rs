@@ -8,7 +8,7 @@ use crate::jobs::FetchOrder;
 use crate::jobs::remote_routers::{QuestionScope, ReachableRouter, RouterSearch};
 use crate::jobs::run::another_router_may;
 use crate::model::{Failure, FailureReason, FetchBy, Found, ImmutableId, Presence, Single};
-use crate::reconcile::single;
+use crate::reconcile::single_user;
 
 /// What a router is asked.
 enum Question {
@@ -117,7 +117,7 @@ async fn ask_router(
 }
 
 fn failed_search(source: &Source, failure: Failure) -> Single {
-    let nothing = outcome_only(single::failed(failure.reason));
+    let nothing = outcome_only(single_user::failed(failure.reason));
     let message = match failure.message.as_str() {
         "" => nothing.message.clone(),
         message => message.to_owned(),

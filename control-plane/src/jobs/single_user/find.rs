@@ -11,9 +11,10 @@ use super::fetch::{fetch, look_up};
 use super::outcome::outcome_only;
 use super::sources::{Source, published_sources};
 use crate::model::{
-    Actor, FetchBy, Found, JitSettings, Rejected, Sighting, Single, SingleOutcome, Timestamp, Whom,
+    Actor, FetchBy, Found, Rejected, Single, SingleOutcome, SingleUserSettings, Timestamp, UserSelector,
+    UserSnapshot,
 };
-use crate::reconcile::single;
+use crate::reconcile::single_user;
 use crate::store::{Observation, Result, SingleWrite, Written};
 
 /// How often one user is fetched.
@@ -22,8 +23,8 @@ const MAX_FETCHES: u32 = 3;
 /// What a call is for.
 pub(super) struct Call<'a> {
     pub(super) context: SearchContext<'a>,
-    pub(super) whom: &'a Whom,
-    pub(super) settings: JitSettings,
+    pub(super) whom: &'a UserSelector,
+    pub(super) settings: SingleUserSettings,
     pub(super) by: &'a Actor,
     /// Set once an answer of a directory lets no user in; it outlives a search that ends at its
     /// deadline.
@@ -38,11 +39,11 @@ pub(super) struct FetchResult {
 }
 
 /// Synchronizes one user; `known` if it was found already.
-pub(super) async fn sync(call: &Call<'_>, known: Option<Sighting>) -> Result<Single> {
+pub(super) async fn sync(call: &Call<'_>, known: Option<UserSnapshot>) -> Result<Single> {
     let Call { context: SearchContext { inner, number, .. }, whom, .. } = *call;
     let known = match known {
         Some(known) => Some(known),
-        None => inner.store.sight_user(number, whom).await?,
+        None => inner.store.look_up_user(number, whom).await?,
     };
     let Some(known) = known else { return call.by_name().await };
     let single = call.by_id(known, None).await?;
@@ -54,10 +55,10 @@ pub(super) async fn sync(call: &Call<'_>, known: Option<Sighting>) -> Result<Sin
         // Renamed: whoever asked for the old name did not ask for this user.
         outcome => {
             outcome != SingleOutcome::Held
-                && single.user.as_ref().is_some_and(|user| !single::is_held_by(number, whom, user))
+                && single.user.as_ref().is_some_and(|user| !single_user::is_held_by(number, whom, user))
         }
     };
-    if !gone || matches!(whom, Whom::User(_)) {
+    if !gone || matches!(whom, UserSelector::User(_)) {
         return Ok(single);
     }
     let other = call.by_name().await?;
@@ -68,8 +69,8 @@ pub(super) async fn sync(call: &Call<'_>, known: Option<Sighting>) -> Result<Sin
 impl<'a> Call<'a> {
     pub(super) fn new(
         context: SearchContext<'a>,
-        whom: &'a Whom,
-        settings: JitSettings,
+        whom: &'a UserSelector,
+        settings: SingleUserSettings,
         by: &'a Actor,
     ) -> Self {
         Self { context, whom, settings, by, denied: AtomicBool::new(false) }
@@ -81,7 +82,11 @@ impl<'a> Call<'a> {
     }
 
     /// Fetches a known user by immutable id, unless that was done already.
-    pub(super) async fn by_id(&self, mut known: Sighting, mut seen: Option<FetchResult>) -> Result<Single> {
+    pub(super) async fn by_id(
+        &self,
+        mut known: UserSnapshot,
+        mut seen: Option<FetchResult>,
+    ) -> Result<Single> {
         let store = &self.context.inner.store;
         let mut first_change: Option<Written> = None;
         for attempt in 1..=MAX_FETCHES {
@@ -122,7 +127,9 @@ impl<'a> Call<'a> {
                     }
                 }
                 SingleWrite::AskAgain(_) => {
-                    let again = store.sight_user(self.context.number, &Whom::User(known.user.number)).await?;
+                    let again = store
+                        .look_up_user(self.context.number, &UserSelector::User(known.user.number))
+                        .await?;
                     let Some(again) = again else {
                         return Ok(self.nothing(&source, SingleOutcome::NotFound));
                     };
@@ -139,14 +146,14 @@ impl<'a> Call<'a> {
     /// fetched again. An error is what the search ends with.
     async fn write_known(
         &self,
-        known: &Sighting,
+        known: &UserSnapshot,
         FetchResult { source, asked_at, found }: &FetchResult,
     ) -> Result<std::result::Result<Option<SingleWrite>, Single>> {
         let store = &self.context.inner.store;
         let observation = self.observation(source, known, *asked_at);
         let written = match found {
             Found::Record(record) if record.id == known.user.id => {
-                store.apply_single(observation, (**record).clone()).await?
+                store.apply_observation(observation, (**record).clone()).await?
             }
             Found::Record(_) => return Ok(Err(self.nothing(source, SingleOutcome::Internal))),
             Found::Rejected(rejected) => {
@@ -157,7 +164,7 @@ impl<'a> Call<'a> {
                 Ok(presence) => match presence.absence() {
                     // It came back, or another server was asked.
                     None => return Ok(Ok(None)),
-                    Some(absence) => store.disable_single(observation, known.user.number, absence).await?,
+                    Some(absence) => store.disable_user(observation, known.user.number, absence).await?,
                 },
                 Err(nothing) => return Ok(Err(Single { user: Some(known.user.clone()), ..nothing })),
             },
@@ -165,7 +172,7 @@ impl<'a> Call<'a> {
         Ok(Ok(Some(written)))
     }
 
-    async fn fetch_known(&self, known: &Sighting) -> Result<std::result::Result<FetchResult, Single>> {
+    async fn fetch_known(&self, known: &UserSnapshot) -> Result<std::result::Result<FetchResult, Single>> {
         let SearchContext { inner, tenant, .. } = self.context;
         let source = inner.settings_cache.get(&*inner.store, tenant, known).await?;
         let asked_at = self.context.inner.clock.now();
@@ -175,7 +182,9 @@ impl<'a> Call<'a> {
 
     /// Searches all sources by the name.
     async fn by_name(&self) -> Result<Single> {
-        let Some(by) = single::fetch_by(self.whom) else { return Ok(outcome_only(SingleOutcome::NotFound)) };
+        let Some(by) = single_user::fetch_by(self.whom) else {
+            return Ok(outcome_only(SingleOutcome::NotFound));
+        };
         let mut failed = None;
         let sources = published_sources(self.context).await?;
         let number = sources.len();
@@ -197,7 +206,7 @@ impl<'a> Call<'a> {
             match &found {
                 Found::Absent(_) => {}
                 // Found by a name that is another one by our rule.
-                Found::Record(record) if !single::is_of(self.context.number, self.whom, record) => {}
+                Found::Record(record) if !single_user::is_of(self.context.number, self.whom, record) => {}
                 Found::Ambiguous(_) | Found::Rejected(_) | Found::Record(_) => {
                     self.record_denial(&found);
                     return self.apply_found(FetchResult { source, asked_at, found }).await;
@@ -214,18 +223,18 @@ impl<'a> Call<'a> {
     ) -> Result<Single> {
         let store = &self.context.inner.store;
         let record = match &found {
-            Found::Record(record) if single::is_of(self.context.number, self.whom, record) => record,
+            Found::Record(record) if single_user::is_of(self.context.number, self.whom, record) => record,
             Found::Record(_) | Found::Absent(_) => return Ok(self.nothing(&source, SingleOutcome::NotFound)),
             Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
             Found::Rejected(rejected) => return Ok(rejected_entry(&source, rejected, None, asked_at)),
         };
         let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
-        match store.apply_single(observation, (**record).clone()).await? {
+        match store.apply_observation(observation, (**record).clone()).await? {
             SingleWrite::Done(written) => self.confirmed(&source, *written, &found, asked_at).await,
             SingleWrite::AskAgain(None) => Ok(self.nothing(&source, SingleOutcome::Internal)),
             // Known by another name so far, or out of scope.
             SingleWrite::AskAgain(Some(user)) => {
-                match store.sight_user(self.context.number, &Whom::User(user)).await? {
+                match store.look_up_user(self.context.number, &UserSelector::User(user)).await? {
                     Some(known) => self.by_id(known, None).await,
                     None => Ok(self.nothing(&source, SingleOutcome::Internal)),
                 }
@@ -248,7 +257,7 @@ impl<'a> Call<'a> {
         Ok(match single.outcome {
             SingleOutcome::Unchanged => Single {
                 outcome: written.outcome,
-                message: single::text(written.outcome).to_owned(),
+                message: single_user::text(written.outcome).to_owned(),
                 ..single
             },
             _ => single,
@@ -259,7 +268,7 @@ impl<'a> Call<'a> {
     fn record_denial(&self, found: &Found) {
         let lets_in = match found {
             Found::Record(record) => {
-                !record.disabled && single::is_of(self.context.number, self.whom, record)
+                !record.disabled && single_user::is_of(self.context.number, self.whom, record)
             }
             Found::Absent(_) | Found::Rejected(_) | Found::Ambiguous(_) => false,
         };
@@ -268,7 +277,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn observation(&self, source: &Source, known: &Sighting, asked_at: Timestamp) -> Observation {
+    fn observation(&self, source: &Source, known: &UserSnapshot, asked_at: Timestamp) -> Observation {
         Observation { version: Some(known.version), ..self.unversioned(source, asked_at) }
     }
 
@@ -291,9 +300,9 @@ impl<'a> Call<'a> {
         let user = user.map(|sighting| sighting.user);
         let allowed = match (found, &user) {
             (Found::Record(record), Some(user)) => {
-                single::may_enter(outcome, record, user)
-                    && single::is_of(self.context.number, self.whom, record)
-                    && single::is_held_by(self.context.number, self.whom, user)
+                single_user::may_enter(outcome, record, user)
+                    && single_user::is_of(self.context.number, self.whom, record)
+                    && single_user::is_held_by(self.context.number, self.whom, user)
             }
             _ => false,
         };
@@ -302,7 +311,7 @@ impl<'a> Call<'a> {
             user,
             allowed,
             observed_at: Some(asked_at),
-            message: message.unwrap_or_else(|| single::text(outcome).to_owned()),
+            message: message.unwrap_or_else(|| single_user::text(outcome).to_owned()),
             source: Some(source.id.clone()),
             denied: false,
         }
@@ -318,7 +327,7 @@ impl<'a> Call<'a> {
 fn rejected_entry(
     source: &Source,
     rejected: &Rejected,
-    known: Option<Sighting>,
+    known: Option<UserSnapshot>,
     asked_at: Timestamp,
 ) -> Single {
     Single {

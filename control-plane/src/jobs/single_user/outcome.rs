@@ -1,7 +1,7 @@
 //! Outcomes of a sync of one user that let no user in.
 
 use crate::model::{Single, SingleOutcome};
-use crate::reconcile::single;
+use crate::reconcile::single_user;
 use crate::store::StoreError;
 
 /// An outcome alone: no user is let in.
@@ -11,7 +11,7 @@ pub(super) fn outcome_only(outcome: SingleOutcome) -> Single {
         user: None,
         allowed: false,
         observed_at: None,
-        message: single::text(outcome).to_owned(),
+        message: single_user::text(outcome).to_owned(),
         source: None,
         denied: false,
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sources::{Source, published};
-use crate::model::{Sighting, SourceNo, SourceSettings, TenantId};
+use crate::model::{SourceNo, SourceSettings, TenantId, UserSnapshot};
 use crate::store::{Result, Store, StoreError};
 
 /// More sources than sign in at one replica; a full cache is emptied.
@@ -17,7 +17,7 @@ pub(in crate::jobs) struct SettingsCache(Mutex<HashMap<SourceNo, (i32, Arc<Sourc
 
 impl SettingsCache {
     /// The source of a user as it was published when the user was sighted.
-    pub(super) async fn get(&self, store: &Store, tenant: &TenantId, known: &Sighting) -> Result<Source> {
+    pub(super) async fn get(&self, store: &Store, tenant: &TenantId, known: &UserSnapshot) -> Result<Source> {
         let (number, revision) = known.source;
         let cached = self.lock().get(&number).filter(|(of, _)| *of == revision).cloned();
         if let Some((_, settings)) = cached {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::outcome::{fault, outcome_only};
 use super::sync::sync_user;
 use crate::jobs::Inner;
-use crate::model::{Actor, JitSettings, Sighting, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
-use crate::reconcile::single;
+use crate::model::{
+    Actor, Single, SingleOutcome, SingleUserSettings, TenantId, TenantNo, UserSelector, UserSnapshot, spelled,
+};
+use crate::reconcile::single_user;
 use crate::store::StoreError;
 
 /// Synchronizes one user at a sign-in. Where neither router nor directory answers, the settings may
@@ -14,8 +16,8 @@ use crate::store::StoreError;
 pub(in crate::jobs) async fn sync_at_sign_in(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    (whom, known): (Whom, Option<Sighting>),
-    settings: JitSettings,
+    (whom, known): (UserSelector, Option<UserSnapshot>),
+    settings: SingleUserSettings,
     by: Actor,
 ) -> Arc<Single> {
     let single = sync_or_last_known(inner, (tenant, number), (whom, known), settings, by).await;
@@ -33,8 +35,8 @@ pub(super) fn record_sign_in(inner: &Inner, tenant: TenantNo, single: &Single) {
 async fn sync_or_last_known(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    (whom, known): (Whom, Option<Sighting>),
-    settings: JitSettings,
+    (whom, known): (UserSelector, Option<UserSnapshot>),
+    settings: SingleUserSettings,
     by: Actor,
 ) -> Arc<Single> {
     let single = sync_user(inner, (tenant, number), (whom.clone(), known), settings, by).await;
@@ -57,15 +59,15 @@ async fn sync_or_last_known(
 async fn last_known(
     inner: &Inner,
     number: TenantNo,
-    whom: &Whom,
-    settings: &JitSettings,
+    whom: &UserSelector,
+    settings: &SingleUserSettings,
     outcome: SingleOutcome,
 ) -> Result<Option<Single>, StoreError> {
     let known = inner.store.last_observed(number, whom).await?;
     let now = inner.clock.now();
     let known = known.filter(|(user, observed_at)| {
-        single::may_enter_as_known(settings, outcome, user, *observed_at, now)
-            && single::is_held_by(number, whom, user)
+        single_user::may_enter_as_known(settings, outcome, user, *observed_at, now)
+            && single_user::is_held_by(number, whom, user)
     });
     Ok(known.map(|(user, observed_at)| Single {
         allowed: true,

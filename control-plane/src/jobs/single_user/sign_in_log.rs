@@ -59,7 +59,8 @@ pub(in crate::jobs) async fn write_pending(inner: &Inner) {
     let _alone = inner.sign_in_log.writing.lock().await;
     let pending = std::mem::take(&mut *inner.sign_in_log.pending());
     for (tenant, users) in pending {
-        let written = inner.store.note_sign_ins(tenant, users.into_iter().collect(), inner.clock.now()).await;
+        let written =
+            inner.store.record_sign_ins(tenant, users.into_iter().collect(), inner.clock.now()).await;
         if let Err(error) = written {
             tracing::warn!(error = &error as &dyn std::error::Error, "sign-ins could not be noted");
         }

@@ -9,15 +9,17 @@ use super::context::SearchContext;
 use super::find;
 use super::outcome::{fault, outcome_only};
 use crate::jobs::Inner;
-use crate::model::{Actor, JitSettings, Sighting, Single, SingleOutcome, TenantId, TenantNo, Whom, spelled};
+use crate::model::{
+    Actor, Single, SingleOutcome, SingleUserSettings, TenantId, TenantNo, UserSelector, UserSnapshot, spelled,
+};
 
 /// Synchronizes one user, and says what came of it. `known` is the user, if it was looked for
 /// already and found.
 pub(in crate::jobs) async fn sync_user(
     inner: &Arc<Inner>,
     (tenant, number): (&TenantId, TenantNo),
-    (whom, known): (Whom, Option<Sighting>),
-    settings: JitSettings,
+    (whom, known): (UserSelector, Option<UserSnapshot>),
+    settings: SingleUserSettings,
     by: Actor,
 ) -> Arc<Single> {
     let key = (tenant.clone(), whom.clone());

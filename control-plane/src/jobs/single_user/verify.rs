@@ -20,8 +20,8 @@ use crate::jobs::remote_routers::{QuestionScope, Reply, RouterSearch};
 use crate::jobs::run::another_router_may;
 use crate::jobs::{FetchOrder, Inner, VerifyOrder};
 use crate::model::{
-    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, Single, TenantId, UserNo, Verification,
-    Whom, spelled,
+    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, Single, TenantId, UserNo, UserSelector,
+    Verification, spelled,
 };
 use crate::reconcile::password::{self, Try};
 use crate::store::{SignIn, StoreError};
@@ -62,7 +62,7 @@ pub(in crate::jobs) async fn verify(
     by: Actor,
     begun: Instant,
 ) -> Verification {
-    let whom = Whom::Login(login.clone());
+    let whom = UserSelector::Login(login.clone());
     let user = known.as_ref().map(|known| known.user.number);
     let attempt = match inner.password_attempts.begin(number, &login, &inner.clock) {
         Ok(attempt) => attempt,
@@ -118,7 +118,7 @@ fn fault(error: &StoreError) -> Verification {
 
 async fn verify_by_directory(
     call: &Call<'_>,
-    known: Option<crate::model::Sighting>,
+    known: Option<crate::model::UserSnapshot>,
     typed: (&str, &SecretString),
 ) -> Result<PasswordCheck, StoreError> {
     let Call { context, .. } = call;

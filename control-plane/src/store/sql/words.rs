@@ -55,8 +55,8 @@ words! {
 
     QUEUE_NAME = Queue::Name;
     QUEUE_RETURNING = Queue::Returning;
-    QUEUE_DOUBTFUL = Queue::Doubtful;
-    QUEUE_DOUBTFUL_NAME = Queue::DoubtfulName;
+    QUEUE_SUSPECT_CHANGE = Queue::SuspectChange;
+    QUEUE_SUSPECT_RENAME = Queue::SuspectRename;
 
     CHANGE_UPDATED = Change::Updated;
     CHANGE_DISABLED = Change::Disabled;

@@ -138,7 +138,7 @@ impl IdentityRouterService for IdentityRouters {
     ) -> Result<Response<RegistrationCode>, Status> {
         let (tenant, id) = resource_names::parse_code("name", &request.get_ref().name)?;
         let (by, now) = (require_actor(&request, &tenant)?, self.0.clock.now());
-        let voided = self.0.store.void_registration_code(&tenant, &id, &by, now).await;
+        let voided = self.0.store.revoke_registration_code(&tenant, &id, &by, now).await;
         Ok(Response::new(convert::code_to_proto(&tenant, voided.map_err(status::from_store)?, now)))
     }
 

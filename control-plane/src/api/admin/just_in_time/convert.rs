@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::api::admin::users::convert::user_to_proto;
 use crate::api::common::convert::{duration_to_proto, timestamp_to_proto};
 use crate::api::common::{resource_names, status};
-use crate::model::{JitSettings, Single, TenantId, Verification};
+use crate::model::{Single, SingleUserSettings, TenantId, Verification};
 use crate::reconcile::password;
 
 /// What a sign-in may wait.
@@ -45,8 +45,11 @@ pub(super) fn verification_to_proto(tenant: &TenantId, done: &Verification) -> p
 }
 
 /// What an administrator sees of the settings.
-pub(super) fn settings_to_proto(tenant: &TenantId, settings: JitSettings) -> proto::JustInTimeSettings {
-    let JitSettings { enabled, deadline, last_known_max_age } = settings;
+pub(super) fn settings_to_proto(
+    tenant: &TenantId,
+    settings: SingleUserSettings,
+) -> proto::JustInTimeSettings {
+    let SingleUserSettings { enabled, deadline, last_known_max_age } = settings;
     proto::JustInTimeSettings {
         name: resource_names::just_in_time_settings_name(tenant),
         enabled,
@@ -56,7 +59,7 @@ pub(super) fn settings_to_proto(tenant: &TenantId, settings: JitSettings) -> pro
 }
 
 /// The settings, with defaults where nothing is said.
-pub(super) fn settings_from_proto(message: proto::JustInTimeSettings) -> Result<JitSettings, Status> {
+pub(super) fn settings_from_proto(message: proto::JustInTimeSettings) -> Result<SingleUserSettings, Status> {
     let proto::JustInTimeSettings { name: _, enabled, deadline, last_known_max_age } = message;
     let mut violations = Vec::new();
     let mut read = |field: &str,
@@ -76,7 +79,7 @@ pub(super) fn settings_from_proto(message: proto::JustInTimeSettings) -> Result<
     let deadline = read(
         "deadline",
         deadline,
-        JitSettings::DEADLINE,
+        SingleUserSettings::DEADLINE,
         &|value| DEADLINES.contains(&value),
         "must be from 1s to 30s",
     );
@@ -88,7 +91,7 @@ pub(super) fn settings_from_proto(message: proto::JustInTimeSettings) -> Result<
         "must be from 0s to 604800s (7 days)",
     );
     if violations.is_empty() {
-        Ok(JitSettings { enabled, deadline, last_known_max_age })
+        Ok(SingleUserSettings { enabled, deadline, last_known_max_age })
     } else {
         Err(status::invalid(violations))
     }
@@ -110,7 +113,10 @@ mod tests {
             last_known_max_age: age,
             ..proto::JustInTimeSettings::default()
         };
-        assert_eq!(settings_from_proto(message(None, None)).expect("settings"), JitSettings::default());
+        assert_eq!(
+            settings_from_proto(message(None, None)).expect("settings"),
+            SingleUserSettings::default()
+        );
         assert!(settings_from_proto(message(seconds(1), seconds(604_800))).is_ok());
         assert!(settings_from_proto(message(seconds(30), seconds(0))).is_ok());
         for (deadline, age) in [

@@ -19,9 +19,10 @@ use crate::api::admin::context::{AdminContext, require_access, require_actor};
 use crate::api::common::{resource_names, status};
 use crate::api::middleware::denials::DenialLog;
 use crate::model::{
-    Actor, Event, EventType, PasswordOutcome, SingleOutcome, TenantId, Trail, Verification, Whom, spelled,
+    Actor, Event, EventType, PasswordOutcome, SingleOutcome, TenantId, Trail, UserSelector, Verification,
+    spelled,
 };
-use crate::reconcile::single;
+use crate::reconcile::single_user;
 use crate::store::SignIn;
 
 /// Serves JustInTimeService.
@@ -35,7 +36,7 @@ impl JustInTime {
     }
 
     /// What a sign-in begins with, if users are synchronized at sign-in.
-    async fn begin_sign_in(&self, tenant: &TenantId, whom: &Whom) -> Result<SignIn, Status> {
+    async fn begin_sign_in(&self, tenant: &TenantId, whom: &UserSelector) -> Result<SignIn, Status> {
         let begun = self.0.store.begin_sign_in(tenant, whom).await.map_err(status::from_store)?;
         // The service belongs to no tenant, so nobody has looked before.
         if begun.suspended {
@@ -95,14 +96,14 @@ fn parse_typed_name(field: &str, text: &str) -> Result<String, Status> {
     Ok(text.to_owned())
 }
 
-fn parse_whom(tenant: &TenantId, asked: Option<Asked>) -> Result<Whom, Status> {
+fn parse_whom(tenant: &TenantId, asked: Option<Asked>) -> Result<UserSelector, Status> {
     match asked {
         Some(Asked::User(name)) => match resource_names::parse_user("user", &name)? {
-            (of, user) if of == *tenant => Ok(Whom::User(user)),
+            (of, user) if of == *tenant => Ok(UserSelector::User(user)),
             _ => Err(status::not_found("user")),
         },
-        Some(Asked::Mail(mail)) => Ok(Whom::Mail(parse_typed_name("mail", &mail)?)),
-        Some(Asked::UserName(name)) => Ok(Whom::UserName(parse_typed_name("user_name", &name)?)),
+        Some(Asked::Mail(mail)) => Ok(UserSelector::Mail(parse_typed_name("mail", &mail)?)),
+        Some(Asked::UserName(name)) => Ok(UserSelector::UserName(parse_typed_name("user_name", &name)?)),
         None => Err(status::invalid(vec![(
             "whom".to_owned(),
             "must be a user, a mail or a user_name".to_owned(),
@@ -119,9 +120,10 @@ impl JustInTimeService for JustInTime {
         let tenant = resource_names::parse_tenant("parent", &request.get_ref().parent)?;
         let by = require_actor(&request, &tenant)?;
         let whom = parse_whom(&tenant, request.get_ref().whom.clone())?;
-        let (number, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::from_store)?;
+        let (number, settings) =
+            self.0.store.single_user_settings(&tenant).await.map_err(status::from_store)?;
         let outcome = match &whom {
-            Whom::Mail(mail) if !single::is_address(mail) => invalid_address(),
+            UserSelector::Mail(mail) if !single_user::is_address(mail) => invalid_address(),
             _ => {
                 let done = self.0.jobs.sync_user((&tenant, number), whom, settings, by).await;
                 convert::single_to_proto(&tenant, &done)
@@ -136,7 +138,7 @@ impl JustInTimeService for JustInTime {
     ) -> Result<Response<SyncAtSignInResponse>, Status> {
         let tenant = resource_names::parse_tenant("parent", &request.get_ref().parent)?;
         let by = require_actor(&request, &tenant)?;
-        let whom = Whom::Login(parse_typed_name("login", &request.get_ref().login)?);
+        let whom = UserSelector::Login(parse_typed_name("login", &request.get_ref().login)?);
         let SignIn { tenant: number, settings, known, .. } = self.begin_sign_in(&tenant, &whom).await?;
         let done = self.0.jobs.sync_at_sign_in((&tenant, number), (whom, known), settings, by).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single_to_proto(&tenant, &done)) }))
@@ -152,7 +154,7 @@ impl JustInTimeService for JustInTime {
         let mut message = request.into_inner();
         let login = parse_typed_name("login", &message.login)?;
         let password = parse_password(std::mem::take(&mut message.password))?;
-        let begun = self.begin_sign_in(&tenant, &Whom::Login(login.clone())).await?;
+        let begun = self.begin_sign_in(&tenant, &UserSelector::Login(login.clone())).await?;
         let typed = (login, password);
         let done = self.0.jobs.verify_password(&tenant, begun, typed, by.clone(), called).await;
         self.record(&tenant, by, &done);
@@ -165,7 +167,7 @@ impl JustInTimeService for JustInTime {
     ) -> Result<Response<JustInTimeSettings>, Status> {
         let tenant = resource_names::parse_just_in_time_settings("name", &request.get_ref().name)?;
         require_access(&request, &tenant)?;
-        let (_, settings) = self.0.store.jit_settings(&tenant).await.map_err(status::from_store)?;
+        let (_, settings) = self.0.store.single_user_settings(&tenant).await.map_err(status::from_store)?;
         Ok(Response::new(convert::settings_to_proto(&tenant, settings)))
     }
 
@@ -178,7 +180,7 @@ impl JustInTimeService for JustInTime {
             resource_names::parse_just_in_time_settings("just_in_time_settings.name", &message.name)?;
         let by = require_actor(&request, &tenant)?;
         let settings = convert::settings_from_proto(message)?;
-        let set = self.0.store.set_jit_settings(&tenant, settings, &by, self.0.clock.now());
+        let set = self.0.store.set_single_user_settings(&tenant, settings, &by, self.0.clock.now());
         set.await.map_err(status::from_store)?;
         tracing::info!(%tenant, enabled = settings.enabled, "just-in-time sync set");
         Ok(Response::new(convert::settings_to_proto(&tenant, settings)))
@@ -189,7 +191,7 @@ fn invalid_address() -> rollcall_proto::admin::v1::SingleSync {
     let outcome = SingleOutcome::InvalidEmail;
     rollcall_proto::admin::v1::SingleSync {
         outcome: outcome.number().into(),
-        message: single::text(outcome).to_owned(),
+        message: single_user::text(outcome).to_owned(),
         ..Default::default()
     }
 }

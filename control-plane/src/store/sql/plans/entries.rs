@@ -16,8 +16,8 @@ use super::super::{codec, dialect, locks, statement};
 use super::situation;
 use super::situation::Before;
 use crate::model::{
-    Absence, Category, Counts, Detail, Fence, Forecast, ImmutableId, JobNo, NotSynchronizedReason, PlanEntry,
-    PlanLine, Record, SourceSettings, Status, Timestamp, UserNo, UserValues,
+    Absence, Category, Counts, Detail, Fence, ImmutableId, JobNo, NotSynchronizedReason, PlanEntry, PlanLine,
+    PlannedChange, Record, SourceSettings, Status, Timestamp, UserNo, UserValues,
 };
 use crate::store::{Result, StoreError};
 
@@ -98,28 +98,30 @@ fn leaving(user: Before, absence: Absence) -> Line {
     }
 }
 
-fn changing(record: Record, user: Option<Before>, forecast: Forecast) -> Line {
+fn changing(record: Record, user: Option<Before>, forecast: PlannedChange) -> Line {
     let directory = record.status();
     let (category, status, reason, message) = match forecast {
-        Forecast::Add(Status::Enabled) => (Category::Added, directory, None, "Would be added."),
-        Forecast::Add(_) => {
+        PlannedChange::Add(Status::Enabled) => (Category::Added, directory, None, "Would be added."),
+        PlannedChange::Add(_) => {
             (Category::Added, directory, None, "Would be added as disabled: the directory says so.")
         }
-        Forecast::Update(_) if user.as_ref().is_some_and(|user| user.status != 1) && !record.disabled => {
+        PlannedChange::Update(_)
+            if user.as_ref().is_some_and(|user| user.status != 1) && !record.disabled =>
+        {
             (Category::Updated, directory, None, "Would be enabled again.")
         }
-        Forecast::Update(Status::Enabled) => (Category::Updated, directory, None, "Would be updated."),
-        Forecast::Update(_) => {
+        PlannedChange::Update(Status::Enabled) => (Category::Updated, directory, None, "Would be updated."),
+        PlannedChange::Update(_) => {
             (Category::Updated, directory, None, "Would be updated; is disabled in the directory.")
         }
         // The reason is why the rest of the record is not applied.
-        Forecast::DisableOnly(reason) => (
+        PlannedChange::DisableOnly(reason) => (
             Category::Updated,
             directory,
             Some(reason),
             "Would be disabled, and nothing else: another user has the same user name or mail address.",
         ),
-        Forecast::Refuse(reason) => (Category::NotSynchronized, directory, Some(reason), reason.text()),
+        PlannedChange::Refuse(reason) => (Category::NotSynchronized, directory, Some(reason), reason.text()),
     };
     Line { category, before: user, after: Some((record, status)), reason, message: message.to_owned() }
 }

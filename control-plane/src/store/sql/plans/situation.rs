@@ -10,7 +10,7 @@ use super::super::users::lookup;
 use super::super::users::rows::ValuesRow;
 use super::super::{codec, dialect, locks, statement};
 use crate::model::{Fence, ImmutableId, Status, UserNo, UserValues};
-use crate::reconcile::forecast::{Situation, Waiting};
+use crate::reconcile::preview::{Situation, Waiting};
 use crate::store::Result;
 
 pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {

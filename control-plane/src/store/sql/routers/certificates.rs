@@ -5,7 +5,7 @@ use super::super::locks::LockedRouter;
 use super::super::statement;
 use crate::enroll::admission::{Certificate, Issue};
 use crate::model::NewCertificate;
-use crate::model::{KeyFingerprint, RouterId, Shown, TenantNo, Timestamp};
+use crate::model::{KeyFingerprint, PresentedCertificate, RouterId, TenantNo, Timestamp};
 use crate::store::Result;
 
 /// The number of the certificate that was issued for a key.
@@ -26,7 +26,7 @@ pub(crate) async fn certificate(
     connection: &mut Connection,
     locked: &LockedRouter,
     router: &RouterId,
-    shown: Shown,
+    shown: PresentedCertificate,
 ) -> Result<Certificate> {
     let generation = generation(connection, locked.tenant, router, shown.key).await?;
     Ok(Certificate { generation, renewed: shown.renewed })

@@ -13,8 +13,9 @@ use super::{certificates, codes, router};
 use crate::enroll::admission;
 use crate::enroll::admission::{AdmissionDecision, Certificate, CodeStatus, CodeUse, Issue};
 use crate::model::{
-    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate, RECOVERIES,
-    Refusal, Refused, RouterId, RouterState, Shown, TenantId, TenantNo, Timestamp, Trail, hex, names,
+    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate,
+    PresentedCertificate, RECOVERIES, Refusal, RouterDenied, RouterId, RouterState, TenantId, TenantNo,
+    Timestamp, Trail, hex, names,
 };
 use crate::store::{Admission, Result, StoreError};
 
@@ -30,9 +31,9 @@ pub(crate) async fn enroll(
     now: Timestamp,
 ) -> Result<Admission<Certified>> {
     let row = locks::lock_code(connection, secret_hash).await?;
-    let Some(row) = row else { return Ok(Err(Refused { refusal: Refusal::CodeUnknown, of: None })) };
+    let Some(row) = row else { return Ok(Err(RouterDenied { refusal: Refusal::CodeUnknown, of: None })) };
     let (number, tenant, router) = (TenantNo(row.tenant_no), TenantId(row.tenant), RouterId(row.router));
-    let refuse = |refusal| Ok(Err(Refused { refusal, of: Some((tenant.clone(), router.clone())) }));
+    let refuse = |refusal| Ok(Err(RouterDenied { refusal, of: Some((tenant.clone(), router.clone())) }));
     let standing = CodeStatus {
         expires_at: Timestamp(row.expires_at),
         used_key: row.used_key.map(codec::key_fingerprint).transpose()?,
@@ -99,7 +100,7 @@ pub(crate) async fn enroll(
 pub(crate) async fn renew(
     connection: &mut Connection,
     (tenant, router): (&TenantId, &RouterId),
-    shown: Shown,
+    shown: PresentedCertificate,
     holds: Option<i64>,
     new: NewCertificate,
     by: &Actor,
@@ -140,7 +141,7 @@ pub(crate) async fn recover(
         Ok(locked) => locked,
         Err(refused) => return Ok(Err(refused)),
     };
-    let shown = Shown { key: expired.0, renewed: None };
+    let shown = PresentedCertificate { key: expired.0, renewed: None };
     let certificate = certificates::certificate(connection, &locked, router, shown).await?;
     let requested = certificates::generation(connection, locked.tenant, router, new.key).await?;
     let decided =
@@ -167,7 +168,7 @@ pub(crate) async fn admit(
     connection: &mut Connection,
     tenant: &TenantId,
     router: &RouterId,
-    shown: Shown,
+    shown: PresentedCertificate,
     by: &Actor,
     now: Timestamp,
 ) -> Result<Admission<Admitted>> {
@@ -209,7 +210,7 @@ pub(crate) async fn standing(
     .fetch_optional(connection)
     .await?;
     match row {
-        None => Ok(Err(Refused { refusal: Refusal::RouterUnknown, of: None })),
+        None => Ok(Err(RouterDenied { refusal: Refusal::RouterUnknown, of: None })),
         Some((_, Some(_))) => refused(Refusal::TenantSuspended, tenant, router),
         Some((state, None)) => match admission::state(codec::router_state(state)?) {
             Ok(()) => Ok(Ok(())),
@@ -258,7 +259,7 @@ async fn stand(
     let row: Option<(i64, Option<i64>)> = row.bind(tenant.0.clone()).fetch_optional(&mut *connection).await?;
     match row {
         // Nothing can be written into the trail of a tenant that is not there.
-        None => Ok(Err(Refused { refusal: Refusal::RouterUnknown, of: None })),
+        None => Ok(Err(RouterDenied { refusal: Refusal::RouterUnknown, of: None })),
         Some((_, Some(_))) => refused(Refusal::TenantSuspended, tenant, router),
         Some((number, None)) => match locks::lock_router(connection, TenantNo(number), router).await? {
             None => refused(Refusal::RouterUnknown, tenant, router),
@@ -335,7 +336,7 @@ async fn record(
 }
 
 fn refused<T>(refusal: Refusal, tenant: &TenantId, router: &RouterId) -> Result<Admission<T>> {
-    Ok(Err(Refused { refusal, of: Some((tenant.clone(), router.clone())) }))
+    Ok(Err(RouterDenied { refusal, of: Some((tenant.clone(), router.clone())) }))
 }
 
 /// Who enrolls is nobody yet; that it is the router is what the event says.

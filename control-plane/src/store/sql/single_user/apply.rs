@@ -17,7 +17,7 @@ use crate::model::{
     Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names, spelled,
 };
 use crate::reconcile::batch::{Mode, View};
-use crate::reconcile::{batch, single};
+use crate::reconcile::{batch, single_user};
 use crate::store::row::Row;
 use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 
@@ -118,7 +118,7 @@ pub(crate) async fn apply(
             write::update_users(connection, by_its_job, observation.now, &[row]).await?;
         }
         restore_status_job(connection, fence.tenant, user.number, status_job).await?;
-        (user.number, single::changed(user.status, update.status))
+        (user.number, single_user::changed(user.status, update.status))
     } else {
         let Some(before) = &before else {
             return Err(StoreError::Broken("a record of one user that came to nothing".into()));

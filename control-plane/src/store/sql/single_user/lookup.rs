@@ -6,9 +6,9 @@ use super::super::users::user::{COLUMNS, FROM, UserRow};
 use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, JOB_SUCCEEDED, KIND_PLAN, KIND_SYNC};
 use super::super::{codec, statement};
 use crate::model::{
-    JobNo, NameKind, Sighting, SourceNo, TenantNo, Timestamp, User, UserNo, UserVersion, Whom,
+    JobNo, NameKind, SourceNo, TenantNo, Timestamp, User, UserNo, UserSelector, UserSnapshot, UserVersion,
 };
-use crate::reconcile::single;
+use crate::reconcile::single_user;
 use crate::store::{Result, StoreError};
 
 /// Columns that make a version of a user, besides those of the user, and of its source.
@@ -27,7 +27,7 @@ pub(crate) struct SightingRow {
     published_revision: i64,
 }
 
-impl TryFrom<SightingRow> for Sighting {
+impl TryFrom<SightingRow> for UserSnapshot {
     type Error = StoreError;
 
     fn try_from(row: SightingRow) -> Result<Self> {
@@ -49,7 +49,7 @@ pub(crate) async fn sighting(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
-) -> Result<Option<Sighting>> {
+) -> Result<Option<UserSnapshot>> {
     let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
     let query = statement::query_as(text).bind(tenant.0).bind(user.0);
     let row: Option<SightingRow> = query.fetch_optional(connection).await?;
@@ -60,9 +60,9 @@ pub(crate) async fn sighting(
 pub(crate) async fn sight(
     connection: &mut Connection,
     tenant: TenantNo,
-    whom: &Whom,
-) -> Result<Option<Sighting>> {
-    if let Whom::User(user) = whom {
+    whom: &UserSelector,
+) -> Result<Option<UserSnapshot>> {
+    if let UserSelector::User(user) = whom {
         return sighting(connection, tenant, *user).await;
     }
     let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
@@ -78,9 +78,9 @@ pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_n
      WHERE mail_key = $3))";
 
 /// The keys for [`NAMED`].
-pub(crate) fn keys(tenant: TenantNo, whom: &Whom) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+pub(crate) fn keys(tenant: TenantNo, whom: &UserSelector) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let (mut user_name, mut mail) = (None, None);
-    for (kind, key) in single::keys(tenant, whom) {
+    for (kind, key) in single_user::keys(tenant, whom) {
         match kind {
             NameKind::UserName => user_name = Some(key.0.to_vec()),
             NameKind::Mail => mail = Some(key.0.to_vec()),
@@ -94,9 +94,9 @@ pub(crate) fn keys(tenant: TenantNo, whom: &Whom) -> (Option<Vec<u8>>, Option<Ve
 pub(crate) async fn last_observed(
     connection: &mut Connection,
     tenant: TenantNo,
-    whom: &Whom,
+    whom: &UserSelector,
 ) -> Result<Option<(User, Timestamp)>> {
-    let Some(Sighting { user, version, .. }) = sight(connection, tenant, whom).await? else {
+    let Some(UserSnapshot { user, version, .. }) = sight(connection, tenant, whom).await? else {
         return Ok(None);
     };
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of

@@ -8,7 +8,7 @@ use super::super::words::{JOB_HELD, JOB_RUNNING, KIND_DRY_RUN, PHASE_READING};
 use super::apply::YOUNG;
 use super::lookup::{SightingRow, VERSION};
 use crate::model::{
-    JobNo, Record, Sighting, SingleOutcome, SourceNo, TenantNo, Timestamp, UserNo, UserVersion,
+    JobNo, Record, SingleOutcome, SourceNo, TenantNo, Timestamp, UserNo, UserSnapshot, UserVersion,
 };
 use crate::store::{Observation, Result, SingleWrite, Written};
 
@@ -85,7 +85,7 @@ pub(crate) async fn nothing_new(
     let query = statement::query_as(text).bind(observation.tenant.0.clone()).bind(version.user.0);
     let row: Option<NowRow> = query.fetch_optional(connection).await?;
     let Some(NowRow { sighting, job }) = row else { return Ok(None) };
-    let (user, pending) = (Sighting::try_from(sighting)?, job.pending());
+    let (user, pending) = (UserSnapshot::try_from(sighting)?, job.pending());
     let same_revision = user.source.1 == observation.revision;
     let user = Some(user).filter(|now| now.version == version);
     Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {

@@ -6,7 +6,9 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::statement;
 use super::super::statement::sql;
-use crate::model::{Actor, Event, EventType, JitSettings, TenantId, TenantNo, Timestamp, Trail, names};
+use crate::model::{
+    Actor, Event, EventType, SingleUserSettings, TenantId, TenantNo, Timestamp, Trail, names,
+};
 use crate::store::{Result, StoreError};
 
 /// Columns of a [`SettingsRow`], of tenants `t`.
@@ -22,10 +24,10 @@ pub(crate) struct SettingsRow {
     suspended_at: Option<i64>,
 }
 
-impl From<SettingsRow> for (TenantNo, JitSettings, bool) {
+impl From<SettingsRow> for (TenantNo, SingleUserSettings, bool) {
     fn from(row: SettingsRow) -> Self {
         let micros = |number: i64| Duration::from_micros(number.unsigned_abs());
-        let settings = JitSettings {
+        let settings = SingleUserSettings {
             enabled: row.jit_enabled != 0,
             deadline: micros(row.jit_deadline),
             last_known_max_age: micros(row.jit_last_known_max_age),
@@ -38,7 +40,7 @@ impl From<SettingsRow> for (TenantNo, JitSettings, bool) {
 pub(crate) async fn get(
     connection: &mut Connection,
     tenant: &TenantId,
-) -> Result<(TenantNo, JitSettings, bool)> {
+) -> Result<(TenantNo, SingleUserSettings, bool)> {
     let text = sql!("SELECT {COLUMNS} FROM tenants t WHERE t.id = $1");
     let query = statement::query_as(text).bind(tenant.0.clone());
     let row: Option<SettingsRow> = query.fetch_optional(connection).await?;
@@ -49,14 +51,14 @@ pub(crate) async fn get(
 pub(crate) async fn settings(
     connection: &mut Connection,
     tenant: &TenantId,
-) -> Result<(TenantNo, JitSettings)> {
+) -> Result<(TenantNo, SingleUserSettings)> {
     get(connection, tenant).await.map(|(number, settings, _)| (number, settings))
 }
 
 pub(crate) async fn set(
     connection: &mut Connection,
     tenant: &TenantId,
-    settings: &JitSettings,
+    settings: &SingleUserSettings,
     by: &Actor,
     now: Timestamp,
 ) -> Result<()> {

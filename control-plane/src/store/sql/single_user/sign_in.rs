@@ -9,7 +9,7 @@ use super::super::users::user::COLUMNS;
 use super::lookup::{NAMED, SightingRow, VERSION};
 use super::settings::{COLUMNS as SETTINGS_COLUMNS, SettingsRow};
 use super::{lookup, settings};
-use crate::model::{TenantId, Whom};
+use crate::model::{TenantId, UserSelector};
 use crate::store::{Result, SignIn};
 
 /// Numbers of tenants that are kept. Beyond these all are dropped and learned again.
@@ -24,7 +24,7 @@ struct SignInRow {
 }
 
 /// With the number of the tenant, the sign-in of a known user begins with one statement.
-pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &Whom) -> Result<SignIn> {
+pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &UserSelector) -> Result<SignIn> {
     let (mut connection, numbers) = (engine.reader().await?, &engine.tenants);
     let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).copied();
     if let Some(number) = number {

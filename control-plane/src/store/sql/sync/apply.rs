@@ -15,8 +15,8 @@ use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
     NotSynchronizedReason, Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
 };
-use crate::reconcile::batch::{Mode, Plan, Refusal, View};
-use crate::reconcile::{batch, doubt};
+use crate::reconcile::batch::{BatchPlan, Mode, Refusal, View};
+use crate::reconcile::{batch, value_loss};
 use crate::store::row::Row;
 use crate::store::{Applied, Result};
 
@@ -39,7 +39,7 @@ pub(crate) async fn apply(
         let values = changed_values(connection, fence, records, &view).await?;
         view.same = same(records, &view, &values);
         if job.doubts != 0 {
-            view.doubtful = doubtful(records, &view, &values);
+            view.suspect = suspect(records, &view, &values);
         }
         let mut planned;
         let (records, rejected) = if job.kind() == JobKind::Plan {
@@ -118,12 +118,12 @@ pub(crate) fn same(
 }
 
 /// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
-fn doubtful(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
+fn suspect(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
     let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
     let doubted = records.iter().filter(|record| {
         of(record).is_some_and(|user| {
             user.status == Status::DisabledInDirectory && !record.disabled
-                || values.get(&user.number.0).is_some_and(|before| doubt::takes_away(before, record))
+                || values.get(&user.number.0).is_some_and(|before| value_loss::removes_value(before, record))
         })
     });
     doubted.map(|record| record.id.clone()).collect()
@@ -179,7 +179,7 @@ pub(crate) async fn carry_out(
     connection: &mut Connection,
     fence: Fence,
     records: &[Record],
-    plan: &Plan,
+    plan: &BatchPlan,
     now: Timestamp,
 ) -> Result<Done> {
     let (mut added_users, mut waits) = (Vec::new(), 0);
@@ -333,7 +333,7 @@ async fn refuse(
     for entry in rejected {
         let user = entry.id.as_ref().and_then(|id: &ImmutableId| view.known.get(id));
         seen.extend(user.map(|user| user.number));
-        // Whom the job has counted already keeps that outcome.
+        // UserSelector the job has counted already keeps that outcome.
         if user.is_some_and(|user| user.counted_by(fence.job)) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! Who takes part in a contest for names, and what each held before the job. Who wins is decided by `reconcile::settle`, and carried out by
+//! Who takes part in a contested for names, and what each held before the job. Who wins is decided by `reconcile::name_contests`, and carried out by
 //! `names`.
 
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::{codec, dialect, statement};
 use crate::model::{Fence, ImmutableId, KnownUser, Record, Status, UserNo};
-use crate::reconcile::settle::{Name, Player, Rank};
+use crate::reconcile::name_contests::{Name, NameClaim, Rank};
 use crate::store::Result;
 
 /// A user as the journal has it from before the job.
@@ -19,19 +19,19 @@ pub(crate) struct Before {
     names: Vec<Name>,
 }
 
-/// Who takes part in the contest for names.
-pub(crate) struct Contest {
-    pub(crate) players: Vec<Player>,
-    /// The user of each player, if it is one now; for players that this job applied already, its present row.
+/// Who takes part in the contested for names.
+pub(crate) struct NameClaims {
+    pub(crate) claims: Vec<NameClaim>,
+    /// The user of each claim, if it is one now; for claims that this job applied already, its present row.
     pub(crate) users: Vec<Option<KnownUser>>,
-    /// The record of each player that waits.
+    /// The record of each claim that waits.
     pub(crate) records: Vec<Option<Record>>,
     pub(crate) held: HashMap<Name, UserNo>,
     /// Users whom this job has disabled already, as the directory has them.
     gave_seat: HashSet<UserNo>,
 }
 
-impl Contest {
+impl NameClaims {
     /// The record and the user, if the directory disables a user who is enabled.
     pub(crate) fn to_disable(&self, position: usize) -> Option<(&Record, &KnownUser)> {
         let record = self.records[position].as_ref().filter(|record| record.disabled)?;
@@ -39,48 +39,48 @@ impl Contest {
         Some((record, user))
     }
 
-    /// Users of the players at these positions.
+    /// Users of the claims at these positions.
     pub(crate) fn numbers<'a>(&'a self, positions: impl IntoIterator<Item = &'a usize>) -> Vec<i64> {
         positions.into_iter().filter_map(|at| self.users[*at].as_ref()).map(|user| user.number.0).collect()
     }
 
-    /// Whom this job has disabled as the directory says stays disabled, and counted for that, when it gives names back.
+    /// UserSelector this job has disabled as the directory says stays disabled, and counted for that, when it gives names back.
     pub(crate) fn stays_disabled(&self, position: usize) -> bool {
         self.users[position].as_ref().is_some_and(|user| self.gave_seat.contains(&user.number))
     }
 
     /// Whoever could not have its former names back, since a user who was fetched alone meanwhile holds one, keeps what it got.
     fn keep_fixed(&mut self) {
-        let fixed = |contest: &Self| {
-            (0..contest.players.len()).find(|at| {
-                let had = &contest.players[*at].had;
-                contest.records[*at].is_none() && had.iter().any(|name| contest.held.contains_key(name))
+        let fixed = |contested: &Self| {
+            (0..contested.claims.len()).find(|at| {
+                let had = &contested.claims[*at].had;
+                contested.records[*at].is_none() && had.iter().any(|name| contested.held.contains_key(name))
             })
         };
         while let Some(at) = fixed(self) {
             self.records.remove(at);
-            let (player, user) = (self.players.remove(at), self.users.remove(at));
+            let (claim, user) = (self.claims.remove(at), self.users.remove(at));
             self.held
-                .extend(user.iter().flat_map(|user| player.wants.iter().map(|name| (*name, user.number))));
+                .extend(user.iter().flat_map(|user| claim.wants.iter().map(|name| (*name, user.number))));
         }
     }
 
     /// Users in scope whom the directory enables again need a seat before they can move to other names; without one they are
-    /// stuck. Whom the directory disables gives the seat up, whatever becomes of the names. Returns how many seats were given.
+    /// stuck. UserSelector the directory disables gives the seat up, whatever becomes of the names. Returns how many seats were given.
     pub(crate) fn give_seats(&mut self, free: i64) -> i64 {
-        let mut needing: Vec<usize> = (0..self.players.len())
+        let mut needing: Vec<usize> = (0..self.claims.len())
             .filter(|at| {
                 let disabled =
                     self.users[*at].as_ref().is_some_and(|user| user.status == Status::DisabledInDirectory);
                 disabled && self.records[*at].as_ref().is_some_and(|record| !record.disabled)
             })
             .collect();
-        let leaving = (0..self.players.len()).filter(|at| self.to_disable(*at).is_some()).count();
+        let leaving = (0..self.claims.len()).filter(|at| self.to_disable(*at).is_some()).count();
         let free = usize::try_from(free + i64::try_from(leaving).unwrap_or_default()).unwrap_or_default();
-        needing.sort_by(|one, other| self.players[*one].id.cmp(&self.players[*other].id));
+        needing.sort_by(|one, other| self.claims[*one].id.cmp(&self.claims[*other].id));
         let given = free.min(needing.len());
         for at in &needing[given..] {
-            self.players[*at].stuck = true;
+            self.claims[*at].stuck = true;
         }
         i64::try_from(given).unwrap_or_default()
     }
@@ -92,13 +92,13 @@ pub(crate) async fn gather(
     connection: &mut Connection,
     fence: Fence,
     records: Vec<Record>,
-) -> Result<Contest> {
+) -> Result<NameClaims> {
     let known =
         lookup::known_by_id(connection, fence.source, records.iter().map(|record| &record.id)).await?;
     let mut known: HashMap<ImmutableId, KnownUser> =
         known.into_iter().map(|user| (user.id.clone(), user)).collect();
-    let mut contest = Contest {
-        players: Vec::new(),
+    let mut contested = NameClaims {
+        claims: Vec::new(),
         users: Vec::new(),
         records: Vec::new(),
         held: HashMap::new(),
@@ -114,12 +114,12 @@ pub(crate) async fn gather(
             Some(user) => (Rank::Present, user.names().collect()),
         };
         numbers.extend(user.as_ref().map(|user| user.number));
-        let player =
-            Player { id: record.id.clone(), rank, had, wants: record.names().collect(), stuck: false };
-        frontier.extend(player.wants.iter().chain(&player.had).copied());
-        contest.players.push(player);
-        contest.users.push(user);
-        contest.records.push(Some(record));
+        let claim =
+            NameClaim { id: record.id.clone(), rank, had, wants: record.names().collect(), stuck: false };
+        frontier.extend(claim.wants.iter().chain(&claim.had).copied());
+        contested.claims.push(claim);
+        contested.users.push(user);
+        contested.records.push(Some(record));
     }
     while !frontier.is_empty() {
         let holders = lookup::known_by_name(connection, fence.tenant, &frontier).await?;
@@ -141,34 +141,34 @@ pub(crate) async fn gather(
             if !fetched && user.names().filter(|name| wanted.contains(name)).any(|name| got(&name)) {
                 numbers.insert(user.number);
                 if was.is_some_and(|was| was.status == Status::Enabled) && user.status != Status::Enabled {
-                    contest.gave_seat.insert(user.number);
+                    contested.gave_seat.insert(user.number);
                 }
                 // It may have been met before, by a name that it only kept.
-                contest.held.retain(|_, holder| *holder != user.number);
+                contested.held.retain(|_, holder| *holder != user.number);
                 let (rank, had) = match was {
                     None => (Rank::New, Vec::new()),
                     Some(was) if was.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
                     Some(was) => (Rank::Present, was.names.clone()),
                 };
                 frontier.extend(had.iter().copied());
-                contest.players.push(Player {
+                contested.claims.push(NameClaim {
                     id: user.id.clone(),
                     rank,
                     had,
                     wants: user.names().collect(),
                     stuck: false,
                 });
-                contest.users.push(Some(user));
-                contest.records.push(None);
+                contested.users.push(Some(user));
+                contested.records.push(None);
             } else {
-                contest.held.extend(
+                contested.held.extend(
                     user.names().filter(|name| wanted.contains(name)).map(|name| (name, user.number)),
                 );
             }
         }
     }
-    contest.keep_fixed();
-    Ok(contest)
+    contested.keep_fixed();
+    Ok(contested)
 }
 
 /// What users were before the job.

@@ -1,4 +1,4 @@
-//! Carries out who gets contested names, once all records are known: `contest` says who takes part, `reconcile::settle` who wins.
+//! Carries out who gets contested names, once all records are known: `contested` says who takes part, `reconcile::name_contests` who wins.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::super::words::{Change, QUEUE_NAME};
 use super::super::{dialect, locks, statement};
 use super::apply::DISABLED_ONLY;
 use super::deferred::DEFERRED;
-use super::name_claims::Contest;
+use super::name_claims::NameClaims;
 use super::{apply, deferred, name_claims, revert};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, NotSynchronizedReason, Record, Status, Timestamp,
@@ -19,10 +19,10 @@ use crate::model::{
 };
 use crate::reconcile::batch;
 use crate::reconcile::batch::{Mode, Queue, Refusal, View, duplicate};
-use crate::reconcile::settle::{Holder, Verdict, resolve};
+use crate::reconcile::name_contests::{ClaimOutcome, NameHolder, resolve};
 use crate::store::Result;
 
-/// Positions of players, by what becomes of them.
+/// Positions of claims, by what becomes of them.
 #[derive(Default)]
 struct Sorted {
     /// Was applied by this job, and does not get its names: what the job did is taken back.
@@ -36,14 +36,14 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn by(contest: &Contest, verdicts: &[Verdict]) -> Self {
+    fn by(contested: &NameClaims, verdicts: &[ClaimOutcome]) -> Self {
         let mut sorted = Self::default();
         for (position, verdict) in verdicts.iter().enumerate() {
-            match (&contest.records[position], verdict) {
-                (None, Verdict::Granted) => {}
-                (None, Verdict::Refused { .. }) => sorted.revert.push(position),
-                (_, Verdict::Refused { .. } | Verdict::Stuck) => sorted.refused.push(position),
-                (Some(_), Verdict::Granted) => match &contest.users[position] {
+            match (&contested.records[position], verdict) {
+                (None, ClaimOutcome::Granted) => {}
+                (None, ClaimOutcome::Refused { .. }) => sorted.revert.push(position),
+                (_, ClaimOutcome::Refused { .. } | ClaimOutcome::Stuck) => sorted.refused.push(position),
+                (Some(_), ClaimOutcome::Granted) => match &contested.users[position] {
                     Some(user) if user.status != Status::OutOfScope => sorted.apply.push(position),
                     Some(_) => sorted.moves.push((position, Queue::Returning)),
                     None => sorted.moves.push((position, Queue::New)),
@@ -77,37 +77,37 @@ pub(crate) async fn names(
     let free = locks::lock_seats(connection, fence.tenant).await?;
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
     let (records, mut counts) = without_fetched(connection, fence, job.reads, records).await?;
-    let mut contest = name_claims::gather(connection, fence, records).await?;
-    let needing = contest.give_seats(free);
-    let verdicts = resolve(&contest.players, &contest.held);
-    let sorted = Sorted::by(&contest, &verdicts);
+    let mut contested = name_claims::gather(connection, fence, records).await?;
+    let needing = contested.give_seats(free);
+    let verdicts = resolve(&contested.claims, &contested.held);
+    let sorted = Sorted::by(&contested, &verdicts);
 
-    let shown = revert::shown(connection, fence, &contest.numbers(&sorted.revert)).await?;
-    counts += give_back(connection, fence, &contest, &sorted, held).await?;
+    let shown = revert::shown(connection, fence, &contested.numbers(&sorted.revert)).await?;
+    counts += give_back(connection, fence, &contested, &sorted, held).await?;
     // All names that change hands are free before anyone takes one.
-    let changed: Vec<Record> = sorted.apply.iter().filter_map(|at| contest.records[*at].clone()).collect();
-    let users = sorted.apply.iter().filter_map(|at| contest.users[*at].clone());
+    let changed: Vec<Record> = sorted.apply.iter().filter_map(|at| contested.records[*at].clone()).collect();
+    let users = sorted.apply.iter().filter_map(|at| contested.users[*at].clone());
     let known = users.map(|user| (user.id.clone(), user)).collect();
     let view = View { known, seats: needing, ..View::default() };
     let plan = batch::plan(fence.job, Mode::Final, &changed, &view);
     let taken = apply::carry_out(connection, fence, &changed, &plan, now).await?.taken;
     counts += plan.counts;
-    let disabled_only = sorted.refused.iter().filter_map(|at| contest.to_disable(*at));
+    let disabled_only = sorted.refused.iter().filter_map(|at| contested.to_disable(*at));
     counts += apply::disable_only(connection, fence, disabled_only, now).await?;
 
     let Told { lines, uncounted, not_synchronized } =
-        told(connection, fence, &contest, &sorted, &verdicts, &shown).await?;
+        told(connection, fence, &contested, &sorted, &verdicts, &shown).await?;
     details::insert(connection, fence, lines).await?;
     counts.not_synchronized += not_synchronized;
-    requeue(connection, fence, &contest, &sorted.moves).await?;
+    requeue(connection, fence, &contested, &sorted.moves).await?;
     counts.waiting -= i64::try_from(sorted.apply.len() + sorted.refused.len()).unwrap_or_default();
-    let id = |position: &usize| contest.players[*position].id.clone();
+    let id = |position: &usize| contested.claims[*position].id.clone();
     let mut settled: Vec<_> = sorted.apply.iter().map(id).collect();
     if held {
         let (uncounted, counted): (Vec<usize>, Vec<usize>) =
             sorted.refused.iter().copied().partition(|position| uncounted.contains(position));
         for (kept, counted) in [(counted, true), (uncounted, false)] {
-            let kept = kept.iter().map(|position| &contest.players[*position].id);
+            let kept = kept.iter().map(|position| &contested.claims[*position].id);
             deferred::retain(connection, fence, kept, counted).await?;
         }
     } else {
@@ -123,28 +123,28 @@ pub(crate) async fn names(
 async fn give_back(
     connection: &mut Connection,
     fence: Fence,
-    contest: &Contest,
+    contested: &NameClaims,
     sorted: &Sorted,
     held: bool,
 ) -> Result<Counts> {
     let Sorted { revert, apply, .. } = sorted;
     if held {
         let (uncounted, counted): (Vec<usize>, Vec<usize>) =
-            revert.iter().copied().partition(|position| contest.stays_disabled(*position));
+            revert.iter().copied().partition(|position| contested.stays_disabled(*position));
         for (positions, counted) in [(counted, true), (uncounted, false)] {
-            deferred::retain_applied(connection, fence, &contest.numbers(&positions), counted).await?;
+            deferred::retain_applied(connection, fence, &contested.numbers(&positions), counted).await?;
         }
     }
     // The journal must have the names that users held before the job.
-    let first = apply.iter().filter_map(|position| contest.users[*position].as_ref());
+    let first = apply.iter().filter_map(|position| contested.users[*position].as_ref());
     let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
     write::journal(connection, fence, &first.collect::<Vec<_>>(), Change::Updated).await?;
-    let released = contest.numbers(revert.iter().chain(apply));
+    let released = contested.numbers(revert.iter().chain(apply));
     write::release_names(connection, fence.tenant, &released).await?;
     let mut counts = Counts::default();
     for position in revert {
-        if let Some(user) = &contest.users[*position] {
-            counts += revert::take_back(connection, fence, user, contest.stays_disabled(*position)).await?;
+        if let Some(user) = &contested.users[*position] {
+            counts += revert::take_back(connection, fence, user, contested.stays_disabled(*position)).await?;
         }
     }
     Ok(counts)
@@ -161,34 +161,34 @@ struct Told {
 async fn told(
     connection: &mut Connection,
     fence: Fence,
-    contest: &Contest,
+    contested: &NameClaims,
     sorted: &Sorted,
-    verdicts: &[Verdict],
+    verdicts: &[ClaimOutcome],
     shown: &HashMap<i64, UserValues>,
 ) -> Result<Told> {
     let (mut records, mut refused, mut lines, mut uncounted) =
         (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
     let mut not_synchronized = 0;
     for position in sorted.without() {
-        let (record, user) = (contest.records[position].as_ref(), contest.users[position].as_ref());
-        if contest.to_disable(position).is_some() {
+        let (record, user) = (contested.records[position].as_ref(), contested.users[position].as_ref());
+        if contested.to_disable(position).is_some() {
             uncounted.insert(position);
             continue;
         }
-        if let (None, Some(user), true) = (record, user, contest.stays_disabled(position)) {
+        if let (None, Some(user), true) = (record, user, contested.stays_disabled(position)) {
             let number = Some(user.number);
             lines.push(apply::line(Category::Updated, number, &revert::bare(user, shown), DISABLED_ONLY));
             continue;
         }
         let (reason, holder) = match verdicts[position] {
-            Verdict::Granted => continue,
-            Verdict::Stuck => (NotSynchronizedReason::LicenseLimit, None),
-            Verdict::Refused { kind, holder: Holder::User(user) } => (duplicate(kind), Some(user)),
-            Verdict::Refused { kind, holder: Holder::Player(other) } => {
-                (duplicate(kind), contest.users[other].as_ref().map(|user| user.number))
+            ClaimOutcome::Granted => continue,
+            ClaimOutcome::Stuck => (NotSynchronizedReason::LicenseLimit, None),
+            ClaimOutcome::Refused { kind, holder: NameHolder::User(user) } => (duplicate(kind), Some(user)),
+            ClaimOutcome::Refused { kind, holder: NameHolder::Claim(other) } => {
+                (duplicate(kind), contested.users[other].as_ref().map(|user| user.number))
             }
         };
-        // Whom the job has counted already keeps that outcome; a change that was taken back is no longer counted.
+        // UserSelector the job has counted already keeps that outcome; a change that was taken back is no longer counted.
         if record.is_some() && user.is_some_and(|user| user.counted_by(fence.job)) {
             uncounted.insert(position);
             continue;
@@ -207,14 +207,14 @@ async fn told(
 async fn requeue(
     connection: &mut Connection,
     fence: Fence,
-    contest: &Contest,
+    contested: &NameClaims,
     moves: &[(usize, Queue)],
 ) -> Result<()> {
     for queue in [Queue::Returning, Queue::New] {
         let ids = moves
             .iter()
             .filter(|(_, to)| *to == queue)
-            .map(|(position, _)| &contest.players[*position].id.0[..]);
+            .map(|(position, _)| &contested.claims[*position].id.0[..]);
         let text = sql!(
             "UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id \
                  {IN_BLOBS_3}"

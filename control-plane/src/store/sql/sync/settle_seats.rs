@@ -6,7 +6,7 @@ use super::super::dialect::Connection;
 use super::super::jobs::counts;
 use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
-use super::super::words::QUEUE_DOUBTFUL;
+use super::super::words::QUEUE_SUSPECT_CHANGE;
 use super::super::{locks, statement};
 use super::deferred::DEFERRED;
 use super::{apply, deferred};
@@ -24,7 +24,7 @@ pub(crate) async fn seats(
     now: Timestamp,
 ) -> Result<bool> {
     let job = locks::lock_job(connection, fence).await?;
-    let text = sql!("{DEFERRED} AND queue < {QUEUE_DOUBTFUL} ORDER BY queue, immutable_id LIMIT $2");
+    let text = sql!("{DEFERRED} AND queue < {QUEUE_SUSPECT_CHANGE} ORDER BY queue, immutable_id LIMIT $2");
     let waiting: Vec<RecordRow> =
         statement::query_as(text).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {

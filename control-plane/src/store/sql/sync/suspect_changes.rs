@@ -7,7 +7,7 @@ use super::super::jobs::{counts, details};
 use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::users::rows::RecordRow;
-use super::super::words::{QUEUE_DOUBTFUL, QUEUE_DOUBTFUL_NAME, QUEUE_NAME, QUEUE_RETURNING};
+use super::super::words::{QUEUE_NAME, QUEUE_RETURNING, QUEUE_SUSPECT_CHANGE, QUEUE_SUSPECT_RENAME};
 use super::super::{dialect, locks, statement};
 use super::deferred::DEFERRED;
 use super::{apply, deferred};
@@ -19,8 +19,8 @@ use crate::store::Result;
 pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i64> {
     locks::check_job(connection, fence).await?;
     let count = statement::query_scalar(sql!(
-        "SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN ({QUEUE_DOUBTFUL}, \
-         {QUEUE_DOUBTFUL_NAME})"
+        "SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN ({QUEUE_SUSPECT_CHANGE}, \
+         {QUEUE_SUSPECT_RENAME})"
     ));
     Ok(count.bind(fence.job.0).fetch_one(connection).await?)
 }
@@ -29,9 +29,9 @@ pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i
 pub(crate) async fn trust(connection: &mut Connection, fence: Fence) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     statement::query(sql!(
-        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN \
+        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_SUSPECT_CHANGE} THEN \
              {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND queue IN \
-             ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME})"
+             ({QUEUE_SUSPECT_CHANGE}, {QUEUE_SUSPECT_RENAME})"
     ))
     .bind(fence.job.0)
     .execute(connection)
@@ -47,7 +47,7 @@ pub(crate) async fn refuse(
     now: Timestamp,
 ) -> Result<bool> {
     locks::lock_job(connection, fence).await?;
-    let text = sql!("{DEFERRED} AND queue IN ({QUEUE_DOUBTFUL}, {QUEUE_DOUBTFUL_NAME}) LIMIT $2");
+    let text = sql!("{DEFERRED} AND queue IN ({QUEUE_SUSPECT_CHANGE}, {QUEUE_SUSPECT_RENAME}) LIMIT $2");
     let waiting: Vec<RecordRow> =
         statement::query_as(text).bind(fence.job.0).bind(limit).fetch_all(&mut *connection).await?;
     if waiting.is_empty() {
@@ -84,7 +84,7 @@ async fn settle_doubt<'a>(
     ids: impl Iterator<Item = &'a ImmutableId>,
 ) -> Result<()> {
     let text = sql!(
-        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_DOUBTFUL} THEN \
+        "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_SUSPECT_CHANGE} THEN \
          {QUEUE_RETURNING} ELSE {QUEUE_NAME} END WHERE job_no = $1 AND immutable_id {IN_BLOBS_2}"
     );
     let query = statement::query(text).bind(fence.job.0);

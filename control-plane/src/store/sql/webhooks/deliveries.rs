@@ -10,8 +10,8 @@ use super::super::words::WEBHOOK_ACTIVE;
 use super::super::{locks, statement};
 use super::webhook;
 use crate::model::{
-    Actor, Attempted, Delivery, DeliveryFailure, EventType, FailedAttempt, Timestamp, Trail, WebhookEvent,
-    WebhookNo, WebhookState, spelled,
+    Actor, AttemptOutcome, Delivery, DeliveryFailure, EventType, FailedAttempt, Timestamp, Trail,
+    WebhookEvent, WebhookNo, WebhookState, spelled,
 };
 use crate::store::{Result, StoreError};
 
@@ -102,7 +102,7 @@ pub(crate) async fn attempted(
     connection: &mut Connection,
     delivery: &Delivery,
     owner: &str,
-    attempted: Attempted,
+    attempted: AttemptOutcome,
     now: Timestamp,
 ) -> Result<()> {
     let webhook = delivery.receiver.number;
@@ -112,11 +112,11 @@ pub(crate) async fn attempted(
     give_back(connection, webhook, owner, now).await?;
     let failed = |failure, status| FailedAttempt { at: now, failure, status };
     match attempted {
-        Attempted::Delivered => {
+        AttemptOutcome::Delivered => {
             done(connection, delivery, false).await?;
             succeeded(connection, webhook, now).await
         }
-        Attempted::Again { at, blocks, failure, status } => {
+        AttemptOutcome::Again { at, blocks, failure, status } => {
             statement::query(
                 "UPDATE webhook_messages SET attempts = attempts + 1, next_attempt_at = $3 WHERE \
                  webhook_no = $1 AND number = $2",
@@ -133,7 +133,7 @@ pub(crate) async fn attempted(
             }
             note_failure(connection, webhook, failed(failure, status)).await
         }
-        Attempted::GivenUp { failure, status } => {
+        AttemptOutcome::GivenUp { failure, status } => {
             note_failure(connection, webhook, failed(failure, status)).await?;
             if !done(connection, delivery, true).await? {
                 return Ok(());
@@ -147,8 +147,8 @@ pub(crate) async fn attempted(
             append::record(connection, &trail, &Actor::system(), event, now).await
         }
         // Another receiver than the one that was asked may be meant by now.
-        Attempted::Gone if version != delivery.receiver.version => Ok(()),
-        Attempted::Gone => {
+        AttemptOutcome::Gone if version != delivery.receiver.version => Ok(()),
+        AttemptOutcome::Gone => {
             note_failure(connection, webhook, failed(DeliveryFailure::HttpStatus, Some(410))).await?;
             if state != i64::from(WebhookState::Active.number()) {
                 return Ok(());

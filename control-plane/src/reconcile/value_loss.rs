@@ -7,7 +7,7 @@ use crate::model::{Record, UserValues};
 
 /// Whether a record lacks a value that the user has.
 #[must_use]
-pub fn takes_away(before: &UserValues, record: &Record) -> bool {
+pub fn removes_value(before: &UserValues, record: &Record) -> bool {
     let after = &record.values;
     let pairs = [
         (&before.mail, &after.mail),
@@ -49,7 +49,7 @@ mod tests {
             user_name_key: NameKey([0; 16]),
             mail_key: None,
         };
-        takes_away(&values(before.0, before.1), &record)
+        removes_value(&values(before.0, before.1), &record)
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! What a sync would do to records that all wait: names first, then seats, as [`super::settle`] and [`super::batch`] decide them after a
+//! What a sync would do to records that all wait: names first, then seats, as [`super::name_contests`] and [`super::batch`] decide them after a
 //! read. Of new users, those with the lowest immutable ids get the last seats; a sync may give them to those that the directory has first.
 
 use std::collections::{HashMap, HashSet};
 
 use super::batch::duplicate;
-use super::settle::{Name, Player, Rank, Verdict, resolve};
-use crate::model::{Forecast, ImmutableId, KnownUser, NotSynchronizedReason, Status, UserNo};
+use super::name_contests::{ClaimOutcome, Name, NameClaim, Rank, resolve};
+use crate::model::{ImmutableId, KnownUser, NotSynchronizedReason, PlannedChange, Status, UserNo};
 
 /// A record that is not what its user is.
 #[derive(Clone, Debug)]
@@ -48,32 +48,32 @@ impl Waiting {
         Status::in_scope(self.disabled)
     }
 
-    fn player(&self) -> Player {
+    fn claim(&self) -> NameClaim {
         let (rank, had) = match &self.user {
             None => (Rank::New, Vec::new()),
             Some(user) if user.status == Status::OutOfScope => (Rank::Returning, Vec::new()),
             Some(user) => (Rank::Present, user.names().collect()),
         };
-        Player { id: self.id.clone(), rank, had, wants: self.names.clone(), stuck: false }
+        NameClaim { id: self.id.clone(), rank, had, wants: self.names.clone(), stuck: false }
     }
 }
 
 /// What would become of each record, in their order.
 #[must_use]
-pub fn forecast(situation: &Situation) -> Vec<Forecast> {
+pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
     let Situation { waiting, leaving, holders, seats, quota } = situation;
-    // Whom the directory disables gives the seat up, whatever becomes of the names.
+    // UserSelector the directory disables gives the seat up, whatever becomes of the names.
     let mut seats = *seats + count(waiting.iter().filter(|w| w.disabled && w.status() == Status::Enabled));
     let mut quota = *quota;
     let mut order: Vec<usize> = (0..waiting.len()).collect();
     order.sort_by(|one, other| waiting[*one].id.cmp(&waiting[*other].id));
     let needs_seat = |w: &Waiting| !w.disabled && w.status() != Status::Enabled;
-    let mut players: Vec<Player> = waiting.iter().map(Waiting::player).collect();
+    let mut claims: Vec<NameClaim> = waiting.iter().map(Waiting::claim).collect();
     // Users in scope who move to other names get their seats first: without one they keep their names from others.
     for position in &order {
         let one = &waiting[*position];
         if needs_seat(one) && one.status() == Status::DisabledInDirectory && one.renamed() {
-            players[*position].stuck = seats < 1;
+            claims[*position].stuck = seats < 1;
             seats -= i64::from(seats > 0);
         }
     }
@@ -82,9 +82,9 @@ pub fn forecast(situation: &Situation) -> Vec<Forecast> {
     let elsewhere = |user: &UserNo| !leaving.contains(user) && !ours.contains(user);
     let held =
         holders.iter().filter(|(_, user)| elsewhere(user)).map(|(name, user)| (*name, *user)).collect();
-    let verdicts = resolve(&players, &held);
+    let verdicts = resolve(&claims, &held);
 
-    let mut forecasts = vec![Forecast::Refuse(NotSynchronizedReason::LicenseLimit); waiting.len()];
+    let mut forecasts = vec![PlannedChange::Refuse(NotSynchronizedReason::LicenseLimit); waiting.len()];
     let known_first = order.iter().filter(|at| waiting[**at].user.is_some());
     let new_last = order.iter().filter(|at| waiting[**at].user.is_none());
     for position in known_first.chain(new_last) {
@@ -92,20 +92,22 @@ pub fn forecast(situation: &Situation) -> Vec<Forecast> {
         let has_seat = one.status() == Status::DisabledInDirectory && one.renamed();
         let seat = i64::from(needs_seat(one) && !has_seat);
         forecasts[*position] = match (verdicts[*position], &one.user) {
-            (Verdict::Refused { kind, .. }, _) if one.disabled && one.status() == Status::Enabled => {
-                Forecast::DisableOnly(duplicate(kind))
+            (ClaimOutcome::Refused { kind, .. }, _) if one.disabled && one.status() == Status::Enabled => {
+                PlannedChange::DisableOnly(duplicate(kind))
             }
-            (Verdict::Refused { kind, .. }, _) => Forecast::Refuse(duplicate(kind)),
-            (Verdict::Stuck, _) => continue,
-            (Verdict::Granted, None) if quota < 1 => Forecast::Refuse(NotSynchronizedReason::SyncLimit),
-            (Verdict::Granted, _) if seat > 0 && seats < 1 => continue,
-            (Verdict::Granted, None) => {
+            (ClaimOutcome::Refused { kind, .. }, _) => PlannedChange::Refuse(duplicate(kind)),
+            (ClaimOutcome::Stuck, _) => continue,
+            (ClaimOutcome::Granted, None) if quota < 1 => {
+                PlannedChange::Refuse(NotSynchronizedReason::SyncLimit)
+            }
+            (ClaimOutcome::Granted, _) if seat > 0 && seats < 1 => continue,
+            (ClaimOutcome::Granted, None) => {
                 quota -= 1;
-                Forecast::Add(one.after())
+                PlannedChange::Add(one.after())
             }
-            (Verdict::Granted, Some(_)) => Forecast::Update(one.after()),
+            (ClaimOutcome::Granted, Some(_)) => PlannedChange::Update(one.after()),
         };
-        if matches!(forecasts[*position], Forecast::Add(_) | Forecast::Update(_)) {
+        if matches!(forecasts[*position], PlannedChange::Add(_) | PlannedChange::Update(_)) {
             seats -= seat;
         }
     }
@@ -154,16 +156,16 @@ mod tests {
         Situation { waiting, seats, quota: 100, ..Situation::default() }
     }
 
-    const NO_SEAT: Forecast = Forecast::Refuse(NotSynchronizedReason::LicenseLimit);
+    const NO_SEAT: PlannedChange = PlannedChange::Refuse(NotSynchronizedReason::LicenseLimit);
 
     #[test]
     fn whoever_returns_gets_a_seat_before_whoever_is_new() {
         let waiting =
             vec![new(1, 1), known(9, Status::OutOfScope, 0, 2), known(8, Status::DisabledInDirectory, 3, 3)];
-        let forecasts = forecast(&situation(waiting, 2));
+        let forecasts = planned_change(&situation(waiting, 2));
         assert_eq!(
             forecasts,
-            [NO_SEAT, Forecast::Update(Status::Enabled), Forecast::Update(Status::Enabled)]
+            [NO_SEAT, PlannedChange::Update(Status::Enabled), PlannedChange::Update(Status::Enabled)]
         );
     }
 
@@ -172,8 +174,8 @@ mod tests {
         let leaves = Waiting { disabled: true, ..known(5, Status::Enabled, 5, 7) };
         let mut situation = situation(vec![leaves, new(6, 6)], 0);
         situation.holders.insert(mail(7), UserNo(77));
-        let disabled = Forecast::DisableOnly(NotSynchronizedReason::DuplicateEmail);
-        assert_eq!(forecast(&situation), [disabled, Forecast::Add(Status::Enabled)]);
+        let disabled = PlannedChange::DisableOnly(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(planned_change(&situation), [disabled, PlannedChange::Add(Status::Enabled)]);
     }
 
     #[test]
@@ -182,22 +184,25 @@ mod tests {
         situation.holders = HashMap::from([(mail(7), UserNo(70)), (mail(8), UserNo(80))]);
         situation.leaving = HashSet::from([UserNo(70)]);
         situation.quota = 1;
-        let beyond = Forecast::Refuse(NotSynchronizedReason::SyncLimit);
-        let taken = Forecast::Refuse(NotSynchronizedReason::DuplicateEmail);
-        assert_eq!(forecast(&situation), [Forecast::Add(Status::Enabled), taken, beyond]);
+        let beyond = PlannedChange::Refuse(NotSynchronizedReason::SyncLimit);
+        let taken = PlannedChange::Refuse(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(planned_change(&situation), [PlannedChange::Add(Status::Enabled), taken, beyond]);
     }
 
     #[test]
     fn a_license_below_the_use_lets_changes_pass_that_need_no_seat() {
         let waiting = vec![known(1, Status::Enabled, 1, 2), new(3, 3)];
-        assert_eq!(forecast(&situation(waiting, -4)), [Forecast::Update(Status::Enabled), NO_SEAT]);
+        assert_eq!(
+            planned_change(&situation(waiting, -4)),
+            [PlannedChange::Update(Status::Enabled), NO_SEAT]
+        );
     }
 
     #[test]
     fn who_is_without_a_seat_keeps_its_names_from_others() {
         let waiting = vec![known(1, Status::DisabledInDirectory, 1, 2), known(2, Status::Enabled, 3, 1)];
-        let taken = Forecast::Refuse(NotSynchronizedReason::DuplicateEmail);
-        assert_eq!(forecast(&situation(waiting.clone(), 0)), [NO_SEAT, taken]);
-        assert_eq!(forecast(&situation(waiting, 1)), [Forecast::Update(Status::Enabled); 2]);
+        let taken = PlannedChange::Refuse(NotSynchronizedReason::DuplicateEmail);
+        assert_eq!(planned_change(&situation(waiting.clone(), 0)), [NO_SEAT, taken]);
+        assert_eq!(planned_change(&situation(waiting, 1)), [PlannedChange::Update(Status::Enabled); 2]);
     }
 }

@@ -1,7 +1,7 @@
 //! Enumerations whose numbers are those of the API or of the tables. A number never means something else later.
 
 /// An enumeration with its numbers, and the way back from a number.
-macro_rules! numbered {
+macro_rules! stored_enum {
     ($(#[$doc:meta])* pub enum $name:ident { $($(#[$what:meta])* $variant:ident = $number:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,4 +22,4 @@ macro_rules! numbered {
     };
 }
 
-pub(super) use numbered;
+pub(super) use stored_enum;

@@ -6,7 +6,7 @@ use crate::model::{Freshness, ReadFacts, Timestamp};
 /// Fewer missing values than this are everyday changes.
 const MANY: u64 = 10;
 /// A server that could not be compared is believed once it has shown the same absences again after this long.
-pub const AGAIN: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+pub const STALE_SERVER_CONFIRMATION: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// An attribute that is suddenly missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Loss {
 /// Attributes that entries lost which are still there: of a required one more than half a percent, of any other more than a fifth. `absent`
 /// users took theirs with them.
 #[must_use]
-pub fn lost(before: &ReadFacts, read: &ReadFacts, required: &[&str], absent: i64) -> Vec<Loss> {
+pub fn attribute_losses(before: &ReadFacts, read: &ReadFacts, required: &[&str], absent: i64) -> Vec<Loss> {
     let absent = absent.unsigned_abs();
     let loss = |(attribute, had): (&String, &u64)| {
         let has = read.attributes.get(attribute).copied()?;
@@ -36,7 +36,7 @@ pub fn lost(before: &ReadFacts, read: &ReadFacts, required: &[&str], absent: i64
 
 /// Whether the server's data is provably not older than that of the last trusted read, or is the same server's.
 #[must_use]
-pub fn fresh(before: &ReadFacts, read: &ReadFacts) -> bool {
+pub fn is_current(before: &ReadFacts, read: &ReadFacts) -> bool {
     match not_older(&before.freshness, &read.freshness) {
         Some(not_older) => not_older,
         None => before.server == read.server,
@@ -64,7 +64,7 @@ fn not_older(before: &Freshness, now: &Freshness) -> Option<bool> {
 #[must_use]
 pub fn seen_before(before: &ReadFacts, read: &ReadFacts, now: Timestamp) -> Option<i64> {
     let newcomer = before.newcomer.as_ref()?;
-    let long_ago = Timestamp(newcomer.since).plus(AGAIN) <= now;
+    let long_ago = Timestamp(newcomer.since).plus(STALE_SERVER_CONFIRMATION) <= now;
     (newcomer.server == read.server && long_ago).then_some(newcomer.job)
 }
 
@@ -73,7 +73,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::Newcomer;
+    use crate::model::UnverifiedServer;
 
     fn mails(entries: u64) -> ReadFacts {
         ReadFacts { attributes: BTreeMap::from([("mail".to_owned(), entries)]), ..ReadFacts::default() }
@@ -81,12 +81,16 @@ mod tests {
 
     #[test]
     fn what_leavers_took_with_them_is_not_lost_and_a_few_never_are() {
-        assert_eq!(lost(&mails(1_000), &mails(900), &["MAIL"], 100), []);
-        assert_eq!(lost(&mails(1_000), &mails(991), &["mail"], 0), []);
-        assert_eq!(lost(&mails(1_000), &mails(990), &["mail"], 0).len(), 1);
-        assert_eq!(lost(&mails(1_000), &mails(800), &[], 0), []);
-        assert_eq!(lost(&mails(1_000), &mails(799), &[], 0).len(), 1);
-        assert_eq!(lost(&mails(1_000), &ReadFacts::default(), &["mail"], 0), [], "no longer asked for");
+        assert_eq!(attribute_losses(&mails(1_000), &mails(900), &["MAIL"], 100), []);
+        assert_eq!(attribute_losses(&mails(1_000), &mails(991), &["mail"], 0), []);
+        assert_eq!(attribute_losses(&mails(1_000), &mails(990), &["mail"], 0).len(), 1);
+        assert_eq!(attribute_losses(&mails(1_000), &mails(800), &[], 0), []);
+        assert_eq!(attribute_losses(&mails(1_000), &mails(799), &[], 0).len(), 1);
+        assert_eq!(
+            attribute_losses(&mails(1_000), &ReadFacts::default(), &["mail"], 0),
+            [],
+            "no longer asked for"
+        );
     }
 
     fn csns(server: &str, csns: &[&str]) -> ReadFacts {
@@ -101,13 +105,16 @@ mod tests {
 
     #[test]
     fn a_replica_is_fresh_if_it_has_every_providers_changes() {
-        assert!(fresh(&csns("a", &[OLD]), &csns("b", &[NEW])));
-        assert!(fresh(&csns("a", &[OLD]), &csns("b", &[OLD, OTHER])));
-        assert!(!fresh(&csns("a", &[NEW]), &csns("b", &[OLD])));
-        assert!(!fresh(&csns("a", &[NEW, OTHER]), &csns("b", &[NEW])), "it lacks a provider");
-        assert!(!fresh(&csns("a", &[NEW]), &csns("a", &[OLD])), "the same server, restored from a backup");
-        assert!(fresh(&csns("a", &[]), &csns("a", &[])), "the same server");
-        assert!(!fresh(&csns("a", &[]), &csns("b", &[])), "another, and nothing to compare");
+        assert!(is_current(&csns("a", &[OLD]), &csns("b", &[NEW])));
+        assert!(is_current(&csns("a", &[OLD]), &csns("b", &[OLD, OTHER])));
+        assert!(!is_current(&csns("a", &[NEW]), &csns("b", &[OLD])));
+        assert!(!is_current(&csns("a", &[NEW, OTHER]), &csns("b", &[NEW])), "it lacks a provider");
+        assert!(
+            !is_current(&csns("a", &[NEW]), &csns("a", &[OLD])),
+            "the same server, restored from a backup"
+        );
+        assert!(is_current(&csns("a", &[]), &csns("a", &[])), "the same server");
+        assert!(!is_current(&csns("a", &[]), &csns("b", &[])), "another, and nothing to compare");
     }
 
     #[test]
@@ -117,17 +124,17 @@ mod tests {
                 Freshness { invocation_id: vec![copy; 16], highest_usn: usn, ..Freshness::default() };
             ReadFacts { server: server.to_owned(), freshness, ..ReadFacts::default() }
         };
-        assert!(fresh(&of("a", 1, 10), &of("a", 1, 10)));
-        assert!(!fresh(&of("a", 1, 10), &of("a", 1, 9)), "a snapshot was restored");
-        assert!(!fresh(&of("a", 1, 10), &of("b", 2, 99)));
-        assert!(!fresh(&of("a", 1, 10), &of("a", 2, 99)), "rebuilt under the same name");
+        assert!(is_current(&of("a", 1, 10), &of("a", 1, 10)));
+        assert!(!is_current(&of("a", 1, 10), &of("a", 1, 9)), "a snapshot was restored");
+        assert!(!is_current(&of("a", 1, 10), &of("b", 2, 99)));
+        assert!(!is_current(&of("a", 1, 10), &of("a", 2, 99)), "rebuilt under the same name");
     }
 
     #[test]
     fn another_server_is_believed_when_it_says_the_same_half_an_hour_later() {
-        let newcomer = Newcomer { server: "b".to_owned(), since: 0, job: 7 };
+        let newcomer = UnverifiedServer { server: "b".to_owned(), since: 0, job: 7 };
         let before = ReadFacts { newcomer: Some(newcomer), ..csns("a", &[]) };
-        let later = Timestamp(0).plus(AGAIN);
+        let later = Timestamp(0).plus(STALE_SERVER_CONFIRMATION);
         assert_eq!(seen_before(&before, &csns("b", &[]), later), Some(7));
         assert_eq!(seen_before(&before, &csns("b", &[]), Timestamp(later.0 - 1)), None);
         assert_eq!(seen_before(&before, &csns("c", &[]), later), None);

@@ -3,45 +3,45 @@
 
 use super::names;
 use crate::model::{
-    FailureReason, FetchBy, JitSettings, NameKey, NameKind, Record, SingleOutcome, Status, TenantNo,
-    Timestamp, User, Whom,
+    FailureReason, FetchBy, NameKey, NameKind, Record, SingleOutcome, SingleUserSettings, Status, TenantNo,
+    Timestamp, User, UserSelector,
 };
 
 /// Keys of the names that are asked for; none where a user is asked for by number.
 #[must_use]
-pub fn keys(tenant: TenantNo, whom: &Whom) -> Vec<(NameKind, NameKey)> {
+pub fn keys(tenant: TenantNo, whom: &UserSelector) -> Vec<(NameKind, NameKey)> {
     let key = |kind, name: &str| (kind, names::key(tenant, kind, name));
     match whom {
-        Whom::User(_) => Vec::new(),
-        Whom::Mail(mail) => vec![key(NameKind::Mail, mail)],
-        Whom::UserName(name) => vec![key(NameKind::UserName, name)],
-        Whom::Login(login) => vec![key(NameKind::UserName, login), key(NameKind::Mail, login)],
+        UserSelector::User(_) => Vec::new(),
+        UserSelector::Mail(mail) => vec![key(NameKind::Mail, mail)],
+        UserSelector::UserName(name) => vec![key(NameKind::UserName, name)],
+        UserSelector::Login(login) => vec![key(NameKind::UserName, login), key(NameKind::Mail, login)],
     }
 }
 
 /// How to search for whoever is not known by that name; none for a user by number, which is known or is not.
 #[must_use]
-pub fn fetch_by(whom: &Whom) -> Option<FetchBy> {
+pub fn fetch_by(whom: &UserSelector) -> Option<FetchBy> {
     match whom {
-        Whom::User(_) => None,
-        Whom::Mail(mail) => Some(FetchBy::Mail(mail.clone())),
-        Whom::UserName(name) => Some(FetchBy::UserName(name.clone())),
-        Whom::Login(login) => Some(FetchBy::Login(login.clone())),
+        UserSelector::User(_) => None,
+        UserSelector::Mail(mail) => Some(FetchBy::Mail(mail.clone())),
+        UserSelector::UserName(name) => Some(FetchBy::UserName(name.clone())),
+        UserSelector::Login(login) => Some(FetchBy::Login(login.clone())),
     }
 }
 
 /// Whether a record is of whoever was asked for. Directories compare names in ways of their own, and an attribute may have more values than
 /// the one that is mapped: only a name that is equal by our rule lets in.
 #[must_use]
-pub fn is_of(tenant: TenantNo, whom: &Whom, record: &Record) -> bool {
+pub fn is_of(tenant: TenantNo, whom: &UserSelector, record: &Record) -> bool {
     let keys = keys(tenant, whom);
     keys.is_empty() || record.names().any(|name| keys.contains(&name))
 }
 
 /// Whether a user is who was asked for, by the names that it holds.
 #[must_use]
-pub fn is_held_by(tenant: TenantNo, whom: &Whom, user: &User) -> bool {
-    if let Whom::User(number) = whom {
+pub fn is_held_by(tenant: TenantNo, whom: &UserSelector, user: &User) -> bool {
+    if let UserSelector::User(number) = whom {
         return user.number == *number;
     }
     let held = [(NameKind::UserName, &user.values.user_name), (NameKind::Mail, &user.values.mail)];
@@ -106,7 +106,7 @@ pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
 /// Whether a user may be let in as last known, when neither router nor directory answer.
 #[must_use]
 pub fn may_enter_as_known(
-    settings: &JitSettings,
+    settings: &SingleUserSettings,
     outcome: SingleOutcome,
     user: &User,
     observed_at: Timestamp,
@@ -227,8 +227,8 @@ mod tests {
         }
     }
 
-    fn login(text: &str) -> Whom {
-        Whom::Login(text.to_owned())
+    fn login(text: &str) -> UserSelector {
+        UserSelector::Login(text.to_owned())
     }
 
     #[test]
@@ -240,7 +240,10 @@ mod tests {
         for typed in ["änna", "anna ", "anna@example.org", "admin"] {
             assert!(!is_of(TENANT, &login(typed), &anna), "{typed}");
         }
-        assert!(!is_of(TENANT, &Whom::Mail("anna".to_owned()), &anna), "a user name is no mail address");
+        assert!(
+            !is_of(TENANT, &UserSelector::Mail("anna".to_owned()), &anna),
+            "a user name is no mail address"
+        );
         let without = record("anna", "", false);
         assert!(!is_of(TENANT, &login(""), &without), "nobody has the empty name");
     }
@@ -249,7 +252,7 @@ mod tests {
     fn a_user_out_of_scope_holds_no_name_and_is_found_by_number_alone() {
         let gone = user("anna", "anna@example.com", Status::OutOfScope);
         assert!(!is_held_by(TENANT, &login("anna"), &gone));
-        assert!(is_held_by(TENANT, &Whom::User(UserNo(7)), &gone));
+        assert!(is_held_by(TENANT, &UserSelector::User(UserNo(7)), &gone));
         assert!(is_held_by(TENANT, &login("anna"), &user("anna", "", Status::DisabledInDirectory)));
         assert!(!is_held_by(TENANT, &login(""), &user("anna", "", Status::Enabled)));
     }
@@ -269,9 +272,9 @@ mod tests {
     #[test]
     fn the_last_known_state_lets_in_only_if_nobody_answers_and_it_is_young_enough() {
         let hour = Duration::from_secs(3_600);
-        let settings = JitSettings { last_known_max_age: hour, ..JitSettings::default() };
+        let settings = SingleUserSettings { last_known_max_age: hour, ..SingleUserSettings::default() };
         let now = Timestamp(0).plus(10 * hour);
-        let enter = |settings: &JitSettings, outcome, status, age| {
+        let enter = |settings: &SingleUserSettings, outcome, status, age| {
             may_enter_as_known(settings, outcome, &user("anna", "", status), now.minus(age), now)
         };
         assert!(enter(&settings, SingleOutcome::NoRouter, Status::Enabled, hour));
@@ -280,7 +283,12 @@ mod tests {
         assert!(!enter(&settings, SingleOutcome::NoRouter, Status::DisabledInDirectory, hour));
         assert!(!enter(&settings, SingleOutcome::NotFound, Status::Enabled, hour));
         assert!(!enter(&settings, SingleOutcome::NotAllowed, Status::Enabled, hour));
-        assert!(!enter(&JitSettings::default(), SingleOutcome::NoRouter, Status::Enabled, Duration::ZERO));
+        assert!(!enter(
+            &SingleUserSettings::default(),
+            SingleOutcome::NoRouter,
+            Status::Enabled,
+            Duration::ZERO
+        ));
     }
 
     #[test]
