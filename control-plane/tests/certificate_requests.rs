@@ -1,4 +1,5 @@
-//! Whatever a certificate request asks for, the certificate is ours: only the public key is taken, and only of one kind.
+//! Whatever a certificate request asks for, the certificate is ours: only the public key is taken,
+//! and only of one kind.
 
 use std::time::Duration;
 
@@ -47,7 +48,8 @@ impl Desk {
         assert!(issued.raw_serial().len() >= 14, "{what}: a random serial number");
         let mut extensions: Vec<_> = issued.extensions().iter().map(|one| one.oid.to_id_string()).collect();
         extensions.sort();
-        // Subject key identifier, key usage, subject alternative name, basic constraints, authority key identifier, extended key usage.
+        // Subject key identifier, key usage, subject alternative name, basic constraints, authority
+        // key identifier, extended key usage.
         let ours = ["2.5.29.14", "2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.35", "2.5.29.37"];
         assert_eq!(extensions, ours, "{what}");
         for extension in issued.extensions() {
@@ -192,7 +194,8 @@ fn a_request_that_is_damaged_in_any_place_gives_no_other_key() {
         for flip in [0x01, 0x80] {
             let mut bad = good.clone();
             bad[at] ^= flip;
-            // The readers of DER forgive a class of a tag here and there, outside of what is signed.
+            // The readers of DER forgive a class of a tag here and there, outside of what is
+            // signed.
             assert!(
                 RequestedKey::from_request(&bad).map_or(true, |key| key == own),
                 "byte {at} with {flip:#x}"
@@ -232,7 +235,8 @@ fn a_request_of_more_than_4_kib_is_not_read() {
 fn a_request_signed_by_another_key_is_refused() {
     let (own, other) = (p256(), p256());
     let good = CertificateParams::default().serialize_request(&own).expect("a request").der().to_vec();
-    // The same request with the other one's signature: both are what they say, and do not fit together.
+    // The same request with the other one's signature: both are what they say, and do not fit
+    // together.
     let info = x509_parser::certification_request::X509CertificationRequest::from_der(&good);
     let info = info.expect("a request").1.certification_request_info.raw.to_vec();
     let signer = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &other.serialize_der());

@@ -1,5 +1,5 @@
-//! The door: TLS 1.3 only, a certificate of our own authorities that is valid and names someone, no resumption, a deadline; and the
-//! other door, for routers that enroll.
+//! The door: TLS 1.3 only, a certificate of our own authorities that is valid and names someone, no
+//! resumption, a deadline; and the other door, for routers that enroll.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +92,8 @@ impl Door {
         }
     }
 
-    /// Asks for the protocols of these names without a certificate; true if it came through the door for those who enroll.
+    /// Asks for the protocols of these names without a certificate; true if it came through the
+    /// door for those who enroll.
     async fn lets_enroll(&mut self, protocols: &[&[u8]]) -> bool {
         let mut config = Arc::unwrap_or_clone(self.config(None, TLS13));
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();

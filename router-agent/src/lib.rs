@@ -2,7 +2,8 @@
 //! plane.
 //!
 //! Layers, the top one first. A file imports only from its own layer or from lower ones, and no
-//! files or folders import each other in a circle. `ARCHITECTURE.md` has the layers that a test reads.
+//! files or folders import each other in a circle. `ARCHITECTURE.md` has the layers that a test
+//! reads.
 //!
 //! - `main`, `lib`, `fuzzing`: the program, and what the fuzz targets reach
 //! - `commands`: what an administrator runs: enroll, check

@@ -1,13 +1,13 @@
 //! Decides which router is admitted, and which gets a certificate.
 //!
-//! A router's certificates are numbered. Three numbers are its status: the newest certificate that was
-//! issued, the newest one that was shown since (`confirmed`), and the first one since its last
-//! enrollment. An answer can get lost, so a router may still show the confirmed certificate while newer
-//! ones were issued; it then asks again, and gets a new number.
+//! A router's certificates are numbered. Three numbers are its status: the newest certificate that
+//! was issued, the newest one that was shown since (`confirmed`), and the first one since its last
+//! enrollment. An answer can get lost, so a router may still show the confirmed certificate while
+//! newer ones were issued; it then asks again, and gets a new number.
 //!
-//! Any other certificate is a copy: two machines have one router's identity, and neither is admitted.
-//! Copies cannot be told apart before one of them renews, which each does at its next renewal at the
-//! latest.
+//! Any other certificate is a copy: two machines have one router's identity, and neither is
+//! admitted. Copies cannot be told apart before one of them renews, which each does at its next
+//! renewal at the latest.
 
 use std::time::Duration;
 

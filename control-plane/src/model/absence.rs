@@ -1,5 +1,5 @@
-//! Users who are gone from scope: what is known of their absence, what a complete read found besides people, and the hold in which
-//! disables wait for an administrator.
+//! Users who are gone from scope: what is known of their absence, what a complete read found
+//! besides people, and the hold in which disables wait for an administrator.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use super::stored_enum::stored_enum;
 use super::{ImmutableId, Status, Timestamp, UserNo};
 
 stored_enum! {
-    /// What became of a user whom a complete read did not have, as far as the directory shows it. The numbers are those of the tables.
+    /// What became of a user whom a complete read did not have, as far as the directory shows it.
+    /// The numbers are those of the tables.
     pub enum Absence {
         /// Found elsewhere: outside of the roots, or no longer matching the filter.
         Moved = 1,
@@ -50,7 +51,8 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// What it means for a user whom a complete read did not have; none if the user is there after all.
+    /// What it means for a user whom a complete read did not have; none if the user is there after
+    /// all.
     #[must_use]
     pub fn absence(self) -> Option<Absence> {
         match self {

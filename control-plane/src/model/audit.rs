@@ -1,4 +1,5 @@
-//! The words of the audit trail: who, what, with what outcome, and the chain that each event is a link of. Nothing here writes one.
+//! The words of the audit trail: who, what, with what outcome, and the chain that each event is a
+//! link of. Nothing here writes one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,8 +29,8 @@ impl Actor {
 }
 
 stored_enum! {
-    /// What happened. The numbers are those of the API and of the tables: never reuse one. The API's reference says what each means
-    /// and which details it has.
+    /// What happened. The numbers are those of the API and of the tables: never reuse one. The
+    /// API's reference says what each means and which details it has.
     #[expect(missing_docs, reason = "the API's reference, audit.proto, documents each")]
     pub enum EventType {
         TenantCreated = 100, TenantSuspended = 101, TenantResumed = 102, LicenseLimitSet = 110,
@@ -104,7 +105,8 @@ impl Event {
     }
 }
 
-/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`, and `Above85` `ABOVE_85`.
+/// A word of the domain as the API spells it: `RouterLost` becomes `ROUTER_LOST`, and `Above85`
+/// `ABOVE_85`.
 #[must_use]
 pub fn spelled(word: impl std::fmt::Debug) -> String {
     let mut text = String::new();
@@ -158,7 +160,8 @@ pub struct AuditHead {
 }
 
 impl AuditEvent {
-    /// The hash that the event must have behind `before`: SHA-256 over that hash, the trail's name and each field, each with its length.
+    /// The hash that the event must have behind `before`: SHA-256 over that hash, the trail's name
+    /// and each field, each with its length.
     #[must_use]
     pub fn link(&self, trail: &Trail, before: &[u8; 32]) -> [u8; 32] {
         let mut bytes = b"rollcall audit 1".to_vec();

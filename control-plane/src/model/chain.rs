@@ -1,4 +1,5 @@
-//! Follows the chain of a trail link by link, and says where it is broken. Pure: who reads the events decides how many at a time.
+//! Follows the chain of a trail link by link, and says where it is broken. Pure: who reads the
+//! events decides how many at a time.
 
 use super::{AuditEvent, AuditHead, Trail};
 
@@ -52,7 +53,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Before the first event. `outside` are heads of the trail that somebody wrote down at some time.
+    /// Before the first event. `outside` are heads of the trail that somebody wrote down at some
+    /// time.
     #[must_use]
     pub fn new(trail: Trail, outside: Vec<AuditHead>) -> Self {
         Self { trail, last: AuditHead::default(), outside }
@@ -85,7 +87,8 @@ impl Chain {
         if self.outside.iter().any(forked) { Err(Broken::Forked(next)) } else { Ok(()) }
     }
 
-    /// Compares the end with what the database calls the newest event, and with the heads from outside.
+    /// Compares the end with what the database calls the newest event, and with the heads from
+    /// outside.
     ///
     /// # Errors
     /// If there should be other events, or more of them.

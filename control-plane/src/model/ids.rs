@@ -1,4 +1,5 @@
-//! Names that people choose, and numbers that the store gives. A number of one kind cannot be passed for another.
+//! Names that people choose, and numbers that the store gives. A number of one kind cannot be
+//! passed for another.
 
 use std::fmt;
 
@@ -67,11 +68,13 @@ number!(
     SourceNo
 );
 number!(
-    /// A sync job's number in the store, counting up over all tenants; 0 stands for "no job" in a user's journal fields.
+    /// A sync job's number in the store, counting up over all tenants; 0 stands for "no job" in a
+    /// user's journal fields.
     JobNo
 );
 number!(
-    /// A user's number, counting up from 1 within its tenant. Small and dense, so that a set of users is a bitmap.
+    /// A user's number, counting up from 1 within its tenant. Small and dense, so that a set of
+    /// users is a bitmap.
     UserNo
 );
 number!(

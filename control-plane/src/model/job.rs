@@ -157,7 +157,8 @@ pub struct SyncJob {
     pub revision: i32,
     /// Router that read last.
     pub router: Option<RouterId>,
-    /// How often the directory was read from its beginning. Not the fence's epoch, which rises with each claim, too.
+    /// How often the directory was read from its beginning. Not the fence's epoch, which rises with
+    /// each claim, too.
     pub reads: i64,
     /// Who started it.
     pub started_by: String,
@@ -190,7 +191,8 @@ pub struct JobSummary {
     pub last_router: Option<RouterId>,
 }
 
-/// The right to write for one read of one job: void as soon as the job has ended or a later read has begun.
+/// The right to write for one read of one job: void as soon as the job has ended or a later read
+/// has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fence {
     /// The job.
@@ -218,7 +220,8 @@ pub struct ReadStart {
     pub kind: JobKind,
     /// What the last trusted read of the published revision found; none before the first.
     pub before: Option<ReadFacts>,
-    /// In the dry run of a draft with another immutable id: what the source's users are known by. Each entry is read with both.
+    /// In the dry run of a draft with another immutable id: what the source's users are known by.
+    /// Each entry is read with both.
     pub former: Option<KnownBy>,
 }
 

@@ -38,8 +38,8 @@ stored_enum! {
 }
 
 impl LicenseLevel {
-    /// The next level, where this one was told last. A level is entered above its percentage and left 5 percent below it, so that
-    /// a use which moves around a border is told once.
+    /// The next level, where this one was told last. A level is entered above its percentage and
+    /// left 5 percent below it, so that a use which moves around a border is told once.
     #[must_use]
     pub fn next(self, used: i64, limit: i64) -> Self {
         let above = |percent: i64| i128::from(used) * 100 > i128::from(limit) * i128::from(percent);

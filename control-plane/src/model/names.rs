@@ -1,4 +1,5 @@
-//! Resource names (AIP-122), as the API and the audit trail write them. The API's own door parses them.
+//! Resource names (AIP-122), as the API and the audit trail write them. The API's own door parses
+//! them.
 
 use uuid::Uuid;
 

@@ -1,4 +1,5 @@
-//! The verification of a password by the directory: what a router says, and what it comes to. No password is in here.
+//! The verification of a password by the directory: what a router says, and what it comes to. No
+//! password is in here.
 
 use std::time::Duration;
 

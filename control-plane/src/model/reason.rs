@@ -1,4 +1,5 @@
-//! Why a record is not synchronized, and why a job failed. The numbers are those of the API and of the tables: never reuse one.
+//! Why a record is not synchronized, and why a job failed. The numbers are those of the API and of
+//! the tables: never reuse one.
 
 use super::stored_enum::stored_enum;
 

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{NotSynchronizedReason, Status};
 
-/// What never changes for a person: 16 bytes are a UUID, 0xFF and UTF-8 is text (with another 0xFF where that makes 16). 0xFE and the 8 bytes
-/// of its number is a user who has none since the source has another one: nine bytes, and 0xFE is in no text, so no entry ever has it.
+/// What never changes for a person: 16 bytes are a UUID, 0xFF and UTF-8 is text (with another 0xFF
+/// where that makes 16). 0xFE and the 8 bytes of its number is a user who has none since the source
+/// has another one: nine bytes, and 0xFE is in no text, so no entry ever has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImmutableId(pub Bytes);
 
@@ -19,7 +20,8 @@ impl ImmutableId {
         self.0.first() == Some(&0xFE) && self.0.len() == 9
     }
 
-    /// Canonical text: a UUID in its usual form, or the text itself; nothing for a user who has none.
+    /// Canonical text: a UUID in its usual form, or the text itself; nothing for a user who has
+    /// none.
     #[must_use]
     pub fn text(&self) -> String {
         match <[u8; 16]>::try_from(&self.0[..]) {
@@ -34,14 +36,16 @@ impl ImmutableId {
     }
 }
 
-/// What one entry is called by the id that users are known by so far, and by the one that a draft gives them. Either may be missing.
+/// What one entry is called by the id that users are known by so far, and by the one that a draft
+/// gives them. Either may be missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdPair {
     /// By what is published.
     pub former: Option<ImmutableId>,
     /// By the draft.
     pub new: Option<ImmutableId>,
-    /// Digest of the record; zeros where there is none. Tells two entries that have both ids in common from one on two pages.
+    /// Digest of the record; zeros where there is none. Tells two entries that have both ids in
+    /// common from one on two pages.
     pub digest: [u8; 16],
 }
 

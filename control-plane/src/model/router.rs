@@ -32,7 +32,8 @@ pub struct IdentityRouter {
     pub state_message: String,
     /// Version of its software; empty before it first connected.
     pub version: String,
-    /// Whether its session had not ended when it was last heard of. Believe it only while `last_seen` is recent.
+    /// Whether its session had not ended when it was last heard of. Believe it only while
+    /// `last_seen` is recent.
     pub connected: bool,
     /// When it was last heard of.
     pub last_seen: Timestamp,
@@ -128,7 +129,8 @@ pub struct ChangedRouter {
     pub enrolled: i64,
 }
 
-/// Why a router is not let in, or gets no certificate. The trail says which; whoever enrolls is not told.
+/// Why a router is not let in, or gets no certificate. The trail says which; whoever enrolls is not
+/// told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refusal {
     /// There is no such code.
@@ -168,7 +170,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is the router that may not connect, whatever it shows; otherwise another machine may have its name by right.
+    /// Whether it is the router that may not connect, whatever it shows; otherwise another machine
+    /// may have its name by right.
     #[must_use]
     pub fn bars(self) -> bool {
         matches!(

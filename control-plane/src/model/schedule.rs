@@ -1,4 +1,5 @@
-//! When an identity source is synchronized by itself. Stored as JSON of these types: add fields with a default, rename none.
+//! When an identity source is synchronized by itself. Stored as JSON of these types: add fields
+//! with a default, rename none.
 
 use std::time::Duration;
 

@@ -15,7 +15,8 @@ pub struct SingleUserSettings {
     pub enabled: bool,
     /// How long router and directory may take.
     pub deadline: Duration,
-    /// If they do not answer: how old the last observation may be that still lets a user in. Zero: none does.
+    /// If they do not answer: how old the last observation may be that still lets a user in. Zero:
+    /// none does.
     pub last_known_max_age: Duration,
 }
 
@@ -180,6 +181,7 @@ pub struct Single {
     pub message: String,
     /// The source that answered.
     pub source: Option<SourceId>,
-    /// Whether a directory has said something that lets nobody in, whatever became of it afterwards.
+    /// Whether a directory has said something that lets nobody in, whatever became of it
+    /// afterwards.
     pub denied: bool,
 }

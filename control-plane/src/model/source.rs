@@ -1,4 +1,5 @@
-//! Identity sources and their settings. Settings are stored as JSON of these types: add fields with a default, rename none.
+//! Identity sources and their settings. Settings are stored as JSON of these types: add fields with
+//! a default, rename none.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! Enumerations whose numbers are those of the API or of the tables. A number never means something else later.
+//! Enumerations whose numbers are those of the API or of the tables. A number never means something
+//! else later.
 
 /// An enumeration with its numbers, and the way back from a number.
 macro_rules! stored_enum {

@@ -42,8 +42,8 @@ pub struct KnownUser {
     pub added_job: JobNo,
     /// Job that last changed the user.
     pub changed_job: JobNo,
-    /// The job that was under way or held when the user was last fetched alone, and its stage: twice the number of its reads, and one
-    /// more once it reconciles.
+    /// The job that was under way or held when the user was last fetched alone, and its stage:
+    /// twice the number of its reads, and one more once it reconciles.
     pub fetched: (JobNo, i64),
 }
 
@@ -55,13 +55,15 @@ impl KnownUser {
             .filter_map(|(kind, key)| key.map(|key| (kind, key)))
     }
 
-    /// Whether this job has counted the user as added or updated already, in this read or in an earlier one.
+    /// Whether this job has counted the user as added or updated already, in this read or in an
+    /// earlier one.
     #[must_use]
     pub fn counted_by(&self, job: JobNo) -> bool {
         self.added_job == job || self.changed_job == job
     }
 
-    /// Whether the user was fetched alone after this read of the job began: what the read has of it may be older.
+    /// Whether the user was fetched alone after this read of the job began: what the read has of it
+    /// may be older.
     #[must_use]
     pub fn fetched_during(&self, job: JobNo, read: i64) -> bool {
         self.fetched.0 == job && self.fetched.1 >= 2 * read

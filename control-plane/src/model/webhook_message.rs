@@ -1,5 +1,5 @@
-//! The text of a message to a webhook: JSON as Standard Webhooks has it, without personal data. It is
-//! written once, together with the event that it reports, then signed and sent as these bytes.
+//! The text of a message to a webhook: JSON as Standard Webhooks has it, without personal data. It
+//! is written once, together with the event that it reports, then signed and sent as these bytes.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,8 @@ pub fn body(kind: &str, at: Timestamp, data: &Value) -> String {
     json!({ "type": kind, "timestamp": rfc3339(at), "data": data }).to_string()
 }
 
-/// The id of a message, for which the time counts as well: a database that was restored gives its numbers again.
+/// The id of a message, for which the time counts as well: a database that was restored gives its
+/// numbers again.
 #[must_use]
 pub fn id(webhook: [u8; 16], number: i64, at: Timestamp) -> String {
     let mut hasher = blake3::Hasher::new();

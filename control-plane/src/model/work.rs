@@ -35,7 +35,8 @@ pub enum PlannedChange {
     Add(Status),
     /// A known user would get the record's values and this status.
     Update(Status),
-    /// A known user would be disabled, and otherwise stay as it is: another one has a name that it has in the directory.
+    /// A known user would be disabled, and otherwise stay as it is: another one has a name that it
+    /// has in the directory.
     DisableOnly(NotSynchronizedReason),
     /// Nothing.
     Refuse(NotSynchronizedReason),

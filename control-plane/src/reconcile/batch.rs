@@ -1,7 +1,8 @@
 //! What a batch of records does: add, update, let wait, or refuse.
 //!
-//! While the directory is read, whatever cannot be decided yet waits: a name that its holder may still give up, a seat that a
-//! leaver may still free. After the read ([`Mode::Final`]) the same rules decide for good, in a fixed order.
+//! While the directory is read, whatever cannot be decided yet waits: a name that its holder may
+//! still give up, a seat that a leaver may still free. After the read ([`Mode::Final`]) the same
+//! rules decide for good, in a fixed order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -37,9 +38,11 @@ pub struct View {
     pub beyond_limit: Option<UserNo>,
     /// Number of the read that the records are from; none for a record that was fetched alone.
     pub read: Option<i64>,
-    /// Records that only look different: the user has their very values. After a source was published anew all digests are other ones.
+    /// Records that only look different: the user has their very values. After a source was
+    /// published anew all digests are other ones.
     pub same: HashSet<ImmutableId>,
-    /// Records of known users whose change may come from a lost right to read: see [`super::doubt`].
+    /// Records of known users whose change may come from a lost right to read: see
+    /// [`super::doubt`].
     pub suspect: HashSet<ImmutableId>,
 }
 
@@ -68,7 +71,8 @@ pub struct Update {
     pub before: KnownUser,
     /// The status that it gets.
     pub status: Status,
-    /// Whether it gets nothing else: another user has a name that it wants, but the directory has disabled it.
+    /// Whether it gets nothing else: another user has a name that it wants, but the directory has
+    /// disabled it.
     pub status_only: bool,
     /// Whether this is the user's first change by this job; only that is counted.
     pub first: bool,
@@ -85,7 +89,8 @@ pub struct Refusal {
     pub holder: Option<UserNo>,
 }
 
-/// What a batch does. Carry it out in this order: release the names of all updates, update, add, write down the rest.
+/// What a batch does. Carry it out in this order: release the names of all updates, update, add,
+/// write down the rest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct BatchPlan {
     /// Positions of new users and the status that they get.
@@ -133,7 +138,8 @@ pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> BatchPla
     planner.plan
 }
 
-/// Plans to disable users whom the directory disables and who do not get the names that they have there.
+/// Plans to disable users whom the directory disables and who do not get the names that they have
+/// there.
 #[must_use]
 pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser)>) -> BatchPlan {
     let mut planner = Planner {
@@ -175,7 +181,8 @@ impl Planner<'_> {
             return self.refuse_known(position, user, NotSynchronizedReason::SyncLimit, None);
         }
         if self.view.read.is_some_and(|read| user.fetched_during(self.job, read)) {
-            // The directory was asked for this user alone since the read began: what the read has may be older. The next sync sees.
+            // The directory was asked for this user alone since the read began: what the read has
+            // may be older. The next sync sees.
             if !user.counted_by(self.job) {
                 self.plan.counts.unchanged += 1;
             }
@@ -220,7 +227,8 @@ impl Planner<'_> {
             };
         }
         if user.status != Status::Enabled {
-            self.plan.reserve = (self.plan.reserve - 1).max(0); // the user is here: nothing to keep a seat for
+            // the user is here: nothing to keep a seat for
+            self.plan.reserve = (self.plan.reserve - 1).max(0);
         }
         self.claimed.extend(user.names().map(|name| (name, Claim::Free)));
         self.claim(position, record);
@@ -285,7 +293,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The first name of the record that someone else holds, and who, where it is not a record of this batch.
+    /// The first name of the record that someone else holds, and who, where it is not a record of
+    /// this batch.
     fn conflict(&self, record: &Record, own: Option<UserNo>) -> Option<(NameKind, Option<UserNo>)> {
         record.names().find_map(|name| match self.claimed.get(&name) {
             Some(Claim::Free) => None,
@@ -304,7 +313,8 @@ impl Planner<'_> {
         self.plan.waits.push((position, queue));
     }
 
-    /// A user that the job has counted as added or updated keeps that outcome: each record has exactly one.
+    /// A user that the job has counted as added or updated keeps that outcome: each record has
+    /// exactly one.
     fn refuse_known(
         &mut self,
         position: usize,

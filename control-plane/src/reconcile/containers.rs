@@ -1,5 +1,5 @@
-//! Containers that had users and have none any more: an organizational unit that was renamed, moved away, or hidden from the bind
-//! account looks like many people who left.
+//! Containers that had users and have none any more: an organizational unit that was renamed, moved
+//! away, or hidden from the bind account looks like many people who left.
 
 use std::collections::HashMap;
 

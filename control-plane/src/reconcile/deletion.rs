@@ -1,21 +1,25 @@
-//! Who is marked for deletion by itself, and which of these marks still hold. A mark that an administrator put on holds until an
-//! administrator takes it off; one that was put on automatically holds as long as its reason does.
+//! Who is marked for deletion by itself, and which of these marks still hold. A mark that an
+//! administrator put on holds until an administrator takes it off; one that was put on
+//! automatically holds as long as its reason does.
 
 use std::time::Duration;
 
 use crate::model::{DeletionSettings, MarkReason, Status, Timestamp, UserStanding};
 
-/// How exactly it is known when a user last signed in: one write an hour is enough for what is decided by days.
+/// How exactly it is known when a user last signed in: one write an hour is enough for what is
+/// decided by days.
 pub const SIGN_IN_PRECISION: Duration = Duration::from_secs(3_600);
 
-/// When a sync last saw the user, or last wrote it. A complete read of a source sees whoever is in scope.
+/// When a sync last saw the user, or last wrote it. A complete read of a source sees whoever is in
+/// scope.
 #[must_use]
 pub fn synchronized_at(user: &UserStanding) -> Timestamp {
     let by_a_read = user.source_synced_at.filter(|_| user.status != Status::OutOfScope);
     user.created_at.max(user.updated_at).max(user.observed_at).max(by_a_read.unwrap_or(user.created_at))
 }
 
-/// Why the user is to be marked now, if it is. UserSelector an administrator undeleted is left alone for the whole time once more.
+/// Why the user is to be marked now, if it is. UserSelector an administrator undeleted is left
+/// alone for the whole time once more.
 #[must_use]
 pub fn due(settings: &DeletionSettings, user: &UserStanding, now: Timestamp) -> Option<MarkReason> {
     if user.mark.is_some() {
@@ -35,7 +39,8 @@ pub fn due(settings: &DeletionSettings, user: &UserStanding, now: Timestamp) -> 
     }
 }
 
-/// Whether a mark still holds: whoever was enabled meanwhile, or signed in, or was synchronized, has come back.
+/// Whether a mark still holds: whoever was enabled meanwhile, or signed in, or was synchronized,
+/// has come back.
 #[must_use]
 pub fn holds(user: &UserStanding) -> bool {
     match user.mark {

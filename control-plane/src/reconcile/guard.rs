@@ -1,8 +1,10 @@
-//! Whether the users that a complete read did not have may be disabled: at once, after an administrator has looked at the list, or not on
-//! the strength of this read.
+//! Whether the users that a complete read did not have may be disabled: at once, after an
+//! administrator has looked at the list, or not on the strength of this read.
 //!
-//! Changes that an attribute's sudden loss would explain come first, whether anyone is absent or not. Then the rungs, in this order: is anybody there at all, is it the right place, do we see with the same eyes, is a whole container gone,
-//! can every entry be told apart, is the server up to date, are there suspiciously many. The first that breaks decides.
+//! Changes that an attribute's sudden loss would explain come first, whether anyone is absent or
+//! not. Then the rungs, in this order: is anybody there at all, is it the right place, do we see
+//! with the same eyes, is a whole container gone, can every entry be told apart, is the server up
+//! to date, are there suspiciously many. The first that breaks decides.
 
 use super::read_quality::{self, Loss};
 use crate::model::{DisableGuard, HoldReason, ReadFacts};
@@ -27,7 +29,8 @@ pub struct Evidence<'a> {
     pub required: Vec<&'a str>,
     /// Entries without readable immutable id.
     pub unidentified: u64,
-    /// Users, enabled or not, whom the read did not have and who were not found in scope when looked up again.
+    /// Users, enabled or not, whom the read did not have and who were not found in scope when
+    /// looked up again.
     pub absent: i64,
     /// Of those, the enabled ones: whom the job would disable.
     pub leavers: i64,
@@ -43,7 +46,8 @@ pub struct Evidence<'a> {
     pub doubtful: i64,
     /// Containers that had users and have none any more, by distinguished name.
     pub emptied: Vec<String>,
-    /// Whether the server's data is not older than that of the last trusted read, or has shown the same absences before.
+    /// Whether the server's data is not older than that of the last trusted read, or has shown the
+    /// same absences before.
     pub fresh: bool,
 }
 
@@ -193,7 +197,8 @@ fn too_many(evidence: &Evidence<'_>) -> Verdict {
     Verdict::Disable
 }
 
-/// Whether one more user may be disabled for absence, outside of a job. `recent` as in [`Evidence`].
+/// Whether one more user may be disabled for absence, outside of a job. `recent` as in
+/// [`Evidence`].
 #[must_use]
 pub fn one_more(
     guard: DisableGuard,

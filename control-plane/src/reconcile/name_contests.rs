@@ -1,9 +1,10 @@
-//! Who gets a contested name once all records are known. Whoever came first while reading has no advantage: the outcome is a
-//! function of the records and of who held which name before the job.
+//! Who gets a contested name once all records are known. Whoever came first while reading has no
+//! advantage: the outcome is a function of the records and of who held which name before the job.
 //!
-//! The rule: who held a name before the job and still has it in the directory keeps it. A name that is given up goes to a user who
-//! was in scope before, then to one who returns, then to a new one; among equals to the lowest immutable id. A user of the
-//! first kind who does not get every name of its record stays as it was, with its old names.
+//! The rule: who held a name before the job and still has it in the directory keeps it. A name that
+//! is given up goes to a user who was in scope before, then to one who returns, then to a new one;
+//! among equals to the lowest immutable id. A user of the first kind who does not get every name of
+//! its record stays as it was, with its old names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,7 +24,8 @@ pub enum Rank {
     New,
 }
 
-/// A record that wants a contested name: one that waits, or one that was applied by this job and got such a name.
+/// A record that wants a contested name: one that waits, or one that was applied by this job and
+/// got such a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameClaim {
     /// Whose record.
@@ -34,7 +36,8 @@ pub struct NameClaim {
     pub had: Vec<Name>,
     /// Names that its record has.
     pub wants: Vec<Name>,
-    /// Whether it cannot be changed for another reason, such as want of a seat: it stays as it was, with the names that it had.
+    /// Whether it cannot be changed for another reason, such as want of a seat: it stays as it was,
+    /// with the names that it had.
     pub stuck: bool,
 }
 
@@ -71,8 +74,9 @@ pub fn resolve(claims: &[NameClaim], held: &HashMap<Name, UserNo>) -> Vec<ClaimO
     let mut order: Vec<usize> = (0..claims.len()).collect();
     order.sort_by(|a, b| (claims[*a].rank, &claims[*a].id).cmp(&(claims[*b].rank, &claims[*b].id)));
     let mut granted = HashSet::new();
-    // Someone may have been kept from a name by a claim that did not get all of its own in the end. What was granted stands; the others
-    // try again, as they would in the next sync, until that changes nothing.
+    // Someone may have been kept from a name by a claim that did not get all of its own in the end.
+    // What was granted stands; the others try again, as they would in the next sync, until that
+    // changes nothing.
     loop {
         let now = granted_beside(claims, held, &order, &granted);
         if now.len() > granted.len() {
@@ -95,8 +99,8 @@ fn granted_beside(
     granted: &HashSet<usize>,
 ) -> HashSet<usize> {
     let mut staying: HashSet<usize> = (0..claims.len()).filter(|claim| claims[*claim].stuck).collect();
-    // Each round assumes that every user in scope moves but those known to stay. Who turns out not to can only make names
-    // scarcer, so the set of those who stay grows and the loop ends.
+    // Each round assumes that every user in scope moves but those known to stay. Who turns out not
+    // to can only make names scarcer, so the set of those who stay grows and the loop ends.
     loop {
         let mut taken = taken_before(claims, granted, &staying);
         let (mut gets, mut stays) = (granted.clone(), Vec::new());
@@ -118,8 +122,8 @@ fn granted_beside(
     }
 }
 
-/// What is said to each claim if nobody else moves than these; and the first to whom no refusal can be given, since all that it wants
-/// is free then.
+/// What is said to each claim if nobody else moves than these; and the first to whom no refusal can
+/// be given, since all that it wants is free then.
 fn outcomes(
     claims: &[NameClaim],
     held: &HashMap<Name, UserNo>,
@@ -156,7 +160,8 @@ fn refusal(
     })
 }
 
-/// Names that are not up for grabs: granted already, kept by records that still have them, or by users who stay as they were.
+/// Names that are not up for grabs: granted already, kept by records that still have them, or by
+/// users who stay as they were.
 fn taken_before(
     claims: &[NameClaim],
     granted: &HashSet<usize>,
@@ -241,7 +246,8 @@ mod tests {
         let user_name = |n| (NameKind::UserName, NameKey([n; 16]));
         let claims = [
             claim(0, Rank::Present, &[user_name(0), mail(8)], &[user_name(8)]),
-            // Comes before the next one at the address, and cannot have it together with the user name that the last one gets.
+            // Comes before the next one at the address, and cannot have it together with the user
+            // name that the last one gets.
             claim(3, Rank::Present, &[user_name(4)], &[user_name(2), mail(8)]),
             claim(4, Rank::Present, &[user_name(8)], &[user_name(0), mail(8)]),
             claim(7, Rank::New, &[], &[user_name(2)]),
@@ -255,7 +261,8 @@ mod tests {
     fn whoever_wants_a_name_that_is_free_in_the_end_gets_it_also_when_nobody_moves_at_first() {
         let user_name = |n| (NameKind::UserName, NameKey([n; 16]));
         let claims = [
-            // Comes first at the address, and cannot have it together with the user name that the other one keeps as long as it stays.
+            // Comes first at the address, and cannot have it together with the user name that the
+            // other one keeps as long as it stays.
             claim(2, Rank::Present, &[user_name(0)], &[user_name(5), mail(0)]),
             claim(5, Rank::Present, &[user_name(5)], &[user_name(1), mail(0)]),
         ];

@@ -1,12 +1,14 @@
-//! Which names are equal: user names and mail addresses are compared after Unicode normalization (NFC) and full case folding,
-//! for the whole address, local part included. Engines only ever compare the resulting bytes, so they cannot disagree.
+//! Which names are equal: user names and mail addresses are compared after Unicode normalization
+//! (NFC) and full case folding, for the whole address, local part included. Engines only ever
+//! compare the resulting bytes, so they cannot disagree.
 
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{NameKey, NameKind, TenantNo};
 
-/// The key of a name. The tenant is part of it: one unique index serves all tenants, and none can collide with another.
+/// The key of a name. The tenant is part of it: one unique index serves all tenants, and none can
+/// collide with another.
 #[must_use]
 pub fn key(tenant: TenantNo, kind: NameKind, name: &str) -> NameKey {
     let mut hasher = blake3::Hasher::new();

@@ -1,4 +1,5 @@
-//! Which offered records are worth sending. An unchanged user costs a look-up and one bit; nothing is written.
+//! Which offered records are worth sending. An unchanged user costs a look-up and one bit; nothing
+//! is written.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,8 @@ pub struct OfferPlan {
     pub unchanged: i64,
     /// Positions of users beyond the sync limit: seen, and not synchronized.
     pub beyond_limit: Vec<u32>,
-    /// Positions of entries whose id came before in this read with another digest, as far as is known here.
+    /// Positions of entries whose id came before in this read with another digest, as far as is
+    /// known here.
     pub repeats: Vec<u32>,
 }
 
@@ -27,8 +29,8 @@ pub trait Earlier {
     fn asked(&self, id: &ImmutableId) -> Option<[u8; 16]>;
 }
 
-/// Plans the answer to an offer. `known` has the user of each offered id, in the same order. An entry on two pages counts once; two
-/// entries with one id are told by their digests.
+/// Plans the answer to an offer. `known` has the user of each offered id, in the same order. An
+/// entry on two pages counts once; two entries with one id are told by their digests.
 #[must_use]
 pub fn plan(
     job: JobNo,

@@ -1,4 +1,5 @@
-//! Passwords: how many wrong ones a name may have, and what it comes to that a directory did or did not answer.
+//! Passwords: how many wrong ones a name may have, and what it comes to that a directory did or did
+//! not answer.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ impl Tries {
         if now.since(self.last) >= FORGIVEN.max(self.locked()) { 0 } else { self.failed }
     }
 
-    /// One more try begins, or how long to wait instead. What is under way counts as wrong until it is known to be right.
+    /// One more try begins, or how long to wait instead. What is under way counts as wrong until it
+    /// is known to be right.
     ///
     /// # Errors
     /// If there were too many.
@@ -128,7 +130,8 @@ pub fn failed(reason: FailureReason) -> PasswordOutcome {
     }
 }
 
-/// What an accepted password comes to: an account that the mapping says is disabled is one, though the directory lets it bind.
+/// What an accepted password comes to: an account that the mapping says is disabled is one, though
+/// the directory lets it bind.
 #[must_use]
 pub fn accepted(found: &Found) -> PasswordOutcome {
     match found {

@@ -1,5 +1,7 @@
-//! What a sync would do to records that all wait: names first, then seats, as [`super::name_contests`] and [`super::batch`] decide them after a
-//! read. Of new users, those with the lowest immutable ids get the last seats; a sync may give them to those that the directory has first.
+//! What a sync would do to records that all wait: names first, then seats, as
+//! [`super::name_contests`] and [`super::batch`] decide them after a read. Of new users, those with
+//! the lowest immutable ids get the last seats; a sync may give them to those that the directory
+//! has first.
 
 use std::collections::{HashMap, HashSet};
 
@@ -69,7 +71,8 @@ pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
     order.sort_by(|one, other| waiting[*one].id.cmp(&waiting[*other].id));
     let needs_seat = |w: &Waiting| !w.disabled && w.status() != Status::Enabled;
     let mut claims: Vec<NameClaim> = waiting.iter().map(Waiting::claim).collect();
-    // Users in scope who move to other names get their seats first: without one they keep their names from others.
+    // Users in scope who move to other names get their seats first: without one they keep their
+    // names from others.
     for position in &order {
         let one = &waiting[*position];
         if needs_seat(one) && one.status() == Status::DisabledInDirectory && one.renamed() {

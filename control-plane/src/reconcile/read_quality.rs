@@ -1,11 +1,13 @@
-//! Whether a read saw with the same eyes as the one before: attributes that were there and are not any more, and a server that may be
-//! behind. A lost right to read looks like a changed directory; only the comparison tells.
+//! Whether a read saw with the same eyes as the one before: attributes that were there and are not
+//! any more, and a server that may be behind. A lost right to read looks like a changed directory;
+//! only the comparison tells.
 
 use crate::model::{Freshness, ReadFacts, Timestamp};
 
 /// Fewer missing values than this are everyday changes.
 const MANY: u64 = 10;
-/// A server that could not be compared is believed once it has shown the same absences again after this long.
+/// A server that could not be compared is believed once it has shown the same absences again after
+/// this long.
 pub const STALE_SERVER_CONFIRMATION: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// An attribute that is suddenly missing.
@@ -19,8 +21,8 @@ pub struct Loss {
     pub has: u64,
 }
 
-/// Attributes that entries lost which are still there: of a required one more than half a percent, of any other more than a fifth. `absent`
-/// users took theirs with them.
+/// Attributes that entries lost which are still there: of a required one more than half a percent,
+/// of any other more than a fifth. `absent` users took theirs with them.
 #[must_use]
 pub fn attribute_losses(before: &ReadFacts, read: &ReadFacts, required: &[&str], absent: i64) -> Vec<Loss> {
     let absent = absent.unsigned_abs();
@@ -34,7 +36,8 @@ pub fn attribute_losses(before: &ReadFacts, read: &ReadFacts, required: &[&str],
     before.attributes.iter().filter_map(loss).collect()
 }
 
-/// Whether the server's data is provably not older than that of the last trusted read, or is the same server's.
+/// Whether the server's data is provably not older than that of the last trusted read, or is the
+/// same server's.
 #[must_use]
 pub fn is_current(before: &ReadFacts, read: &ReadFacts) -> bool {
     match not_older(&before.freshness, &read.freshness) {
@@ -55,12 +58,13 @@ fn not_older(before: &Freshness, now: &Freshness) -> Option<bool> {
     if !before.invocation_id.is_empty() && before.invocation_id == now.invocation_id {
         return Some(now.highest_usn >= before.highest_usn);
     }
-    // A domain controller that was rebuilt, or another one: its change numbers say nothing of the other's.
+    // A domain controller that was rebuilt, or another one: its change numbers say nothing of the
+    // other's.
     (!before.invocation_id.is_empty() && !now.invocation_id.is_empty()).then_some(false)
 }
 
-/// The job whose absences count as seen before, if this read is of a server that was read to the end long enough ago and is not trusted
-/// yet.
+/// The job whose absences count as seen before, if this read is of a server that was read to the
+/// end long enough ago and is not trusted yet.
 #[must_use]
 pub fn seen_before(before: &ReadFacts, read: &ReadFacts, now: Timestamp) -> Option<i64> {
     let newcomer = before.newcomer.as_ref()?;

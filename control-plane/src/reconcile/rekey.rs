@@ -1,5 +1,6 @@
-//! Pairs of ids, where a source gets another immutable id: which entry was met before, and which shares an id with another one, so that
-//! nobody knows whose it is. Whoever is first of those that share one is refused only once all are known (`store/sql/plans/id_pairs`).
+//! Pairs of ids, where a source gets another immutable id: which entry was met before, and which
+//! shares an id with another one, so that nobody knows whose it is. Whoever is first of those that
+//! share one is refused only once all are known (`store/sql/plans/id_pairs`).
 
 use std::collections::HashSet;
 
@@ -16,7 +17,8 @@ pub enum Occurrence {
     Clash,
 }
 
-/// Says of each pair, in order, whether what was read `before`, or an earlier one of them, has its ids.
+/// Says of each pair, in order, whether what was read `before`, or an earlier one of them, has its
+/// ids.
 #[must_use]
 pub fn occurrences(before: &[IdPair], pairs: &[IdPair]) -> Vec<Occurrence> {
     let mut read: HashSet<&IdPair> = HashSet::new();
@@ -37,7 +39,8 @@ pub fn occurrences(before: &[IdPair], pairs: &[IdPair]) -> Vec<Occurrence> {
     all
 }
 
-/// What becomes of an entry that shares an id with another one. Named by its former id, so that its user counts as seen.
+/// What becomes of an entry that shares an id with another one. Named by its former id, so that its
+/// user counts as seen.
 #[must_use]
 pub fn clash(former: Option<ImmutableId>, values: &UserValues) -> Rejected {
     Rejected {

@@ -1,5 +1,5 @@
-//! The sync of one user: whose name was asked for, what an answer comes to, and who may be let in. What a record does to the users is
-//! decided by [`super::batch`], as in a sync of all.
+//! The sync of one user: whose name was asked for, what an answer comes to, and who may be let in.
+//! What a record does to the users is decided by [`super::batch`], as in a sync of all.
 
 use super::names;
 use crate::model::{
@@ -19,7 +19,8 @@ pub fn keys(tenant: TenantNo, whom: &UserSelector) -> Vec<(NameKind, NameKey)> {
     }
 }
 
-/// How to search for whoever is not known by that name; none for a user by number, which is known or is not.
+/// How to search for whoever is not known by that name; none for a user by number, which is known
+/// or is not.
 #[must_use]
 pub fn fetch_by(whom: &UserSelector) -> Option<FetchBy> {
     match whom {
@@ -30,8 +31,9 @@ pub fn fetch_by(whom: &UserSelector) -> Option<FetchBy> {
     }
 }
 
-/// Whether a record is of whoever was asked for. Directories compare names in ways of their own, and an attribute may have more values than
-/// the one that is mapped: only a name that is equal by our rule lets in.
+/// Whether a record is of whoever was asked for. Directories compare names in ways of their own,
+/// and an attribute may have more values than the one that is mapped: only a name that is equal by
+/// our rule lets in.
 #[must_use]
 pub fn is_of(tenant: TenantNo, whom: &UserSelector, record: &Record) -> bool {
     let keys = keys(tenant, whom);
@@ -86,8 +88,9 @@ pub fn failed(reason: FailureReason) -> SingleOutcome {
     }
 }
 
-/// Whether a user may be let in whose record was fetched just now and came to this. A record that another user's name keeps from being
-/// applied locks nobody out: the directory has just said that the person is there and enabled.
+/// Whether a user may be let in whose record was fetched just now and came to this. A record that
+/// another user's name keeps from being applied locks nobody out: the directory has just said that
+/// the person is there and enabled.
 #[must_use]
 pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
     use SingleOutcome as Outcome;
@@ -118,7 +121,8 @@ pub fn may_enter_as_known(
         && observed_at >= now.minus(settings.last_known_max_age)
 }
 
-/// Whether a text can be a mail address: something on both sides of its last at sign, and nothing that no address has.
+/// Whether a text can be a mail address: something on both sides of its last at sign, and nothing
+/// that no address has.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
     let sides = text.rsplit_once('@');

@@ -1,5 +1,5 @@
-//! Changes that take something away, and may come from a lost right to read rather than from the directory: they wait for the end of the
-//! read, when the counts of each attribute tell.
+//! Changes that take something away, and may come from a lost right to read rather than from the
+//! directory: they wait for the end of the read, when the counts of each attribute tell.
 
 use std::collections::BTreeMap;
 

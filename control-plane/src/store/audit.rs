@@ -1,4 +1,5 @@
-//! The audit trail. What an operation does is recorded by that operation, in its own transaction; these record refusals, and read.
+//! The audit trail. What an operation does is recorded by that operation, in its own transaction;
+//! these record refusals, and read.
 
 use super::StoredTrail;
 use super::operations::operations;
@@ -32,9 +33,11 @@ operations! {
     read fn audit_hash(trail: &Trail, sequence: i64) -> Option<[u8; 32]> = audit::read::hash;
     /// Whether whoever reads a trail may go on: not if its tenant is suspended.
     read fn trail_is_open(trail: &Trail) -> bool = audit::read::is_open;
-    /// The trail with the next number after `after` of which the tables have anything, or should have.
+    /// The trail with the next number after `after` of which the tables have anything, or should
+    /// have.
     read fn next_trail(after: Option<TenantNo>) -> Option<StoredTrail> = audit::read::next_trail;
-    /// Rows of a trail in the order of their sequence numbers, after `after`; none for a row that cannot be an event.
+    /// Rows of a trail in the order of their sequence numbers, after `after`; none for a row that
+    /// cannot be an event.
     read fn stored_events(
         trail: TenantNo,
         after: Option<i64>,

@@ -16,7 +16,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> () = deletion::settings::set;
-    /// Marks all of these users, or with [`super::StoreError::NoSuchUsers`] none. UserSelector an administrator has marked already stays as it is.
+    /// Marks all of these users, or with [`super::StoreError::NoSuchUsers`] none. UserSelector an
+    /// administrator has marked already stays as it is.
     write fn mark_users(
         tenant: &TenantId,
         users: move Vec<UserNo>,
@@ -45,14 +46,16 @@ operations! {
     ) -> () = deletion::sign_ins::note_sign_ins;
     /// Sources with marked users whose time has come. Those of suspended tenants wait.
     read fn due_purges(now: Timestamp, limit: i64) -> Vec<DuePurge> = deletion::purge::due;
-    /// Deletes the next of those users, at most `limit`, in one transaction. None if another replica has the lease.
+    /// Deletes the next of those users, at most `limit`, in one transaction. None if another
+    /// replica has the lease.
     write fn purge(
         lease: &DeletionLease,
         due: &DuePurge,
         limit: i64,
         now: Timestamp,
     ) -> Option<Purged> = deletion::purge::purge;
-    /// Tenants that mark by themselves, or have such marks, by number, after `after`. None that is suspended.
+    /// Tenants that mark by themselves, or have such marks, by number, after `after`. None that is
+    /// suspended.
     read fn markings(
         after: Option<TenantNo>,
         limit: i64,
@@ -70,8 +73,9 @@ operations! {
         after: Option<UserNo>,
         limit: i64,
     ) -> Vec<UserStanding> = deletion::marks::automatic;
-    /// Marks those of these users who are due, and takes automatic marks off those who came back, as [`crate::reconcile::deletion`]
-    /// decides, in one transaction. How many; none if another replica has the lease.
+    /// Marks those of these users who are due, and takes automatic marks off those who came back,
+    /// as [`crate::reconcile::deletion`] decides, in one transaction. How many; none if another
+    /// replica has the lease.
     write fn review_marks(
         lease: &DeletionLease,
         tenant: &TenantId,

@@ -91,7 +91,8 @@ pub enum StoreError {
     /// The database did not answer in time, or not at all. Trying again later can help.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database's disk is full: nothing of the write is there. It can be tried again once there is space.
+    /// The database's disk is full: nothing of the write is there. It can be tried again once there
+    /// is space.
     #[error("the database's disk is full: make room there")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row that cannot be right, or a statement that the database refused.
@@ -115,7 +116,8 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
-            // PostgreSQL: connection trouble, shutdown, serialization, locks, resources. SQLite: busy, locked.
+            // PostgreSQL: connection trouble, shutdown, serialization, locks, resources. SQLite:
+            // busy, locked.
             sqlx::Error::Database(database) => database.code().is_some_and(|code| {
                 ["08", "40", "53", "55", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
                     || matches!(code.as_ref(), "5" | "6" | "261" | "517")
@@ -127,7 +129,8 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the same transaction may well succeed if it is tried again at once: it lost against another one.
+    /// Whether the same transaction may well succeed if it is tried again at once: it lost against
+    /// another one.
     pub(super) fn lost_a_race(&self) -> bool {
         let Self::Unavailable(cause) = self else { return false };
         match cause.downcast_ref::<sqlx::Error>() {

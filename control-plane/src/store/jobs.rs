@@ -12,7 +12,8 @@ use crate::model::{
 };
 
 operations! {
-    /// Queues a job of the published revision, at most one bulk job a source. Throws away the details of the source's earlier jobs.
+    /// Queues a job of the published revision, at most one bulk job a source. Throws away the
+    /// details of the source's earlier jobs.
     write fn create_job(job: move NewJob) -> SyncJob = jobs::lifecycle::create;
     /// A job; the newest of the source without `id`.
     read fn job(tenant: &TenantId, source: &SourceId, id: Option<Uuid>) -> SyncJob = jobs::job::job;
@@ -32,7 +33,8 @@ operations! {
         after: Option<(Category, i64)>,
         limit: i64,
     ) -> Vec<(i64, Detail)> = jobs::lists::list;
-    /// The next page of a whole list of a job, behind a key; [`StoreError::DetailsReplaced`] if it is not among the newest `kept` ones.
+    /// The next page of a whole list of a job, behind a key; [`StoreError::DetailsReplaced`] if it
+    /// is not among the newest `kept` ones.
     read fn export_details(
         job: JobNo,
         category: Category,
@@ -90,7 +92,8 @@ operations! {
         failure: move Failure,
         now: Timestamp,
     ) -> () = jobs::lifecycle::fail;
-    /// Holds the job: what it has applied stays, and the users that it noted wait for an administrator.
+    /// Holds the job: what it has applied stays, and the users that it noted wait for an
+    /// administrator.
     write fn hold_job(
         fence: Fence,
         hold: move Hold,
@@ -102,7 +105,8 @@ operations! {
         owner: &str,
         now: Timestamp,
     ) -> ApprovedStart = jobs::holds::begin_approved;
-    /// Ends the job. Refused with [`StoreError::ConfigChanged`] for a success if the source was published anew.
+    /// Ends the job. Refused with [`StoreError::ConfigChanged`] for a success if the source was
+    /// published anew.
     write fn finish_job(
         fence: Fence,
         outcome: move Outcome,

@@ -14,7 +14,8 @@
 //! - `types`, `row`, `error`, `open_error`: what operations take and return.
 //! - `statements`: lets a test see each statement.
 //! - `open`: opens a store by its URL, and backs it up.
-//! - `sql`: the SQL, written once; compiled for `sqlite` and for `postgres`, each over its file in `dialect`.
+//! - `sql`: the SQL, written once; compiled for `sqlite` and for `postgres`, each over its file in
+//!   `dialect`.
 
 mod audit;
 mod deletion;

@@ -1,5 +1,5 @@
-//! Opens a store by its URL and brings its tables up to date. Says apart what passes by itself, such as a server that is down, and what
-//! somebody has to mend.
+//! Opens a store by its URL and brings its tables up to date. Says apart what passes by itself,
+//! such as a server that is down, and what somebody has to mend.
 
 use std::path::Path;
 use std::sync::Arc;

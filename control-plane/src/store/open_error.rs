@@ -50,7 +50,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it can pass without anybody's hand on this program, so that trying again makes sense.
+    /// Whether it can pass without anybody's hand on this program, so that trying again makes
+    /// sense.
     #[must_use]
     pub fn passes(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable(_) | StoreError::Full(_)))

@@ -3,7 +3,8 @@
 //!
 //! A declaration begins with its kind:
 //! - `read`: runs on a connection for reading, outside of a transaction.
-//! - `write`: one transaction, in a task of its own. It may run again if it lost against another one.
+//! - `write`: one transaction, in a task of its own. It may run again if it lost against another
+//!   one.
 //! - `steps`: the function gets the engine and combines reads and writes itself.
 //!
 //! An argument `&T` or `Option<&T>` of a write is cloned once into the task and lent to each try.

@@ -4,8 +4,9 @@ use super::operations::operations;
 use crate::model::{DistantRouter, Replica, ReplicaKey, RouterId, TenantId, Timestamp};
 
 operations! {
-    /// Notes that a replica is there, with its routers if these are given: then whoever was at its address before is forgotten. False if it was not known and its routers were not given: whoever
-    /// is away for long is forgotten.
+    /// Notes that a replica is there, with its routers if these are given: then whoever was at its
+    /// address before is forgotten. False if it was not known and its routers were not given:
+    /// whoever is away for long is forgotten.
     write fn record_heartbeat(
         replica: &Replica,
         routers: Option<&[(TenantId, RouterId)]>,
@@ -17,7 +18,8 @@ operations! {
     write fn remove_stale_replicas(before: Timestamp) -> () = routers::replicas::forget;
     /// Replicas that were heard of since then.
     read fn live_replicas(since: Timestamp) -> Vec<Replica> = routers::replicas::live;
-    /// Active routers of a tenant that are connected to any but this replica, which was heard of since then; lately heard of first.
+    /// Active routers of a tenant that are connected to any but this replica, which was heard of
+    /// since then; lately heard of first.
     read fn routers_elsewhere(
         tenant: &TenantId,
         but: ReplicaKey,

@@ -34,7 +34,8 @@ operations! {
         after: Option<&RouterId>,
         limit: i64,
     ) -> Vec<IdentityRouter> = routers::router::list_routers;
-    /// Makes a registration code, at most `most` open ones a tenant. An open one for the same router is voided.
+    /// Makes a registration code, at most `most` open ones a tenant. An open one for the same
+    /// router is voided.
     write fn create_registration_code(
         tenant: &TenantId,
         code: move NewCode,
@@ -60,14 +61,16 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> usize = routers::codes::void_all;
-    /// Uses the code whose secret has this hash, for this key. A code is used once; a repeat for the same key has the same answer.
+    /// Uses the code whose secret has this hash, for this key. A code is used once; a repeat for
+    /// the same key has the same answer.
     write fn enroll(
         secret_hash: [u8; 32],
         certificate: NewCertificate,
         by: &Actor,
         now: Timestamp,
     ) -> Admission<Certified> = routers::enrollment::enroll;
-    /// Gives a connected router the number of its next certificate. `holds` is the number of the one that it says it has.
+    /// Gives a connected router the number of its next certificate. `holds` is the number of the
+    /// one that it says it has.
     write fn renew_router(
         (tenant, router): (&TenantId, &RouterId),
         shown: PresentedCertificate,
@@ -76,7 +79,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> Admission<i64> = routers::enrollment::renew;
-    /// The same for a router that shows a certificate, by key and end, that ended at most `within` ago.
+    /// The same for a router that shows a certificate, by key and end, that ended at most `within`
+    /// ago.
     write fn recover_router(
         (tenant, router): (&TenantId, &RouterId),
         expired: (KeyFingerprint, Timestamp),
@@ -98,7 +102,8 @@ operations! {
         tenant: &TenantId,
         router: &RouterId,
     ) -> Admission<()> = routers::enrollment::standing;
-    /// Revokes a router for ever; a second time changes nothing. From then on nothing of its reads is applied.
+    /// Revokes a router for ever; a second time changes nothing. From then on nothing of its reads
+    /// is applied.
     write fn revoke_router(
         tenant: &TenantId,
         router: &RouterId,

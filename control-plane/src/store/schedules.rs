@@ -23,7 +23,8 @@ operations! {
         now: Timestamp,
         limit: i64,
     ) -> Vec<DueSchedule> = schedules::schedule::due;
-    /// Carries a run out, unless another replica has done so: starts the job, or notes why not, and sets the next run.
+    /// Carries a run out, unless another replica has done so: starts the job, or notes why not, and
+    /// sets the next run.
     write fn run_schedule(
         due: &DueSchedule,
         job: move NewJob,

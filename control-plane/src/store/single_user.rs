@@ -26,8 +26,9 @@ operations! {
         tenant: TenantNo,
         whom: &UserSelector,
     ) -> Option<UserSnapshot> = single_user::lookup::sight;
-    /// Applies what the directory has of one user, by the rules of a sync, in one transaction: only if the user is still as it was before
-    /// the directory was asked, so that it never overwrites a newer observation.
+    /// Applies what the directory has of one user, by the rules of a sync, in one transaction: only
+    /// if the user is still as it was before the directory was asked, so that it never overwrites a
+    /// newer observation.
     steps fn apply_observation(
         observation: Observation,
         record: Record,
@@ -38,7 +39,8 @@ operations! {
         user: UserNo,
         absence: Absence,
     ) -> SingleWrite = single_user::disable::disable;
-    /// The user that [`Self::sight_user`] finds, and when the directory was last seen to have it like that: alone, or by a complete sync.
+    /// The user that [`Self::sight_user`] finds, and when the directory was last seen to have it
+    /// like that: alone, or by a complete sync.
     read fn last_observed(
         tenant: TenantNo,
         whom: &UserSelector,

@@ -42,7 +42,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> IdentitySource = sources::publish::publish;
-    /// Deletes a source with its jobs; with its users only if `with_users`. Refused while a job runs.
+    /// Deletes a source with its jobs; with its users only if `with_users`. Refused while a job
+    /// runs.
     write fn delete_source(
         tenant: &TenantId,
         source: &SourceId,

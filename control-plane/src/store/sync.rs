@@ -1,4 +1,5 @@
-//! The work of a job. Every operation that writes checks the fence, or the owner where it makes one.
+//! The work of a job. Every operation that writes checks the fence, or the owner where it makes
+//! one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use crate::model::{
 };
 
 operations! {
-    /// Begins a read of the directory from its start: voids the fence of the read before and what that left undecided.
+    /// Begins a read of the directory from its start: voids the fence of the read before and what
+    /// that left undecided.
     write fn begin_read(
         job: JobNo,
         owner: &str,
@@ -28,8 +30,8 @@ operations! {
         fence: Fence,
         ids: move Vec<ImmutableId>,
     ) -> HashMap<ImmutableId, [u8; 16]> = sync::deferred::waiting_digests;
-    /// Applies a batch as [`crate::reconcile::batch::plan`] decides while reading, and counts it: one transaction.
-    /// `unchanged` adds users that were seen to be right already.
+    /// Applies a batch as [`crate::reconcile::batch::plan`] decides while reading, and counts it:
+    /// one transaction. `unchanged` adds users that were seen to be right already.
     write fn apply(
         fence: Fence,
         records: move Arc<Vec<Record>>,
@@ -37,7 +39,8 @@ operations! {
         unchanged: i64,
         now: Timestamp,
     ) -> Applied = sync::apply::apply;
-    /// Ends the reading: from here on the job reconciles. Refused with [`StoreError::ConfigChanged`] if the source was published anew.
+    /// Ends the reading: from here on the job reconciles. Refused with
+    /// [`StoreError::ConfigChanged`] if the source was published anew.
     write fn begin_reconciling(fence: Fence) -> () = sync::begin_read::begin_reconciling;
     /// Users of the source that are in scope as far as is known, by number, after `after`.
     read fn users_in_scope(
@@ -80,13 +83,14 @@ operations! {
         users: move Vec<UserNo>,
         now: Timestamp,
     ) -> () = sync::absent_users::remove_absent;
-    /// What syncs of the source disabled for absence since then without having been approved, and this job whenever it did.
+    /// What syncs of the source disabled for absence since then without having been approved, and
+    /// this job whenever it did.
     read fn recent_disables(
         fence: Fence,
         since: Timestamp,
     ) -> RecentDisables = sync::absent_users::recent_disables;
-    /// Takes these users out of scope: enabled ones are disabled and counted, all give up their names. With `unchanged_since` only
-    /// those whom nothing has changed since then.
+    /// Takes these users out of scope: enabled ones are disabled and counted, all give up their
+    /// names. With `unchanged_since` only those whom nothing has changed since then.
     write fn disable_absent(
         fence: Fence,
         users: move Vec<(UserNo, Absence)>,
@@ -97,20 +101,24 @@ operations! {
     read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
     /// Lets those changes take their course.
     write fn accept_suspect_changes(fence: Fence) -> () = sync::suspect_changes::trust;
-    /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the records. False once none is left.
+    /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the
+    /// records. False once none is left.
     write fn refuse_suspect_changes(
         fence: Fence,
         limit: i64,
         now: Timestamp,
     ) -> bool = sync::suspect_changes::refuse;
-    /// Decides who gets the names that records wait for, as [`crate::reconcile::name_contests::resolve`] says; users in scope are
-    /// changed at once, others move on to the queues for seats. With `held`, what is not synchronized is kept for another try.
+    /// Decides who gets the names that records wait for, as
+    /// [`crate::reconcile::name_contests::resolve`] says; users in scope are changed at once,
+    /// others move on to the queues for seats. With `held`, what is not synchronized is kept for
+    /// another try.
     write fn resolve_names(
         fence: Fence,
         held: bool,
         now: Timestamp,
     ) -> Counts = sync::resolve_names::names;
-    /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False once none is left.
+    /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False
+    /// once none is left.
     write fn assign_seats(
         fence: Fence,
         limit: i64,

@@ -30,7 +30,8 @@ operations! {
         after: Option<&TenantId>,
         limit: i64,
     ) -> Vec<Tenant> = tenants::tenant::list;
-    /// Suspends a tenant and stops its jobs, which it returns: nothing of them can be written any more, and none can be queued.
+    /// Suspends a tenant and stops its jobs, which it returns: nothing of them can be written any
+    /// more, and none can be queued.
     write fn suspend_tenant(
         tenant: &TenantId,
         reason: &str,

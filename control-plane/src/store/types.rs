@@ -119,8 +119,8 @@ pub struct StoredTrail {
     pub trail: Option<Trail>,
 }
 
-/// The right to delete and to mark by itself in a tenant, for a while. It is taken, or taken over once it is over, in the transaction
-/// that makes use of it.
+/// The right to delete and to mark by itself in a tenant, for a while. It is taken, or taken over
+/// once it is over, in the transaction that makes use of it.
 #[derive(Clone, Debug)]
 pub struct DeletionLease {
     /// Who.
@@ -168,7 +168,8 @@ pub struct Written {
     pub message: Option<String>,
     /// The user as it is now; none if there is none.
     pub user: Option<UserSnapshot>,
-    /// A bulk job may have seen the user meanwhile, and written nothing since it was as it was then: only another observation can tell.
+    /// A bulk job may have seen the user meanwhile, and written nothing since it was as it was
+    /// then: only another observation can tell.
     pub confirm: bool,
 }
 
@@ -177,8 +178,8 @@ pub struct Written {
 pub enum SingleWrite {
     /// It was.
     Done(Box<Written>),
-    /// Someone else wrote the user since the directory was asked, or the source was published anew: ask again, for this user if one
-    /// is known by the id.
+    /// Someone else wrote the user since the directory was asked, or the source was published anew:
+    /// ask again, for this user if one is known by the id.
     AskAgain(Option<UserNo>),
 }
 

@@ -26,7 +26,8 @@ operations! {
         after: Option<&WebhookId>,
         limit: i64,
     ) -> Vec<Webhook> = webhooks::webhook::list;
-    /// Changes a webhook. What waits is due at once at a new address, or once it is switched on again; one that is off forgets it.
+    /// Changes a webhook. What waits is due at once at a new address, or once it is switched on
+    /// again; one that is off forgets it.
     write fn update_webhook(
         tenant: &TenantId,
         webhook: &WebhookId,
@@ -50,7 +51,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> Webhook = webhooks::webhook::rotate;
-    /// Notes that a webhook is tested. Refused with [`super::StoreError::TestedJustNow`] if it was within `pause`.
+    /// Notes that a webhook is tested. Refused with [`super::StoreError::TestedJustNow`] if it was
+    /// within `pause`.
     write fn begin_webhook_test(
         tenant: &TenantId,
         webhook: &WebhookId,
@@ -64,10 +66,11 @@ operations! {
         failed: Option<FailedAttempt>,
         now: Timestamp,
     ) -> () = webhooks::deliveries::tested;
-    /// Webhooks with a message that is due, the one that waited longest first. Those of suspended tenants wait.
+    /// Webhooks with a message that is due, the one that waited longest first. Those of suspended
+    /// tenants wait.
     read fn due_webhooks(now: Timestamp, limit: i64) -> Vec<WebhookNo> = webhooks::deliveries::due;
-    /// Takes the oldest message of a webhook that is due; the webhook is the owner's for so long. None if someone else has it, or
-    /// others have `most_of_tenant` webhooks of the tenant.
+    /// Takes the oldest message of a webhook that is due; the webhook is the owner's for so long.
+    /// None if someone else has it, or others have `most_of_tenant` webhooks of the tenant.
     write fn claim_delivery(
         webhook: WebhookNo,
         owner: &str,

@@ -1,5 +1,6 @@
-//! What the audit trail promises, on both engines: each change is one event, in the transaction that makes it; each trail is one chain,
-//! whoever writes at the same time; nobody's events are in another's trail; filters find what they say.
+//! What the audit trail promises, on both engines: each change is one event, in the transaction
+//! that makes it; each trail is one chain, whoever writes at the same time; nobody's events are in
+//! another's trail; filters find what they say.
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
-//! What deletion promises, on both engines: marks and their end, Delete Now, automatic marks, and who does it by itself. (What is left of a
-//! user is looked for in `deletion_traces`; deletions amid the steps of syncs are in `deletion_order`.)
+//! What deletion promises, on both engines: marks and their end, Delete Now, automatic marks, and
+//! who does it by itself. (What is left of a user is looked for in `deletion_traces`; deletions
+//! amid the steps of syncs are in `deletion_order`.)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -454,7 +455,8 @@ async fn whoever_comes_back_before_the_end_is_not_deleted(engine: Engine) {
     world.set(settings).await;
     review(&world, after(30)).await;
     assert_eq!(marks(&world).await.len(), 6);
-    // u0 signs in. u3 is in scope again and enabled; u4, too, and out of scope again a day later: its time begins anew.
+    // u0 signs in. u3 is in scope again and enabled; u4, too, and out of scope again a day later:
+    // its time begins anew.
     world
         .store
         .record_sign_ins(world.number, vec![world.user("u0").await.number], after(31))

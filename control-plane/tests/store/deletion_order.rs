@@ -1,5 +1,5 @@
-//! Marks, purges and deletions at any moment of syncs of all and of one user: seats are enabled users, the numbers of jobs add up, and
-//! nobody who is gone comes back under its number.
+//! Marks, purges and deletions at any moment of syncs of all and of one user: seats are enabled
+//! users, the numbers of jobs add up, and nobody who is gone comes back under its number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -330,7 +330,8 @@ impl Scene {
         let job = self.world.store.job_by_number(bulk.job.number).await.expect("a job");
         let (read, waiting) = (job.counts.read(), job.counts.waiting);
         if bulk.again {
-            // UserSelector a former read counted keeps that outcome, and may wait for another one now.
+            // UserSelector a former read counted keeps that outcome, and may wait for another one
+            // now.
             prop_assert!(read <= bulk.ever(), "{} of {:?}: {:?}", read, bulk.ever, job.counts);
         } else {
             prop_assert_eq!(read + waiting, bulk.ever(), "{:?}", job.counts);
@@ -425,7 +426,8 @@ fn on_postgresql_too() {
     play_all(&Engine::postgres(), 8);
 }
 
-/// A user whom a former read of the job added is deleted before this read meets it: it is added once more, and counted once.
+/// A user whom a former read of the job added is deleted before this read meets it: it is added
+/// once more, and counted once.
 #[test]
 fn whoever_is_deleted_between_two_reads_of_a_job_counts_once() {
     let turns = [

@@ -1,4 +1,5 @@
-//! What is left of a deleted user: whole databases are looked through for everything that was known of it.
+//! What is left of a deleted user: whole databases are looked through for everything that was known
+//! of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,8 @@ fn tables(rows: &[String]) -> Vec<&str> {
     tables
 }
 
-/// Entries that could not become records and are of the person: by id, by names alone, and by an id that is told of.
+/// Entries that could not become records and are of the person: by id, by names alone, and by an id
+/// that is told of.
 fn rejected(id: &ImmutableId) -> Vec<Rejected> {
     let entry = |id, reason, user_name: &str, mail: &str, message: String| Rejected {
         id,
@@ -108,7 +110,8 @@ struct Scene {
 }
 
 impl Scene {
-    /// A user of whom there is something in every table that can have something: out of scope, after four syncs and two single ones.
+    /// A user of whom there is something in every table that can have something: out of scope,
+    /// after four syncs and two single ones.
     async fn new(engine: &Engine) -> Self {
         let world = World::new(engine, 10).await;
         let tenant = world.number;
@@ -176,7 +179,8 @@ async fn what_is_deleted_is_gone_from_every_table_and_the_trail_has_its_number_a
     let scene = Scene::new(&engine).await;
     let (world, user) = (&scene.world, scene.user);
     let traces = traces(world.number);
-    // A job is under way: it has noted the user as absent, refuses entries of it, and lets its record wait for a seat.
+    // A job is under way: it has noted the user as absent, refuses entries of it, and lets its
+    // record wait for a seat.
     let (job, fence) = world.reading(later()).await;
     world.store.record_absent(fence, vec![(user, Absence::Unexplained)]).await.expect("noted");
     world.store.set_license_limit(&world.tenant, 2, false, &admin(), NOW).await.expect("set");

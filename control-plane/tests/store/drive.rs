@@ -1,4 +1,5 @@
-//! Drives the store through a whole sync as the jobs do, checking after every step what must always hold.
+//! Drives the store through a whole sync as the jobs do, checking after every step what must always
+//! hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -189,7 +190,8 @@ impl Database {
         self.look(job.number, job.counts).await
     }
 
-    /// Reconciles a complete read; none if that was interrupted and the directory is to be read again.
+    /// Reconciles a complete read; none if that was interrupted and the directory is to be read
+    /// again.
     async fn reconcile(
         &self,
         start: &ReadStart,
@@ -318,7 +320,8 @@ impl Database {
         (start, seen)
     }
 
-    /// Enabled users are within the limit; where the limit was lowered below the use, there are at least no more than before.
+    /// Enabled users are within the limit; where the limit was lowered below the use, there are at
+    /// least no more than before.
     async fn check_license(&self, used_before: i64) {
         let license = self.store.license(&self.tenant).await.expect("a license");
         assert!(
@@ -327,7 +330,8 @@ impl Database {
             license.used,
             license.limit
         );
-        // Whoever must know has been told with the commit: that a level is left only below it is in the level's own tests.
+        // Whoever must know has been told with the commit: that a level is left only below it is in
+        // the level's own tests.
         assert_eq!(license.level, license.level.next(license.used, license.limit), "told: {license:?}");
         let enabled = UserFilter { enabled: Some(true), ..UserFilter::default() };
         let enabled = self.store.list_users(&self.tenant, &enabled, None, 1_000).await.expect("users");

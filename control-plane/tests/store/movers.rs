@@ -1,5 +1,5 @@
-//! People who move between two sources of one tenant. The sources are synchronized one after the other, each several times: in the end it
-//! makes no difference which was first.
+//! People who move between two sources of one tenant. The sources are synchronized one after the
+//! other, each several times: in the end it makes no difference which was first.
 
 use control_plane::model::{Status, TenantNo};
 use proptest::prelude::*;
@@ -26,7 +26,8 @@ fn part(split: &Split, source: usize) -> Directory {
     split.iter().filter(|(of, _)| *of == Some(source)).map(|(_, person)| person.clone()).collect()
 }
 
-/// Synchronizes both sources with `before`, then with `after` in turn, so often; the first of them comes first. Users, and the last syncs.
+/// Synchronizes both sources with `before`, then with `after` in turn, so often; the first of them
+/// comes first. Users, and the last syncs.
 fn synchronized(
     engine: &Engine,
     (before, after): (&Split, &Split),

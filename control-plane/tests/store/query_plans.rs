@@ -1,7 +1,8 @@
-//! Every statement of the inventory is valid on its engine, and reads no large table from end to end.
+//! Every statement of the inventory is valid on its engine, and reads no large table from end to
+//! end.
 //!
-//! `statements/scans.txt` lists the statements that do so today, each with the issue that removes it:
-//! `engine | table | issue | statement`. The list may only get shorter.
+//! `statements/scans.txt` lists the statements that do so today, each with the issue that removes
+//! it: `engine | table | issue | statement`. The list may only get shorter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -162,8 +163,8 @@ fn typed(_text: &str, _parameters: usize) -> String {
     String::new()
 }
 
-/// The large table that a step of PostgreSQL's plan reads from end to end: without an index, or with
-/// one and no condition on it.
+/// The large table that a step of PostgreSQL's plan reads from end to end: without an index, or
+/// with one and no condition on it.
 fn read_whole(lines: &[String], at: usize, line: &str) -> Option<String> {
     let step = line.trim_start().trim_start_matches("->").trim_start();
     let conditioned = lines[at + 1..]

@@ -1,6 +1,6 @@
-//! Properties of the reconciliation through the real store: whatever the order of arrival, the size of the batches, the
-//! moment of a crash, and whether an administrator had to approve, the outcome is the same, the numbers add up, and the license holds
-//! after every transaction.
+//! Properties of the reconciliation through the real store: whatever the order of arrival, the size
+//! of the batches, the moment of a crash, and whether an administrator had to approve, the outcome
+//! is the same, the numbers add up, and the license holds after every transaction.
 
 use std::collections::BTreeMap;
 
@@ -115,7 +115,8 @@ proptest! {
         prop_assert!(second.changed_nobody(), "{:?}", second.counts);
         // Of two names that someone does not get, the second sync may meet the other one first.
         let who = |outcome: &Outcome| -> Vec<u8> { outcome.refused.iter().map(|(id, _)| *id).collect() };
-        // UserSelector the first one has disabled only, without the names, it has counted for that; the second one refuses the names alone.
+        // UserSelector the first one has disabled only, without the names, it has counted for that;
+        // the second one refuses the names alone.
         let disabled_only = |id: &u8| {
             let user = first.users.get(&("hq".to_owned(), *id));
             !who(&first).contains(id) && user.is_some_and(|user| user.status == Status::DisabledInDirectory)
@@ -163,7 +164,8 @@ fn a_seat_that_a_leaver_frees_goes_to_a_newcomer_of_the_same_sync() {
     assert_eq!((outcome.counts.added, outcome.counts.disabled, outcome.counts.not_synchronized), (1, 1, 0));
 }
 
-/// Two users get a contested name while the directory is read, and must give it back; the seat that one of them freed is gone by then.
+/// Two users get a contested name while the directory is read, and must give it back; the seat that
+/// one of them freed is gone by then.
 #[test]
 fn a_change_that_is_taken_back_does_not_take_a_seat_that_another_has_got() {
     let person = |id, user_name, disabled| Person { disabled, user_name, ..one(id, id) };
@@ -230,7 +232,8 @@ fn a_disable_is_not_taken_back_once_an_administrator_has_approved_and_its_seat_i
     let person = |id, user_name, mail, disabled| Person { user_name, mail, disabled, ..one(id, 0) };
     let before =
         vec![person(0, 1, None, true), person(4, 2, Some(9), false), person(5, 5, None, false), one(7, 3)];
-    // The first wants the name of the second once it finds a seat, the second's former address has gone to the third by then.
+    // The first wants the name of the second once it finds a seat, the second's former address has
+    // gone to the third by then.
     let after = vec![
         person(0, 6, None, false),
         person(4, 6, None, false),

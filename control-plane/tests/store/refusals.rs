@@ -1,4 +1,5 @@
-//! DenialLog reach the trail, and a flood of them does not: neither the database nor the memory fills.
+//! DenialLog reach the trail, and a flood of them does not: neither the database nor the memory
+//! fills.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,5 +1,6 @@
-//! Another immutable id for a source that has users: its dry run reads both ids of each entry, and publishing it gives everyone the new one.
-//! Nobody becomes somebody else, whatever the ids are, in which order they come, and what happens meanwhile.
+//! Another immutable id for a source that has users: its dry run reads both ids of each entry, and
+//! publishing it gives everyone the new one. Nobody becomes somebody else, whatever the ids are, in
+//! which order they come, and what happens meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -507,7 +508,8 @@ async fn a_job_from_before_is_undone_and_gives_nobody_a_former_id_nor_enables_wh
     assert_eq!(after, known, "nobody is a stranger");
 }
 
-/// Not part of the suite: says how long it takes. `cargo nextest run --workspace --run-ignored only -E 'test(hundred_thousand_users_get)' --no-capture`
+/// Not part of the suite: says how long it takes. `cargo nextest run --workspace --run-ignored only
+/// -E 'test(hundred_thousand_users_get)' --no-capture`
 #[expect(clippy::print_stdout, reason = "a measurement that nobody compares")]
 async fn hundred_thousand_users_get_new_ids(engine: Engine) {
     const PEOPLE: u32 = 100_000;

@@ -1,4 +1,5 @@
-//! What the store promises of replicas and of the routers that are connected to them, on both engines.
+//! What the store promises of replicas and of the routers that are connected to them, on both
+//! engines.
 
 use std::time::Duration;
 

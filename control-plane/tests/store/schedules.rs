@@ -1,4 +1,5 @@
-//! Schedules through the real store and the real scheduler, with a clock that the test sets: each run once, missed ones caught up once.
+//! Schedules through the real store and the real scheduler, with a clock that the test sets: each
+//! run once, missed ones caught up once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -307,7 +307,8 @@ async fn whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another
     world.database.sync(&people(0..2), Reading::plain()).await;
     let job = world.database.claimed().await;
     let fence = world.database.begin(&job).await.fence;
-    // One gives up an address that another, new one gets; that one signs in. The first has it back by the end of the read, and waits.
+    // One gives up an address that another, new one gets; that one signs in. The first has it back
+    // by the end of the read, and waits.
     let gives_up = Person { mail: Some(7), ..person(0) };
     let gets = Person { mail: Some(0), ..person(5) };
     world.read(fence, &[gives_up, gets.clone()]).await;

@@ -1,8 +1,9 @@
-//! Syncs of single users beside a sync of all, in every order of their steps: whatever was seen later is never overwritten by what was
-//! seen before, the numbers add up, and the next sync brings whatever was left.
+//! Syncs of single users beside a sync of all, in every order of their steps: whatever was seen
+//! later is never overwritten by what was seen before, the numbers add up, and the next sync brings
+//! whatever was left.
 //!
-//! The flow of a single sync is the real one; the identity router is this test, so that it can say when each answer is read in the
-//! directory and when it arrives.
+//! The flow of a single sync is the real one; the identity router is this test, so that it can say
+//! when each answer is read in the directory and when it arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -234,7 +235,8 @@ impl Scene {
         Ok(())
     }
 
-    /// The next step of a single sync: it is called, the directory is read for it, the answer arrives.
+    /// The next step of a single sync: it is called, the directory is read for it, the answer
+    /// arrives.
     async fn step_call(&mut self, actor: usize, person: u8) {
         match self.calls[actor].take() {
             None => {
@@ -470,8 +472,9 @@ async fn play(engine: &Engine, repeats: bool, turns: &[Turn]) -> Result<(), Test
     Ok(())
 }
 
-/// The directory shows somebody gone when it is asked for the sync of all, and back when it is asked for that one alone; the disable comes
-/// last. And somebody changes to and fro: the sync of all sees no change and writes nothing, the other one has read the change before.
+/// The directory shows somebody gone when it is asked for the sync of all, and back when it is
+/// asked for that one alone; the disable comes last. And somebody changes to and fro: the sync of
+/// all sees no change and writes nothing, the other one has read the change before.
 #[test]
 fn the_moments_that_a_random_order_seldom_meets() {
     let bulk = |steps| std::iter::repeat_n(Turn::Bulk, steps);

@@ -1,9 +1,9 @@
-//! The inventory of statements: `statements/sqlite.sql` and `statements/postgres.sql` hold the text of
-//! every statement that the store sends, one a line.
+//! The inventory of statements: `statements/sqlite.sql` and `statements/postgres.sql` hold the text
+//! of every statement that the store sends, one a line.
 //!
-//! Each test of this suite watches the statements that it causes and fails on one that is not in the
-//! inventory. To record new ones, run the suite with `ROLLCALL_RECORD_STATEMENTS=1` and review what
-//! it added. `query_plans` prepares and explains all of them.
+//! Each test of this suite watches the statements that it causes and fails on one that is not in
+//! the inventory. To record new ones, run the suite with `ROLLCALL_RECORD_STATEMENTS=1` and review
+//! what it added. `query_plans` prepares and explains all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,7 +57,8 @@ pub(crate) fn check() {
     );
 }
 
-/// The text with one row where it has as many as its caller had. Rows differ in their numbers alone.
+/// The text with one row where it has as many as its caller had. Rows differ in their numbers
+/// alone.
 fn normalized(text: &str) -> String {
     let mut kept = String::with_capacity(text.len().min(4_096));
     let mut rest = text;
@@ -77,8 +78,8 @@ fn normalized(text: &str) -> String {
     kept
 }
 
-/// Text literals of the store's sources that begin as a statement does, each as the parts between the
-/// names that it has in braces.
+/// Text literals of the store's sources that begin as a statement does, each as the parts between
+/// the names that it has in braces.
 fn literals() -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sql")];

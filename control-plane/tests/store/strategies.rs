@@ -1,4 +1,5 @@
-//! Directories and ways of reading them, at random: few names, so that people often want each other's.
+//! Directories and ways of reading them, at random: few names, so that people often want each
+//! other's.
 
 use proptest::prelude::*;
 
@@ -27,7 +28,8 @@ pub(crate) fn colliding(people: u8) -> impl Strategy<Value = Directory> {
     some.prop_map(|people| people.into_iter().flatten().collect())
 }
 
-/// Directories in which nobody has another's name. Between two of them names may have been swapped, or have gone round in cycles.
+/// Directories in which nobody has another's name. Between two of them names may have been swapped,
+/// or have gone round in cycles.
 pub(crate) fn distinct(people: u8) -> impl Strategy<Value = Directory> {
     let names = || Just((0..people).collect::<Vec<_>>()).prop_shuffle();
     (colliding(people), names(), names()).prop_map(|(mut directory, user_names, mails)| {

@@ -1,6 +1,7 @@
-//! Whoever can write to the database can change the audit trail, and cannot hide it: a thousand random ways, and `verify` finds each.
-//! One it cannot find by itself: the newest events cut off together with the head. For that there are heads outside, with the
-//! routers and with whoever writes down what `verify` says.
+//! Whoever can write to the database can change the audit trail, and cannot hide it: a thousand
+//! random ways, and `verify` finds each. One it cannot find by itself: the newest events cut off
+//! together with the head. For that there are heads outside, with the routers and with whoever
+//! writes down what `verify` says.
 
 use std::sync::Arc;
 
@@ -100,7 +101,8 @@ impl Trails {
         }
     }
 
-    /// Changes an event and gives it the hash that it must have now, as somebody would who can read this program.
+    /// Changes an event and gives it the hash that it must have now, as somebody would who can read
+    /// this program.
     async fn forge(&mut self, trail: i64, sequence: i64) -> String {
         let mut event = self.event(trail, sequence).await;
         let before = match sequence {

@@ -34,7 +34,8 @@ impl Tool {
         }
     }
 
-    /// Every row of every table, as text in lower case, with the table in front; bytes are in hexadecimal.
+    /// Every row of every table, as text in lower case, with the table in front; bytes are in
+    /// hexadecimal.
     pub(crate) async fn dump(&mut self) -> Vec<String> {
         let tables = match self {
             Self::Sqlite(_) => "SELECT name FROM sqlite_master WHERE type = 'table'",

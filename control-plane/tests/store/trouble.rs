@@ -1,4 +1,5 @@
-//! What the tests of trouble share: one tenant, one job that is being read, and people with names of their own.
+//! What the tests of trouble share: one tenant, one job that is being read, and people with names
+//! of their own.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A database that cannot be opened is refused with what to do about it; one that only is not there yet is waited for.
+//! A database that cannot be opened is refused with what to do about it; one that only is not there
+//! yet is waited for.
 
 use std::fs;
 use std::path::PathBuf;

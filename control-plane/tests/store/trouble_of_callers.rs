@@ -1,4 +1,5 @@
-//! Callers that go away, and callers that collide: neither leaves a transaction behind, and neither notices.
+//! Callers that go away, and callers that collide: neither leaves a transaction behind, and neither
+//! notices.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -64,7 +65,8 @@ async fn dropped_calls(engine: Engine) {
             .await;
         }
     }
-    // Whoever comes next, on whichever connection of the pool, writes what others see. Each of these waits for all that are under way.
+    // Whoever comes next, on whichever connection of the pool, writes what others see. Each of
+    // these waits for all that are under way.
     for limit in 0..40_i64 {
         let limit = 1_000_000 + limit;
         site.store.set_license_limit(&site.tenant, limit, false, &admin(), NOW).await.expect("written");
@@ -103,7 +105,8 @@ fn a_write_that_loses_a_deadlock_is_repeated_and_its_caller_does_not_notice() {
     block_on(async {
         let server = Postgres::start().expect("a PostgreSQL server");
         let url = server.database().expect("a database");
-        // A session looks for a deadlock once, so long after it began to wait. The store's do so first, and so are the ones to lose.
+        // A session looks for a deadlock once, so long after it began to wait. The store's do so
+        // first, and so are the ones to lose.
         let name = url.rsplit('/').next().expect("a name");
         server.psql(&url, &format!("ALTER DATABASE {name} SET deadlock_timeout = '200ms'")).expect("set");
         let site = Site::set_up(store::open(&url).await.expect("a store")).await;
@@ -121,7 +124,8 @@ fn a_write_that_loses_a_deadlock_is_repeated_and_its_caller_does_not_notice() {
                 let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rollcall' AND wait_event_type = 'Lock'";
                 while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut watch).await.expect("a count") == 0 {
                 }
-                // The store has the job and waits for the tenant. This gets the job only if the store gives it up.
+                // The store has the job and waits for the tenant. This gets the job only if the
+                // store gives it up.
                 let got = other.execute("SELECT 1 FROM sync_jobs FOR UPDATE").await;
                 other.execute("ROLLBACK").await.expect("let go");
                 u32::from(got.is_ok())

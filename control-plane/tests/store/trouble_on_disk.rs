@@ -1,4 +1,5 @@
-//! A full disk refuses writes, keeps what was there, lets everybody read, and is forgotten as soon as there is space.
+//! A full disk refuses writes, keeps what was there, lets everybody read, and is forgotten as soon
+//! as there is space.
 
 use control_plane::store::{self, StoreError};
 use harness::SmallDisk;

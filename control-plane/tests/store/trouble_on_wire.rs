@@ -1,5 +1,6 @@
-//! A wire to PostgreSQL that breaks anywhere, also between a commit and its answer: a write that was reported as lost may well be there. It
-//! counts once all the same, since counts are in the transaction of what they count and the next read asks what is there.
+//! A wire to PostgreSQL that breaks anywhere, also between a commit and its answer: a write that
+//! was reported as lost may well be there. It counts once all the same, since counts are in the
+//! transaction of what they count and the next read asks what is there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ fn people(round: u32) -> u32 {
     PEOPLE + round * 10
 }
 
-/// Reads the directory once, as job number `round` finds it; a cut ends the read. `before` is told of each batch, `answered` is what
-/// the store has answered: how many batches, and how many users the job has changed.
+/// Reads the directory once, as job number `round` finds it; a cut ends the read. `before` is told
+/// of each batch, `answered` is what the store has answered: how many batches, and how many users
+/// the job has changed.
 async fn read(
     site: &Site,
     job: JobNo,
@@ -55,7 +57,8 @@ async fn read(
     Ok(fence)
 }
 
-/// Does not wait for as long as the store would for a wire to be mended: this test mends it once it knows.
+/// Does not wait for as long as the store would for a wire to be mended: this test mends it once it
+/// knows.
 async fn soon<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let answer = tokio::time::timeout(Duration::from_secs(1), call).await;
     answer.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late))))

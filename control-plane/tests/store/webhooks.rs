@@ -1,5 +1,6 @@
-//! What the store promises of webhooks, on both engines, with a clock that the test sets: messages are there exactly with what they tell, are
-//! delivered one after the other by whoever has the webhook, are given up in the end, and nobody is told twice that the license is nearly used up.
+//! What the store promises of webhooks, on both engines, with a clock that the test sets: messages
+//! are there exactly with what they tell, are delivered one after the other by whoever has the
+//! webhook, are given up in the end, and nobody is told twice that the license is nearly used up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

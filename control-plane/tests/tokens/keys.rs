@@ -1,4 +1,5 @@
-//! Where keys come from: a file that changes, and an HTTPS server that changes, stalls, lies or is down.
+//! Where keys come from: a file that changes, and an HTTPS server that changes, stalls, lies or is
+//! down.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! `identity.pem`: the key and the certificate's chain in one file, so that they always fit. What is in it is written for people, too.
+//! `identity.pem`: the key and the certificate's chain in one file, so that they always fit. What
+//! is in it is written for people, too.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -80,7 +81,8 @@ pub enum IssueError {
     Name(String),
 }
 
-/// Takes a certificate that was issued for a key. `name` is whose it has to be, where that is known.
+/// Takes a certificate that was issued for a key. `name` is whose it has to be, where that is
+/// known.
 pub(crate) fn issued(
     key: Key,
     certificate: &IssuedCertificate,

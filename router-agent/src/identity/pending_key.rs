@@ -1,5 +1,6 @@
-//! The key of a request whose answer has not come yet. An answer can get lost, and the control plane knows by the key that it is asked for the
-//! same once more: a code is used for one key, and a recovery counts once.
+//! The key of a request whose answer has not come yet. An answer can get lost, and the control
+//! plane knows by the key that it is asked for the same once more: a code is used for one key, and
+//! a recovery counts once.
 
 use anyhow::Result;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +12,8 @@ const PENDING_KEY_FILE: &str = "pending.pem";
 /// Starts the line that says what the key is for.
 const PURPOSE_PREFIX: &str = "For: ";
 
-/// The key for this purpose: that of a try before, else a new one, which is on the disk before anyone sees it.
+/// The key for this purpose: that of a try before, else a new one, which is on the disk before
+/// anyone sees it.
 pub(crate) fn pending_key(state: &StateFolder, purpose: &str) -> Result<Key> {
     let mark = format!("{PURPOSE_PREFIX}{purpose}\n");
     if let Some(text) = state.read(PENDING_KEY_FILE)?.map(secrecy::SecretSlice::from)

@@ -1,5 +1,6 @@
-//! The state folder: the router's only disk. Files in it are the router's alone, are never symbolic links, and are replaced whole: after a
-//! crash there is the old one or the new one. Knows nothing of what is in them.
+//! The state folder: the router's only disk. Files in it are the router's alone, are never symbolic
+//! links, and are replaced whole: after a crash there is the old one or the new one. Knows nothing
+//! of what is in them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -105,7 +106,8 @@ impl StateFolder {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-                // Only an empty one: somebody may have named a folder that is not meant for this at all.
+                // Only an empty one: somebody may have named a folder that is not meant for this at
+                // all.
                 if empty {
                     fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(file("close"))?;
                 }
@@ -152,7 +154,8 @@ impl StateFolder {
         }
         let opened = File::open(&path).map_err(file("read"))?;
         let found = opened.metadata().map_err(file("look at"))?;
-        // What was opened need not be what was looked at before; one that was replaced meanwhile is as good.
+        // What was opened need not be what was looked at before; one that was replaced meanwhile is
+        // as good.
         if !found.is_file() {
             return Err(StateError::NotAFile(path));
         }
@@ -214,8 +217,8 @@ impl StateFolder {
         }
     }
 
-    /// Keeps the identity from being replaced while it is shown to the control plane: an older one that arrives after its successor looks
-    /// as if a second machine had it.
+    /// Keeps the identity from being replaced while it is shown to the control plane: an older one
+    /// that arrives after its successor looks as if a second machine had it.
     pub(crate) async fn lock_for_showing(&self, timeout: Duration) -> Result<FolderLock, StateError> {
         self.lock(File::try_lock_shared, timeout).await
     }
@@ -250,7 +253,8 @@ impl StateFolder {
     }
 }
 
-/// A file that nobody else could have made, and that is closed to others from its first moment on, whatever the umask.
+/// A file that nobody else could have made, and that is closed to others from its first moment on,
+/// whatever the umask.
 fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }

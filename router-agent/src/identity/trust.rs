@@ -1,5 +1,6 @@
-//! Who may be the control plane: until a router has enrolled, whoever the authority vouches for that the registration code names by its
-//! public key; afterwards, whoever the authorities vouch for that the control plane handed out. No authority of the system counts.
+//! Who may be the control plane: until a router has enrolled, whoever the authority vouches for
+//! that the registration code names by its public key; afterwards, whoever the authorities vouch
+//! for that the control plane handed out. No authority of the system counts.
 
 use std::sync::Arc;
 
@@ -118,7 +119,8 @@ pub(crate) fn vouches(
 #[error("the authority that the registration code names does not vouch for whoever answers")]
 pub(crate) struct WrongAuthority;
 
-/// Accepts whom the authority with this public key vouches for; its certificate has to be in the chain that is shown.
+/// Accepts whom the authority with this public key vouches for; its certificate has to be in the
+/// chain that is shown.
 #[derive(Debug)]
 pub(crate) struct PinnedAuthority {
     authority: [u8; 32],

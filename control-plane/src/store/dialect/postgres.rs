@@ -1,4 +1,5 @@
-//! The SQL of PostgreSQL where it differs from SQLite's. `sql` is compiled over this file for PostgreSQL.
+//! The SQL of PostgreSQL where it differs from SQLite's. `sql` is compiled over this file for
+//! PostgreSQL.
 
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgPool};
@@ -46,8 +47,8 @@ pub(crate) const IN_BLOBS_3: &str = "= ANY($3::BYTEA[])";
 /// The immutable id of a user who has none: see [`crate::model::ImmutableId`].
 pub(crate) const GONE: &str = "decode('fe' || lpad(to_hex(users.user_no), 16, '0'), 'hex')";
 
-/// Looks users up by keys `k.key`. The condition stands between the two. The LIMIT keeps the subquery
-/// one, which has no other way than an index.
+/// Looks users up by keys `k.key`. The condition stands between the two. The LIMIT keeps the
+/// subquery one, which has no other way than an index.
 pub(crate) const USERS_BY_KEYS: &str =
     "FROM UNNEST($2::BYTEA[]) AS k(key) CROSS JOIN LATERAL (SELECT * FROM users WHERE ";
 pub(crate) const USERS_BY_KEYS_END: &str = " LIMIT 1) AS users";
@@ -64,7 +65,8 @@ pub(crate) fn same_text(_rows: usize) -> bool {
     true
 }
 
-/// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now), as a FROM clause.
+/// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now), as a FROM
+/// clause.
 pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
     "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], \
      $11::BYTEA[], $12::TEXT[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], \

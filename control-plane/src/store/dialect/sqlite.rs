@@ -1,4 +1,5 @@
-//! The SQL of SQLite where it differs from PostgreSQL's. `sql` is compiled over this file for SQLite.
+//! The SQL of SQLite where it differs from PostgreSQL's. `sql` is compiled over this file for
+//! SQLite.
 
 use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteArguments, SqlitePool};
@@ -15,7 +16,8 @@ pub(crate) type Pool = SqlitePool;
 pub(crate) type Arguments = SqliteArguments;
 pub(crate) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
-/// How a transaction begins: with the write lock. A later upgrade would fail at once if someone else writes.
+/// How a transaction begins: with the write lock. A later upgrade would fail at once if someone
+/// else writes.
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Locks the rows of a SELECT until the end of the transaction: there is one writer anyway.
 pub(crate) const LOCK: &str = "";
@@ -83,8 +85,8 @@ pub(crate) fn same_text(rows: usize) -> bool {
 }
 
 /// The rows `r` and the scope `s` (tenant, source, job, now), as a FROM clause. The same number of
-/// rows makes the same text, which is prepared once. No parameter has a number: SQLite looks numbered
-/// ones up one by one, which is slow for thousands of them.
+/// rows makes the same text, which is prepared once. No parameter has a number: SQLite looks
+/// numbered ones up one by one, which is slow for thousands of them.
 pub(crate) fn rows_and_scope(rows: usize) -> String {
     let mut text = String::with_capacity(rows * 32 + 500);
     text.push_str(

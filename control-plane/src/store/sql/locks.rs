@@ -80,7 +80,8 @@ const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit,
      updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting, \
      still_in_scope FROM sync_jobs WHERE job_no = $1";
 
-/// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has begun.
+/// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has
+/// begun.
 pub(crate) async fn lock_job(connection: &mut Connection, fence: Fence) -> Result<LockedJob> {
     valid_job(connection, fence, sql!("{JOB}{LOCK}")).await
 }
@@ -223,7 +224,8 @@ pub(crate) async fn lock_revision(connection: &mut Connection, source: SourceNo)
     revision.ok_or(StoreError::NotFound("identity source"))
 }
 
-/// Whether the source is still published as the job read it; holds until the end of the transaction.
+/// Whether the source is still published as the job read it; holds until the end of the
+/// transaction.
 pub(crate) async fn lock_same_revision(connection: &mut Connection, fence: Fence) -> Result<()> {
     let read = query_as(
         "SELECT revision, kind, settings IS NOT NULL AND both_ids = 0 FROM sync_jobs WHERE job_no \
@@ -288,7 +290,8 @@ pub(crate) async fn lock_seats(connection: &mut Connection, tenant: TenantNo) ->
     Ok(query_scalar(text).bind(tenant.0).fetch_one(connection).await?)
 }
 
-/// Locks the tenant's row for a new license limit and says what it is so far; none without a tenant.
+/// Locks the tenant's row for a new license limit and says what it is so far; none without a
+/// tenant.
 pub(crate) async fn lock_license_limit(
     connection: &mut Connection,
     tenant: &TenantId,

@@ -1,4 +1,5 @@
-//! Runs the work of the store: reads on a connection, writes in a transaction that runs in a task of its own.
+//! Runs the work of the store: reads on a connection, writes in a transaction that runs in a task
+//! of its own.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -34,8 +35,8 @@ impl Engine {
         Self { writer, reader, tenants: TenantNumbers::default(), _claim: claim }
     }
 
-    /// Runs a transaction to its end, whatever becomes of the caller. `work` may run more than once,
-    /// each time with the same arguments.
+    /// Runs a transaction to its end, whatever becomes of the caller. `work` may run more than
+    /// once, each time with the same arguments.
     pub(crate) async fn write<A, T, W>(&self, arguments: A, work: W) -> Result<T>
     where
         A: Send + Sync + 'static,
@@ -82,8 +83,9 @@ where
         }
     };
     if !sound {
-        // SQLite ends a transaction by itself when its disk is full or fails, and the driver would believe for ever that it is still
-        // open; of a commit that failed nobody knows what the connection holds. The first error is the one to tell.
+        // SQLite ends a transaction by itself when its disk is full or fails, and the driver would
+        // believe for ever that it is still open; of a commit that failed nobody knows what the
+        // connection holds. The first error is the one to tell.
         let _ = connection.close().await;
     }
     result

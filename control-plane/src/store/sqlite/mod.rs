@@ -1,7 +1,8 @@
-//! SQLite: embedded, one writer. What differs from PostgreSQL is in `dialect`; all other SQL is in `sql`, compiled for both.
+//! SQLite: embedded, one writer. What differs from PostgreSQL is in `dialect`; all other SQL is in
+//! `sql`, compiled for both.
 //!
-//! WAL with synchronous=FULL: what was answered survives a power cut. One connection writes, in transactions that take the lock at
-//! their beginning; the others only read.
+//! WAL with synchronous=FULL: what was answered survives a power cut. One connection writes, in
+//! transactions that take the lock at their beginning; the others only read.
 
 mod backup;
 #[path = "../dialect/sqlite.rs"]
@@ -24,10 +25,12 @@ pub(super) use sql::Engine;
 /// Connections for reading.
 const READERS: u32 = 4;
 
-/// Page caches, in KiB: the writer's holds what one transaction changes, so that it need not be written twice.
+/// Page caches, in KiB: the writer's holds what one transaction changes, so that it need not be
+/// written twice.
 const WRITER_CACHE: &str = "-32768";
 const READER_CACHE: &str = "-4096";
-/// Pages of 4 KiB in the log before they are moved to the database. Until then a page that changes often is moved once.
+/// Pages of 4 KiB in the log before they are moved to the database. Until then a page that changes
+/// often is moved once.
 const CHECKPOINT: &str = "16384";
 
 /// The steps that make the tables.
@@ -56,13 +59,15 @@ pub(super) async fn open(url: &str) -> Result<Engine, OpenError> {
         .await?;
     file::check(&mut *writer.acquire().await?).await?;
     STEPS.run(&writer).await.map_err(|error| OpenError::of_migration(error, &STEPS))?;
-    // A connection to a file does not break between two reads, and looking whether it did takes as long as a read.
+    // A connection to a file does not break between two reads, and looking whether it did takes as
+    // long as a read.
     let readers = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
     let readers = readers.connect_with(options.read_only(true)).await?;
     Ok(Engine::new(writer, readers, Some(claim)))
 }
 
-/// Opens a database that is there, for reading only: whose file it is does not matter, and nothing is brought up to date.
+/// Opens a database that is there, for reading only: whose file it is does not matter, and nothing
+/// is brought up to date.
 pub(super) async fn open_to_read(url: &str) -> Result<Engine, OpenError> {
     let options = SqliteConnectOptions::from_str(url)?
         .read_only(true)
@@ -74,7 +79,8 @@ pub(super) async fn open_to_read(url: &str) -> Result<Engine, OpenError> {
 
 #[cfg(test)]
 mod tests {
-    /// 3.51.3 fixed a race that could corrupt a database in WAL mode (sqlite.org/wal.html, "the WAL-reset bug").
+    /// 3.51.3 fixed a race that could corrupt a database in WAL mode (sqlite.org/wal.html, "the
+    /// WAL-reset bug").
     #[tokio::test]
     async fn the_embedded_sqlite_is_new_enough_for_its_log() {
         let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.expect("a database");

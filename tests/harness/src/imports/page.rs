@@ -22,8 +22,8 @@ fn find(text: &str, name: &str) -> Option<String> {
     Some(rest[..rest.find("\n```")?].to_owned())
 }
 
-/// The layers of a package on the architecture page, the top one first. A folder that has a block of
-/// its own (`layers PACKAGE/src/FOLDER`) stands with the layers inside it.
+/// The layers of a package on the architecture page, the top one first. A folder that has a block
+/// of its own (`layers PACKAGE/src/FOLDER`) stands with the layers inside it.
 ///
 /// # Errors
 ///

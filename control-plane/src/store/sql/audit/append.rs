@@ -1,4 +1,5 @@
-//! Writes the audit trail: one row an event, each a link behind the one before. The head's row is locked, as the last lock of a transaction.
+//! Writes the audit trail: one row an event, each a link behind the one before. The head's row is
+//! locked, as the last lock of a transaction.
 
 use super::super::dialect::Connection;
 use super::super::{codec, locks, statement};
@@ -10,7 +11,8 @@ use crate::store::{Result, StoreError};
 /// Number of the installation's own trail.
 pub(crate) const INSTALLATION: TenantNo = TenantNo(0);
 
-/// Writes an event at the end of a trail, in the transaction that does what it records. Comes last in it: nothing is locked after the head.
+/// Writes an event at the end of a trail, in the transaction that does what it records. Comes last
+/// in it: nothing is locked after the head.
 pub(crate) async fn record(
     connection: &mut Connection,
     trail: &Trail,

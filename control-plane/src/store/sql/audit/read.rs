@@ -1,4 +1,5 @@
-//! Reads the audit trail: for people, who get what they ask for, and for the verification, which takes nothing for granted.
+//! Reads the audit trail: for people, who get what they ask for, and for the verification, which
+//! takes nothing for granted.
 
 use sqlx::Row as _;
 
@@ -143,8 +144,8 @@ pub(crate) async fn next_trail(
     connection: &mut Connection,
     after: Option<TenantNo>,
 ) -> Result<Option<StoredTrail>> {
-    // The lowest number of each table, each from its index, rather than all numbers of the largest. The installation's own is always
-    // there, whatever the tables say.
+    // The lowest number of each table, each from its index, rather than all numbers of the largest.
+    // The installation's own is always there, whatever the tables say.
     let next = statement::query_scalar(
         "SELECT MIN(number) FROM (SELECT MIN(tenant_no) AS number FROM audit_events WHERE \
          tenant_no > $1 UNION ALL SELECT MIN(tenant_no) FROM audit_heads WHERE tenant_no > $1 \

@@ -65,8 +65,9 @@ pub(crate) async fn remove(
     for OpenJob { job, reads_again } in jobs {
         let fence = Fence { job: *job, epoch: 0, tenant, source };
         give_up_records(connection, fence, users, now).await?;
-        // Counted by a former read, perhaps, and not met again in this one: then its record would count twice. So the directory is read
-        // once more, and what is counted begins with who is left.
+        // Counted by a former read, perhaps, and not met again in this one: then its record would
+        // count twice. So the directory is read once more, and what is counted begins with who is
+        // left.
         if *reads_again && users.iter().any(|user| user.jobs.contains(job)) {
             let void = statement::query("UPDATE sync_jobs SET epoch = epoch + 1 WHERE job_no = $1");
             void.bind(job.0).execute(&mut *connection).await?;
@@ -92,8 +93,8 @@ pub(crate) async fn remove(
     seats::take(connection, tenant, Some(source), seats).await?.tell(connection, now).await
 }
 
-/// Gives up the records of these users that wait in a job, or are kept while it is held. One that waited has no outcome yet, unless the
-/// job has counted its user before; one that is kept has one.
+/// Gives up the records of these users that wait in a job, or are kept while it is held. One that
+/// waited has no outcome yet, unless the job has counted its user before; one that is kept has one.
 async fn give_up_records(
     connection: &mut Connection,
     fence: Fence,
@@ -183,7 +184,8 @@ async fn forget_details(
     Ok(())
 }
 
-/// Lines of entries without an id of their own that have a name of these users, or tell of their id: they are of the same persons.
+/// Lines of entries without an id of their own that have a name of these users, or tell of their
+/// id: they are of the same persons.
 async fn forget_nameless_details(
     connection: &mut Connection,
     (tenant, source): (TenantNo, SourceNo),
@@ -228,7 +230,8 @@ async fn forget_nameless_details(
     }
 }
 
-/// Disables for absence stay in what the guard adds up, without the users: negative numbers, which nobody has.
+/// Disables for absence stay in what the guard adds up, without the users: negative numbers, which
+/// nobody has.
 async fn forget_disables(connection: &mut Connection, source: SourceNo, numbers: &[i64]) -> Result<()> {
     let text = sql!(
         "SELECT disabled_at, user_no FROM single_disables WHERE source_no = $1 AND user_no \

@@ -1,5 +1,5 @@
-//! Marks for deletion: put on and taken off by administrators, and by themselves. Whoever changes them holds the tenant's row, as
-//! every write of users does.
+//! Marks for deletion: put on and taken off by administrators, and by themselves. Whoever changes
+//! them holds the tenant's row, as every write of users does.
 
 use super::super::audit::append;
 use super::super::codec::{STANDING, StandingRow};
@@ -182,7 +182,8 @@ pub(crate) async fn automatic(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-/// Marks whoever of these is due, and takes automatic marks off whoever came back. How many; none without the lease.
+/// Marks whoever of these is due, and takes automatic marks off whoever came back. How many; none
+/// without the lease.
 pub(crate) async fn review(
     connection: &mut Connection,
     lease: &DeletionLease,

@@ -1,8 +1,10 @@
-//! Deletes users: whatever is kept of them goes in one transaction, and what is left of them in the work of jobs adds up afterwards.
+//! Deletes users: whatever is kept of them goes in one transaction, and what is left of them in the
+//! work of jobs adds up afterwards.
 //!
-//! The source's jobs that have not ended are locked first, then the source, then the tenant, as everywhere. So a deletion comes
-//! between two writes of a job, never into one: a record that a job gets to see later is one of a new user; one that waited is
-//! given up, and counted as not synchronized.
+//! The source's jobs that have not ended are locked first, then the source, then the tenant, as
+//! everywhere. So a deletion comes between two writes of a job, never into one: a record that a job
+//! gets to see later is one of a new user; one that waited is given up, and counted as not
+//! synchronized.
 
 use super::super::audit::append;
 use super::super::dialect::Connection;

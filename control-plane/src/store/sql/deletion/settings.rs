@@ -1,4 +1,5 @@
-//! When users of a tenant are deleted: columns of the tenant's row, and the lease of whoever does it by itself.
+//! When users of a tenant are deleted: columns of the tenant's row, and the lease of whoever does
+//! it by itself.
 
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ pub(crate) async fn set(
     append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
 }
 
-/// Locks the tenant's row and takes the lease, or keeps it. None if another has it, or the tenant is not served.
+/// Locks the tenant's row and takes the lease, or keeps it. None if another has it, or the tenant
+/// is not served.
 pub(crate) async fn take_lease(
     connection: &mut Connection,
     tenant: &TenantId,

@@ -5,7 +5,8 @@ use super::super::statement;
 use crate::model::{Counts, Fence, Timestamp};
 use crate::store::Result;
 
-/// Adds to the job's counts and sets what is left of reserve and quota, in the transaction that writes what they count.
+/// Adds to the job's counts and sets what is left of reserve and quota, in the transaction that
+/// writes what they count.
 pub(crate) async fn count(
     connection: &mut Connection,
     fence: Fence,

@@ -1,4 +1,5 @@
-//! Show Details: at most 400 lines of each category of a source's newest job; and the records that were not synchronized, whole.
+//! Show Details: at most 400 lines of each category of a source's newest job; and the records that
+//! were not synchronized, whole.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +25,8 @@ pub(crate) async fn name_details(connection: &mut Connection, fence: Fence) -> R
 /// Lines of one statement.
 const LINES: usize = 64;
 
-/// Writes details: of users as many as Show Details has room for, since the journal has them all; of records that are not synchronized
-/// every one, since nothing else has them.
+/// Writes details: of users as many as Show Details has room for, since the journal has them all;
+/// of records that are not synchronized every one, since nothing else has them.
 pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: Vec<Detail>) -> Result<()> {
     let mut lists: BTreeMap<i16, Vec<Detail>> = BTreeMap::new();
     for detail in details {

@@ -1,4 +1,5 @@
-//! Disables that wait for an administrator: noted user by user, held, and then approved, rejected or left until they expire.
+//! Disables that wait for an administrator: noted user by user, held, and then approved, rejected
+//! or left until they expire.
 
 use uuid::Uuid;
 
@@ -40,7 +41,8 @@ pub(crate) async fn hold(
     .execute(&mut *connection)
     .await?;
     if matches!(hold.reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences) {
-        // The read itself is beyond doubt. If it is the first of its revision, the next one is compared with it whatever is decided.
+        // The read itself is beyond doubt. If it is the first of its revision, the next one is
+        // compared with it whatever is decided.
         statement::query(
             "UPDATE identity_sources SET last_read = $2, last_read_revision = published_revision \
              WHERE source_no = $1 AND last_read_revision <> published_revision",
@@ -63,7 +65,8 @@ async fn locked(connection: &mut Connection, job: &SyncJob) -> Result<Hold> {
     }
 }
 
-/// The same where it is no error that somebody was quicker. Any other error is one: a lost race must undo the whole transaction.
+/// The same where it is no error that somebody was quicker. Any other error is one: a lost race
+/// must undo the whole transaction.
 async fn still_held(connection: &mut Connection, job: &SyncJob) -> Result<Option<Hold>> {
     match locked(connection, job).await {
         Err(StoreError::NotHeld) => Ok(None),
@@ -153,7 +156,8 @@ pub(crate) async fn expire(connection: &mut Connection, now: Timestamp) -> Resul
     Ok(1)
 }
 
-/// Ends the held job of a source, if there is one, since a later one begins. Returns it: that it ended is to be told.
+/// Ends the held job of a source, if there is one, since a later one begins. Returns it: that it
+/// ended is to be told.
 pub(crate) async fn supersede(
     connection: &mut Connection,
     source: i64,

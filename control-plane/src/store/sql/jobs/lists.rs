@@ -1,4 +1,5 @@
-//! Whole lists of a job: users from the row and the journal, records that were not synchronized from their details. Page by page, by key.
+//! Whole lists of a job: users from the row and the journal, records that were not synchronized
+//! from their details. Page by page, by key.
 
 use bytes::Bytes;
 

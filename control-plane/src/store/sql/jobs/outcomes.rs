@@ -1,5 +1,5 @@
-//! What became of a job, told where people and programs look for it: in the audit trail, and to webhooks. Users are counted, and
-//! where they are few, named by number.
+//! What became of a job, told where people and programs look for it: in the audit trail, and to
+//! webhooks. Users are counted, and where they are few, named by number.
 
 use super::super::audit::append;
 use super::super::dialect::Connection;

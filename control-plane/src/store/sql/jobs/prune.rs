@@ -64,7 +64,8 @@ pub(crate) async fn prune(connection: &mut Connection, source: i64, newest: i64,
         ),
         // A plan that can still be applied keeps its lists.
         (sql!("DELETE FROM job_details WHERE {OLD_DRY_RUNS}"), lists, always, new.now),
-        // Jobs of the last day are kept whatever their number: the disable guard adds up what they disabled.
+        // Jobs of the last day are kept whatever their number: the disable guard adds up what they
+        // disabled.
         (sql!("DELETE FROM sync_jobs WHERE {OLD_JOBS}"), JOBS, new.now.minus(JOBS_KEPT), always),
     ] {
         let query = statement::query(text).bind(source).bind(keep).bind(made_before.0);

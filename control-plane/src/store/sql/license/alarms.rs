@@ -1,5 +1,6 @@
-//! Tells when a license is nearly used up. Whatever takes seats, gives them back or sets the limit ends with this, in its transaction: what
-//! is told is what was committed, and none of it is missed.
+//! Tells when a license is nearly used up. Whatever takes seats, gives them back or sets the limit
+//! ends with this, in its transaction: what is told is what was committed, and none of it is
+//! missed.
 
 use super::super::audit::append;
 use super::super::dialect::Connection;
@@ -22,7 +23,8 @@ impl Taken {
         Self(tenant)
     }
 
-    /// Tells it if the use has come to another level. Belongs to the end of the transaction: it locks webhooks and the trail's head.
+    /// Tells it if the use has come to another level. Belongs to the end of the transaction: it
+    /// locks webhooks and the trail's head.
     pub(crate) async fn tell(self, connection: &mut Connection, now: Timestamp) -> Result<()> {
         self.tell_webhooks(connection, now).await?.record(connection, now).await
     }

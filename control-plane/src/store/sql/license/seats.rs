@@ -1,4 +1,5 @@
-//! The two locks that every write of a job takes: its own row, which is the fence, and the tenant's, which is the license.
+//! The two locks that every write of a job takes: its own row, which is the fence, and the
+//! tenant's, which is the license.
 
 use super::super::dialect::Connection;
 use super::super::statement;
@@ -6,7 +7,8 @@ use super::alarms::Taken;
 use crate::model::{SourceNo, TenantNo};
 use crate::store::Result;
 
-/// Takes seats, or with a negative number gives them back. What it returns is told at the end of the transaction.
+/// Takes seats, or with a negative number gives them back. What it returns is told at the end of
+/// the transaction.
 pub(crate) async fn take(
     connection: &mut Connection,
     tenant: TenantNo,

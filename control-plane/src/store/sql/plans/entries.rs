@@ -274,7 +274,8 @@ pub(crate) async fn expire_due(engine: &Engine, now: Timestamp) -> Result<usize>
     engine.write(now, |connection, now| Box::pin(expire(connection, *now))).await
 }
 
-/// A plan that has expired and still has entries, unless it is just being applied: what was accepted in time is applied whole.
+/// A plan that has expired and still has entries, unless it is just being applied: what was
+/// accepted in time is applied whole.
 pub(crate) async fn expired(connection: &mut Connection, now: Timestamp) -> Result<Option<i64>> {
     let due = statement::query_scalar(sql!(
         "SELECT job_no FROM sync_jobs j WHERE plan_expires_at IS NOT NULL AND plan_expires_at <= \

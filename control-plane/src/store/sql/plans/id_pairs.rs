@@ -1,4 +1,5 @@
-//! What the dry run of another immutable id has read of both ids of each entry. Which users are given their new ids by it is in `rekey`.
+//! What the dry run of another immutable id has read of both ids of each entry. Which users are
+//! given their new ids by it is in `rekey`.
 
 use std::collections::HashMap;
 
@@ -33,7 +34,8 @@ struct PairRow {
     digest: Vec<u8>,
 }
 
-/// Keeps pairs, each with whether it is that of a record, and says of each whether the read had its ids before.
+/// Keeps pairs, each with whether it is that of a record, and says of each whether the read had its
+/// ids before.
 pub(crate) async fn note(
     connection: &mut Connection,
     fence: Fence,
@@ -92,7 +94,8 @@ async fn with(
     rows.iter().map(pair).collect()
 }
 
-/// Marks pairs whose ids another entry has, and takes back what was made of the records that came first: nobody knows whose they are.
+/// Marks pairs whose ids another entry has, and takes back what was made of the records that came
+/// first: nobody knows whose they are.
 pub(crate) async fn refuse_clashes(connection: &mut Connection, fence: Fence, now: Timestamp) -> Result<()> {
     let job = locks::lock_job(connection, fence).await?;
     let text = "UPDATE id_pairs SET clashes = 1 WHERE job_no = $1 AND ((length(former_id) > 0 AND \

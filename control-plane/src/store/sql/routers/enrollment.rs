@@ -1,5 +1,6 @@
-//! How identity routers come to their certificates, and lose them. What is decided is decided by `admission`; each function here is one
-//! transaction that locks what the decision rests on: a tenant's running jobs first where reads are voided, then a code, then the router.
+//! How identity routers come to their certificates, and lose them. What is decided is decided by
+//! `admission`; each function here is one transaction that locks what the decision rests on: a
+//! tenant's running jobs first where reads are voided, then a code, then the router.
 
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ pub(crate) async fn enroll(
     Ok(Ok(Certified { tenant, router, generation: issued }))
 }
 
-/// Gives a router that is connected its next certificate. `holds` is the number of the one that it says it has.
+/// Gives a router that is connected its next certificate. `holds` is the number of the one that it
+/// says it has.
 pub(crate) async fn renew(
     connection: &mut Connection,
     (tenant, router): (&TenantId, &RouterId),
@@ -315,7 +317,8 @@ async fn bar(
     void_reads(connection, tenant, router).await
 }
 
-/// Voids the fence of every running job that a router reads: nothing of these reads is applied any more, and the jobs are read anew.
+/// Voids the fence of every running job that a router reads: nothing of these reads is applied any
+/// more, and the jobs are read anew.
 async fn void_reads(connection: &mut Connection, tenant: TenantNo, router: &RouterId) -> Result<u64> {
     let text = sql!(
         "UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = {JOB_RUNNING} AND \

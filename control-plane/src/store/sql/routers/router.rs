@@ -1,4 +1,5 @@
-//! Identity routers, as far as they are looked at. How they come to certificates is in `enrollment`.
+//! Identity routers, as far as they are looked at. How they come to certificates is in
+//! `enrollment`.
 
 use super::super::dialect::Connection;
 use super::super::statement::sql;

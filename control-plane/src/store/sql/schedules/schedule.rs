@@ -1,5 +1,6 @@
-//! Schedules: set, found due, carried out. A run and the next one are written in the transaction that queues the job, so that whatever
-//! dies in between, and however many replicas look, each run happens once.
+//! Schedules: set, found due, carried out. A run and the next one are written in the transaction
+//! that queues the job, so that whatever dies in between, and however many replicas look, each run
+//! happens once.
 
 use uuid::Uuid;
 

@@ -1,6 +1,7 @@
-//! Writes down what the directory has of a single user. No clocks are compared: an observation is written only over the very version of the
-//! user that was there before the directory was asked, and it notes during which stage of which job that was, so that the job leaves
-//! the user alone. The rows of source and tenant, which every write of users locks, come first.
+//! Writes down what the directory has of a single user. No clocks are compared: an observation is
+//! written only over the very version of the user that was there before the directory was asked,
+//! and it notes during which stage of which job that was, so that the job leaves the user alone.
+//! The rows of source and tenant, which every write of users locks, come first.
 
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 /// The job of what no job does: none has counted a user for it.
 const NO_JOB: JobNo = JobNo(-1);
 
-/// Where the age of an observation matters, one that is younger than this is young enough not to be written down again.
+/// Where the age of an observation matters, one that is younger than this is young enough not to be
+/// written down again.
 pub(crate) const YOUNG: Duration = Duration::from_secs(60);
 
 /// What a write of one user begins with.
@@ -34,7 +36,8 @@ pub(crate) struct Begun {
     pub(crate) pending: Option<((JobNo, i64), bool)>,
 }
 
-/// Locks the source's row and the tenant's. None if the source is no longer published as it was asked.
+/// Locks the source's row and the tenant's. None if the source is no longer published as it was
+/// asked.
 pub(crate) async fn begin(connection: &mut Connection, observation: &Observation) -> Result<Option<Begun>> {
     let source = locks::lock_source(connection, &observation.tenant, &observation.source).await?;
     if source.published_revision != i64::from(observation.revision) {
@@ -47,7 +50,8 @@ pub(crate) async fn begin(connection: &mut Connection, observation: &Observation
     Ok(Some(Begun { fence, source, pending }))
 }
 
-/// Writes down what the directory has of a user. Mostly nothing has changed: then nothing is locked, nor written.
+/// Writes down what the directory has of a user. Mostly nothing has changed: then nothing is
+/// locked, nor written.
 pub(crate) async fn observe(
     engine: &Engine,
     observation: Observation,
@@ -105,7 +109,8 @@ pub(crate) async fn apply(
         (UserNo(number), SingleOutcome::Added)
     } else if let Some(update) = plan.updates.first() {
         let user = &update.before;
-        // As if by the job that changed the user last, so that a job under way neither forgets whom it counted nor counts twice.
+        // As if by the job that changed the user last, so that a job under way neither forgets whom
+        // it counted nor counts twice.
         let by_its_job = Fence { job: user.changed_job, ..fence };
         let status_job = status_job(connection, fence.tenant, user.number).await?;
         if update.status_only {

@@ -56,7 +56,8 @@ pub(crate) async fn sighting(
     row.map(TryInto::try_into).transpose()
 }
 
-/// The user of this number, or the one that holds the name; a user name comes before a mail address.
+/// The user of this number, or the one that holds the name; a user name comes before a mail
+/// address.
 pub(crate) async fn sight(
     connection: &mut Connection,
     tenant: TenantNo,
@@ -72,8 +73,8 @@ pub(crate) async fn sight(
     row.map(TryInto::try_into).transpose()
 }
 
-/// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in an index each. The tenant is part of
-/// the keys.
+/// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in
+/// an index each. The tenant is part of the keys.
 pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users \
      WHERE mail_key = $3))";
 
@@ -89,8 +90,9 @@ pub(crate) fn keys(tenant: TenantNo, whom: &UserSelector) -> (Option<Vec<u8>>, O
     (user_name, mail)
 }
 
-/// The user, and when the directory was last seen to have it as it is: when it was asked for it alone, or when the newest complete sync
-/// of its source began to read, which found it so or made it so.
+/// The user, and when the directory was last seen to have it as it is: when it was asked for it
+/// alone, or when the newest complete sync of its source began to read, which found it so or made
+/// it so.
 pub(crate) async fn last_observed(
     connection: &mut Connection,
     tenant: TenantNo,
@@ -99,8 +101,8 @@ pub(crate) async fn last_observed(
     let Some(UserSnapshot { user, version, .. }) = sight(connection, tenant, whom).await? else {
         return Ok(None);
     };
-    // A sync that left leavers alone did not see everyone whom it left; a record that it did not apply shows nothing, and where its list of
-    // those is thrown away nobody knows.
+    // A sync that left leavers alone did not see everyone whom it left; a record that it did not
+    // apply shows nothing, and where its list of those is thrown away nobody knows.
     let synced = statement::query_scalar(sql!(
         "SELECT j.read_at FROM sync_jobs j JOIN users u ON u.source_no = j.source_no WHERE \
          u.tenant_no = $1 AND u.user_no = $2 AND j.state = {JOB_SUCCEEDED} AND j.kind IN \

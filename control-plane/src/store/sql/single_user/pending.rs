@@ -42,7 +42,8 @@ struct NowRow {
     job: JobRow,
 }
 
-/// The job of a source that is under way or held, as users are marked with it: its number and its stage, and whether it runs.
+/// The job of a source that is under way or held, as users are marked with it: its number and its
+/// stage, and whether it runs.
 pub(crate) async fn pending(
     connection: &mut Connection,
     source: SourceNo,
@@ -56,7 +57,8 @@ pub(crate) async fn pending(
     Ok(newest.and_then(JobRow::pending))
 }
 
-/// Whether an observation that changes nothing must be written down: a job that is under way must know of it, or its age matters.
+/// Whether an observation that changes nothing must be written down: a job that is under way must
+/// know of it, or its age matters.
 pub(crate) fn must_stamp(
     observation: &Observation,
     version: &UserVersion,
@@ -66,7 +68,8 @@ pub(crate) fn must_stamp(
         || observation.keep_fresh && version.observed_at < observation.asked_at.minus(YOUNG)
 }
 
-/// What an observation comes to that shows nothing new and need not be written down; none if it must.
+/// What an observation comes to that shows nothing new and need not be written down; none if it
+/// must.
 pub(crate) async fn nothing_new(
     connection: &mut Connection,
     observation: &Observation,
@@ -93,8 +96,8 @@ pub(crate) async fn nothing_new(
     }))
 }
 
-/// Notes when the directory was asked for a user alone, which job was under way or held then, and whether that changed the user, whatever
-/// job it was in the name of.
+/// Notes when the directory was asked for a user alone, which job was under way or held then, and
+/// whether that changed the user, whatever job it was in the name of.
 pub(crate) async fn stamp(
     connection: &mut Connection,
     tenant: TenantNo,

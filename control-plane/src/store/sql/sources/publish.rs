@@ -17,7 +17,8 @@ pub(crate) async fn publish(
     by: &Actor,
     now: Timestamp,
 ) -> Result<IdentitySource> {
-    // Jobs before their source, as everywhere: a job that is writing has written, or does not write any more.
+    // Jobs before their source, as everywhere: a job that is writing has written, or does not write
+    // any more.
     let unlocked = source::row(connection, tenant, id).await?;
     if rekey::is_due(connection, &unlocked).await? {
         locks::lock_open_jobs(connection, SourceNo(unlocked.source_no)).await?;
@@ -30,7 +31,8 @@ pub(crate) async fn publish(
         true => Some(rekey::rekey(connection, &row, now).await?),
         false => None,
     };
-    // Each publish is a new revision, even of the same settings: it also confirms roots that became other entries.
+    // Each publish is a new revision, even of the same settings: it also confirms roots that became
+    // other entries.
     statement::query(
         "UPDATE identity_sources SET published = draft, published_revision = published_revision + \
          1, version = version + 1, published_at = $2 WHERE source_no = $1",

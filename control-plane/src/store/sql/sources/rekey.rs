@@ -1,7 +1,9 @@
-//! Gives the users of a source the ids of a draft that has another immutable id, by the pairs that its dry run has read, in the transaction
-//! that publishes it. Nobody gets another number, and nobody an id that the dry run does not have without doubt.
+//! Gives the users of a source the ids of a draft that has another immutable id, by the pairs that
+//! its dry run has read, in the transaction that publishes it. Nobody gets another number, and
+//! nobody an id that the dry run does not have without doubt.
 //!
-//! Whoever has no such pair keeps no id that an entry could have: the next sync takes the user for gone, and nothing else.
+//! Whoever has no such pair keeps no id that an entry could have: the next sync takes the user for
+//! gone, and nothing else.
 
 use super::super::dialect::{Connection, GONE};
 use super::super::locks::SourceRow;
@@ -48,13 +50,15 @@ pub(crate) async fn rekey(connection: &mut Connection, row: &SourceRow, now: Tim
         0 => {}
         users => return Err(StoreError::NotInDryRun(users)),
     }
-    // Whatever a job has read by the former ids is void: its next write finds its fence so, and then another revision.
+    // Whatever a job has read by the former ids is void: its next write finds its fence so, and
+    // then another revision.
     let void = statement::query(sql!(
         "UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN ({JOB_QUEUED}, \
          {JOB_RUNNING})"
     ));
     void.bind(row.source_no).execute(&mut *connection).await?;
-    // Whose id is in the way of a new one is noted by number: it is found by that one no more once it has given way.
+    // Whose id is in the way of a new one is noted by number: it is found by that one no more once
+    // it has given way.
     let whose = sql!(
         "UPDATE id_pairs AS p SET user_no = (SELECT u.user_no FROM users u WHERE u.source_no = $2 \
          AND u.immutable_id = p.former_id) WHERE p.job_no = $1 AND {SOUND} AND EXISTS (SELECT 1 \
@@ -102,8 +106,8 @@ async fn dry_run(connection: &mut Connection, row: &SourceRow, now: Timestamp) -
     Ok(query.fetch_optional(connection).await?)
 }
 
-/// Users in scope of whom the dry run says nothing. That it would disable them counts only as long as nothing has seen them since: they may
-/// be back, and their entries would be those of strangers.
+/// Users in scope of whom the dry run says nothing. That it would disable them counts only as long
+/// as nothing has seen them since: they may be back, and their entries would be those of strangers.
 async fn not_in(connection: &mut Connection, row: &SourceRow, run: &DryRun) -> Result<i64> {
     let query = statement::query_scalar(sql!(
         "SELECT COUNT(*) FROM users u WHERE u.tenant_no = $3 AND u.source_no = $2 AND u.status <> \

@@ -21,7 +21,8 @@ pub(crate) async fn in_scope(
     limit: i64,
 ) -> Result<Vec<(UserNo, Status)>> {
     locks::check_job(connection, fence).await?;
-    // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
+    // In the order of the primary key. The sum keeps the planner from collecting and sorting the
+    // whole source for each page.
     let rows: Vec<(i64, i64)> = statement::query_as(sql!(
         "SELECT user_no, status FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND \
              status <> {USER_OUT_OF_SCOPE} AND user_no > $3 ORDER BY tenant_no, user_no LIMIT $4"
@@ -57,8 +58,9 @@ pub(crate) async fn distinguished_names(
     Ok(rows.into_iter().map(|(user, name)| (UserNo(user), name)).collect())
 }
 
-/// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then. Whoever was fetched alone since the
-/// job began to reconcile is left alone: that may have been after the look-up.
+/// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then.
+/// Whoever was fetched alone since the job began to reconcile is left alone: that may have been
+/// after the look-up.
 pub(crate) async fn disable(
     connection: &mut Connection,
     fence: Fence,
@@ -238,8 +240,9 @@ pub(crate) async fn recorded_absent(
     rows.into_iter().map(|(user, number)| Ok((UserNo(user), codec::absence(number)?))).collect()
 }
 
-/// What syncs disabled for absence since then without having been approved, those of single users, too, and this job whenever it did. What
-/// a plan disables was shown before, and what an undo disables was let in by a sync.
+/// What syncs disabled for absence since then without having been approved, those of single users,
+/// too, and this job whenever it did. What a plan disables was shown before, and what an undo
+/// disables was let in by a sync.
 pub(crate) async fn recent_disables(
     connection: &mut Connection,
     fence: Fence,

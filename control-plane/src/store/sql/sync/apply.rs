@@ -1,4 +1,5 @@
-//! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out, counts it. One transaction.
+//! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out,
+//! counts it. One transaction.
 
 use std::collections::{HashMap, HashSet};
 
@@ -117,7 +118,8 @@ pub(crate) fn same(
     same.map(|record| record.id.clone()).collect()
 }
 
-/// Records whose change must wait: it takes a value away, or enables a user whom the directory had disabled.
+/// Records whose change must wait: it takes a value away, or enables a user whom the directory had
+/// disabled.
 fn suspect(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
     let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
     let doubted = records.iter().filter(|record| {
@@ -129,7 +131,8 @@ fn suspect(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -
     doubted.map(|record| record.id.clone()).collect()
 }
 
-/// Loads what the plan rests on, and locks the source, whose use changes with its users', and the tenant's seats: in this order.
+/// Loads what the plan rests on, and locks the source, whose use changes with its users', and the
+/// tenant's seats: in this order.
 pub(crate) async fn view(
     connection: &mut Connection,
     fence: Fence,
@@ -320,7 +323,8 @@ async fn name_users(
     rows.iter().map(name).collect()
 }
 
-/// Writes down entries that could not become records. The user of one, if there is one, is seen and stays as it was.
+/// Writes down entries that could not become records. The user of one, if there is one, is seen and
+/// stays as it was.
 async fn refuse(
     connection: &mut Connection,
     fence: Fence,

@@ -1,4 +1,5 @@
-//! A sync that applies a plan: whatever is not in it, or is not any more what it was when the plan was made, is left out and listed.
+//! A sync that applies a plan: whatever is not in it, or is not any more what it was when the plan
+//! was made, is left out and listed.
 
 use std::collections::HashMap;
 
@@ -52,7 +53,8 @@ impl Entry {
     }
 }
 
-/// Notes that the job has dealt with entries of its plan: those of records, of leavers, or at positions.
+/// Notes that the job has dealt with entries of its plan: those of records, of leavers, or at
+/// positions.
 const TAKE: &str = sql!("UPDATE plan_entries SET taken_by = $1 WHERE job_no = {ORIGIN} AND");
 const TAKE_RECORDS: &str = sql!("{TAKE} category <> {CATEGORY_DISABLED} AND immutable_id {IN_BLOBS_2}");
 const TAKE_LEAVERS: &str = sql!("{TAKE} category = {CATEGORY_DISABLED} AND user_no {IN_INTS_2}");

@@ -1,5 +1,5 @@
-//! A read of the directory begins: the fence of the read before is void, and so is what it left undecided. And what it reads is still what
-//! is published.
+//! A read of the directory begins: the fence of the read before is void, and so is what it left
+//! undecided. And what it reads is still what is published.
 
 use super::super::dialect::Connection;
 use super::super::jobs::leftovers;
@@ -73,7 +73,8 @@ async fn source_facts(connection: &mut Connection, source: i64) -> Result<Source
     Ok(facts.bind(source).fetch_one(connection).await?)
 }
 
-/// The limit of the settings that the job reads by: those of its draft, or those that are published.
+/// The limit of the settings that the job reads by: those of its draft, or those that are
+/// published.
 fn sync_limit(held: &OwnedJob, facts: &SourceFacts) -> Result<i64> {
     let published = facts.published.as_deref().filter(|_| facts.published_revision == held.revision);
     let settings = held.settings.as_deref().or(published).ok_or(StoreError::ConfigChanged)?;
@@ -192,8 +193,8 @@ async fn forget_former_read(connection: &mut Connection, job: JobNo, kind: JobKi
     Ok(())
 }
 
-/// What a former read of the job did to users who have been deleted since does not count any more: their records come again, as those
-/// of new users.
+/// What a former read of the job did to users who have been deleted since does not count any more:
+/// their records come again, as those of new users.
 async fn recount(connection: &mut Connection, job: JobNo) -> Result<()> {
     let of =
         statement::query_as("SELECT tenant_no, source_no, added, updated FROM sync_jobs WHERE job_no = $1");

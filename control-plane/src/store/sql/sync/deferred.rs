@@ -26,7 +26,8 @@ pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[Imm
     Ok(())
 }
 
-/// Takes back the details of records that are kept for another try and were counted as not synchronized.
+/// Takes back the details of records that are kept for another try and were counted as not
+/// synchronized.
 pub(crate) async fn forget_retained_details(connection: &mut Connection, fence: Fence) -> Result<()> {
     statement::query(sql!(
         "DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} \
@@ -70,7 +71,8 @@ pub(crate) async fn requeue_retained(
     counts::count(connection, fence, counts, None, now).await
 }
 
-/// Keeps what users have of this job whose change is about to be taken back, as records for another try.
+/// Keeps what users have of this job whose change is about to be taken back, as records for another
+/// try.
 pub(crate) async fn retain_applied(
     connection: &mut Connection,
     fence: Fence,
@@ -94,7 +96,8 @@ pub(crate) async fn retain_applied(
     Ok(())
 }
 
-/// Keeps records that are not synchronized for another try: counted as such, or not where the job has counted their users before.
+/// Keeps records that are not synchronized for another try: counted as such, or not where the job
+/// has counted their users before.
 pub(crate) async fn retain<'a>(
     connection: &mut Connection,
     fence: Fence,
@@ -115,8 +118,8 @@ pub(crate) async fn retain<'a>(
     Ok(())
 }
 
-/// How many known users have a record that is kept for another try, and are not counted yet. They come before new users under the
-/// sync limit.
+/// How many known users have a record that is kept for another try, and are not counted yet. They
+/// come before new users under the sync limit.
 pub(crate) async fn retained_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
     let count = statement::query_scalar(
         "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND \

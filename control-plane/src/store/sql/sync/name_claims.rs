@@ -1,5 +1,5 @@
-//! Who takes part in a contested for names, and what each held before the job. Who wins is decided by `reconcile::name_contests`, and carried out by
-//! `names`.
+//! Who takes part in a contested for names, and what each held before the job. Who wins is decided
+//! by `reconcile::name_contests`, and carried out by `names`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,8 @@ pub(crate) struct Before {
 /// Who takes part in the contested for names.
 pub(crate) struct NameClaims {
     pub(crate) claims: Vec<NameClaim>,
-    /// The user of each claim, if it is one now; for claims that this job applied already, its present row.
+    /// The user of each claim, if it is one now; for claims that this job applied already, its
+    /// present row.
     pub(crate) users: Vec<Option<KnownUser>>,
     /// The record of each claim that waits.
     pub(crate) records: Vec<Option<Record>>,
@@ -44,12 +45,14 @@ impl NameClaims {
         positions.into_iter().filter_map(|at| self.users[*at].as_ref()).map(|user| user.number.0).collect()
     }
 
-    /// UserSelector this job has disabled as the directory says stays disabled, and counted for that, when it gives names back.
+    /// UserSelector this job has disabled as the directory says stays disabled, and counted for
+    /// that, when it gives names back.
     pub(crate) fn stays_disabled(&self, position: usize) -> bool {
         self.users[position].as_ref().is_some_and(|user| self.gave_seat.contains(&user.number))
     }
 
-    /// Whoever could not have its former names back, since a user who was fetched alone meanwhile holds one, keeps what it got.
+    /// Whoever could not have its former names back, since a user who was fetched alone meanwhile
+    /// holds one, keeps what it got.
     fn keep_fixed(&mut self) {
         let fixed = |contested: &Self| {
             (0..contested.claims.len()).find(|at| {
@@ -65,8 +68,9 @@ impl NameClaims {
         }
     }
 
-    /// Users in scope whom the directory enables again need a seat before they can move to other names; without one they are
-    /// stuck. UserSelector the directory disables gives the seat up, whatever becomes of the names. Returns how many seats were given.
+    /// Users in scope whom the directory enables again need a seat before they can move to other
+    /// names; without one they are stuck. UserSelector the directory disables gives the seat up,
+    /// whatever becomes of the names. Returns how many seats were given.
     pub(crate) fn give_seats(&mut self, free: i64) -> i64 {
         let mut needing: Vec<usize> = (0..self.claims.len())
             .filter(|at| {
@@ -86,8 +90,8 @@ impl NameClaims {
     }
 }
 
-/// Brings together the records that wait, and whoever got one of their names by this job, and whoever got one of those users'
-/// former names, and so on.
+/// Brings together the records that wait, and whoever got one of their names by this job, and
+/// whoever got one of those users' former names, and so on.
 pub(crate) async fn gather(
     connection: &mut Connection,
     fence: Fence,

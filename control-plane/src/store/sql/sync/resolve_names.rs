@@ -1,4 +1,5 @@
-//! Carries out who gets contested names, once all records are known: `contested` says who takes part, `reconcile::name_contests` who wins.
+//! Carries out who gets contested names, once all records are known: `contested` says who takes
+//! part, `reconcile::name_contests` who wins.
 
 use std::collections::{HashMap, HashSet};
 
@@ -59,7 +60,8 @@ impl Sorted {
     }
 }
 
-/// Decides who gets contested names and carries that out. With `held`, what is not synchronized is kept for another try.
+/// Decides who gets contested names and carries that out. With `held`, what is not synchronized is
+/// kept for another try.
 pub(crate) async fn names(
     connection: &mut Connection,
     fence: Fence,
@@ -119,7 +121,8 @@ pub(crate) async fn names(
     Ok(counts)
 }
 
-/// Frees all names that change hands, and takes back what this job did to those who do not get theirs.
+/// Frees all names that change hands, and takes back what this job did to those who do not get
+/// theirs.
 async fn give_back(
     connection: &mut Connection,
     fence: Fence,
@@ -188,7 +191,8 @@ async fn told(
                 (duplicate(kind), contested.users[other].as_ref().map(|user| user.number))
             }
         };
-        // UserSelector the job has counted already keeps that outcome; a change that was taken back is no longer counted.
+        // UserSelector the job has counted already keeps that outcome; a change that was taken back
+        // is no longer counted.
         if record.is_some() && user.is_some_and(|user| user.counted_by(fence.job)) {
             uncounted.insert(position);
             continue;

@@ -13,8 +13,9 @@ use super::name_claims;
 use crate::model::{Counts, Fence, KnownUser, NameKey, Record, Status, UserNo, UserValues};
 use crate::store::Result;
 
-/// Takes back what this job did to a user: an add is deleted, a change undone from the journal. With `stays_disabled` the status stays:
-/// the directory says so, and the seat may have been given to another meanwhile.
+/// Takes back what this job did to a user: an add is deleted, a change undone from the journal.
+/// With `stays_disabled` the status stays: the directory says so, and the seat may have been given
+/// to another meanwhile.
 pub(crate) async fn take_back(
     connection: &mut Connection,
     fence: Fence,

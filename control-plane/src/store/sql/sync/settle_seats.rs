@@ -1,4 +1,5 @@
-//! Settles the records that wait for a seat at the end of the read; those that wait for a name are settled before, in `names`.
+//! Settles the records that wait for a seat at the end of the read; those that wait for a name are
+//! settled before, in `names`.
 
 use std::collections::HashSet;
 
@@ -15,7 +16,8 @@ use crate::reconcile::batch;
 use crate::reconcile::batch::{Mode, View};
 use crate::store::Result;
 
-/// Settles the next records that wait for a seat; false if there is none. With `held`, what is not synchronized is kept for another try.
+/// Settles the next records that wait for a seat; false if there is none. With `held`, what is not
+/// synchronized is kept for another try.
 pub(crate) async fn seats(
     connection: &mut Connection,
     fence: Fence,
@@ -33,7 +35,8 @@ pub(crate) async fn seats(
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
     let before = job.counts();
     let mut quota = job.sync_limit - before.added - before.updated - before.unchanged;
-    // Known users whose records are kept come before new ones. Counted only where the limit is so near that it matters.
+    // Known users whose records are kept come before new ones. Counted only where the limit is so
+    // near that it matters.
     if held && quota - before.not_synchronized < i64::try_from(records.len()).unwrap_or_default() {
         quota -= deferred::retained_users(connection, fence).await?;
     }

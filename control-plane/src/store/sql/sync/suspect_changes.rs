@@ -1,4 +1,5 @@
-//! Changes that take something away wait for the end of the read: then they take their course, or their users stay as they are.
+//! Changes that take something away wait for the end of the read: then they take their course, or
+//! their users stay as they are.
 
 use std::collections::HashSet;
 
@@ -39,7 +40,8 @@ pub(crate) async fn trust(connection: &mut Connection, fence: Fence) -> Result<(
     Ok(())
 }
 
-/// Leaves the next users as they are whose changes take something away, at most `limit`, and keeps the records. False if there is none.
+/// Leaves the next users as they are whose changes take something away, at most `limit`, and keeps
+/// the records. False if there is none.
 pub(crate) async fn refuse(
     connection: &mut Connection,
     fence: Fence,
@@ -69,7 +71,8 @@ pub(crate) async fn refuse(
     };
     let lines = apply::refusals(connection, fence, &records, &lines).await?;
     details::insert(connection, fence, lines).await?;
-    // Where they wait from here on, until the hold is decided: as those whom nothing stands in the way of.
+    // Where they wait from here on, until the hold is decided: as those whom nothing stands in the
+    // way of.
     let ids = || records.iter().map(|record| &record.id);
     settle_doubt(connection, fence, ids()).await?;
     deferred::retain(connection, fence, ids().filter(|id| !uncounted.contains(*id)), true).await?;

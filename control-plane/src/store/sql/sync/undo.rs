@@ -1,6 +1,7 @@
-//! Undoing a job: its journal is read as if it were a directory, and goes through the same batches, leavers and contests. Users whom
-//! something has changed since are left as they are and listed. A sync of a single user changes it in the name of the job that changed it
-//! last, so that it is told by `alone_at`: the time of the last change, if that was one.
+//! Undoing a job: its journal is read as if it were a directory, and goes through the same batches,
+//! leavers and contests. Users whom something has changed since are left as they are and listed. A
+//! sync of a single user changes it in the name of the job that changed it last, so that it is told
+//! by `alone_at`: the time of the last change, if that was one.
 
 use super::super::dialect::Connection;
 use super::super::jobs::leftovers;
@@ -107,7 +108,8 @@ pub(crate) async fn changes(
     for row in rows {
         let user = row.user_no;
         let in_scope = row.before.in_scope()?;
-        // Who has no immutable id since the source has another one would be taken for gone by the next sync.
+        // Who has no immutable id since the source has another one would be taken for gone by the
+        // next sync.
         let without = row.before.has_no_id() && in_scope;
         if row.changed_since != 0 || without {
             let (id, values) = row.before.whose();
@@ -132,7 +134,8 @@ pub(crate) async fn adds(
 ) -> Result<Option<UserNo>> {
     locks::lock_job(connection, fence).await?;
     let (origin, ended_at) = origin(connection, fence).await?;
-    // In the order of the primary key. The sum keeps the planner from collecting and sorting the whole source for each page.
+    // In the order of the primary key. The sum keeps the planner from collecting and sorting the
+    // whole source for each page.
     let rows: Vec<(i64, Vec<u8>, String, String, i64, i64)> = statement::query_as(
         "SELECT user_no, immutable_id, user_name, mail, CAST(CASE WHEN updated_at > $6 OR alone_at \
          = updated_at THEN 1 ELSE 0 END AS BIGINT), status_job FROM users WHERE tenant_no = $1 AND \

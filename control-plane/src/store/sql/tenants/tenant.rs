@@ -1,5 +1,5 @@
-//! Tenants: made, shown, suspended. A suspension stops the tenant's jobs in the same transaction, and a new one needs the tenant's row,
-//! so none can slip through.
+//! Tenants: made, shown, suspended. A suspension stops the tenant's jobs in the same transaction,
+//! and a new one needs the tenant's row, so none can slip through.
 
 use super::super::audit::append;
 use super::super::dialect::Connection;
@@ -94,7 +94,8 @@ pub(crate) async fn suspend(
     now: Timestamp,
 ) -> Result<(Tenant, Vec<JobNo>)> {
     let number = locks::tenant_number(connection, id).await?;
-    // Jobs are locked before their tenant. Those that were begun meanwhile are few or none, and from then on there are no more.
+    // Jobs are locked before their tenant. Those that were begun meanwhile are few or none, and
+    // from then on there are no more.
     let mut stopped = stop_jobs(connection, number, by, now).await?;
     let was = locks::lock_tenant(connection, id).await?;
     if !was.is_suspended {

@@ -34,7 +34,8 @@ impl From<ValuesRow> for UserValues {
     }
 }
 
-/// A record as the tables have it: one that waits, or a user as the journal has it from before a job.
+/// A record as the tables have it: one that waits, or a user as the journal has it from before a
+/// job.
 #[derive(sqlx::FromRow)]
 pub(crate) struct RecordRow {
     immutable_id: Vec<u8>,

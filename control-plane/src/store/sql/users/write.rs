@@ -8,8 +8,8 @@ use crate::model::{Fence, TenantNo, Timestamp};
 use crate::store::Result;
 use crate::store::row::Row;
 
-/// Runs a statement over rows: `before FROM rows AS r, scope AS s after`. The scope is the tenant, the
-/// source, the job and now, as columns `tenant_no`, `source_no`, `job_no` and `at`.
+/// Runs a statement over rows: `before FROM rows AS r, scope AS s after`. The scope is the tenant,
+/// the source, the job and now, as columns `tenant_no`, `source_no`, `job_no` and `at`.
 pub(crate) async fn execute_rows(
     connection: &mut Connection,
     (before, after): (&'static str, &'static str),
@@ -50,8 +50,8 @@ pub(crate) async fn insert_users(
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }
 
-/// The begin of a change of users that are there. Written as an upsert, which both engines drive from the rows: an UPDATE … FROM may read
-/// the whole table instead.
+/// The begin of a change of users that are there. Written as an upsert, which both engines drive
+/// from the rows: an UPDATE … FROM may read the whole table instead.
 const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
      user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status, added_job, changed_job, created_at, \
@@ -136,7 +136,8 @@ pub(crate) async fn release_names(
     Ok(())
 }
 
-/// Writes users into the job's journal as they are now; whoever is in it already stays as first written.
+/// Writes users into the job's journal as they are now; whoever is in it already stays as first
+/// written.
 pub(crate) async fn journal(
     connection: &mut Connection,
     fence: Fence,

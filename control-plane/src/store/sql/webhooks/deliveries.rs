@@ -1,5 +1,5 @@
-//! Deliveries of messages: found due, taken by a replica, written down. A replica has a webhook, not a message, so that messages of
-//! one webhook go one after the other.
+//! Deliveries of messages: found due, taken by a replica, written down. A replica has a webhook,
+//! not a message, so that messages of one webhook go one after the other.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::model::{
 };
 use crate::store::{Result, StoreError};
 
-/// Between two deliveries to a webhook: ten a second for a tenant, since two have a place at a time.
+/// Between two deliveries to a webhook: ten a second for a tenant, since two have a place at a
+/// time.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn due(connection: &mut Connection, now: Timestamp, limit: i64) -> Result<Vec<WebhookNo>> {
@@ -79,7 +80,8 @@ pub(crate) async fn claim(
     }))
 }
 
-/// The webhook is free again in a moment. Its place among those that are due is behind those that were not served since.
+/// The webhook is free again in a moment. Its place among those that are due is behind those that
+/// were not served since.
 async fn give_back(
     connection: &mut Connection,
     webhook: WebhookNo,

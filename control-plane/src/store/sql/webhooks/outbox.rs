@@ -1,5 +1,6 @@
-//! Writes messages for webhooks, in the transaction that does what they tell. Comes after everything but the audit trail: webhooks are
-//! locked in the order of their numbers, then the trail's head.
+//! Writes messages for webhooks, in the transaction that does what they tell. Comes after
+//! everything but the audit trail: webhooks are locked in the order of their numbers, then the
+//! trail's head.
 
 use super::super::dialect::Connection;
 use super::super::locks::LockedWebhook;
@@ -7,7 +8,8 @@ use super::super::{codec, locks, statement};
 use crate::model::{TenantNo, Timestamp, WebhookEvent, webhook_message as message};
 use crate::store::Result;
 
-/// Messages that may wait for one webhook. Beyond these new ones are given up, so that nobody fills the database with them.
+/// Messages that may wait for one webhook. Beyond these new ones are given up, so that nobody fills
+/// the database with them.
 const MAX_PENDING_MESSAGES: i64 = 10_000;
 
 /// Writes a message for each webhook of the tenant that wants it.
