@@ -113,3 +113,14 @@ fn every_crate_of_the_workspace_forbids_unsafe_code() {
         assert!(inherits || forbidden(&section(&manifest, "lints.rust")), "{member} allows unsafe code");
     }
 }
+
+#[test]
+fn shipped_programs_keep_their_symbols_and_no_debug_information() {
+    let release = section(&read("Cargo.toml"), "profile.release");
+    assert!(
+        release.contains(&"strip = \"debuginfo\"".to_owned()),
+        "packages would be several times as large"
+    );
+    let dist = section(&read("Cargo.toml"), "profile.dist");
+    assert!(dist.contains(&"inherits = \"release\"".to_owned()), "packages are built with other settings");
+}

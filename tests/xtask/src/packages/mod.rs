@@ -2,6 +2,7 @@
 //! each program and in its folder `packaging`.
 
 mod machine;
+mod symbols;
 mod trial;
 
 use std::fs;
@@ -36,6 +37,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     println!("==> packages: both programs optimized as a whole, which takes ten minutes from nothing");
     programs::build(Profile::Dist)?;
+    for program in PROGRAMS {
+        let program = tools::target().join("dist").join(program);
+        symbols::check_function_names(&program)?;
+        symbols::check_no_debug_information(&program)?;
+    }
     for package in make("dist", &tools::target().join("debian"))? {
         println!("{}", package.display());
     }
@@ -77,7 +83,8 @@ fn make(profile: &str, folder: &Path) -> Result<Vec<PathBuf>> {
     let make = |program: &&str| {
         let mut command = Command::new(&cargo_deb);
         command.current_dir(tools::workspace()).args(["--quiet", "--locked", "--package", program]);
-        command.args(["--no-build", "--profile", profile, "--strip"]);
+        // What is stripped is up to the profile: cargo-deb would remove the names of functions, too.
+        command.args(["--no-build", "--profile", profile, "--no-strip"]);
         command.arg("--fast"); // a fifth larger, and minutes quicker
         command.arg("--output").arg(folder).stdin(Stdio::null()).stderr(Stdio::inherit());
         let output = command.output().context("cannot start cargo-deb")?;

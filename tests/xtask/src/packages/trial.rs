@@ -14,8 +14,8 @@ use rollcall_proto::admin::v1::{
     DirectoryServer, IdentitySourceSettings, directory_server::Security, identity_router, sync_job,
 };
 
-use super::PROGRAMS;
 use super::machine::Machine;
+use super::{PROGRAMS, symbols};
 use crate::tools;
 
 const PEOPLE: u64 = 200;
@@ -87,6 +87,7 @@ fn installed(machine: &Machine) -> Result<()> {
         ensure!(is.trim() == line, "{} instead of {line}", is.trim());
     }
     for program in PROGRAMS {
+        symbols::check_function_names(&machine.path(&format!("/usr/bin/{program}")))?;
         let said = machine.run(&[program, "--version"])?;
         ensure!(said.trim() == format!("{program} {}", env!("CARGO_PKG_VERSION")), "{program} says {said}");
         let needs = machine.run(&[
