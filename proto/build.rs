@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     public.file.retain(|file| !file.name().starts_with("rollcall/replica/"));
     fs::write(out.join("descriptors.bin"), public.encode_to_vec())?;
     tonic_prost_build::configure()
-        .bytes(".rollcall.router.v1") // ids and digests are slices of the received buffer, not copies
+        // ids and digests are slices of the received buffer, not copies
+        .bytes(".rollcall.router.v1")
         .btree_map(".")
         // Secrets: src/debug.rs.
         .skip_debug([
@@ -42,7 +43,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".rollcall.router.v1.EnrollRequest",
             ".rollcall.router.v1.VerifyOrder",
         ])
-        .enum_attribute(".rollcall.admin.v1.RegistrationCode.State", "#[derive(Debug)]") // skipped with what it is in
+        // skipped with what it is in
+        .enum_attribute(".rollcall.admin.v1.RegistrationCode.State", "#[derive(Debug)]")
         .enum_attribute(".rollcall.admin.v1.Webhook", "#[derive(Debug)]")
         .message_attribute(".rollcall.admin.v1.Webhook.Deliveries", "#[derive(Debug)]")
         .compile_fds(descriptors)?;

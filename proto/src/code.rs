@@ -1,6 +1,7 @@
-//! The registration code that an administrator hands to an identity router: `rollcall-code-` and, in base64url without padding, a
-//! version, the secret, the SHA-256 of the authority's public key, and a checksum that finds slips of copying. Both programs read and
-//! write it here; neither prints the secret by accident.
+//! The registration code that an administrator hands to an identity router: `rollcall-code-` and,
+//! in base64url without padding, a version, the secret, the SHA-256 of the authority's public key,
+//! and a checksum that finds slips of copying. Both programs read and write it here; neither prints
+//! the secret by accident.
 
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +34,8 @@ const LENGTH: usize = 1 + SECRET + AUTHORITY + CHECKSUM;
 pub struct Code {
     /// What the control plane knows a hash of. Random.
     pub secret: [u8; SECRET],
-    /// SHA-256 of the public key (SubjectPublicKeyInfo) of the authority that vouches for the control plane.
+    /// SHA-256 of the public key (SubjectPublicKeyInfo) of the authority that vouches for the
+    /// control plane.
     pub authority: [u8; AUTHORITY],
 }
 

@@ -1,5 +1,5 @@
-//! Messages that carry secrets, printed without them. Those with a password are wiped when they are dropped; what TLS and HTTP/2 had of them in
-//! their buffers on the way is not ours to wipe.
+//! Messages that carry secrets, printed without them. Those with a password are wiped when they are
+//! dropped; what TLS and HTTP/2 had of them in their buffers on the way is not ours to wipe.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! The contract between administrators, identity routers and the control plane: generated code and its descriptors.
-//! Kept slim: nothing here decides anything.
+//! The contract between administrators, identity routers and the control plane: generated code and
+//! its descriptors. Kept slim: nothing here decides anything.
 
 /// `rollcall.admin.v1` and `rollcall.router.v1`, as reflection serves them.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,6 +1,7 @@
-//! Longest values of a user record, in characters: what a router sends and what the control plane takes are the same by definition.
-//! In characters, because whoever has to shorten a value counts those. And the largest settings of an identity source: the control plane
-//! stores none that are larger, and a router, which does not rely on that, carries none out.
+//! Longest values of a user record, in characters: what a router sends and what the control plane
+//! takes are the same by definition. In characters, because whoever has to shorten a value counts
+//! those. And the largest settings of an identity source: the control plane stores none that are
+//! larger, and a router, which does not rely on that, carries none out.
 
 /// User name.
 pub const USER_NAME: usize = 256;
@@ -13,7 +14,8 @@ pub const DISTINGUISHED_NAME: usize = 4_096;
 /// All policy attributes together, as JSON; in bytes.
 pub const POLICY_BYTES: usize = 64 << 10;
 
-/// A password that is to be verified; in bytes, at least one: an empty one would be a bind of nobody (RFC 4513, 5.1.2).
+/// A password that is to be verified; in bytes, at least one: an empty one would be a bind of
+/// nobody (RFC 4513, 5.1.2).
 pub const PASSWORD_BYTES: usize = 1_024;
 
 /// Directory servers of a source.

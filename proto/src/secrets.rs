@@ -1,5 +1,6 @@
-//! Attributes that hold secrets: neither a mapping nor a policy can make them leave the premises. The control plane refuses to store
-//! a mapping of one, and the router, which does not rely on that, to read it.
+//! Attributes that hold secrets: neither a mapping nor a policy can make them leave the premises.
+//! The control plane refuses to store a mapping of one, and the router, which does not rely on
+//! that, to read it.
 
 /// By name, and by number: an attribute may be asked for by either.
 const PASSWORDS: &[&str] = &[
@@ -8,7 +9,8 @@ const PASSWORDS: &[&str] = &[
     "1.3.6.1.4.1.4203.1.3.4",
     "userPKCS12",
     "2.16.840.1.113730.3.1.216",
-    // Active Directory: unicodePwd, dBCSPwd, ntPwdHistory, lmPwdHistory, supplementalCredentials, msDS-ManagedPassword
+    // Active Directory: unicodePwd, dBCSPwd, ntPwdHistory, lmPwdHistory, supplementalCredentials,
+    // msDS-ManagedPassword
     "1.2.840.113556.1.4.90",
     "1.2.840.113556.1.4.55",
     "ntPwdHistory",
@@ -31,7 +33,8 @@ const PASSWORDS: &[&str] = &[
     "msDS-ManagedPasswordPreviousId",
     "msLAPS-EncryptedPasswordHistory",
     "msLAPS-EncryptedDSRMPasswordHistory",
-    // Samba: sambaLMPassword, sambaNTPassword, sambaPasswordHistory, and the first two before version 3
+    // Samba: sambaLMPassword, sambaNTPassword, sambaPasswordHistory, and the first two before
+    // version 3
     "1.3.6.1.4.1.7165.2.1.24",
     "1.3.6.1.4.1.7165.2.1.25",
     "sambaPasswordHistory",

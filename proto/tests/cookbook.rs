@@ -1,5 +1,6 @@
-//! The calls in the documentation, read as grpcurl reads them: each is one that the API has, with fields that it has, and the cookbook has
-//! every call of the API. What comes back is for the end-to-end tests.
+//! The calls in the documentation, read as grpcurl reads them: each is one that the API has, with
+//! fields that it has, and the cookbook has every call of the API. What comes back is for the
+//! end-to-end tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +19,8 @@ struct Call<'a> {
     json: Option<&'a str>,
 }
 
-/// The calls of one line: `rc Service/Method 'JSON'`, the same with `op`, or all of grpcurl, where the request comes first.
+/// The calls of one line: `rc Service/Method 'JSON'`, the same with `op`, or all of grpcurl, where
+/// the request comes first.
 fn calls(line: &str) -> Vec<Call<'_>> {
     let mut found = Vec::new();
     for prefix in ["rc ", "op ", "rollcall.admin.v1."] {
@@ -59,8 +61,8 @@ fn parse(pool: &DescriptorPool, method: &str, json: &str) -> Result<()> {
     let service = pool.get_service_by_name(&format!("{PACKAGE}.{service}")).context("no such service")?;
     let method = service.methods().find(|method| method.name() == name).context("no such method")?;
     let mut request: Value = serde_json::from_str(json)?;
-    // grpcurl takes a field mask as the message that it is, and not as the text that JSON has for it
-    // (https://github.com/fullstorydev/grpcurl/issues/393).
+    // grpcurl takes a field mask as the message that it is, and not as the text that JSON has for
+    // it (https://github.com/fullstorydev/grpcurl/issues/393).
     let mask = request.as_object_mut().and_then(|request| request.remove("update_mask"));
     if let Some(mask) = mask {
         let resource =

@@ -72,8 +72,9 @@ async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
     let world = World::builder().start().await?;
     let other = World::builder().without_router().start().await?;
     let foreign = other.files.issue_admin("mallory", Role::SuperAdmin)?;
-    // The right certificate of the wrong authority. What the caller's library calls the refusal depends on when it reads the
-    // alert (in TLS 1.3 its own handshake is over by then); that it comes from the transport and not from an answer does not.
+    // The right certificate of the wrong authority. What the caller's library calls the refusal
+    // depends on when it reads the alert (in TLS 1.3 its own handshake is over by then); that it
+    // comes from the transport and not from an answer does not.
     let stranger = Admin::connect(world.address().port(), &foreign, &world.files.authority())?;
     let refusal = stranger.users("acme").await.expect_err("a refusal");
     let status = refusal.downcast_ref::<tonic::Status>().expect("a status");
@@ -81,7 +82,8 @@ async fn an_unknown_certificate_reaches_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A stolen key, or somebody who left: until the certificate expires the list is what keeps its holder out.
+/// A stolen key, or somebody who left: until the certificate expires the list is what keeps its
+/// holder out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_on_the_list_counts_no_longer_and_what_it_has_open_ends() -> Result<()> {
     let world = World::builder().without_router().start().await?;

@@ -1,5 +1,5 @@
-//! Account state in the words of directories: each of them is read from a real server as its own software means it. (Active Directory's
-//! are in `active_directory`.)
+//! Account state in the words of directories: each of them is read from a real server as its own
+//! software means it. (Active Directory's are in `active_directory`.)
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ fn expires_by(attribute: &str, format: Format) -> AttributeMapping {
     AttributeMapping { disabled: None, expires: Some(rule), ..harness::world::files::mapping() }
 }
 
-/// One person for each value of the attribute, and what the sync makes of each: enabled, disabled, or no user.
+/// One person for each value of the attribute, and what the sync makes of each: enabled, disabled,
+/// or no user.
 async fn read(
     attribute: &'static str,
     class: &str,

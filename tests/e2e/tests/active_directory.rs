@@ -1,5 +1,6 @@
-//! Active Directory, as its administrators change it: one real domain, read from its naming context down. A domain takes ten seconds to
-//! make, so what is promised here is proved step by step on the same one.
+//! Active Directory, as its administrators change it: one real domain, read from its naming context
+//! down. A domain takes ten seconds to make, so what is promised here is proved step by step on the
+//! same one.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -126,7 +127,8 @@ fn no_people() -> String {
         .concat()
 }
 
-/// Neither the computers, contacts and groups, nor the references to the domain's own partitions that come with every page.
+/// Neither the computers, contacts and groups, nor the references to the domain's own partitions
+/// that come with every page.
 async fn everyone_is_added_and_disabled_accounts_come_in_disabled(domain: &Domain) -> Result<()> {
     let (_, counts) = domain.sync().await?;
     assert_eq!(counts, [domain.usable, 0, 0, 0]);

@@ -1,4 +1,5 @@
-//! The audit trail as administrators, operators and routers see it, and what it takes to notice that somebody changed it.
+//! The audit trail as administrators, operators and routers see it, and what it takes to notice
+//! that somebody changed it.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -289,7 +290,8 @@ async fn an_order_that_the_routers_policy_forbids_is_in_the_trail() -> Result<()
     Ok(())
 }
 
-/// Whoever can write to the database can cut the newest events off together with the head: what is left fits together.
+/// Whoever can write to the database can cut the newest events off together with the head: what is
+/// left fits together.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trail_whose_end_was_cut_off_is_found_by_the_router_that_saw_it() -> Result<()> {
     let mut world = World::builder().start().await?;

@@ -1,4 +1,5 @@
-//! Killing any part at any moment loses nothing: the job goes on by itself, and the numbers stay exact.
+//! Killing any part at any moment loses nothing: the job goes on by itself, and the numbers stay
+//! exact.
 
 use std::time::Duration;
 

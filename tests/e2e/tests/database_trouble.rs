@@ -1,5 +1,5 @@
-//! A database on a bad day: full, killed, cut off, down at the start, restored from a backup. A sync waits for it, goes on by itself and
-//! ends with exact numbers.
+//! A database on a bad day: full, killed, cut off, down at the start, restored from a backup. A
+//! sync waits for it, goes on by itself and ends with exact numbers.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Users are marked, undeleted and deleted, by administrators and by themselves: through our two real programs, a real OpenLDAP and both
-//! databases.
+//! Users are marked, undeleted and deleted, by administrators and by themselves: through our two
+//! real programs, a real OpenLDAP and both databases.
 
 use std::time::{Duration, Instant};
 
@@ -278,7 +278,8 @@ async fn whoever_never_signed_in_and_is_seen_by_no_sync_is_marked_and_whoever_si
     Ok(())
 }
 
-/// Half of the people change in the directory and all are marked; their time is over while a sync reads them.
+/// Half of the people change in the directory and all are marked; their time is over while a sync
+/// reads them.
 async fn users_who_are_deleted_while_they_are_synchronized_are_gone_or_new_and_the_numbers_add_up(
     database: Database,
 ) -> Result<()> {

@@ -1,5 +1,5 @@
-//! A directory on a bad day: a job that could not read everything ends FAILED with a reason that says what to do, and nobody is
-//! disabled.
+//! A directory on a bad day: a job that could not read everything ends FAILED with a reason that
+//! says what to do, and nobody is disabled.
 
 use std::time::Duration;
 

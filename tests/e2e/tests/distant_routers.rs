@@ -1,5 +1,6 @@
-//! Sign-ins at a replica that no identity router is connected to: the router of another replica is asked, through real processes on one
-//! PostgreSQL, and whoever is no replica reaches nothing at the listener of replicas.
+//! Sign-ins at a replica that no identity router is connected to: the router of another replica is
+//! asked, through real processes on one PostgreSQL, and whoever is no replica reaches nothing at
+//! the listener of replicas.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::just_in_time::{SignIn, on, seconds};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Replicas that may ask one another, and routers at some of them. Sign-ins come in at the replica `at`.
+/// Replicas that may ask one another, and routers at some of them. Sign-ins come in at the replica
+/// `at`.
 async fn start(replicas: usize, routers: &[usize], at: usize) -> Result<SignIn> {
     let world = World::builder().database(Database::Postgres).replicas(replicas).routers_at(routers).linked();
     let world = world.policy(|policy| Policy { verify_passwords: true, ..policy }).start().await?;
@@ -179,7 +181,8 @@ async fn the_next_replicas_router_is_asked_when_one_is_frozen_or_killed() -> Res
     }
     sign_in.world.replica(1)?.kill()?;
     assert_eq!(sign_in.came_to("anna").await?, (Synced::Unchanged, true), "{}", sign_in.world.logs());
-    // Killed between two passwords: the one that finds out may be refused, none is let in wrongly, and then it goes on.
+    // Killed between two passwords: the one that finds out may be refused, none is let in wrongly,
+    // and then it goes on.
     let end = Instant::now() + PATIENCE;
     while verified(&sign_in, "anna", "canary-anna").await? != (Outcome::Verified, true) {
         ensure!(Instant::now() < end, "{}", sign_in.world.logs());

@@ -1,4 +1,5 @@
-//! How a router gets its identity: with a registration code and nothing else, once, from the right control plane.
+//! How a router gets its identity: with a registration code and nothing else, once, from the right
+//! control plane.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -174,7 +175,8 @@ async fn of_two_machines_with_one_code_exactly_one_enrolls(database: Database) -
     Ok(())
 }
 
-/// The connection is cut after so many bytes of the answer, in the handshake, within the answer and behind it.
+/// The connection is cut after so many bytes of the answer, in the handshake, within the answer and
+/// behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_an_enrollment_is_cut_the_same_code_brings_it_to_its_end() -> Result<()> {
     let world = World::builder().unenrolled().start().await?;
@@ -201,7 +203,8 @@ async fn wherever_an_enrollment_is_cut_the_same_code_brings_it_to_its_end() -> R
     Ok(())
 }
 
-/// A control plane of another authority stands in the place of the right one, and would take whatever it is given.
+/// A control plane of another authority stands in the place of the right one, and would take
+/// whatever it is given.
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_in_the_middle_is_told_nothing() -> Result<()> {
     let (ours, other) =

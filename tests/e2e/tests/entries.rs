@@ -1,4 +1,5 @@
-//! Entries as they are in the wild: each ends as a user or as one record that is not synchronized, with a reason.
+//! Entries as they are in the wild: each ends as a user or as one record that is not synchronized,
+//! with a reason.
 
 use std::collections::BTreeMap;
 
@@ -178,7 +179,8 @@ async fn an_entry_of_fifty_megabytes_is_one_record_and_nobody_is_disabled_while_
     Ok(())
 }
 
-/// Two people under one immutable id: which of them is the user does not change, and the other one has a reason.
+/// Two people under one immutable id: which of them is the user does not change, and the other one
+/// has a reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_entries_with_one_immutable_id_one_is_the_user_and_the_other_has_a_reason() -> Result<()> {
     let world = World::builder().start().await?;

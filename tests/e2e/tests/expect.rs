@@ -53,7 +53,8 @@ pub(crate) fn mail(person: &Person) -> Option<&String> {
     person.mails.iter().min()
 }
 
-/// How many of these people become users, and how many do not: without mail, or with the mail of another.
+/// How many of these people become users, and how many do not: without mail, or with the mail of
+/// another.
 pub(crate) fn usable(people: impl Iterator<Item = Person>) -> (i32, i32) {
     let (mut usable, mut others) = (0, 0);
     let mut mails = std::collections::HashSet::new();

@@ -1,5 +1,6 @@
-//! HTTP/2 by hand (RFC 9113), for what no library would send: frames in any order, of any length, whole or in drops. The few header
-//! fields that are needed are written without compression, and what the other side's fields say is not read.
+//! HTTP/2 by hand (RFC 9113), for what no library would send: frames in any order, of any length,
+//! whole or in drops. The few header fields that are needed are written without compression, and
+//! what the other side's fields say is not read.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Sign-ins of which a directory answers a part, or one directory of several nothing: a scripted identity router says what it is told to.
+//! Sign-ins of which a directory answers a part, or one directory of several nothing: a scripted
+//! identity router says what it is told to.
 
 use anyhow::Result;
 use harness::World;

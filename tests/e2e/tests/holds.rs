@@ -1,4 +1,5 @@
-//! Disables that wait for an administrator: shown, approved, rejected, stopped, superseded, expired.
+//! Disables that wait for an administrator: shown, approved, rejected, stopped, superseded,
+//! expired.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -19,7 +19,8 @@ use crate::scripted::{Router, complete};
 
 /// Is in whatever a tenant has.
 const MARKER: &str = "zebra";
-/// Is in what its people are called, too, and in no name of a source or router, which the log may have.
+/// Is in what its people are called, too, and in no name of a source or router, which the log may
+/// have.
 const PERSONAL: &str = "quagga";
 
 /// Fills a tenant with two users, a source, a router and a job; everything has the marker in it.

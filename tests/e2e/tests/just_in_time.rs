@@ -1,4 +1,5 @@
-//! Single users, at sign-in and on demand: through our two real programs and a real OpenLDAP, on both databases.
+//! Single users, at sign-in and on demand: through our two real programs and a real OpenLDAP, on
+//! both databases.
 
 use anyhow::{Context, Result};
 use harness::world::{Admin, Database, Role, SOURCE, TENANT, World};
@@ -104,7 +105,8 @@ async fn a_sign_in_brings_the_user_as_the_directory_has_it_and_says_who_may_ente
     assert_eq!((updated.outcome(), updated.allowed), (Outcome::Updated, true));
     assert_eq!(updated.user.context("a user")?.display_name, "Anna Ärmel");
 
-    // Whoever types the old name did not ask for whoever has the new one, and somebody else may have the old one by now.
+    // Whoever types the old name did not ask for whoever has the new one, and somebody else may
+    // have the old one by now.
     directory.rename(&sign_in.dn("anna"), "uid=anna.b", None)?;
     directory.replace(&sign_in.dn("anna.b"), "mail", &["anna.b@lab.test"])?;
     assert_eq!(sign_in.came_to("anna").await?, (Outcome::NotFound, false));
@@ -168,7 +170,8 @@ async fn whoever_has_left_is_disabled_and_more_than_the_guard_allows_are_held(
     );
     assert_eq!(sign_in.came_to("anna").await?, (Outcome::Reenabled, true));
 
-    // Of whom nobody can say where they went, two a day are disabled; the sync of all counts them along.
+    // Of whom nobody can say where they went, two a day are disabled; the sync of all counts them
+    // along.
     directory.delete(&sign_in.dn("ben"))?;
     assert_eq!(sign_in.came_to("ben").await?, (Outcome::DisabledOutOfScope, false));
     directory.delete(&sign_in.dn("carla"))?;

@@ -27,7 +27,8 @@ const RESTLESS: u64 = 150;
 /// Callers at the same time.
 const CALLERS: usize = 12;
 
-/// The directory changes while all of it is read and while people sign in; the license has a few seats less than there are people.
+/// The directory changes while all of it is read and while people sign in; the license has a few
+/// seats less than there are people.
 async fn sign_ins_beside_a_sync_of_all_come_to_what_the_directory_has(database: Database) -> Result<()> {
     let seats = i32::try_from(PEOPLE)? + 10;
     let builder = World::builder().database(database).these_people(flawless(PEOPLE)).license(seats).cables();
@@ -159,7 +160,8 @@ async fn without_router_or_directory_nobody_enters_but_whom_the_settings_let_in_
     sign_in.world.directory_mut().freeze()?;
     let begun = Instant::now();
     assert_eq!(sign_in.came_to("anna").await?, (Outcome::DirectoryUnreachable, false));
-    // Not a measure of speed: without a deadline of its own the router would wait for the directory for much longer.
+    // Not a measure of speed: without a deadline of its own the router would wait for the directory
+    // for much longer.
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     sign_in.set(trusting.clone()).await?;
     let known = sign_in.try_to("anna").await?;
@@ -231,7 +233,8 @@ async fn fifty_calls_for_one_user_at_the_same_time_are_one_search() -> Result<()
     Ok(())
 }
 
-/// Each of sixty people signs in at the same time: one connection to the control plane takes 64 calls.
+/// Each of sixty people signs in at the same time: one connection to the control plane takes 64
+/// calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_ins_of_many_at_the_same_time_share_a_few_connections_of_the_router() -> Result<()> {
     const PEOPLE: u64 = 60;

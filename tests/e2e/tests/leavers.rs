@@ -67,7 +67,8 @@ async fn an_empty_directory_is_held(database: Database) -> Result<()> {
     Ok(())
 }
 
-/// What a directory answers with success while it has lost its head, and what an administrator is told.
+/// What a directory answers with success while it has lost its head, and what an administrator is
+/// told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_to_read_that_is_lost_disables_nobody() -> Result<()> {
     let world = world(Database::Sqlite, 200).await?;

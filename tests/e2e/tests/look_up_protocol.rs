@@ -1,4 +1,5 @@
-//! What the control plane makes of the answers when it has absent users looked up: right ones, wrong ones, and none.
+//! What the control plane makes of the answers when it has absent users looked up: right ones,
+//! wrong ones, and none.
 
 use anyhow::Result;
 use harness::world::{TENANT, World};

@@ -1,4 +1,5 @@
-//! Who may call what: every method as every kind of caller, compared with the table. What is not allowed is exactly refused.
+//! Who may call what: every method as every kind of caller, compared with the table. What is not
+//! allowed is exactly refused.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Every method of every service, called with plain bytes: a request for each, and what came back. The descriptors say whether one is missing.
+//! Every method of every service, called with plain bytes: a request for each, and what came back.
+//! The descriptors say whether one is missing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -170,7 +171,8 @@ pub(crate) fn described() -> BTreeSet<String> {
     control_plane::api::authz::TABLE.iter().map(|(path, _)| (*path).to_owned()).collect()
 }
 
-/// Calls a method, with a bearer token if there is one; all that comes back at once, or the first answer of what lasts.
+/// Calls a method, with a bearer token if there is one; all that comes back at once, or the first
+/// answer of what lasts.
 pub(crate) async fn call(
     channel: &Channel,
     token: Option<&str>,

@@ -1,4 +1,5 @@
-//! A directory that is not one thing: replicas that lag behind, people who move while they are read. Nobody is disabled for it.
+//! A directory that is not one thing: replicas that lag behind, people who move while they are
+//! read. Nobody is disabled for it.
 
 use std::time::Duration;
 
@@ -34,7 +35,8 @@ fn members(unit: &str, numbers: std::ops::Range<u32>) -> String {
     numbers.map(member).collect()
 }
 
-/// The servers are compared by their `contextCSN` where they show one; where they do not, another server is not believed at once.
+/// The servers are compared by their `contextCSN` where they show one; where they do not, another
+/// server is not believed at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lags_behind_disables_nobody_after_a_fail_over() -> Result<()> {
     for shows_how_recent_it_is in [true, false] {

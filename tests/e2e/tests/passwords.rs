@@ -1,4 +1,5 @@
-//! Passwords that the directory verifies at a sign-in: through our two real programs, a real OpenLDAP, and a domain of Active Directory.
+//! Passwords that the directory verifies at a sign-in: through our two real programs, a real
+//! OpenLDAP, and a domain of Active Directory.
 
 use std::time::{Duration, Instant};
 
@@ -405,7 +406,8 @@ async fn nobody_is_let_in_as_last_known_where_nobody_verifies_the_password() -> 
     }
     sign_in.world.directory_mut().start_again()?;
     assert_eq!(sign_in.verified("anna", "anna-secret").await?, let_in(Synced::Unchanged));
-    // Nor where it is not refused and nothing comes back: no password was sent before the person is found.
+    // Nor where it is not refused and nothing comes back: no password was sent before the person is
+    // found.
     sign_in.world.directory_mut().freeze()?;
     for _ in 0..6 {
         let answer = sign_in.verified("anna", "anna-secret").await?;
@@ -543,7 +545,8 @@ async fn what_active_directory_says_of_an_account_is_said() -> Result<()> {
         ask(4, "wrong").await?;
     }
     assert_eq!(ask(4, "Secret-4").await?, (Outcome::AccountLocked, None, false));
-    // With the usual threshold we are quicker: the fifth wrong password is the last that the domain hears of.
+    // With the usual threshold we are quicker: the fifth wrong password is the last that the domain
+    // hears of.
     domain.replace(domain.base_dn(), "lockoutThreshold", &["10"])?;
     for _ in 0..5 {
         assert_eq!(ask(5, "wrong").await?, REFUSED);

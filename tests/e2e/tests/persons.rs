@@ -52,7 +52,8 @@ async fn a_person_does_at_a_console_what_the_role_allows_and_is_named_with_the_c
     let refused = console.jobs.clone().start_sync(by(&erin, start)?).await.expect_err("a refusal");
     assert_eq!(refused.code(), Code::PermissionDenied);
 
-    // What was done and what was refused are both in the trail, with the person and the console; the log has no person.
+    // What was done and what was refused are both in the trail, with the person and the console;
+    // the log has no person.
     let request = admin::ListAuditEventsRequest { parent: "tenants/acme".to_owned(), ..Default::default() };
     let trail = connect::channel(
         world.address().port(),

@@ -1,4 +1,5 @@
-//! Dry runs, plans that are applied, jobs that are undone, and drafts that are tried before they are published.
+//! Dry runs, plans that are applied, jobs that are undone, and drafts that are tried before they
+//! are published.
 
 use anyhow::{Context, Result};
 use harness::world::{Database, SOURCE, World};
@@ -59,7 +60,8 @@ fn dn(world: &World, uid: &str) -> String {
     format!("uid={uid},{}", world.directory().people_dn())
 }
 
-/// What people are at the first sync, and what changes then: anna moves to another mail address, ben leaves, cleo is disabled, dora joins.
+/// What people are at the first sync, and what changes then: anna moves to another mail address,
+/// ben leaves, cleo is disabled, dora joins.
 async fn four_changes(database: Database) -> Result<World> {
     let world = World::builder().database(database).these_people(flawless(30)).start().await?;
     for uid in ["anna", "ben", "cleo"] {
@@ -120,7 +122,8 @@ async fn a_plan_shows_each_field_before_and_after_and_applying_it_does_that_and_
     world.directory().replace(&dn(&world, "dora"), "mail", &["other@lab.test"])?;
     join(&world, "emil", "emil@lab.test")?;
     let applied = apply(&world, &plan).await?;
-    // Unchanged are the 30 and cleo, whom the plan would have disabled; left out are dora and emil, and cleo's entry is listed.
+    // Unchanged are the 30 and cleo, whom the plan would have disabled; left out are dora and emil,
+    // and cleo's entry is listed.
     assert_eq!(succeeded(&applied), [0, 1, 31, 1, 3]);
     let left_out: Vec<String> = reasons(&world).await?.into_keys().collect();
     assert_eq!(left_out, ["cleo", "dora", "emil"]);

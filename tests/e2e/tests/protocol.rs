@@ -1,4 +1,5 @@
-//! What the control plane does with an identity router that breaks the protocol: a scripted one, with a real certificate.
+//! What the control plane does with an identity router that breaks the protocol: a scripted one,
+//! with a real certificate.
 
 use anyhow::{Context, Result, bail};
 use harness::world::TENANT;

@@ -1,4 +1,5 @@
-//! A source with users gets another immutable id: through our two real programs and a real OpenLDAP, on both databases.
+//! A source with users gets another immutable id: through our two real programs and a real
+//! OpenLDAP, on both databases.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! A company renames its domain: another server, another suffix, other mail addresses, another bind account, and the very same people.
+//! A company renames its domain: another server, another suffix, other mail addresses, another bind
+//! account, and the very same people.
 
 use std::fs;
 

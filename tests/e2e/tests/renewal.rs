@@ -1,4 +1,5 @@
-//! A router's certificate is renewed by itself, whatever is under way and whatever dies; one that was off for too long comes back.
+//! A router's certificate is renewed by itself, whatever is under way and whatever dies; one that
+//! was off for too long comes back.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -67,7 +68,8 @@ async fn a_router_that_is_killed_around_its_renewals_always_comes_back(database:
     let mut world = world.start().await?;
     let mut dice = Dice::new(7, 0);
     for round in 0..20 {
-        // A renewal comes after four to six seconds, and takes some milliseconds: near one as often as not.
+        // A renewal comes after four to six seconds, and takes some milliseconds: near one as often
+        // as not.
         let connected = router(&world).await?.certificate_generation;
         if round % 2 == 0 {
             until(&world, "to a renewal", |router| router.certificate_generation > connected).await?;
@@ -129,7 +131,8 @@ async fn a_router_whose_control_plane_is_away_says_that_its_certificate_ends_and
     Ok(())
 }
 
-/// Old and new are trusted; the server shows the new one; the old one is trusted no more. In each step the router renews.
+/// Old and new are trusted; the server shows the new one; the old one is trusted no more. In each
+/// step the router renews.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_planes_authority_is_replaced_without_a_failed_session() -> Result<()> {
     let mut world = World::builder().router_certificate_life(Duration::from_secs(10)).start().await?;

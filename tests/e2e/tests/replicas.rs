@@ -1,4 +1,5 @@
-//! Several replicas of the control plane on one PostgreSQL: whichever is asked, frozen or killed, a job is done once and exactly.
+//! Several replicas of the control plane on one PostgreSQL: whichever is asked, frozen or killed, a
+//! job is done once and exactly.
 
 use std::time::{Duration, Instant};
 

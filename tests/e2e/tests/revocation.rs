@@ -18,7 +18,8 @@ use crate::replicas::{look, until};
 const PATIENCE: Duration = Duration::from_secs(60);
 const PEOPLE: u64 = 6_000;
 
-/// Revokes the router that reads, at one replica, while another one may have the job; then looks whether anything more is applied.
+/// Revokes the router that reads, at one replica, while another one may have the job; then looks
+/// whether anything more is applied.
 async fn nothing_more_is_applied(mut world: World, at: usize) -> Result<()> {
     world.create_and_publish_source(world.settings()).await?;
     world.directory_link()?.slow(Some(400_000));

@@ -1,4 +1,5 @@
-//! Several identity routers of one tenant: any of them can read a source, and one that dies is replaced.
+//! Several identity routers of one tenant: any of them can read a source, and one that dies is
+//! replaced.
 
 use anyhow::Result;
 use harness::world::{Database, Member, Policy, World, router_name};

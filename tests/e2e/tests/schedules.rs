@@ -1,4 +1,5 @@
-//! Schedules as an administrator sets them. (When they run across clock changes and outages is tested where the clock can be set.)
+//! Schedules as an administrator sets them. (When they run across clock changes and outages is
+//! tested where the clock can be set.)
 
 use std::time::Duration;
 

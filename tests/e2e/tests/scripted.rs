@@ -1,4 +1,5 @@
-//! A scripted identity router with a real certificate: it says what a test tells it to, right or wrong.
+//! A scripted identity router with a real certificate: it says what a test tells it to, right or
+//! wrong.
 
 use std::time::Duration;
 
@@ -160,7 +161,8 @@ impl Router {
     }
 }
 
-/// Says that the router lives, until its session ends: a test that takes long has it silent, not gone.
+/// Says that the router lives, until its session ends: a test that takes long has it silent, not
+/// gone.
 async fn beat(session: mpsc::WeakSender<SessionRequest>) {
     for sequence in 1.. {
         tokio::time::sleep(BEAT).await;

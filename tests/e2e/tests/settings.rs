@@ -1,4 +1,5 @@
-//! Identity sources: draft and published revision, Test Connection, errors that name every wrong field.
+//! Identity sources: draft and published revision, Test Connection, errors that name every wrong
+//! field.
 
 use anyhow::Result;
 use harness::world::{SOURCE, World};
@@ -95,7 +96,8 @@ async fn test_connection_says_per_server_how_far_it_came() -> Result<()> {
     let world = World::builder().these_people(flawless(30)).start().await?;
     let mut settings = world.settings();
     let mut unreachable = settings.directory_servers[0].clone();
-    unreachable.port = i32::from(world.directory().ldap_port()); // LDAPS where only plain LDAP answers
+    // LDAPS where only plain LDAP answers
+    unreachable.port = i32::from(world.directory().ldap_port());
     settings.directory_servers.push(unreachable);
     if let Some(mapping) = &mut settings.mapping {
         mapping.policy_attributes.push("employeeNumber".to_owned());

@@ -1,4 +1,5 @@
-//! How the programs are set up: `router-agent check`, wrong configurations, and the examples beside the code.
+//! How the programs are set up: `router-agent check`, wrong configurations, and the examples beside
+//! the code.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -106,7 +107,8 @@ fn a_misspelt_key_is_named_and_not_ignored() -> Result<()> {
     Ok(())
 }
 
-/// The examples are what people copy: with the files that they name beside them, both programs take them as they are.
+/// The examples are what people copy: with the files that they name beside them, both programs take
+/// them as they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_configurations_load() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -82,7 +82,8 @@ async fn stops(world: &World, job: &SyncJob) -> Result<SyncJob> {
     Ok(stopped)
 }
 
-/// A sync right after the stop adds exactly those who are missing: nothing of the stopped job has come in between.
+/// A sync right after the stop adds exactly those who are missing: nothing of the stopped job has
+/// come in between.
 async fn the_next_sync_adds_the_rest(world: &World, stopped: &SyncJob) -> Result<()> {
     let everyone = i32::try_from(world.directory().search_count("(objectClass=inetOrgPerson)")?)?;
     let before = numbers(stopped)[0];

@@ -1,4 +1,5 @@
-//! Entries that real directories have, and a few that nobody should have, each with what has to become of it.
+//! Entries that real directories have, and a few that nobody should have, each with what has to
+//! become of it.
 
 use std::io::Write;
 
@@ -59,7 +60,8 @@ fn wrong(kind: &'static str, attribute: &'static str, value: &[u8], reason: Reas
     animal(kind, &[(attribute, value)], Not(reason))
 }
 
-/// All of them. The source maps the first name to `audio`: slapd checks what is text, but not what is sound.
+/// All of them. The source maps the first name to `audio`: slapd checks what is text, but not what
+/// is sound.
 pub(crate) fn all(people: &str) -> Vec<Animal> {
     let user = |field, value: &str| Outcome::User(field, value.to_owned());
     let mut all = vec![
@@ -139,7 +141,8 @@ pub(crate) fn all(people: &str) -> Vec<Animal> {
     all
 }
 
-/// Names of units below each other, until the names of what is in the last have more than 4,096 bytes.
+/// Names of units below each other, until the names of what is in the last have more than 4,096
+/// bytes.
 fn deep(people: &str) -> Vec<String> {
     let mut units: Vec<String> = vec![people.to_owned()];
     while let Some(last) = units.last().filter(|last| last.len() <= 4_096) {

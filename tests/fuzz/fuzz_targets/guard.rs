@@ -1,4 +1,5 @@
-//! The guard between the network and the LDAP library: no bytes make it panic, and how the network cuts them changes nothing.
+//! The guard between the network and the LDAP library: no bytes make it panic, and how the network
+//! cuts them changes nothing.
 
 #![no_main]
 
@@ -6,7 +7,8 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use router_agent::fuzzing;
 
-/// What a directory sends: messages of the right form and others, some bytes of them changed, in pieces.
+/// What a directory sends: messages of the right form and others, some bytes of them changed, in
+/// pieces.
 #[derive(Arbitrary, Debug)]
 struct Stream<'a> {
     messages: Vec<Message<'a>>,

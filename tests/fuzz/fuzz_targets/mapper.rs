@@ -1,5 +1,5 @@
-//! The mapper: any entry is one record within the limits or one rejected entry with a sentence, and the order of attributes and values
-//! has no say.
+//! The mapper: any entry is one record within the limits or one rejected entry with a sentence, and
+//! the order of attributes and values has no say.
 
 #![no_main]
 

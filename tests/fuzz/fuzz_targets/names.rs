@@ -1,4 +1,5 @@
-//! Distinguished names: no text makes them panic, a name equals its own normal form, and what is below a name is within it.
+//! Distinguished names: no text makes them panic, a name equals its own normal form, and what is
+//! below a name is within it.
 
 #![no_main]
 

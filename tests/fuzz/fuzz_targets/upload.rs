@@ -1,4 +1,5 @@
-//! The control plane's door for uploads: any message that can be decoded is refused, or becomes records within the limits.
+//! The control plane's door for uploads: any message that can be decoded is refused, or becomes
+//! records within the limits.
 
 #![no_main]
 

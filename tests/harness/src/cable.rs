@@ -1,5 +1,6 @@
-//! A network cable: a TCP relay on 127.0.0.1 that can be cut, mended, stalled, slowed and half closed, and that counts bytes.
-//! Knows nothing of what it carries. It runs on a thread of its own, so that a test that blocks does not stall it.
+//! A network cable: a TCP relay on 127.0.0.1 that can be cut, mended, stalled, slowed and half
+//! closed, and that counts bytes. Knows nothing of what it carries. It runs on a thread of its own,
+//! so that a test that blocks does not stall it.
 
 use std::{
     io,
@@ -125,7 +126,8 @@ impl Cable {
         self.ask(Command::Cut)
     }
 
-    /// Takes connections again, on the same port. Also ends a pending [`Self::cut_after`] and [`Self::lose_answer`].
+    /// Takes connections again, on the same port. Also ends a pending [`Self::cut_after`] and
+    /// [`Self::lose_answer`].
     pub fn mend(&self) -> Result<()> {
         *lock(&self.line.lost_answer) = None;
         for flow in &self.line.flows {
@@ -148,7 +150,8 @@ impl Cable {
         self.line.pace.store(bytes_a_second.unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Ends one direction of every connection in an orderly way, and leaves the other one open. What still comes in is swallowed.
+    /// Ends one direction of every connection in an orderly way, and leaves the other one open.
+    /// What still comes in is swallowed.
     pub fn half_close(&self, direction: Direction) {
         self.line.flow(direction).closed.send_modify(|times| *times += 1);
     }
@@ -158,7 +161,8 @@ impl Cable {
         *lock(&self.line.flow(direction).budget) = Some(bytes);
     }
 
-    /// Cuts the cable once these bytes, sent at one go, have reached the server and it answers; nothing of the answer passes.
+    /// Cuts the cable once these bytes, sent at one go, have reached the server and it answers;
+    /// nothing of the answer passes.
     pub fn lose_answer(&self, to: &'static [u8]) {
         *lock(&self.line.lost_answer) = Some(to);
     }
@@ -299,7 +303,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, line: Arc<Line>, mut c
         }
     };
     if broken {
-        let _ = (client.set_zero_linger(), upstream.set_zero_linger()); // dropping now sends a reset
+        // dropping now sends a reset
+        let _ = (client.set_zero_linger(), upstream.set_zero_linger());
     }
 }
 

@@ -2,7 +2,8 @@
 
 use uuid::{Builder, Uuid};
 
-/// SplitMix64. Our own: a library's generator may change its numbers with a version, and with them every expectation.
+/// SplitMix64. Our own: a library's generator may change its numbers with a version, and with them
+/// every expectation.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 

@@ -1,4 +1,5 @@
-//! A small disk of its own: a tmpfs that can fill up, grow, and turn read-only. Mounting needs root, as in CI.
+//! A small disk of its own: a tmpfs that can fill up, grow, and turn read-only. Mounting needs
+//! root, as in CI.
 
 use std::{
     fs,

@@ -1,8 +1,9 @@
 //! Installs the Debian packages that the harness needs, and says so.
-//! Does not touch what is there: a service that a package starts by itself is left alone, the harness runs servers of its own.
+//! Does not touch what is there: a service that a package starts by itself is left alone, the
+//! harness runs servers of its own.
 //!
-//! slapd and PostgreSQL run out of temporary folders here. Debian confines neither with AppArmor; Ubuntu confines slapd, and
-//! needs `aa-complain slapd` before.
+//! slapd and PostgreSQL run out of temporary folders here. Debian confines neither with AppArmor;
+//! Ubuntu confines slapd, and needs `aa-complain slapd` before.
 
 use std::{
     fs,
@@ -16,11 +17,13 @@ use anyhow::{Context, Result, bail};
 pub const SLAPD: &str = "slapd";
 pub const LDAP_UTILS: &str = "ldap-utils";
 pub const POSTGRESQL: &str = "postgresql";
-/// A domain controller: the server, what it provisions a domain with and keeps it in, and the tools that change it.
+/// A domain controller: the server, what it provisions a domain with and keeps it in, and the tools
+/// that change it.
 pub const SAMBA: [&str; 5] =
     ["samba", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules", "ldb-tools"];
 
-/// Makes sure that the packages are there; installs what is missing with apt-get, through sudo where needed.
+/// Makes sure that the packages are there; installs what is missing with apt-get, through sudo
+/// where needed.
 pub fn ensure(packages: &[&str]) -> Result<()> {
     anyhow::ensure!(
         std::env::var_os("ROLLCALL_QUICK").is_none(),
@@ -34,7 +37,8 @@ pub fn ensure(packages: &[&str]) -> Result<()> {
         return Ok(());
     }
     say(&format!("installing {} with apt-get", missing.join(", ")));
-    // Another test process may have installed them while this one waited for dpkg's lock: then this is a no-op.
+    // Another test process may have installed them while this one waited for dpkg's lock: then this
+    // is a no-op.
     apt_get(&["update", "-q"], &missing)?;
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(&missing);
@@ -81,7 +85,8 @@ fn apt_get(arguments: &[&str], wanted: &[&str]) -> Result<()> {
     let root = is_root();
     let mut command = Command::new(if root { "env" } else { "sudo" });
     if !root {
-        command.args(["-n", "env"]); // -n: fail instead of asking for a password in the middle of a test
+        // -n: fail instead of asking for a password in the middle of a test
+        command.args(["-n", "env"]);
     }
     command
         .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"])

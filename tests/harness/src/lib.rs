@@ -1,8 +1,10 @@
-//! Real servers for the end-to-end tests, the demo and the benchmark: a private OpenLDAP and Active Directory, a private PostgreSQL,
-//! our own two programs, a network cable that can be cut, and realistic people to fill a directory with.
+//! Real servers for the end-to-end tests, the demo and the benchmark: a private OpenLDAP and Active
+//! Directory, a private PostgreSQL, our own two programs, a network cable that can be cut, and
+//! realistic people to fill a directory with.
 //!
-//! Everything runs on 127.0.0.1 out of temporary folders and is ended and removed when its value is dropped, also when a test
-//! panics. It depends on none of our programs' code: it starts them as an administrator would.
+//! Everything runs on 127.0.0.1 out of temporary folders and is ended and removed when its value is
+//! dropped, also when a test panics. It depends on none of our programs' code: it starts them as an
+//! administrator would.
 
 pub mod cable;
 pub mod dice;

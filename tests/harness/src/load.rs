@@ -1,4 +1,5 @@
-//! So many callers at a time, and how long each call took: what measurements share. It prints nothing and judges nothing.
+//! So many callers at a time, and how long each call took: what measurements share. It prints
+//! nothing and judges nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

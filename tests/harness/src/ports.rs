@@ -1,9 +1,11 @@
-//! Finds free ports for servers, which no other process of these tests is given until this one has ended.
-//! Does not use port 0: the kernel would give out a port of its ephemeral range, and while a server is stopped some client's
-//! outgoing connection could take it (on loopback even connect to itself), so that the server could not come back.
+//! Finds free ports for servers, which no other process of these tests is given until this one has
+//! ended. Does not use port 0: the kernel would give out a port of its ephemeral range, and while a
+//! server is stopped some client's outgoing connection could take it (on loopback even connect to
+//! itself), so that the server could not come back.
 //!
-//! Test processes run side by side, and between looking for a port and listening on it another one could take it: then a test would talk to
-//! somebody else's server. So each process holds blocks of ports, by a lock on a file for each, which ends with the process.
+//! Test processes run side by side, and between looking for a port and listening on it another one
+//! could take it: then a test would talk to somebody else's server. So each process holds blocks of
+//! ports, by a lock on a file for each, which ends with the process.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -30,8 +32,8 @@ struct Block {
 
 static OWN: Mutex<Vec<Block>> = Mutex::new(Vec::new());
 
-/// A port of 127.0.0.1 that nobody listens on now, and that no other process of these tests is given. A process that knows nothing of them
-/// may still take it: servers try again with a new one.
+/// A port of 127.0.0.1 that nobody listens on now, and that no other process of these tests is
+/// given. A process that knows nothing of them may still take it: servers try again with a new one.
 pub fn free_port() -> Result<u16> {
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     loop {

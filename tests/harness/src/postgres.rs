@@ -62,7 +62,8 @@ impl Postgres {
         Err(last.context("PostgreSQL was never started")?)
     }
 
-    /// Copies the cluster that the first test of this build folder made: to make one takes a second, to copy it a tenth of that.
+    /// Copies the cluster that the first test of this build folder made: to make one takes a
+    /// second, to copy it a tenth of that.
     fn make_cluster(&self) -> Result<()> {
         let data = self.dir.path().join("data");
         let version = self.programs.parent().and_then(Path::file_name).unwrap_or_default();
@@ -71,7 +72,8 @@ impl Postgres {
             Some((user, _)) => user,
             None => fs::metadata(self.dir.path())?.uid(),
         };
-        // Another user may have made it, or the build folder is a copy that somebody else owns: PostgreSQL would not start.
+        // Another user may have made it, or the build folder is a copy that somebody else owns:
+        // PostgreSQL would not start.
         if fs::metadata(&kept).is_ok_and(|kept| kept.uid() == owner) {
             return copy_folder(&kept, &data);
         }
@@ -111,8 +113,8 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Runs a statement (or a backslash command) with psql. Answers rows as lines, columns separated by `|`.
-    /// `database` is a name or one of our URLs.
+    /// Runs a statement (or a backslash command) with psql. Answers rows as lines, columns
+    /// separated by `|`. `database` is a name or one of our URLs.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
         let url = if database.contains("://") { database.to_owned() } else { self.url(database) };
         let output = self
@@ -145,7 +147,8 @@ impl Postgres {
         Ok(fresh)
     }
 
-    /// Ends the server in an orderly way (open connections are closed) and starts it again on the same port.
+    /// Ends the server in an orderly way (open connections are closed) and starts it again on the
+    /// same port.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.start_again()
@@ -163,7 +166,8 @@ impl Postgres {
     /// Ends the server as a crash does: nothing is flushed, the next start recovers from the log.
     pub fn kill(&mut self) -> Result<()> {
         if let Some(mut server) = self.server.take() {
-            // The "immediate" shutdown: SIGKILL would recover the same way, but leave shared memory behind.
+            // The "immediate" shutdown: SIGKILL would recover the same way, but leave shared memory
+            // behind.
             server.signal(Signal::Quit)?;
             server.wait(PATIENCE)?;
         }

@@ -109,7 +109,8 @@ impl Running {
         self.wait_until(&format!("to listen on {address}"), patience, || TcpStream::connect(address).is_ok())
     }
 
-    /// Waits until `ready` says so; fails when the process ends before. `what` completes "did not come ...".
+    /// Waits until `ready` says so; fails when the process ends before. `what` completes "did not
+    /// come ...".
     pub fn wait_until(
         &mut self,
         what: &str,
@@ -158,7 +159,8 @@ impl Running {
         Ok(())
     }
 
-    /// Holds the process (SIGSTOP): its sockets stay open and nobody answers. When it returns, no thread of it runs any more.
+    /// Holds the process (SIGSTOP): its sockets stay open and nobody answers. When it returns, no
+    /// thread of it runs any more.
     pub fn freeze(&mut self) -> Result<()> {
         self.signal(Signal::Stop)?;
         let began = Instant::now();
@@ -215,7 +217,8 @@ impl Drop for Running {
     }
 }
 
-/// Whether every thread of a process is stopped: a signal is sent in no time, and takes some to arrive.
+/// Whether every thread of a process is stopped: a signal is sent in no time, and takes some to
+/// arrive.
 fn is_stopped(pid: u32) -> Result<bool> {
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end meanwhile.

@@ -1,7 +1,8 @@
 //! Finds our own programs, and builds them first: a test against yesterday's binary proves nothing.
 //!
-//! `ROLLCALL_PROFILE=dist` or `=debug` chooses the profile; without it, the one that the caller itself was built with.
-//! `ROLLCALL_PROGRAMS_BUILT=1` says that they are built already; test runs with many processes set it.
+//! `ROLLCALL_PROFILE=dist` or `=debug` chooses the profile; without it, the one that the caller
+//! itself was built with. `ROLLCALL_PROGRAMS_BUILT=1` says that they are built already; test runs
+//! with many processes set it.
 
 use std::{
     env,

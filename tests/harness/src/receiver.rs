@@ -1,5 +1,6 @@
-//! A receiver of webhooks: a small HTTPS server with a certificate of its own authority, which notes what it is sent and answers as it is told.
-//! Knows nothing of signatures; who receives may check them.
+//! A receiver of webhooks: a small HTTPS server with a certificate of its own authority, which
+//! notes what it is sent and answers as it is told. Knows nothing of signatures; who receives may
+//! check them.
 
 use std::{
     collections::BTreeMap,

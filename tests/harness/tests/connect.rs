@@ -1,4 +1,5 @@
-//! The administrator's clients reach a server through TLS 1.3 with their certificate, and again after it was restarted.
+//! The administrator's clients reach a server through TLS 1.3 with their certificate, and again
+//! after it was restarted.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -86,7 +87,8 @@ async fn serve(dir: &Path, port: u16) -> anyhow::Result<JoinHandle<()>> {
                 if let Ok((tcp, _)) = listener.accept().await
                     && let Ok(mut tls) = acceptor.accept(tcp).await
                 {
-                    let (mut here, there) = duplex(64 << 10); // tonic takes this kind of stream, and not the other
+                    // tonic takes this kind of stream, and not the other
+                    let (mut here, there) = duplex(64 << 10);
                     relays.spawn(async move { copy_bidirectional(&mut tls, &mut here).await });
                     let _ = connections.send(Ok(there)).await;
                 }

@@ -36,7 +36,8 @@ fn changes_are_applied_and_survive_a_stop() -> Outcome {
     slapd.rename(&dn(2), "cn=Zoë \\2C the new one", Some(&slapd.archive_dn()))?;
     let mut joiner = Vec::new();
     people.person(20).write_ldif(&mut joiner, &base)?;
-    let joiner = String::from_utf8(joiner)?.replace("entryUUID", "#"); // the server gives ids to those who join
+    // the server gives ids to those who join
+    let joiner = String::from_utf8(joiner)?.replace("entryUUID", "#");
     slapd.add(&joiner)?;
     slapd.add_referral(
         &format!("ou=elsewhere,{}", slapd.people_dn()),

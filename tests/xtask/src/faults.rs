@@ -1,5 +1,5 @@
-//! Keeps `tests/faults.md` true: every test that it names is in that package's sources, and its counts are those of its rows. That a test
-//! proves what its row says, only a reader can tell.
+//! Keeps `tests/faults.md` true: every test that it names is in that package's sources, and its
+//! counts are those of its rows. That a test proves what its row says, only a reader can tell.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// Package and name of each test in a cell such as "partly: e2e `a_name`, router-agent `another`; the rest is not tested".
+/// Package and name of each test in a cell such as "partly: e2e `a_name`, router-agent `another`;
+/// the rest is not tested".
 fn named(cell: &str) -> Vec<(&str, &str)> {
     let parts: Vec<_> = cell.split('`').collect();
     let pairs =

@@ -1,6 +1,7 @@
-//! What manifests and lock file promise: no dependency is older than the fix of a hole that would reach us, none is one that we never want,
-//! and every crate of the workspace forbids unsafe code. The holes are listed here, since a database of advisories can be had only where there is
-//! a network.
+//! What manifests and lock file promise: no dependency is older than the fix of a hole that would
+//! reach us, none is one that we never want, and every crate of the workspace forbids unsafe code.
+//! The holes are listed here, since a database of advisories can be had only where there is a
+//! network.
 
 use std::fs;
 use std::process::Command;

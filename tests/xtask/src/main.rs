@@ -1,5 +1,5 @@
-//! The project's commands: `cargo xtask demo`, `test`, `bench`, `packages`. Each installs what it misses, says so, and cleans up
-//! after itself.
+//! The project's commands: `cargo xtask demo`, `test`, `bench`, `packages`. Each installs what it
+//! misses, says so, and cleans up after itself.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
 mod bench;
@@ -26,7 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Shows the main job on a private OpenLDAP with 2,000 people, then stays for you to try grpcurl.
+    /// Shows the main job on a private OpenLDAP with 2,000 people, then stays for you to try
+    /// grpcurl.
     Demo(demo::Options),
     /// Runs every check and every test, quickest first.
     Test(test::Options),

@@ -1,5 +1,6 @@
-//! Commands of cargo that the Rust toolchain does not bring: built once, each in one version, into `target/tools`. Nothing is installed
-//! for the user, and what the user has installed is not used: another version may say something else.
+//! Commands of cargo that the Rust toolchain does not bring: built once, each in one version, into
+//! `target/tools`. Nothing is installed for the user, and what the user has installed is not used:
+//! another version may say something else.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +20,8 @@ pub(crate) struct Tool {
 }
 
 impl Tool {
-    /// The program; builds it where it is missing. A debug build: it takes a minute instead of several, and is quick enough.
+    /// The program; builds it where it is missing. A debug build: it takes a minute instead of
+    /// several, and is quick enough.
     pub(crate) fn ensure(&self) -> Result<String> {
         let folder = target().join("tools");
         let program = folder.join("bin").join(self.name).to_string_lossy().into_owned();

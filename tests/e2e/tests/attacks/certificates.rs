@@ -1,5 +1,5 @@
-//! Who is answered at the real port: TLS 1.3, HTTP/2, and a certificate of our authority that is valid now, for clients, with one name of
-//! ours in it.
+//! Who is answered at the real port: TLS 1.3, HTTP/2, and a certificate of our authority that is
+//! valid now, for clients, with one name of ours in it.
 
 use std::path::Path;
 
@@ -100,7 +100,8 @@ async fn only_tls_1_3_with_http_2_and_a_valid_certificate_with_one_name_is_answe
 
     for (what, identity, versions, protocols) in cases {
         let config = client_tls(&world.files.authority(), identity.as_ref(), versions, protocols)?;
-        // In TLS 1.3 a client takes the handshake for done before the server has seen its certificate: an answer is what counts.
+        // In TLS 1.3 a client takes the handshake for done before the server has seen its
+        // certificate: an answer is what counts.
         let answered = async {
             let mut stream = tls(world.address(), &config).await?;
             let settings = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, &[])].concat();

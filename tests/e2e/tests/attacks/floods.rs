@@ -1,8 +1,10 @@
-//! What a client with a certificate can do with HTTP/2 that no library does: each attack is a stream of bytes, made piece by piece.
+//! What a client with a certificate can do with HTTP/2 that no library does: each attack is a
+//! stream of bytes, made piece by piece.
 
 use crate::frames::{self, field, frame, request};
 
-/// An attack: what is sent first, what is sent again and again, and whether what comes back is read.
+/// An attack: what is sent first, what is sent again and again, and whether what comes back is
+/// read.
 pub(super) struct Attack {
     pub(super) name: &'static str,
     pub(super) first: Vec<u8>,

@@ -1,5 +1,6 @@
-//! The control plane's real port under attack, by strangers and by a client that has a certificate, while an honest administrator and an
-//! honest router go on. How long the honest ones wait is printed; that they are served is what must hold.
+//! The control plane's real port under attack, by strangers and by a client that has a certificate,
+//! while an honest administrator and an honest router go on. How long the honest ones wait is
+//! printed; that they are served is what must hold.
 
 mod certificates;
 mod floods;
@@ -28,7 +29,8 @@ use floods::Attack;
 const TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 /// How long an attack goes on.
 const ATTACK: Duration = Duration::from_secs(2);
-/// How long an honest call may take before it counts as not served, on a machine that is busy with the attack.
+/// How long an honest call may take before it counts as not served, on a machine that is busy with
+/// the attack.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Attackers at a time.
 const ATTACKERS: usize = 4;
@@ -320,7 +322,8 @@ async fn whoever_asks_too_much_is_told_to_wait_and_nobody_else_notices() -> Resu
     assert!(served >= 200 && refused > 0, "{served} served, {refused} refused");
     besieged.attacks += served + refused;
 
-    // More connections than one caller may have: those beyond are closed, and one that ends makes place.
+    // More connections than one caller may have: those beyond are closed, and one that ends makes
+    // place.
     let (to, config) = (besieged.world.address(), Arc::clone(&besieged.tls));
     let settings = [frames::PREFACE, &frames::frame(frames::SETTINGS, 0, 0, &[])].concat();
     let connections = async {

@@ -1,5 +1,5 @@
-//! Random changes to a directory, each person at most once a round: joiners, leavers within the guard, people who return, swapped
-//! and taken-over names, values of all kinds.
+//! Random changes to a directory, each person at most once a round: joiners, leavers within the
+//! guard, people who return, swapped and taken-over names, values of all kinds.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -35,8 +35,9 @@ struct Changes<'a> {
     ldif: String,
 }
 
-/// Changes the directory. `next` is the number of the next new person; it grows. In a round with a tight license nobody new contests a
-/// name, since who of them would get it depended on who got a seat.
+/// Changes the directory. `next` is the number of the next new person; it grows. In a round with a
+/// tight license nobody new contests a name, since who of them would get it depended on who got a
+/// seat.
 pub(super) fn change(
     directory: &Slapd,
     people: &People,
@@ -96,7 +97,8 @@ impl Changes<'_> {
     }
 
     fn relocate(&mut self, dn: &str, parent: &str) -> Result<()> {
-        let (rdn, _) = dn.split_once(',').context("a DN of one part")?; // slapd writes a comma in a value as \2C
+        // slapd writes a comma in a value as \2C
+        let (rdn, _) = dn.split_once(',').context("a DN of one part")?;
         let lines =
             [("changetype", "modrdn"), ("newrdn", rdn), ("deleteoldrdn", "0"), ("newsuperior", parent)];
         self.record(dn, &lines)

@@ -1,4 +1,5 @@
-//! What goes wrong, and when: thrown from a seed, then done to a world. Each fault mends what it broke.
+//! What goes wrong, and when: thrown from a seed, then done to a world. Each fault mends what it
+//! broke.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,8 @@ impl Kind {
         Self::HalfCloseDirectory,
     ];
 
-    /// Whether a job may end FAILED for it: whoever breaks the directory's connection often enough makes it unreadable.
+    /// Whether a job may end FAILED for it: whoever breaks the directory's connection often enough
+    /// makes it unreadable.
     pub(super) fn may_fail_a_job(self) -> bool {
         matches!(self, Self::CutDirectory | Self::HalfCloseDirectory)
     }
@@ -108,7 +110,8 @@ fn one(dice: &mut Dice, database: Database) -> Fault {
 }
 
 impl Fault {
-    /// Waits for its moment, breaks, and mends. `pace` is the directory's usual one. Says whether the job still ran at the moment.
+    /// Waits for its moment, breaks, and mends. `pace` is the directory's usual one. Says whether
+    /// the job still ran at the moment.
     pub(super) async fn happen(
         self,
         world: &mut World,

@@ -1,8 +1,10 @@
-//! Exact numbers through crashes: a directory changes at random, and while it is synchronized random things go wrong at random moments.
-//! Whatever happens, the end is the one that the oracle computes from the directory.
+//! Exact numbers through crashes: a directory changes at random, and while it is synchronized
+//! random things go wrong at random moments. Whatever happens, the end is the one that the oracle
+//! computes from the directory.
 //!
-//! A seed decides everything: the database (even: SQLite, odd: PostgreSQL), the people, the changes, the faults and their moments.
-//! `CAMPAIGN_SEED=n` runs that seed, `CAMPAIGN_RUNS=n` as many seeds, from that one or from the first.
+//! A seed decides everything: the database (even: SQLite, odd: PostgreSQL), the people, the
+//! changes, the faults and their moments. `CAMPAIGN_SEED=n` runs that seed, `CAMPAIGN_RUNS=n` as
+//! many seeds, from that one or from the first.
 
 mod changes;
 mod faults;
@@ -209,7 +211,8 @@ fn legitimate(job: &SyncJob, faults: &[Fault]) -> Result<()> {
     Ok(())
 }
 
-/// Watches a job to its end, over restarts of the control plane. Nobody may be disabled for absence while the directory is still read.
+/// Watches a job to its end, over restarts of the control plane. Nobody may be disabled for absence
+/// while the directory is still read.
 async fn watch(admin: Admin, job: String, interrupted: bool) -> Result<SyncJob> {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -1,5 +1,5 @@
-//! What a sync must do, computed from the directory and the users before it, and nothing else: the rules of
-//! control-plane/src/reconcile/README.md once more, written for sets that fit into memory.
+//! What a sync must do, computed from the directory and the users before it, and nothing else: the
+//! rules of control-plane/src/reconcile/README.md once more, written for sets that fit into memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -96,7 +96,8 @@ pub(super) struct Expected {
     pub(super) numbers: [i32; 5],
     /// How many users must be enabled.
     pub(super) enabled: i32,
-    /// How many of the new ones may become users: fewer than there are if the license is tight, and then any of them.
+    /// How many of the new ones may become users: fewer than there are if the license is tight, and
+    /// then any of them.
     pub(super) seats_for_new: i32,
     /// New people who need a seat.
     pub(super) newcomers: BTreeSet<String>,
@@ -221,7 +222,8 @@ impl Expected {
         Ok(())
     }
 
-    /// The same for a job that did not get to its end: nobody may be disabled for absence who is there, nobody be made up, nobody be lost.
+    /// The same for a job that did not get to its end: nobody may be disabled for absence who is
+    /// there, nobody be made up, nobody be lost.
     pub(super) fn check_partial(&self, before: &Users, people: &People, after: &Users) -> Result<()> {
         for (id, user) in after {
             ensure!(before.contains_key(id) || people.contains_key(id), "{id} was made up");

@@ -1,4 +1,5 @@
-//! Settings that ask for more than the router's policy names: each in one way, so that no other refusal hides a hole.
+//! Settings that ask for more than the router's policy names: each in one way, so that no other
+//! refusal hides a hole.
 
 use rollcall_proto::admin::v1::{
     AttributeMapping, DirectoryServer, DisabledRule, IdentitySourceSettings,

@@ -1,5 +1,5 @@
-//! A control plane that was taken over: it has the real one's certificate and address, and says what a test tells it to. Keeps every
-//! byte that the router sends.
+//! A control plane that was taken over: it has the real one's certificate and address, and says
+//! what a test tells it to. Keeps every byte that the router sends.
 
 use std::collections::HashMap;
 use std::io;

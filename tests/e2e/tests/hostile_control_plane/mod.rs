@@ -1,5 +1,6 @@
-//! A control plane that was taken over against the real router: whatever it orders, it gets what the router's policy names and nothing
-//! else, and the router does an honest sync once the honest control plane is back.
+//! A control plane that was taken over against the real router: whatever it orders, it gets what
+//! the router's policy names and nothing else, and the router does an honest sync once the honest
+//! control plane is back.
 
 mod beyond;
 mod bytes;
@@ -87,7 +88,8 @@ impl Trap {
     }
 }
 
-/// The house: a world whose control plane is gone, what is secret there, and what must be the same at the end.
+/// The house: a world whose control plane is gone, what is secret there, and what must be the same
+/// at the end.
 struct House {
     world: World,
     trap: Trap,
@@ -274,7 +276,8 @@ async fn a_control_plane_that_was_taken_over_gets_what_the_policy_names_and_noth
 
     for (number, (what, settings)) in beyond.iter().enumerate() {
         let carried_out = try_all(&impostor, &mut link, number + 1, settings).await?;
-        // A test looks at each server alone, so an honest one beside another is tested; nothing of anyone leaves by that.
+        // A test looks at each server alone, so an honest one beside another is tested; nothing of
+        // anyone leaves by that.
         let honest_one = settings.directory_servers.len() > 1 && settings.directory_servers.len() < 10;
         let fine = |done: &String| honest_one && done.starts_with("bound to localhost");
         assert!(carried_out.iter().all(fine), "{what}: {carried_out:?}");
@@ -325,8 +328,8 @@ async fn orders_made_by_dice_and_orders_with_broken_bytes_get_nothing_either() -
         try_all(&impostor, &mut link, number, &settings).await?;
         house.tried += 3;
     }
-    // Orders of which some bytes are others: as many as can still be read are sent, and an honest test between them shows that the
-    // router listens.
+    // Orders of which some bytes are others: as many as can still be read are sent, and an honest
+    // test between them shows that the router listens.
     for round in 0..40 {
         for number in 0..200 {
             let settings = Some(at_random(&mut dice, &honest, &beyond));

@@ -1,5 +1,6 @@
-//! A control plane that was taken over, and passwords: where the policy does not allow it, it learns nothing of any; where it does, it learns no
-//! more than whoever stands before the sign-in, and guesses no more often.
+//! A control plane that was taken over, and passwords: where the policy does not allow it, it
+//! learns nothing of any; where it does, it learns no more than whoever stands before the sign-in,
+//! and guesses no more often.
 
 use anyhow::{Context, Result};
 use harness::world::Policy;

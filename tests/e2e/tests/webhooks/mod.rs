@@ -1,5 +1,6 @@
-//! Webhooks as a receiver sees them: a real HTTPS server with a certificate, told by the real control plane what became of real syncs.
-//! Signatures are checked by the script that the documentation gives to receivers.
+//! Webhooks as a receiver sees them: a real HTTPS server with a certificate, told by the real
+//! control plane what became of real syncs. Signatures are checked by the script that the
+//! documentation gives to receivers.
 
 mod refused;
 mod trouble;

@@ -1,4 +1,5 @@
-//! Where messages do not go, and which answers are none: a tenant must not reach through the control plane what only that reaches.
+//! Where messages do not go, and which answers are none: a tenant must not reach through the
+//! control plane what only that reaches.
 
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ async fn tested(world: &World) -> Result<(Failure, i32, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reaches_what_only_the_control_plane_reaches() -> Result<()> {
-    // A receiver that would answer, with a certificate that would do: only the network is not allowed.
+    // A receiver that would answer, with a certificate that would do: only the network is not
+    // allowed.
     let receiver = Receiver::start().await?;
     let world = World::builder().without_router().start().await?;
     for url in [

@@ -1,4 +1,5 @@
-//! Receivers that are down, slow or wrong for a while, and control planes that die: everything is told at least once, under the same id.
+//! Receivers that are down, slow or wrong for a while, and control planes that die: everything is
+//! told at least once, under the same id.
 
 use std::time::{Duration, Instant};
 

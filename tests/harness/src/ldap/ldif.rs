@@ -1,5 +1,6 @@
 //! Writes and reads LDIF (RFC 2849) and escapes names (RFC 4514).
-//! Does not fold long lines and does not unfold them: no reader needs the one, and the tools are told not to do the other.
+//! Does not fold long lines and does not unfold them: no reader needs the one, and the tools are
+//! told not to do the other.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +41,8 @@ pub fn replace(dn: &str, attribute: &str, values: &[&str]) -> Result<String> {
     change(dn, &lines)
 }
 
-/// A change record that renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `uid=anna` comes escaped.
+/// A change record that renames an entry, or moves it where `new_parent` is given. `new_rdn` such
+/// as `uid=anna` comes escaped.
 pub fn rename(dn: &str, new_rdn: &str, new_parent: Option<&str>) -> Result<String> {
     let mut lines = vec![("changetype", "modrdn"), ("newrdn", new_rdn), ("deleteoldrdn", "1")];
     lines.extend(new_parent.map(|parent| ("newsuperior", parent)));

@@ -1,7 +1,9 @@
-//! A private Active Directory: a Samba domain controller of which only the LDAP service runs. Provisioned, filled, changed, stopped,
-//! started again. Changes are LDIF that ldbmodify writes to the controller's database while it runs, as the domain's own services do.
+//! A private Active Directory: a Samba domain controller of which only the LDAP service runs.
+//! Provisioned, filled, changed, stopped, started again. Changes are LDIF that ldbmodify writes to
+//! the controller's database while it runs, as the domain's own services do.
 //!
-//! The ports are fixed in Samba's code, so each controller has a loopback address of its own. Below 1024, so it needs root.
+//! The ports are fixed in Samba's code, so each controller has a loopback address of its own. Below
+//! 1024, so it needs root.
 
 use std::{
     fs,
@@ -85,14 +87,16 @@ impl Builder {
         self
     }
 
-    /// Takes from the router's account the right to see what was deleted, which Active Directory gives to administrators only.
+    /// Takes from the router's account the right to see what was deleted, which Active Directory
+    /// gives to administrators only.
     #[must_use]
     pub fn deleted_hidden(mut self) -> Self {
         self.agent_sees_deleted = false;
         self
     }
 
-    /// Installs Samba if it is missing, makes a domain, fills it and starts its controller. Takes some ten seconds.
+    /// Installs Samba if it is missing, makes a domain, fills it and starts its controller. Takes
+    /// some ten seconds.
     pub fn start(self) -> Result<Samba> {
         ensure!(install::is_root(), "an Active Directory of our own needs root: its ports are fixed");
         install::ensure(&install::SAMBA)?;
@@ -226,7 +230,8 @@ impl Samba {
         self.modify(&ldif::replace(dn, attribute, values)?)
     }
 
-    /// Renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `CN=Anna` comes escaped.
+    /// Renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `CN=Anna` comes
+    /// escaped.
     pub fn rename(&self, dn: &str, new_rdn: &str, new_parent: Option<&str>) -> Result<()> {
         self.modify(&ldif::rename(dn, new_rdn, new_parent)?)
     }
@@ -265,13 +270,14 @@ impl Samba {
         ];
         let record =
             ldif::change(&dn, &lines)? + "\n" + &ldif::rename(&dn, rdn, Some(&format!("OU={parent}")))?;
-        // Samba's own operation for it fails where the recycle bin is enabled; so what it does is done here step by step, and marked
-        // as what it is (1.3.6.1.4.1.7165.4.3.24).
+        // Samba's own operation for it fails where the recycle bin is enabled; so what it does is
+        // done here step by step, and marked as what it is (1.3.6.1.4.1.7165.4.3.24).
         let controls = format!("{SHOW_DELETED},relax:0,local_oid:1.3.6.1.4.1.7165.4.3.24:0");
         self.apply("ldbmodify", &["--controls", &controls], &record)
     }
 
-    /// Gives the router's account the right to list the container of deleted objects and to read there, or takes it.
+    /// Gives the router's account the right to list the container of deleted objects and to read
+    /// there, or takes it.
     pub fn let_agent_see_deleted(&self, sees: bool) -> Result<()> {
         let agent = self.first(&[], "(sAMAccountName=agent)", "objectSid")?;
         let right = if sees { format!("(A;;RPLC;;;{agent})") } else { String::new() };
@@ -305,7 +311,8 @@ impl Samba {
         command.arg(format!("--targetdir={}", dir.display()));
         command.args(["--realm=LAB.TEST", "--domain=LAB", "--server-role=dc", "--host-name=dc1"]);
         command.arg(format!("--host-ip={}", self.address));
-        // With its DNS partitions a domain has all the references that Active Directory's searches carry.
+        // With its DNS partitions a domain has all the references that Active Directory's searches
+        // carry.
         command.args(["--dns-backend=SAMBA_INTERNAL", "--backend-store=mdb"]);
         command.args(options.map(|option| format!("--option={option}")));
         succeed("samba-tool", &command.output().context("cannot run samba-tool")?)
@@ -379,7 +386,8 @@ fn succeed(program: &str, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// A loopback address that no domain controller has. Far from 127.0.0.1, where the machine's own services are.
+/// A loopback address that no domain controller has. Far from 127.0.0.1, where the machine's own
+/// services are.
 fn free_address() -> Result<Ipv4Addr> {
     let random = RandomState::new();
     let free = |throw: &u8| {

@@ -1,5 +1,6 @@
 //! A private OpenLDAP server: started, filled, changed, held, stopped, started again.
-//! Changes go through ldapmodify as the server's root, so that a test says what happens in LDIF, as an administrator would.
+//! Changes go through ldapmodify as the server's root, so that a test says what happens in LDIF, as
+//! an administrator would.
 
 use std::{
     fs::{self, File},
@@ -118,7 +119,8 @@ impl Builder {
         let dir = tempfile::Builder::new().prefix("rollcall-slapd-").tempdir()?;
         fs::create_dir(dir.path().join("db"))?;
         certificate::write(dir.path(), &self.certificate)?;
-        // ldapmodify takes the password from a file: in its arguments everybody on the machine could read it.
+        // ldapmodify takes the password from a file: in its arguments everybody on the machine
+        // could read it.
         secret(&dir.path().join("root.password"), ROOT_PASSWORD)?;
         fs::write(dir.path().join("slapd.conf"), self.configuration(dir.path()))?;
         self.load(dir.path())?;
@@ -288,7 +290,8 @@ impl Slapd {
         format!("ou=archive,{}", self.base)
     }
 
-    /// The account for the router: reads everything, without limits unless the builder or [`Self::limit_agent`] set one.
+    /// The account for the router: reads everything, without limits unless the builder or
+    /// [`Self::limit_agent`] set one.
     pub fn agent_dn(&self) -> String {
         format!("cn=agent,{}", self.base)
     }
@@ -350,7 +353,8 @@ impl Slapd {
         Ok(())
     }
 
-    /// Holds the server: connections stay open and nothing is answered. [`Self::modify`] and the like hang meanwhile.
+    /// Holds the server: connections stay open and nothing is answered. [`Self::modify`] and the
+    /// like hang meanwhile.
     pub fn freeze(&mut self) -> Result<()> {
         self.server.as_mut().context("slapd is stopped")?.freeze()
     }
@@ -359,7 +363,8 @@ impl Slapd {
         self.server.as_mut().context("slapd is stopped")?.thaw()
     }
 
-    /// Shows another certificate, of a new authority that replaces the one in [`Self::ca_pem_path`]. Restarts the server.
+    /// Shows another certificate, of a new authority that replaces the one in
+    /// [`Self::ca_pem_path`]. Restarts the server.
     pub fn change_certificate(&mut self, kind: &Certificate) -> Result<()> {
         self.stop()?;
         certificate::write(self.dir.path(), kind)?;
@@ -376,7 +381,8 @@ impl Slapd {
         self.apply(self.tool("ldapmodify").arg("-a").arg("-D").arg(format!("cn=root,{}", self.base)), ldif)
     }
 
-    /// Applies change records to `cn=config`, the running server's settings. They are gone after a restart.
+    /// Applies change records to `cn=config`, the running server's settings. They are gone after a
+    /// restart.
     pub fn configure(&self, ldif: &str) -> Result<()> {
         self.apply(self.tool("ldapmodify").args(["-D", "cn=root,cn=config"]), ldif)
     }
@@ -390,13 +396,14 @@ impl Slapd {
         self.modify(&ldif::replace(dn, attribute, values)?)
     }
 
-    /// Renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `uid=anna` comes escaped.
+    /// Renames an entry, or moves it where `new_parent` is given. `new_rdn` such as `uid=anna`
+    /// comes escaped.
     pub fn rename(&self, dn: &str, new_rdn: &str, new_parent: Option<&str>) -> Result<()> {
         self.modify(&ldif::rename(dn, new_rdn, new_parent)?)
     }
 
-    /// Adds an entry that refers to another server, such as `ldap://elsewhere.example.com/ou=people,dc=example,dc=com`.
-    /// `dn` begins with `ou=`.
+    /// Adds an entry that refers to another server, such as
+    /// `ldap://elsewhere.example.com/ou=people,dc=example,dc=com`. `dn` begins with `ou=`.
     pub fn add_referral(&self, dn: &str, url: &str) -> Result<()> {
         let ou = dn
             .strip_prefix("ou=")
@@ -420,8 +427,8 @@ impl Slapd {
         ))
     }
 
-    /// Replaces the rules of who may read what, in the running server: `to …` lines of slapd.access(5), the first that fits counts. The
-    /// right to bind stays.
+    /// Replaces the rules of who may read what, in the running server: `to …` lines of
+    /// slapd.access(5), the first that fits counts. The right to bind stays.
     pub fn allow(&self, rules: &[&str]) -> Result<()> {
         self.rules("to attrs=userPassword by anonymous auth by * none", rules)
     }
@@ -485,7 +492,8 @@ impl Slapd {
         Ok(count.context("the monitor says nothing")?.parse()?)
     }
 
-    /// Has passwords obey a policy: after three wrong ones an account is locked, and says so; one that was reset must be changed.
+    /// Has passwords obey a policy: after three wrong ones an account is locked, and says so; one
+    /// that was reset must be changed.
     pub fn police_passwords(&self) -> Result<()> {
         let policy = format!("cn=policy,{}", self.base);
         self.configure(&format!(
@@ -518,7 +526,8 @@ impl Slapd {
     }
 
     fn apply(&self, command: &mut Command, ldif: &str) -> Result<()> {
-        // -M: referral entries are changed themselves, not followed. From a file: a full pipe cannot block us.
+        // -M: referral entries are changed themselves, not followed. From a file: a full pipe
+        // cannot block us.
         let mut file = tempfile::NamedTempFile::new_in(self.dir.path())?;
         file.write_all(ldif.as_bytes())?;
         let output = self.authenticated(command).arg("-M").arg("-f").arg(file.path()).output()?;

@@ -1,6 +1,7 @@
-//! Realistic people for a directory: many scripts, difficult names, people without mail, people who share one.
-//! Each person is a function of seed and number alone, so a million of them need no memory, and a test can compute what it
-//! must find. The same seed gives the same bytes for ever: expectations and measurements rely on it.
+//! Realistic people for a directory: many scripts, difficult names, people without mail, people who
+//! share one. Each person is a function of seed and number alone, so a million of them need no
+//! memory, and a test can compute what it must find. The same seed gives the same bytes for ever:
+//! expectations and measurements rely on it.
 
 mod names;
 
@@ -125,7 +126,8 @@ impl People {
         (0..self.count).map(|number| self.person(number))
     }
 
-    /// Writes `ou=people`, the subtrees and the people, one at a time. The entry of `base` itself is not written.
+    /// Writes `ou=people`, the subtrees and the people, one at a time. The entry of `base` itself
+    /// is not written.
     pub fn write_ldif(&self, out: &mut impl Write, base: &str) -> io::Result<()> {
         let mut unit = |dn: String, name: &str| {
             ldif::line(out, "dn", &dn)?;
@@ -203,7 +205,8 @@ impl People {
         let own_from = self.without_mail_permille + self.shared_mail_permille;
         match throw(number) {
             none if none < self.without_mail_permille => MailKind::None,
-            // Of somebody close before, who has one of their own. Who has nobody before keeps an own one.
+            // Of somebody close before, who has one of their own. Who has nobody before keeps an
+            // own one.
             shared if shared < own_from => (number.saturating_sub(50)..number)
                 .rev()
                 .find(|earlier| throw(*earlier) >= own_from)
@@ -227,7 +230,8 @@ struct Name {
 }
 
 impl Name {
-    /// Always the first throws of a person's dice, so that the owner of a shared address can be found without the rest.
+    /// Always the first throws of a person's dice, so that the owner of a shared address can be
+    /// found without the rest.
     fn throw(dice: &mut Dice, number: u64) -> Self {
         let ((first, latin_first), (last, latin_last)) = if dice.below(100) < 15 {
             let (firsts, lasts) = SCRIPTS[dice.index(SCRIPTS.len())];
@@ -286,7 +290,8 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes_for_ever() {
         let mut out = Vec::new();
         People::new(2_000).write_ldif(&mut out, "dc=example,dc=com").expect("a vector takes every byte");
-        // FNV-1a. If this changes on purpose, older measurements and expectations no longer compare.
+        // FNV-1a. If this changes on purpose, older measurements and expectations no longer
+        // compare.
         let sum = out.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
             (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });

@@ -1,4 +1,5 @@
-//! Names of people in many scripts, each with its Latin form for user names and mail addresses, and job titles.
+//! Names of people in many scripts, each with its Latin form for user names and mail addresses, and
+//! job titles.
 
 /// A name as written, and in Latin letters.
 pub(super) type Written = (&'static str, &'static str);
@@ -22,7 +23,8 @@ pub(super) const LAST: [&str; 64] = [
     "Fischer",
 ];
 
-/// First and last names that belong together, one line a language. The last one is written with combining marks (NFD).
+/// First and last names that belong together, one line a language. The last one is written with
+/// combining marks (NFD).
 pub(super) const SCRIPTS: [(&[Written], &[Written]); 22] = [
     (
         &[("Jürgen", "juergen"), ("Käthe", "kaethe"), ("Jörg", "joerg")],

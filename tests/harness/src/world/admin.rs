@@ -1,5 +1,5 @@
-//! What an administrator asks the control plane: thin, typed calls, and the few sequences that every test needs.
-//! Decides nothing and compares nothing; that is the test's.
+//! What an administrator asks the control plane: thin, typed calls, and the few sequences that
+//! every test needs. Decides nothing and compares nothing; that is the test's.
 
 use std::{path::Path, time::Duration};
 
@@ -43,7 +43,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Connects, when first used, to the control plane on a port of `localhost`. `authority` is its CA's certificate file.
+    /// Connects, when first used, to the control plane on a port of `localhost`. `authority` is its
+    /// CA's certificate file.
     pub fn connect(port: u16, identity: &Identity, authority: &Path) -> Result<Self> {
         Ok(Self::over(connect::channel(port, Some(identity), authority)?))
     }
@@ -157,7 +158,8 @@ impl Admin {
         Ok(self.jobs.clone().stop_sync(StopSyncRequest { name: job.to_owned() }).await?.into_inner())
     }
 
-    /// Watches a job until it has ended, and calls `seen` with each state of it. Returns the last one.
+    /// Watches a job until it has ended, and calls `seen` with each state of it. Returns the last
+    /// one.
     pub async fn watch(&self, job: &str, mut seen: impl FnMut(&SyncJob)) -> Result<SyncJob> {
         let request = WatchSyncJobRequest { name: job.to_owned() };
         let mut stream = self.jobs.clone().watch_sync_job(request).await?.into_inner();

@@ -72,7 +72,8 @@ impl Builder {
         self
     }
 
-    /// A domain controller in the place of all OpenLDAP servers. Its ports are fixed, so no cable fits it.
+    /// A domain controller in the place of all OpenLDAP servers. Its ports are fixed, so no cable
+    /// fits it.
     #[must_use]
     pub fn active_directory(mut self, directory: samba::Builder) -> Self {
         self.active_directory = Some(directory);
@@ -134,7 +135,8 @@ impl Builder {
         self
     }
 
-    /// Lets callers make as many calls as the control plane does by itself. Tests look far more often than people do, so they may.
+    /// Lets callers make as many calls as the control plane does by itself. Tests look far more
+    /// often than people do, so they may.
     #[must_use]
     pub fn usual_limits(mut self) -> Self {
         self.usual_limits = true;
@@ -148,21 +150,24 @@ impl Builder {
         self
     }
 
-    /// How long after its end a router may still recover with a certificate. Default: the control plane's own.
+    /// How long after its end a router may still recover with a certificate. Default: the control
+    /// plane's own.
     #[must_use]
     pub fn recovery(mut self, recovery: Duration) -> Self {
         self.authority.recovery = Some(recovery);
         self
     }
 
-    /// How many replicas of the control plane share the database, which must be PostgreSQL. Default 1.
+    /// How many replicas of the control plane share the database, which must be PostgreSQL.
+    /// Default 1.
     #[must_use]
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
         self
     }
 
-    /// Lets replicas ask routers that are connected to another one; each listens for that at [`World::replica_link`].
+    /// Lets replicas ask routers that are connected to another one; each listens for that at
+    /// [`World::replica_link`].
     #[must_use]
     pub fn linked(mut self) -> Self {
         self.linked = true;
@@ -190,16 +195,17 @@ impl Builder {
         self
     }
 
-    /// Lays a cable between the first router and its control plane ([`World::link`]) and one between router and directory
-    /// ([`World::directory_link`]), which all routers use.
+    /// Lays a cable between the first router and its control plane ([`World::link`]) and one
+    /// between router and directory ([`World::directory_link`]), which all routers use.
     #[must_use]
     pub fn cables(mut self) -> Self {
         self.cables = true;
         self
     }
 
-    /// Lets a console present this issuer's tokens: [`files::Files::issue_console`] makes its certificate, [`issuer::CONSOLE`] is its
-    /// name, and `jwks.json` in the world's folder has the keys.
+    /// Lets a console present this issuer's tokens: [`files::Files::issue_console`] makes its
+    /// certificate, [`issuer::CONSOLE`] is its name, and `jwks.json` in the world's folder has the
+    /// keys.
     #[must_use]
     pub fn issuer(mut self, issuer: &Issuer) -> Self {
         self.jwks = Some(issuer.jwks());
@@ -219,7 +225,8 @@ impl Builder {
         self
     }
 
-    /// Starts no router, though all have enrolled; [`World::start_router`] and [`World::nth_router`] do, later.
+    /// Starts no router, though all have enrolled; [`World::start_router`] and
+    /// [`World::nth_router`] do, later.
     #[must_use]
     pub fn without_router(mut self) -> Self {
         self.router = false;
@@ -240,7 +247,8 @@ impl Builder {
         self
     }
 
-    /// Starts everything, sets the license, enrolls the routers and waits until every router is connected. Blocks its thread meanwhile.
+    /// Starts everything, sets the license, enrolls the routers and waits until every router is
+    /// connected. Blocks its thread meanwhile.
     pub async fn start(self) -> Result<World> {
         let profile = match self.profile {
             Some(profile) => profile,

@@ -30,8 +30,8 @@ impl Identity {
     }
 }
 
-/// A channel to `localhost` that connects when it is first used, and again after a restart of the control plane.
-/// Without an identity it shows no certificate.
+/// A channel to `localhost` that connects when it is first used, and again after a restart of the
+/// control plane. Without an identity it shows no certificate.
 pub fn channel(port: u16, identity: Option<&Identity>, authority: &Path) -> Result<Channel> {
     let tls = TlsConnector::from(Arc::new(client_config(identity, authority)?));
     let name = ServerName::try_from("localhost")?;
@@ -44,7 +44,8 @@ pub fn channel(port: u16, identity: Option<&Identity>, authority: &Path) -> Resu
             Ok::<_, std::io::Error>(TokioIo::new(stream))
         }
     });
-    // tonic refuses https here, since it does not see our TLS; the origin is what the server is told.
+    // tonic refuses https here, since it does not see our TLS; the origin is what the server is
+    // told.
     let origin = Uri::try_from(format!("https://localhost:{port}"))?;
     let endpoint = Endpoint::try_from(format!("http://localhost:{port}"))?.origin(origin);
     Ok(endpoint.connect_with_connector_lazy(connector))

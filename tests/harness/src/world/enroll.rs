@@ -1,5 +1,5 @@
-//! Gives routers their identity as an administrator does: a registration code from the control plane, and `router-agent enroll`, which reads
-//! it from its standard input.
+//! Gives routers their identity as an administrator does: a registration code from the control
+//! plane, and `router-agent enroll`, which reads it from its standard input.
 
 use std::{
     io::Write,
@@ -23,7 +23,8 @@ impl Admin {
         self.registration_code_for(tenant, router, &[], None).await
     }
 
-    /// A code for one router of a tenant, which may read these sources only; it can be used for `ttl`.
+    /// A code for one router of a tenant, which may read these sources only; it can be used for
+    /// `ttl`.
     pub async fn registration_code_for(
         &self,
         tenant: &str,
@@ -84,7 +85,8 @@ impl<'a> Enrollment<'a> {
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot run router-agent enroll")?;
-        // One that refuses before it has read the code closes the pipe: its message counts, not ours.
+        // One that refuses before it has read the code closes the pipe: its message counts, not
+        // ours.
         let _ = child.stdin.take().context("no standard input")?.write_all(code.as_bytes());
         Ok(child)
     }
@@ -104,7 +106,8 @@ impl<'a> Enrollment<'a> {
 }
 
 impl World {
-    /// `router-agent enroll` for a router of this world, counted from 0, past the cable if there is one.
+    /// `router-agent enroll` for a router of this world, counted from 0, past the cable if there is
+    /// one.
     pub fn enrollment<'a>(&self, at: usize, state: &'a Path) -> Result<Enrollment<'a>> {
         let unknown = || format!("this world has no router {at}");
         let replica = *self.router_replicas.get(at).with_context(unknown)?;
@@ -126,7 +129,8 @@ impl World {
         Enrollment { replace: true, ..self.enrollment(at, &state.0)? }.succeed(&code)
     }
 
-    /// Enrolls a router of any tenant, which must exist, in a state folder of its own; for tests that play the router themselves.
+    /// Enrolls a router of any tenant, which must exist, in a state folder of its own; for tests
+    /// that play the router themselves.
     pub async fn enroll(&self, tenant: &str, router: &str) -> Result<Identity> {
         let state = self.dir().join(format!("state-of-{tenant}-{router}"));
         let admin = match tenant {

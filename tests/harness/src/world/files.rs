@@ -65,7 +65,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Allows everything that the people in these directories have, on all of their ports and `further_ports`. All are at one host.
+    /// Allows everything that the people in these directories have, on all of their ports and
+    /// `further_ports`. All are at one host.
     pub fn of(directories: &[Access], further_ports: &[u16]) -> Self {
         let first = directories.first();
         Self {
@@ -175,7 +176,8 @@ impl Files {
         self.issue_admin("alice", Role::SuperAdmin)
     }
 
-    /// Makes a control plane's certificate; `out` is where, without `.pem` and `.key`, and `more` is what else to ask for.
+    /// Makes a control plane's certificate; `out` is where, without `.pem` and `.key`, and `more`
+    /// is what else to ask for.
     pub fn issue_server(&self, host: &str, out: &str, more: &[&str]) -> Result<()> {
         self.ca(&[&["issue-server", "--host", host, "--out", out], more].concat())
     }
@@ -222,7 +224,8 @@ impl Files {
         Ok(fs::write(config, fs::read_to_string(config)? + &issuer)?)
     }
 
-    /// Lets webhooks reach receivers of this machine that have a certificate of an authority. Secrets are sealed with a key of a file.
+    /// Lets webhooks reach receivers of this machine that have a certificate of an authority.
+    /// Secrets are sealed with a key of a file.
     pub(super) fn add_receivers(&self, config: &Path, authorities: &str) -> Result<()> {
         fs::write(self.dir.join("receivers-ca.pem"), authorities)?;
         let key = self.dir.join("webhooks.key");
@@ -323,7 +326,8 @@ impl Files {
         Ok(fs::set_permissions(self.bind_password(), fs::Permissions::from_mode(0o600))?)
     }
 
-    /// Writes the authorities that the router trusts for directory servers: those of all of them, in one file.
+    /// Writes the authorities that the router trusts for directory servers: those of all of them,
+    /// in one file.
     pub fn write_directory_ca(&self, directories: &[Slapd]) -> Result<()> {
         self.write_authorities(directories.iter().map(Slapd::ca_pem_path))
     }
@@ -364,7 +368,8 @@ fn strings(values: &[String]) -> String {
 }
 
 impl World {
-    /// Settings of a source that reads the people of this world's directories over LDAPS, through the cable if there is one.
+    /// Settings of a source that reads the people of this world's directories over LDAPS, through
+    /// the cable if there is one.
     pub fn settings(&self) -> IdentitySourceSettings {
         let Some(first) = self.access.first() else { return IdentitySourceSettings::default() };
         let ports = self.access.iter().enumerate().map(|(at, access)| match &self.directory_link {

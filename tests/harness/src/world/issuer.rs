@@ -1,4 +1,5 @@
-//! An issuer of persons' tokens, such as a company's login service: its keys, their JWKS, and any token that a test wants.
+//! An issuer of persons' tokens, such as a company's login service: its keys, their JWKS, and any
+//! token that a test wants.
 
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -40,7 +41,8 @@ impl Issuer {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    /// A token of a person that is good from a minute ago until so many seconds from now, negative for one that has expired.
+    /// A token of a person that is good from a minute ago until so many seconds from now, negative
+    /// for one that has expired.
     pub fn person(&self, tenant: &str, name: &str, role: Role, seconds: i64) -> Result<String> {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let (role, expires) = (role.claim(), now + seconds);

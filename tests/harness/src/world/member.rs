@@ -1,5 +1,5 @@
-//! One of our programs in a world, with a configuration of its own: started, held, ended and started again.
-//! Knows nothing about what it is connected to.
+//! One of our programs in a world, with a configuration of its own: started, held, ended and
+//! started again. Knows nothing about what it is connected to.
 
 use std::{
     net::SocketAddr,

@@ -1,6 +1,8 @@
-//! A whole installation: directory, database, control plane and identity router, connected by mutual TLS; if asked, several replicas
-//! of the control plane on one PostgreSQL, and several routers. Starts the programs as an administrator would; what their files
-//! look like is in [`files`], what it is made of in [`Builder`], one program's life in [`member`], what an administrator asks them in [`admin`].
+//! A whole installation: directory, database, control plane and identity router, connected by
+//! mutual TLS; if asked, several replicas of the control plane on one PostgreSQL, and several
+//! routers. Starts the programs as an administrator would; what their files look like is in
+//! [`files`], what it is made of in [`Builder`], one program's life in [`member`], what an
+//! administrator asks them in [`admin`].
 
 pub mod admin;
 mod builder;
@@ -152,7 +154,8 @@ impl World {
         self.replica(0)?.launch()
     }
 
-    /// Copies the database while it is in use, and lets the control plane use the copy from its next start on.
+    /// Copies the database while it is in use, and lets the control plane use the copy from its
+    /// next start on.
     pub fn restore_a_backup(&mut self) -> Result<()> {
         let config = self.replica(0)?.config().clone();
         self.database_url = match &self.postgres {

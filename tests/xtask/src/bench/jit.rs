@@ -1,6 +1,8 @@
-//! `cargo xtask bench jit`: sign-ins of known users through the real programs, so many callers at a time, beside the same searches by a plain LDAP
-//! client on connections that stand, in turns within the same run. The client has as many connections as callers, at most as many as the router
-//! uses, and asks for the same attributes by the same filter over the same LDAPS port. Every answer is checked.
+//! `cargo xtask bench jit`: sign-ins of known users through the real programs, so many callers at a
+//! time, beside the same searches by a plain LDAP client on connections that stand, in turns within
+//! the same run. The client has as many connections as callers, at most as many as the router uses,
+//! and asks for the same attributes by the same filter over the same LDAPS port. Every answer is
+//! checked.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Samples and their middle, memory in megabytes, and whether the machine is quiet enough to measure on.
+//! Samples and their middle, memory in megabytes, and whether the machine is quiet enough to
+//! measure on.
 
 /// Seconds, measured more than once.
 #[derive(Clone, Debug, Default)]

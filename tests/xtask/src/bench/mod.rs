@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: whole syncs of many users through the real programs, beside the public tools doing the same work in the
-//! same run. Prints ratios: absolute times are those of this machine and this moment. Every sync's counts are checked, so that a
-//! wrong sync is not a fast one. `jit` measures single users instead.
+//! `cargo xtask bench`: whole syncs of many users through the real programs, beside the public
+//! tools doing the same work in the same run. Prints ratios: absolute times are those of this
+//! machine and this moment. Every sync's counts are checked, so that a wrong sync is not a fast
+//! one. `jit` measures single users instead.
 
 mod jit;
 mod measure;
@@ -36,7 +37,8 @@ pub(crate) struct Options {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Measures sign-ins of known users, at 1, 16 and 128 callers, against the same searches by a plain LDAP client.
+    /// Measures sign-ins of known users, at 1, 16 and 128 callers, against the same searches by a
+    /// plain LDAP client.
     Jit(jit::Options),
 }
 
@@ -183,7 +185,8 @@ async fn one_database(options: &Options, database: Database) -> Result<Measured>
     Ok(measured)
 }
 
-/// Seconds of one sync, from Synchronize Now to its end. `right` looks at added, updated and unchanged.
+/// Seconds of one sync, from Synchronize Now to its end. `right` looks at added, updated and
+/// unchanged.
 async fn timed(world: &World, right: impl Fn([i32; 3]) -> bool) -> Result<f64> {
     let began = Instant::now();
     let job: SyncJob = world.sync_now().await?;

@@ -62,7 +62,8 @@ pub(super) fn change_titles(directory: &Slapd, people: &People, run: usize) -> R
     directory.modify(&ldif)
 }
 
-/// Seconds that psql's \copy takes to bring the same rows into the same table with the same indexes.
+/// Seconds that psql's \copy takes to bring the same rows into the same table with the same
+/// indexes.
 pub(super) fn copy(postgres: &Postgres, url: &str) -> Result<f64> {
     let database = url;
     // psql may run as another user, who cannot write to a folder of ours.

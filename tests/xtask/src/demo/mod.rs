@@ -1,6 +1,6 @@
-//! `cargo xtask demo`: the main job as an administrator sees it, on a private OpenLDAP with 2,000 people, the embedded database
-//! and one identity router. It only tells the story; `story` changes the directory, `plans` tries, applies and undoes,
-//! `show` prints.
+//! `cargo xtask demo`: the main job as an administrator sees it, on a private OpenLDAP with 2,000
+//! people, the embedded database and one identity router. It only tells the story; `story` changes
+//! the directory, `plans` tries, applies and undoes, `show` prints.
 
 mod plans;
 mod show;

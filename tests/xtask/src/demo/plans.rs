@@ -1,5 +1,5 @@
-//! The second half of the demo: a draft that is tried before it is published, a plan that is applied exactly, a job that is undone, and a
-//! user who is marked for deletion.
+//! The second half of the demo: a draft that is tried before it is published, a plan that is
+//! applied exactly, a job that is undone, and a user who is marked for deletion.
 
 use anyhow::{Context, Result};
 use harness::People;

@@ -1,4 +1,5 @@
-//! What happens to the demo's directory between the two syncs: people join, leave, marry, move, swap and are locked out.
+//! What happens to the demo's directory between the two syncs: people join, leave, marry, move,
+//! swap and are locked out.
 
 use anyhow::{Context, Result};
 use harness::world::World;

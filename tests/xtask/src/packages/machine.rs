@@ -1,5 +1,6 @@
-//! A Debian of the same release as this machine's, with a systemd of its own, in a container: what a package does to a machine, without
-//! doing it to this one. Shares the network, and nothing else. Knows nothing of what is installed in it.
+//! A Debian of the same release as this machine's, with a systemd of its own, in a container: what
+//! a package does to a machine, without doing it to this one. Shares the network, and nothing else.
+//! Knows nothing of what is installed in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Makes and boots one in a folder, where the empty Debian is kept for the next time. The inner error says why it cannot be had here.
+    /// Makes and boots one in a folder, where the empty Debian is kept for the next time. The inner
+    /// error says why it cannot be had here.
     pub(super) fn boot(folder: &Path) -> Result<Result<Self, String>> {
         fs::create_dir_all(folder)?;
         let debian = match debian(folder)? {
@@ -83,7 +85,8 @@ impl Drop for Machine {
     }
 }
 
-/// The archive of an empty Debian of this machine's release: our programs need a C library that is not older than the one they were built with.
+/// The archive of an empty Debian of this machine's release: our programs need a C library that is
+/// not older than the one they were built with.
 fn debian(folder: &Path) -> Result<Result<PathBuf, String>> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |name: &str| release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));

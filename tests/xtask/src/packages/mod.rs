@@ -1,5 +1,5 @@
-//! `cargo xtask packages` makes the Debian packages; the suite's step tries them. What is in them is said in `[package.metadata.deb]` of
-//! each program and in its folder `packaging`.
+//! `cargo xtask packages` makes the Debian packages; the suite's step tries them. What is in them
+//! is said in `[package.metadata.deb]` of each program and in its folder `packaging`.
 
 mod machine;
 mod symbols;
@@ -16,7 +16,8 @@ use harness::programs::{self, Profile};
 use crate::tools::{self, CARGO_DEB};
 use machine::Machine;
 
-/// Each is a crate, its program, and with `rollcall-` before it a package, a unit, a user and a folder below /var/lib.
+/// Each is a crate, its program, and with `rollcall-` before it a package, a unit, a user and a
+/// folder below /var/lib.
 const PROGRAMS: [&str; 2] = ["control-plane", "router-agent"];
 /// The most that `systemd-analyze security` may find, in tenths: from 0, perfect, to 100.
 const EXPOSURE: u32 = 15;
@@ -48,8 +49,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Makes packages of the programs as the suite has built them, and tries them on a machine of their own. A debug build is as good here: what
-/// is tried is the packaging.
+/// Makes packages of the programs as the suite has built them, and tries them on a machine of their
+/// own. A debug build is as good here: what is tried is the packaging.
 pub(crate) fn check() -> Result<()> {
     let folder = tools::target().join("packages");
     println!("==> packages: how far the units are shut");
@@ -76,14 +77,16 @@ pub(crate) fn check() -> Result<()> {
     }
 }
 
-/// Packages both programs as they are built. Not built by cargo-deb, which would build each alone, with other features of what they share.
+/// Packages both programs as they are built. Not built by cargo-deb, which would build each alone,
+/// with other features of what they share.
 fn make(profile: &str, folder: &Path) -> Result<Vec<PathBuf>> {
     let cargo_deb = CARGO_DEB.ensure()?;
     fs::create_dir_all(folder)?;
     let make = |program: &&str| {
         let mut command = Command::new(&cargo_deb);
         command.current_dir(tools::workspace()).args(["--quiet", "--locked", "--package", program]);
-        // What is stripped is up to the profile: cargo-deb would remove the names of functions, too.
+        // What is stripped is up to the profile: cargo-deb would remove the names of functions,
+        // too.
         command.args(["--no-build", "--profile", profile, "--no-strip"]);
         command.arg("--fast"); // a fifth larger, and minutes quicker
         command.arg("--output").arg(folder).stdin(Stdio::null()).stderr(Stdio::inherit());

@@ -1,5 +1,5 @@
-//! What a shipped program says of itself: its symbols name functions, so a backtrace can be read. Its
-//! debug information, which is several times as large as the program, stays behind.
+//! What a shipped program says of itself: its symbols name functions, so a backtrace can be read.
+//! Its debug information, which is several times as large as the program, stays behind.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,6 @@
-//! What becomes of a machine that gets the packages: installed, set up by the commands of their own README files, a sync and a renewed
-//! certificate under the units' rules, a backup, an upgrade, removed and purged.
+//! What becomes of a machine that gets the packages: installed, set up by the commands of their own
+//! README files, a sync and a renewed certificate under the units' rules, a backup, an upgrade,
+//! removed and purged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +39,8 @@ const INSTALLED: [&str; 9] = [
     "700 rollcall-router-agent:rollcall-router-agent /var/lib/rollcall-router-agent",
 ];
 
-/// Where a service may write. The first three are the kernel's and hold nothing that lasts, the next two are the service's own and go with it.
+/// Where a service may write. The first three are the kernel's and hold nothing that lasts, the
+/// next two are the service's own and go with it.
 const WRITABLE: [&str; 5] = ["/proc", "/dev/pts", "/dev/hugepages", "/tmp", "/var/tmp"];
 
 pub(super) fn run(machine: &Machine, packages: &[PathBuf]) -> Result<()> {
@@ -79,7 +81,8 @@ fn install(machine: &Machine, packages: &[PathBuf]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Files, modes and owners are as stated; both programs run; systemd has nothing to say about the units, and starts neither.
+/// Files, modes and owners are as stated; both programs run; systemd has nothing to say about the
+/// units, and starts neither.
 fn installed(machine: &Machine) -> Result<()> {
     for line in INSTALLED {
         let (_, path) = line.rsplit_once(' ').context("a path")?;
@@ -189,7 +192,8 @@ async fn synchronize(machine: &Machine, editor: &Path, port: u16, directory: &Sl
     renewed(machine, &admin).await
 }
 
-/// That the router, which the unit lets write to its state folder only, has replaced its certificate there and is still connected.
+/// That the router, which the unit lets write to its state folder only, has replaced its
+/// certificate there and is still connected.
 async fn renewed(machine: &Machine, admin: &Admin) -> Result<()> {
     let identity = || machine.run(&["sha256sum", &format!("{STATE}/identity.pem")]);
     let (first, end) = (identity()?, Instant::now() + PATIENCE);
@@ -234,7 +238,8 @@ fn set_up_router(machine: &Machine, editor: &Path, port: u16, directory: &Slapd,
     let example = "'the directory password'";
     ensure!(commands.contains(example), "the router's README no longer says where its password goes");
     let commands = commands.replace(example, access.password).replace(":8443", &format!(":{port}"));
-    // Whoever pastes is asked for the code at the terminal; here it comes from where the shell reads.
+    // Whoever pastes is asked for the code at the terminal; here it comes from where the shell
+    // reads.
     paste(machine, editor, &format!("exec < /root/code\n{commands}"))?;
     Ok(())
 }
@@ -289,7 +294,8 @@ fn confined(machine: &Machine, program: &str) -> Result<()> {
     Ok(())
 }
 
-/// That the router has written nothing outside of its state folder, and nothing there that others can read.
+/// That the router has written nothing outside of its state folder, and nothing there that others
+/// can read.
 fn only_its_own(machine: &Machine) -> Result<()> {
     let user = "rollcall-router-agent";
     let outside = machine.shell(&format!(
@@ -372,7 +378,8 @@ fn remove(machine: &Machine, before: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// All files of the machine but logs, caches, what apt keeps for itself and what does not outlive a boot.
+/// All files of the machine but logs, caches, what apt keeps for itself and what does not outlive a
+/// boot.
 fn everything(machine: &Machine) -> Result<BTreeSet<String>> {
     let said = machine.shell(
         "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /root \

@@ -1,5 +1,5 @@
-//! `cargo xtask test` runs every check and every test, the fastest first. The first failure ends it.
-//! `--quick` runs what an engineer wants after each change (`quick`).
+//! `cargo xtask test` runs every check and every test, the fastest first. The first failure ends
+//! it. `--quick` runs what an engineer wants after each change (`quick`).
 
 mod quick;
 mod step;

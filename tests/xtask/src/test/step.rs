@@ -20,7 +20,8 @@ pub(super) fn run_command(what: &str, command: &mut Command) -> Result<()> {
     println!("==> {what}: {line}");
     timed(what, || {
         let status = command
-            // All at once, before the tests: alone they would be built anew, while the first tests wait.
+            // All at once, before the tests: alone they would be built anew, while the first tests
+            // wait.
             .env("ROLLCALL_PROGRAMS_BUILT", "1")
             .env("RUSTDOCFLAGS", "--deny warnings")
             .stdin(Stdio::null())
