@@ -52,6 +52,13 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
+/// How many cases a property tries unless `PROPTEST_CASES` says so. A quick run tries fewer.
+pub(crate) fn cases(usual: u32) -> u32 {
+    let told = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let quick = std::env::var_os("ROLLCALL_QUICK").is_some();
+    told.unwrap_or(if quick { usual.div_ceil(8) } else { usual })
+}
+
 /// Who does what the tests do.
 pub(crate) fn admin() -> Actor {
     Actor { name: "admins/test".to_owned(), via: String::new(), address: "192.0.2.7".to_owned() }

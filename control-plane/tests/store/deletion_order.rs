@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 
 use crate::conformance::OWNER;
-use crate::database::{Engine, NOW, admin, block_on};
+use crate::database::{Engine, NOW, admin, block_on, cases};
 use crate::deletion::{DAY, World};
 use crate::directory::Person;
 use crate::drive::Seen;
@@ -395,12 +395,11 @@ async fn play(engine: &Engine, turns: &[Turn]) -> Result<BTreeMap<&'static str, 
 }
 
 /// Returns what was met, and how often.
-fn play_all(engine: &Engine, cases: u32) -> BTreeMap<&'static str, usize> {
+fn play_all(engine: &Engine, usual: u32) -> BTreeMap<&'static str, usize> {
     let config =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() };
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
     let met = std::cell::RefCell::new(BTreeMap::new());
-    TestRunner::new(ProptestConfig { cases, ..config })
+    TestRunner::new(ProptestConfig { cases: cases(usual), ..config })
         .run(&turns(), |turns| {
             for (what, times) in block_on(play(engine, &turns))? {
                 *met.borrow_mut().entry(what).or_default() += times;

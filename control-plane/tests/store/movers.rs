@@ -5,7 +5,7 @@ use control_plane::model::{Status, TenantNo};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::database::{Engine, block_on};
+use crate::database::{Engine, block_on, cases};
 use crate::directory::{Directory, Person, Reading};
 use crate::drive::{Database, Outcome, SOURCES, Users};
 use crate::strategies::{all_enabled, distinct, reading};
@@ -70,7 +70,7 @@ fn enabled(users: &Users) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(24), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_moved_to_another_source_is_there_after_both_were_synchronized_twice(
@@ -113,7 +113,7 @@ proptest! {
 #[test]
 fn postgresql_moves_people_as_sqlite_does() {
     let engine = Engine::postgres();
-    let config = ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: cases(6), failure_persistence: None, ..ProptestConfig::default() };
     let inputs = (split(), split(), 0..7_i64, 0..2_usize, readings(2));
     TestRunner::new(config)
         .run(&inputs, |(before, after, limit, first, rounds)| {

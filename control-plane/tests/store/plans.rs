@@ -11,7 +11,7 @@ use control_plane::store::{NewJob, Outcome as End, StoreError, Work};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::database::{Engine, NOW, admin, block_on, on_both};
+use crate::database::{Engine, NOW, admin, block_on, cases, on_both};
 use crate::directory::{Directory, Person, Reading};
 use crate::drive::{Database, Kept, LEASE, OWNER, Outcome, SOURCES, Steps, Users};
 use crate::strategies::{colliding, distinct, reading};
@@ -158,7 +158,7 @@ fn as_planned(before: &Users, entries: &[PlanEntry]) -> Users {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(24), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_dry_run_changes_nobody_and_counts_what_a_sync_does(

@@ -8,7 +8,7 @@ use control_plane::model::{Counts, NotSynchronizedReason, Status, TenantNo};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use crate::database::{Engine, block_on};
+use crate::database::{Engine, block_on, cases};
 use crate::directory::{Crash, Directory, Person, Reading};
 use crate::drive::{Database, Outcome};
 use crate::strategies::{all_enabled, colliding, distinct, reading};
@@ -47,7 +47,7 @@ fn sums(counts: Counts) -> Counts {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(32), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn the_order_of_arrival_and_crashes_do_not_change_the_outcome(
@@ -186,7 +186,7 @@ fn a_change_that_is_taken_back_does_not_take_a_seat_that_another_has_got() {
 #[test]
 fn postgresql_comes_to_the_same_as_sqlite() {
     let engine = Engine::postgres();
-    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: cases(16), failure_persistence: None, ..ProptestConfig::default() };
     let inputs = (colliding(8), colliding(8), 0..9_i64, 1..12_u32, reading(8));
     TestRunner::new(config)
         .run(&inputs, |(before, after, license, sync_limit, reading)| {

@@ -18,7 +18,7 @@ use control_plane::store::{
 };
 use proptest::prelude::*;
 
-use crate::database::{Engine, NOW, admin, block_on, on_both};
+use crate::database::{Engine, NOW, admin, block_on, cases, on_both};
 use crate::directory::{Directory, Person, Reading};
 use crate::drive::{Database, LEASE, OWNER, SOURCES};
 use crate::strategies::{distinct, reading};
@@ -187,7 +187,7 @@ fn digest(person: &Person, new: u8) -> Box<[u8; 16]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_new_ids_are_every_user_keeps_the_number_and_the_next_sync_changes_nobody(

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Engine, NOW, block_on};
+use crate::database::{Engine, NOW, block_on, cases};
 use crate::directory::{Directory, Person, Reading};
 use crate::drive::{Database, Running, Seen};
 
@@ -496,11 +496,10 @@ fn the_moments_that_a_random_order_seldom_meets() {
     }
 }
 
-fn play_all(engine: &Engine, cases: u32, singles: usize, repeats: bool) {
+fn play_all(engine: &Engine, usual: u32, singles: usize, repeats: bool) {
     let config =
         ProptestConfig { failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() };
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
-    TestRunner::new(ProptestConfig { cases, ..config })
+    TestRunner::new(ProptestConfig { cases: cases(usual), ..config })
         .run(&turns(singles), |turns| block_on(play(engine, repeats, &turns)))
         .expect("nothing newer is overwritten");
 }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::tools::sources;
+
 /// Packages that have tests, and where, from the workspace's root.
 const PACKAGES: [(&str, &str); 4] = [
     ("e2e", "tests/e2e"),
@@ -33,20 +35,6 @@ fn tables() -> Vec<(String, Vec<Vec<String>>)> {
         rows.drain(..2);
     }
     tables
-}
-
-/// All sources of a package, one after the other.
-fn sources(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() && !path.ends_with("target") {
-            text += &sources(&path);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            text += &fs::read_to_string(&path).expect("a source file");
-        }
-    }
-    text
 }
 
 /// Package and name of each test in a cell such as "partly: e2e `a_name`, router-agent `another`;
