@@ -5,6 +5,7 @@
 //! Everything runs on 127.0.0.1 out of temporary folders and is ended and removed when its value is
 //! dropped, also when a test panics. It depends on none of our programs' code: it starts them as an
 //! administrator would.
+#![expect(missing_docs, reason = "only the project's own tests use it, and most names need no words")]
 
 pub mod cable;
 pub mod dice;
