@@ -204,8 +204,8 @@ impl Builder {
     }
 
     /// Lets a console present this issuer's tokens: [`files::Files::issue_console`] makes its
-    /// certificate, [`issuer::CONSOLE`] is its name, and `jwks.json` in the world's folder has the
-    /// keys.
+    /// certificate, [`super::issuer::CONSOLE`] is its name, and `jwks.json` in the world's folder
+    /// has the keys.
     #[must_use]
     pub fn issuer(mut self, issuer: &Issuer) -> Self {
         self.jwks = Some(issuer.jwks());
