@@ -11,6 +11,8 @@ mod floors;
 mod packages;
 mod test;
 mod tools;
+#[cfg(test)]
+mod width;
 
 use std::process::ExitCode;
 
