@@ -123,9 +123,9 @@ async fn start(
         denials: denials.clone(),
         clock: clock.clone(),
     };
-    let sender = keys::webhook_sender(&*store, &config.webhooks).await?;
+    let sender = keys::webhook_sender(&store, &config.webhooks).await?;
     let webhooks = Webhooks::start(store.clone(), sender, clock.clone(), shutdown.clone());
-    let page_key = keys::page_key(&*store).await?;
+    let page_key = keys::page_key(&store).await?;
     let api = AdminContext { page_key, store, jobs: jobs.clone(), webhooks, issuer, clock };
     let services = Services { api, link, denials, authorizer };
     Ok(Parts { services, enrollment, jobs, replicas })

@@ -31,20 +31,20 @@ async fn a_replica_is_one_for_as_long_as_it_is_heard_of(engine: Engine) {
     let store = engine.store().await;
     let (first, second) = (replica(1), replica(2));
     assert!(!store.record_heartbeat(&first, None, NOW).await.expect("an answer"), "nobody knows it");
-    assert!(live(&*store, NOW).await.is_empty(), "and it is none by that");
+    assert!(live(&store, NOW).await.is_empty(), "and it is none by that");
     assert!(store.record_heartbeat(&first, Some(&[]), NOW).await.expect("an answer"));
     assert!(store.record_heartbeat(&second, Some(&[]), later(5)).await.expect("an answer"));
-    assert_eq!(live(&*store, NOW).await, [first.clone(), second.clone()]);
-    assert_eq!(live(&*store, later(1)).await, std::slice::from_ref(&second), "the first is silent");
+    assert_eq!(live(&store, NOW).await, [first.clone(), second.clone()]);
+    assert_eq!(live(&store, later(1)).await, std::slice::from_ref(&second), "the first is silent");
     assert!(store.record_heartbeat(&first, None, later(5)).await.expect("an answer"));
-    assert_eq!(live(&*store, later(1)).await, [first.clone(), second.clone()]);
+    assert_eq!(live(&store, later(1)).await, [first.clone(), second.clone()]);
     let again = Replica { key: ReplicaKey([3; 32]), ..second };
     assert!(store.record_heartbeat(&again, Some(&[]), later(6)).await.expect("an answer"));
-    assert_eq!(live(&*store, NOW).await, [first.clone(), again.clone()], "started again where it was");
+    assert_eq!(live(&store, NOW).await, [first.clone(), again.clone()], "started again where it was");
     store.remove_replica(again.key).await.expect("an end");
-    assert_eq!(live(&*store, NOW).await, std::slice::from_ref(&first));
+    assert_eq!(live(&store, NOW).await, std::slice::from_ref(&first));
     store.remove_stale_replicas(later(6)).await.expect("an end");
-    assert!(live(&*store, NOW).await.is_empty());
+    assert!(live(&store, NOW).await.is_empty());
     assert!(!store.record_heartbeat(&first, None, later(6)).await.expect("an answer"), "it was forgotten");
 }
 
@@ -58,9 +58,9 @@ async fn routers_of_other_replicas_are_found_and_none_of_other_tenants_of_the_si
     }
     let hq = |number: u8| RouterId(format!("hq-{number}"));
     for number in 1..=3 {
-        enrolled(&*store, &acme, &hq(number), number).await;
+        enrolled(&store, &acme, &hq(number), number).await;
     }
-    enrolled(&*store, &other, &hq(9), 9).await;
+    enrolled(&store, &other, &hq(9), 9).await;
     let (here, there, silent) = (replica(1), replica(2), replica(3));
     let of = |numbers: &[u8]| numbers.iter().map(|number| (acme.clone(), hq(*number))).collect::<Vec<_>>();
     let mut at_there = of(&[2, 3]);

@@ -73,7 +73,7 @@ impl Trails {
         let mut after = None;
         while let Some(next) = self.store.next_trail(after).await.expect("a trail") {
             after = Some(next.number);
-            let verdict = verify(&*self.store, &next, Vec::new()).await.expect("a verdict");
+            let verdict = verify(&self.store, &next, Vec::new()).await.expect("a verdict");
             if verdict.broken.is_some() {
                 return verdict.broken;
             }
@@ -219,7 +219,7 @@ async fn a_tail_that_was_cut_with_its_head_is_found_by_a_head_from_outside(engin
         ))
         .await;
     let found =
-        async |outside: Vec<AuditHead>| verify(&*trails.store, &of, outside).await.expect("a verdict").broken;
+        async |outside: Vec<AuditHead>| verify(&trails.store, &of, outside).await.expect("a verdict").broken;
     assert_eq!(found(Vec::new()).await, None, "what is there fits together");
     assert_eq!(found(vec![written_down]).await, Some(Broken::Cut { said: many, found: cut }));
     // Grown again to the same length, by other events.
@@ -249,7 +249,7 @@ async fn a_trail_can_be_verified_beside_a_running_control_plane(engine: Engine) 
         let mut after = None;
         while let Some(next) = beside.next_trail(after).await.expect("a trail") {
             after = Some(next.number);
-            assert_eq!(verify(&*beside, &next, Vec::new()).await.expect("a verdict").broken, None);
+            assert_eq!(verify(&beside, &next, Vec::new()).await.expect("a verdict").broken, None);
         }
         looked += 1;
     }

@@ -44,7 +44,7 @@ async fn no_job_slips_through_while_its_tenant_is_suspended(engine: Engine) {
     store.create_tenant(&tenant, 10, &ops(), NOW).await.expect("a tenant");
     let mut sources = Vec::new();
     for number in 0..8 {
-        sources.push(source(&*store, &tenant, &format!("source-{number}")).await);
+        sources.push(source(&store, &tenant, &format!("source-{number}")).await);
     }
     for round in 0..5 {
         let mut starts = Vec::new();
@@ -79,7 +79,7 @@ async fn a_tenant_is_made_once_and_another_one_is_not_touched_by_its_suspension(
         assert!(matches!(again, Err(StoreError::AlreadyExists(_))));
         assert_eq!(store.license(tenant).await.expect("a license").limit, 10);
     }
-    let source = source(&*store, &globex, "hq").await;
+    let source = source(&store, &globex, "hq").await;
     let job = store.create_job(job(&globex, &source)).await.expect("a job");
     let later = Timestamp(NOW.0 + 1);
     let (suspended, stopped) = store.suspend_tenant(&acme, "unpaid", &ops(), later).await.expect("a tenant");

@@ -105,7 +105,7 @@ pub fn run(command: AuditCommand) -> Result<()> {
             let mut out = BufWriter::new(std::io::stdout());
             runtime.block_on(async {
                 let store = open(&config).await?;
-                export(&*store, &trail, from, &mut out).await.context("cannot export the trail")?;
+                export(&store, &trail, from, &mut out).await.context("cannot export the trail")?;
                 Ok(())
             })
         }
@@ -124,7 +124,7 @@ async fn verify_all(config: &Config, only: Option<Trail>, outside: Vec<AuditHead
         if only.is_some() && next.trail != only {
             continue;
         }
-        let report = verify(&*store, &next, outside.clone()).await.context("cannot read the trail")?;
+        let report = verify(&store, &next, outside.clone()).await.context("cannot read the trail")?;
         let name = trail_name(&next);
         let AuditHead { sequence, hash } = report.last;
         trails += 1;

@@ -174,7 +174,7 @@ impl<'a> Call<'a> {
 
     async fn fetch_known(&self, known: &UserSnapshot) -> Result<std::result::Result<FetchResult, Single>> {
         let SearchContext { inner, tenant, .. } = self.context;
-        let source = inner.settings_cache.get(&*inner.store, tenant, known).await?;
+        let source = inner.settings_cache.get(&inner.store, tenant, known).await?;
         let asked_at = self.context.inner.clock.now();
         let found = fetch(self.context, &source, FetchBy::Id(known.user.id.clone())).await;
         Ok(found.map(|found| FetchResult { source, asked_at, found }))

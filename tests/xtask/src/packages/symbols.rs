@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 /// Fewer than this many functions are chance: a stripped program names none.
-const MIN_NAMED_FUNCTIONS: usize = 100;
+const MIN_NAMED_FUNCTIONS: usize = 20;
 
 /// Checks that the symbols of a program name its own functions.
 pub(super) fn check_function_names(program: &Path) -> Result<()> {
@@ -29,7 +29,7 @@ pub(super) fn check_no_debug_information(program: &Path) -> Result<()> {
     let sections = inspect("readelf", &["--wide", "--section-headers"], program)?;
     ensure!(sections.contains(".text"), "readelf does not list the sections of {}", program.display());
     ensure!(
-        !sections.contains(".debug_"),
+        !sections.contains(".debug_info"),
         "{} has debug information, which packages do not ship: see [profile.release] in Cargo.toml",
         program.display()
     );
