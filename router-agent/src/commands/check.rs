@@ -13,24 +13,49 @@ use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, ReadRequest, Timeouts};
 use crate::identity::{self, Facts, State};
-use crate::link::{connect, renewal, session, wire};
+use crate::link::connect::{connect, not_enrolled_message};
+use crate::link::hello::hello;
+use crate::link::renewal_schedule::renewal_due;
+use crate::link::transport::format_time;
 use crate::policy::Directory;
 use crate::record::Mapping;
 
 /// Tries everything; `say` gets a line for each step. True if all worked.
-pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
-    let mut fine = true;
-    let mut step = |what: &str, result: Result<String, String>| match result {
-        Ok(found) => say(format!("ok      {what}{}{found}", if found.is_empty() { "" } else { ": " })),
-        Err(why) => {
-            fine = false;
-            say(format!("FAILED  {what}: {why}"));
+pub async fn check(config: &Config, say: impl FnMut(String)) -> bool {
+    let mut report = Report { say, all_worked: true };
+    report.step("identity", own_identity(config, clock::now()));
+    check_control_plane(config, &mut report).await;
+    for directory in &config.policy.directories {
+        check_directory(config, directory, &mut report).await;
+    }
+    report.all_worked
+}
+
+/// The lines that an administrator reads.
+struct Report<S> {
+    say: S,
+    all_worked: bool,
+}
+
+impl<S: FnMut(String)> Report<S> {
+    /// Reports a step: what was found, or why it failed.
+    fn step(&mut self, what: &str, result: Result<String, String>) {
+        match result {
+            Ok(found) => {
+                (self.say)(format!("ok      {what}{}{found}", if found.is_empty() { "" } else { ": " }));
+            }
+            Err(why) => {
+                self.all_worked = false;
+                (self.say)(format!("FAILED  {what}: {why}"));
+            }
         }
-    };
-    step("identity", own_identity(config, clock::now()));
+    }
+}
+
+async fn check_control_plane(config: &Config, report: &mut Report<impl FnMut(String)>) {
     let control_plane = format!("control plane {}:{}", config.host, config.port);
     let resolved = tokio::net::lookup_host((config.host.as_str(), config.port)).await;
-    step(
+    report.step(
         &format!("{control_plane}: name"),
         match resolved {
             Ok(mut addresses) => {
@@ -39,62 +64,64 @@ pub async fn check(config: &Config, mut say: impl FnMut(String)) -> bool {
             Err(error) => Err(format!("{error}; check control_plane and the network's name server")),
         },
     );
-    step(
+    report.step(
         &format!("{control_plane}: connection and TLS"),
-        match connect::connect(config).await {
+        match connect(config).await {
             Ok(_) => Ok(String::new()),
             Err(error) => Err(format!("{error:#}")),
         },
     );
-    match session::hello(config, true).await {
-        Err(error) => step(&format!("{control_plane}: accepts this router"), Err(format!("{error:#}"))),
-        Ok(welcomed) => {
-            step(&format!("{control_plane}: accepts this router"), Ok(String::new()));
+    let accepts = format!("{control_plane}: accepts this router");
+    match hello(config, true).await {
+        Err(error) => report.step(&accepts, Err(format!("{error:#}"))),
+        Ok(accepted) => {
+            report.step(&accepts, Ok(String::new()));
             let lost = "it does not have an event that this router saw: it was restored from a backup, or rewritten; ask its operator";
-            let trail = if welcomed.forked { Err(lost.to_owned()) } else { Ok(String::new()) };
-            step(&format!("{control_plane}: audit trail"), trail);
+            let trail = if accepted.audit_forked { Err(lost.to_owned()) } else { Ok(String::new()) };
+            report.step(&format!("{control_plane}: audit trail"), trail);
         }
     }
-    for directory in &config.policy.directories {
-        let ports = if directory.ports.is_empty() { &[636, 389][..] } else { &directory.ports };
-        for (port, credential) in
-            ports.iter().flat_map(|port| directory.credentials.iter().map(move |name| (port, name)))
-        {
-            let what = format!("directory {}:{port}", directory.host);
-            match probe(config, directory, *port, credential).await {
-                Err(why) => step(&format!("{what}: credential {credential}"), Err(why)),
-                Ok((security, test)) => {
-                    for (done, did) in [
-                        (test.resolved, "name".to_owned()),
-                        (test.connected, format!("connection and TLS ({security})")),
-                        (test.bound, format!("bind with credential {credential}")),
-                        (test.roots_found, "roots of the policy".to_owned()),
-                    ] {
-                        let result = if done { Ok(String::new()) } else { Err(test.error.clone()) };
-                        step(&format!("{what}: {did}"), result);
-                        // What comes after a step that failed was not tried.
-                        if !done {
-                            break;
-                        }
+}
+
+/// Tries each port of a directory with each of its credentials.
+async fn check_directory(config: &Config, directory: &Directory, report: &mut Report<impl FnMut(String)>) {
+    let ports = if directory.ports.is_empty() { &[636, 389][..] } else { &directory.ports };
+    for (port, credential) in
+        ports.iter().flat_map(|port| directory.credentials.iter().map(move |name| (port, name)))
+    {
+        let what = format!("directory {}:{port}", directory.host);
+        match probe(config, directory, *port, credential).await {
+            Err(why) => report.step(&format!("{what}: credential {credential}"), Err(why)),
+            Ok((security, test)) => {
+                for (done, did) in [
+                    (test.resolved, "name".to_owned()),
+                    (test.connected, format!("connection and TLS ({security})")),
+                    (test.bound, format!("bind with credential {credential}")),
+                    (test.roots_found, "roots of the policy".to_owned()),
+                ] {
+                    let result = if done { Ok(String::new()) } else { Err(test.error.clone()) };
+                    report.step(&format!("{what}: {did}"), result);
+                    // What comes after a step that failed was not tried.
+                    if !done {
+                        break;
                     }
                 }
             }
         }
     }
-    fine
 }
 
 fn own_identity(config: &Config, now: OffsetDateTime) -> Result<String, String> {
     let identity = State::open(&config.state).and_then(|state| identity::load(&state));
     let identity = identity.map_err(|error| error.to_string())?;
-    let facts = identity.ok_or_else(|| connect::not_enrolled(config))?.facts;
-    described(&facts, now)
+    let facts = identity.ok_or_else(|| not_enrolled_message(config))?.facts;
+    describe(&facts, now)
 }
 
 /// What an administrator compares with the list of identity routers.
-fn described(facts: &Facts, now: OffsetDateTime) -> Result<String, String> {
+fn describe(facts: &Facts, now: OffsetDateTime) -> Result<String, String> {
     let Facts { name, life, fingerprint, generation } = facts;
-    let until = wire::text(life.not_after);
+    let until = format_time(life.not_after);
     if now >= life.not_after {
         return Err(format!(
             "the certificate of {name} expired at {until}; router-agent run recovers it, or says why it cannot"
@@ -102,15 +129,15 @@ fn described(facts: &Facts, now: OffsetDateTime) -> Result<String, String> {
     }
     let number = generation.map(|number| format!(", certificate {number}")).unwrap_or_default();
     let spent = Duration::try_from(now - life.begin()).unwrap_or_default();
-    let renewal = match renewal::due(life.length(), u32::MAX / 2).checked_sub(spent) {
-        Some(left) => format!("in about {}", span(left)),
+    let renewal = match renewal_due(life.length(), u32::MAX / 2).checked_sub(spent) {
+        Some(left) => format!("in about {}", format_span(left)),
         None => "is due".to_owned(),
     };
     Ok(format!("{name}{number}, valid until {until}, renewal {renewal}, key {fingerprint}"))
 }
 
 /// Hours and minutes, or seconds where it is less.
-fn span(time: Duration) -> String {
+fn format_span(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds < 60 => format!("{seconds} s"),
         seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
@@ -138,7 +165,7 @@ async fn probe(
     };
     let mapping =
         Mapping::new(&mapping, 0, clock::now().unix_timestamp()).map_err(|error| error.to_string())?;
-    let patience = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
+    let timeouts = Timeouts { connect: Duration::from_secs(3), ..Timeouts::default() };
     let mut tests = Vec::new();
     for (security, name) in [(Security::Ldaps, "LDAPS"), (Security::Starttls, "StartTLS")] {
         let settings = IdentitySourceSettings {
@@ -154,7 +181,7 @@ async fn probe(
         };
         let mut request = ReadRequest::new(&settings, &mapping).map_err(|error| error.to_string())?;
         request.filter = "(objectClass=*)".to_owned();
-        let test = directory::probe(&request, &request.servers[0], &credential, tls.clone(), &patience).await;
+        let test = directory::probe(&request, &request.servers[0], &credential, tls.clone(), &timeouts).await;
         if test.connected || !test.resolved {
             return Ok((name, test));
         }
@@ -181,13 +208,13 @@ mod tests {
             fingerprint: "ab12".to_owned(),
             generation: Some(7),
         };
-        let said = described(&facts, begin + Span::hours(2)).expect("a valid one");
+        let said = describe(&facts, begin + Span::hours(2)).expect("a valid one");
         for part in
             ["/hq-1, certificate 7", "valid until 1970-01-02T00:05:00Z", "in about 9 h 59 min", "key ab12"]
         {
             assert!(said.contains(part), "{part} in {said}");
         }
-        assert!(described(&facts, begin + Span::hours(20)).expect("a valid one").contains("renewal is due"));
-        assert!(described(&facts, life.not_after).expect_err("an expired one").contains("recovers"));
+        assert!(describe(&facts, begin + Span::hours(20)).expect("a valid one").contains("renewal is due"));
+        assert!(describe(&facts, life.not_after).expect_err("an expired one").contains("recovers"));
     }
 }

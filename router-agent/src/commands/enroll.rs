@@ -16,20 +16,20 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clock;
 use crate::config::parse_address;
 use crate::identity::{
-    self, AUDIT_HEAD, Authorities, IDENTITY, Pinned, State, fingerprint, hex, issued, pending, settled,
-    vouches,
+    self, AUDIT_HEAD, Authorities, Facts, IDENTITY, IDENTITY_LOCK_TIMEOUT, Pinned, State, fingerprint, hex,
+    issued, pending, settled, vouches,
 };
-use crate::link::door::{Door, DoorError};
-use crate::link::{renewal, wire};
+use crate::link::enrollment_client::{EnrollmentClient, EnrollmentError};
+use crate::link::transport;
 
-/// Longer than any code.
-const MOST: u64 = 1_024;
+/// More than any code has.
+const MAX_CODE_BYTES: u64 = 1_024;
 
 /// What the command needs to know.
 #[derive(Args, Debug)]
 pub struct Enroll {
-    /// The control plane, such as https://rollcall.example.com:8443.
-    #[arg(long)]
+    /// The control plane's URL.
+    #[arg(long, help = "The control plane, such as https://rollcall.example.com:8443")]
     control_plane: String,
     /// The state folder; it is made if there is none. The router's configuration names it as
     /// `state`.
@@ -51,7 +51,7 @@ pub struct Enroll {
 /// # Errors
 /// A sentence that says what to do. The same code works again unless the control plane has refused
 /// it.
-pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<()> {
+pub async fn enroll(arguments: &Enroll, say: impl FnMut(String)) -> Result<()> {
     ensure!(
         arguments.code.is_none(),
         "a command line can be read by every user of this machine, and the shell keeps it in its history: put the code into a file that only \
@@ -70,53 +70,61 @@ pub async fn enroll(arguments: &Enroll, mut say: impl FnMut(String)) -> Result<(
         "{} has an identity already; --replace replaces it",
         state.folder().display()
     );
-    let code = read(arguments.code_file.as_deref())?;
+    let code = read_code(arguments.code_file.as_deref())?;
     // The code itself is written nowhere, only that it was this one.
     let key = pending(&state, &format!("code {}", hex(&fingerprint(&code.secret))))?;
 
     let pin = Arc::new(Pinned::new(code.authority));
     let verifier = Arc::clone(&pin) as Arc<dyn ServerCertVerifier>;
-    let mut door = Door::open(&host, port, verifier).await?;
-    let answer = door.enroll(&code.secret, &key).await;
-    if let Err(DoorError::Refused(refusal)) = &answer
-        && refusal.needs_a_person()
+    let mut client = EnrollmentClient::connect(&host, port, verifier).await?;
+    let answer = client.enroll(&code.secret, &key).await;
+    if let Err(EnrollmentError::Refused(refusal)) = &answer
+        && refusal.needs_administrator()
     {
         settled(&state)?;
     }
     let answer = answer?;
 
     let identity = issued(key, &answer, None)?;
-    let pinned =
-        pin.authority_in(&door.shown).context("the control plane's authority is not in its chain")?;
-    let authorities = trusted(&pinned, &answer.control_plane_authorities, &door, &host)?;
-    let _change = state.change(renewal::LOCK).await?;
+    let pinned = pin
+        .authority_in(&client.server_chain)
+        .context("the control plane's authority is not in its chain")?;
+    let authorities = trusted(&pinned, &answer.control_plane_authorities, &client, &host)?;
+    let _change = state.lock_for_change(IDENTITY_LOCK_TIMEOUT).await?;
     forget_another_trail(&state, &identity.facts.name, &code)?;
     // The identity last: it is what makes a state folder that of an enrolled router.
     authorities.store(&state)?;
     identity::store(&state, &identity)?;
     settled(&state)?;
 
-    let facts = &identity.facts;
+    report(&identity.facts, &state, say);
+    Ok(())
+}
+
+/// Says what the router has now, and what to do next.
+fn report(facts: &Facts, state: &State, mut say: impl FnMut(String)) {
     let number = facts.generation.unwrap_or_default();
     say(format!("Enrolled as {}, with certificate {number}.", facts.name));
-    say(format!("It is valid until {}; the router renews it by itself.", wire::text(facts.life.not_after)));
+    say(format!(
+        "It is valid until {}; the router renews it by itself.",
+        transport::format_time(facts.life.not_after)
+    ));
     say(format!("Key (SHA-256): {}", facts.fingerprint));
     let now = clock::now();
     if now < facts.life.not_before || now >= facts.life.not_after {
         say(format!(
             "WARNING: this machine's clock says {}, when the certificate is not valid; set the clock.",
-            wire::text(now)
+            transport::format_time(now)
         ));
     }
     say(format!(
         "Next: let the router's configuration say state = {:?}, and run router-agent check --config FILE.",
         std::path::absolute(state.folder()).unwrap_or_else(|_| state.folder().to_owned())
     ));
-    Ok(())
 }
 
 /// Reads the code from where it was said to be.
-fn read(file: Option<&Path>) -> Result<Code> {
+fn read_code(file: Option<&Path>) -> Result<Code> {
     let mut text = String::new();
     match file {
         Some(path) if path != Path::new("-") => {
@@ -129,17 +137,21 @@ fn read(file: Option<&Path>) -> Result<Code> {
                  on its file",
                 path.display()
             );
-            file.take(MOST).read_to_string(&mut text).with_context(cannot)?;
+            file.take(MAX_CODE_BYTES).read_to_string(&mut text).with_context(cannot)?;
         }
         None if io::stdin().is_terminal() => {
             // It is seen while it is pasted; by the time that anyone could copy it from there it is
             // used up.
             let mut terminal = io::stderr();
             write!(terminal, "Registration code: ").and_then(|()| terminal.flush()).context("no terminal")?;
-            io::stdin().lock().take(MOST).read_line(&mut text).context("cannot read the code")?;
+            io::stdin().lock().take(MAX_CODE_BYTES).read_line(&mut text).context("cannot read the code")?;
         }
         _ => {
-            io::stdin().lock().take(MOST).read_to_string(&mut text).context("cannot read the code")?;
+            io::stdin()
+                .lock()
+                .take(MAX_CODE_BYTES)
+                .read_to_string(&mut text)
+                .context("cannot read the code")?;
         }
     }
     let text = SecretString::from(text);
@@ -151,9 +163,14 @@ fn read(file: Option<&Path>) -> Result<Code> {
 
 /// The authorities that were handed out, if they are enough to know the control plane by; else also
 /// the one of the code.
-fn trusted(pinned: &Authorities, handed: &[bytes::Bytes], door: &Door, host: &str) -> Result<Authorities> {
+fn trusted(
+    pinned: &Authorities,
+    handed: &[bytes::Bytes],
+    client: &EnrollmentClient,
+    host: &str,
+) -> Result<Authorities> {
     let Ok(handed) = Authorities::handed_out(handed) else { return Ok(pinned.clone()) };
-    let enough = vouches(&handed, &door.shown, &wire::server_name(host)?, clock::now());
+    let enough = vouches(&handed, &client.server_chain, &transport::server_name(host)?, clock::now());
     Ok(if enough { handed } else { handed.with(pinned) })
 }
 

@@ -11,6 +11,6 @@ pub use file::{Facts, Identity, IssueError, Life};
 pub(crate) use file::{hex, issued, load, store};
 pub(crate) use key::{Key, fingerprint};
 pub(crate) use pending::{pending, settled};
-pub(crate) use state::{AUDIT_HEAD, IDENTITY};
+pub(crate) use state::{AUDIT_HEAD, IDENTITY, IDENTITY_LOCK_TIMEOUT};
 pub use state::{State, StateError};
 pub(crate) use trust::{Authorities, Pinned, WrongAuthority, vouches};

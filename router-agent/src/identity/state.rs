@@ -14,12 +14,14 @@ pub(super) const AUTHORITIES: &str = "control-plane-ca.pem";
 /// The newest event of the audit trail that was seen.
 pub(crate) const AUDIT_HEAD: &str = "audit-head.json";
 /// Locked by the router that runs with this folder.
-const RUNNING: &str = "running.lock";
+const RUNNING_LOCK: &str = "running.lock";
 
-/// Nothing in the folder is larger.
-const MOST: u64 = 1 << 20;
+/// No file in the folder is larger.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// How long to wait for another process that shows or replaces the identity.
+pub(crate) const IDENTITY_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a lock is tried again.
-const POLL: Duration = Duration::from_millis(20);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +76,7 @@ pub struct State {
 
 /// Keeps others from the folder while it lives; it ends with its process, too.
 #[derive(Debug)]
-pub(crate) struct Hold(#[expect(dead_code, reason = "closing the file ends the lock")] File);
+pub(crate) struct FolderLock(#[expect(dead_code, reason = "closing the file ends the lock")] File);
 
 impl State {
     /// The folder as it is.
@@ -89,7 +91,7 @@ impl State {
         if !found.is_dir() {
             return Err(StateError::NotAFolder(folder.to_owned()));
         }
-        ours(folder, &found, 0o700)?;
+        check_private(folder, &found, 0o700)?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -154,9 +156,9 @@ impl State {
         if !found.is_file() {
             return Err(StateError::NotAFile(path));
         }
-        ours(&path, &found, 0o600)?;
+        check_private(&path, &found, 0o600)?;
         let mut bytes = Vec::new();
-        opened.take(MOST).read_to_end(&mut bytes).map_err(file("read"))?;
+        opened.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(file("read"))?;
         Ok(Some(bytes))
     }
 
@@ -196,8 +198,8 @@ impl State {
     }
 
     /// Takes the folder for one router to run with.
-    pub(crate) fn claim(&self) -> Result<Hold, StateError> {
-        let path = self.path(RUNNING);
+    pub(crate) fn claim(&self) -> Result<FolderLock, StateError> {
+        let path = self.path(RUNNING_LOCK);
         let source = |source| StateError::File { path: path.clone(), doing: "lock", source };
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Err(StateError::NotAFile(path));
@@ -206,7 +208,7 @@ impl State {
         let file =
             options.create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(source)?;
         match file.try_lock() {
-            Ok(()) => Ok(Hold(file)),
+            Ok(()) => Ok(FolderLock(file)),
             Err(TryLockError::WouldBlock) => Err(StateError::Running(self.folder.clone())),
             Err(TryLockError::Error(error)) => Err(source(error)),
         }
@@ -214,33 +216,33 @@ impl State {
 
     /// Keeps the identity from being replaced while it is shown to the control plane: an older one that arrives after its successor looks
     /// as if a second machine had it.
-    pub(crate) async fn show(&self, patience: Duration) -> Result<Hold, StateError> {
-        self.lock(File::try_lock_shared, patience).await
+    pub(crate) async fn lock_for_showing(&self, timeout: Duration) -> Result<FolderLock, StateError> {
+        self.lock(File::try_lock_shared, timeout).await
     }
 
     /// Keeps everyone else from showing or replacing the identity.
-    pub(crate) async fn change(&self, patience: Duration) -> Result<Hold, StateError> {
-        self.lock(File::try_lock, patience).await
+    pub(crate) async fn lock_for_change(&self, timeout: Duration) -> Result<FolderLock, StateError> {
+        self.lock(File::try_lock, timeout).await
     }
 
     async fn lock(
         &self,
         lock: impl Fn(&File) -> Result<(), TryLockError>,
-        patience: Duration,
-    ) -> Result<Hold, StateError> {
+        timeout: Duration,
+    ) -> Result<FolderLock, StateError> {
         let source = |source| StateError::File { path: self.folder.clone(), doing: "lock", source };
         let folder = File::open(&self.folder).map_err(source)?;
         let locked = async {
             loop {
                 match lock(&folder) {
-                    Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
+                    Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_RETRY_INTERVAL).await,
                     Err(TryLockError::Error(error)) => return Err(source(error)),
                     Ok(()) => return Ok(()),
                 }
             }
         };
-        tokio::time::timeout(patience, locked).await.map_err(|_| StateError::Busy(self.folder.clone()))??;
-        Ok(Hold(folder))
+        tokio::time::timeout(timeout, locked).await.map_err(|_| StateError::Busy(self.folder.clone()))??;
+        Ok(FolderLock(folder))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -253,7 +255,7 @@ fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-fn ours(path: &Path, found: &fs::Metadata, wanted: u32) -> Result<(), StateError> {
+fn check_private(path: &Path, found: &fs::Metadata, wanted: u32) -> Result<(), StateError> {
     let own = own_uid(path)?;
     if found.uid() != own && own != 0 {
         return Err(StateError::Owner(path.to_owned()));
@@ -340,7 +342,7 @@ mod tests {
         assert!(matches!(state.write(IDENTITY, b"key"), Err(StateError::NotAFile(_))));
         symlink(&outside, state.path("audit-head.json.new")).expect("a link");
         state.write(AUDIT_HEAD, b"{}").expect("the link was in the way, and is gone");
-        symlink(&outside, state.path(RUNNING)).expect("a link");
+        symlink(&outside, state.path(RUNNING_LOCK)).expect("a link");
         assert!(matches!(state.claim(), Err(StateError::NotAFile(_))));
         assert_eq!(fs::read(&outside).expect("a file"), b"precious");
     }
@@ -358,12 +360,15 @@ mod tests {
     async fn an_identity_is_not_replaced_while_it_is_shown() {
         let (_folder, state) = state();
         let moment = Duration::from_millis(50);
-        let (one, two) = (state.show(moment).await.expect("one"), state.show(moment).await.expect("two"));
-        assert!(matches!(state.change(moment).await, Err(StateError::Busy(_))));
+        let (one, two) = (
+            state.lock_for_showing(moment).await.expect("one"),
+            state.lock_for_showing(moment).await.expect("two"),
+        );
+        assert!(matches!(state.lock_for_change(moment).await, Err(StateError::Busy(_))));
         drop((one, two));
-        let change = state.change(moment).await.expect("a change");
-        assert!(matches!(state.show(moment).await, Err(StateError::Busy(_))));
+        let change = state.lock_for_change(moment).await.expect("a change");
+        assert!(matches!(state.lock_for_showing(moment).await, Err(StateError::Busy(_))));
         drop(change);
-        state.show(moment).await.expect("shown");
+        state.lock_for_showing(moment).await.expect("shown");
     }
 }

@@ -1,25 +1,26 @@
-//! What the control plane answered instead of what was asked, in its own words, and whether trying again soon makes sense.
+//! What the control plane answered instead of what was asked, in its own words, and whether trying
+//! again soon makes sense.
 
 use rustls::AlertDescription;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::wire;
+use super::transport;
 use crate::identity::Facts;
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Refusal {
-    pub(crate) kind: Kind,
+    pub(crate) reason: RefusalReason,
     /// The key of the identity that was refused.
-    pub(crate) shown: String,
+    pub(crate) fingerprint: String,
     message: String,
 }
 
 /// What a refusal means for the router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum RefusalReason {
     /// An administrator has revoked it.
     Revoked,
     /// Two machines have its identity.
@@ -44,35 +45,40 @@ pub(crate) enum Kind {
 
 impl Refusal {
     /// Reads an answer.
-    pub(crate) fn of(status: &Status) -> Self {
-        let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        let kind = match (reason.as_str(), wire::alert(status)) {
-            ("ROUTER_REVOKED", _) => Kind::Revoked,
-            ("ROUTER_SUSPENDED", _) => Kind::Suspended,
-            ("TENANT_SUSPENDED", _) => Kind::TenantSuspended,
-            ("ROUTER_REPLACED", _) => Kind::Replaced,
-            ("ROUTER_UNKNOWN", _) => Kind::Unknown,
-            ("ENROLLMENT_REFUSED", _) => Kind::Unenrolled,
-            ("RATE_LIMITED", _) => Kind::TooOften,
-            (_, Some(AlertDescription::CertificateExpired)) => Kind::Expired,
-            _ if std::error::Error::source(status).is_some() => Kind::Lost,
-            _ => Kind::Other,
+    pub(crate) fn from_status(status: &Status) -> Self {
+        let name = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+        let reason = match (name.as_str(), transport::tls_alert(status)) {
+            ("ROUTER_REVOKED", _) => RefusalReason::Revoked,
+            ("ROUTER_SUSPENDED", _) => RefusalReason::Suspended,
+            ("TENANT_SUSPENDED", _) => RefusalReason::TenantSuspended,
+            ("ROUTER_REPLACED", _) => RefusalReason::Replaced,
+            ("ROUTER_UNKNOWN", _) => RefusalReason::Unknown,
+            ("ENROLLMENT_REFUSED", _) => RefusalReason::Unenrolled,
+            ("RATE_LIMITED", _) => RefusalReason::TooOften,
+            (_, Some(AlertDescription::CertificateExpired)) => RefusalReason::Expired,
+            _ if std::error::Error::source(status).is_some() => RefusalReason::Lost,
+            _ => RefusalReason::Other,
         };
-        let message = match kind {
-            Kind::Expired => "the control plane says that this router's certificate has expired".to_owned(),
+        let message = match reason {
+            RefusalReason::Expired => {
+                "the control plane says that this router's certificate has expired".to_owned()
+            }
             _ => status.message().to_owned(),
         };
-        Self { kind, shown: String::new(), message }
+        Self { reason, fingerprint: String::new(), message }
     }
 
-    /// Notes whose it is.
-    pub(crate) fn showing(self, identity: &Facts) -> Self {
-        Self { shown: identity.fingerprint.clone(), ..self }
+    /// Says which identity was refused.
+    pub(crate) fn for_identity(self, identity: &Facts) -> Self {
+        Self { fingerprint: identity.fingerprint.clone(), ..self }
     }
 
     /// Whether only a person can change it.
-    pub(crate) fn needs_a_person(&self) -> bool {
-        !matches!(self.kind, Kind::Expired | Kind::TooOften | Kind::Lost | Kind::Other)
+    pub(crate) fn needs_administrator(&self) -> bool {
+        !matches!(
+            self.reason,
+            RefusalReason::Expired | RefusalReason::TooOften | RefusalReason::Lost | RefusalReason::Other
+        )
     }
 }
 
@@ -87,22 +93,22 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_words_and_its_reason_says_who_can_change_it() {
-        for (reason, kind, person) in [
-            ("ROUTER_REVOKED", Kind::Revoked, true),
-            ("ROUTER_SUSPENDED", Kind::Suspended, true),
-            ("TENANT_SUSPENDED", Kind::TenantSuspended, true),
-            ("ROUTER_REPLACED", Kind::Replaced, true),
-            ("ROUTER_UNKNOWN", Kind::Unknown, true),
-            ("ENROLLMENT_REFUSED", Kind::Unenrolled, true),
-            ("RATE_LIMITED", Kind::TooOften, false),
-            ("DATABASE_UNAVAILABLE", Kind::Other, false),
+        for (name, reason, administrator) in [
+            ("ROUTER_REVOKED", RefusalReason::Revoked, true),
+            ("ROUTER_SUSPENDED", RefusalReason::Suspended, true),
+            ("TENANT_SUSPENDED", RefusalReason::TenantSuspended, true),
+            ("ROUTER_REPLACED", RefusalReason::Replaced, true),
+            ("ROUTER_UNKNOWN", RefusalReason::Unknown, true),
+            ("ENROLLMENT_REFUSED", RefusalReason::Unenrolled, true),
+            ("RATE_LIMITED", RefusalReason::TooOften, false),
+            ("DATABASE_UNAVAILABLE", RefusalReason::Other, false),
         ] {
-            let details = ErrorDetails::with_error_info(reason, "rollcall", HashMap::new());
+            let details = ErrorDetails::with_error_info(name, "rollcall", HashMap::new());
             let status = Status::with_error_details(Code::PermissionDenied, "why", details);
-            let refusal = Refusal::of(&status);
-            assert_eq!((refusal.kind, refusal.needs_a_person()), (kind, person), "{reason}");
+            let refusal = Refusal::from_status(&status);
+            assert_eq!((refusal.reason, refusal.needs_administrator()), (reason, administrator), "{name}");
             assert_eq!(refusal.to_string(), "why");
         }
-        assert_eq!(Refusal::of(&Status::permission_denied("why")).kind, Kind::Other);
+        assert_eq!(Refusal::from_status(&Status::permission_denied("why")).reason, RefusalReason::Other);
     }
 }

@@ -1,5 +1,5 @@
-//! TCP and TLS 1.3 to the control plane, and gRPC on exactly that one connection. What goes wrong is said so that whoever reads it knows
-//! what to do.
+//! TCP and TLS 1.3 to the control plane, and gRPC on exactly that one connection. What goes wrong
+//! is said so that whoever reads it knows what to do.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +20,11 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use crate::identity::{Identity, WrongAuthority};
 
 /// For TCP, and again for TLS.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WireError {
+pub(crate) enum TransportError {
     #[error("{0:?} is neither a host name nor an address")]
     Host(String),
     #[error("{0} cannot be reached: {1}; check the address, the network and the firewall")]
@@ -45,7 +45,7 @@ pub(crate) enum WireError {
     Name { authority: String, names: Vec<String> },
     #[error(
         "the certificate of {authority} is valid {bound} {}, and this machine's clock says {}; set the clock, or if it is right have the control \
-         plane's certificate replaced", text(*limit), text(*local)
+         plane's certificate replaced", format_time(*limit), format_time(*local)
     )]
     Clock { authority: String, bound: &'static str, limit: OffsetDateTime, local: OffsetDateTime },
     #[error("{0} does not take enrollments; check that it is a control plane, and of this version")]
@@ -59,7 +59,7 @@ pub(crate) enum WireError {
 }
 
 /// What TLS there is to be.
-pub(crate) fn tls(
+pub(crate) fn tls_config(
     verifier: Arc<dyn ServerCertVerifier>,
     identity: Option<&Identity>,
     protocol: &[u8],
@@ -84,8 +84,8 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 }
 
 /// What the control plane has to be called in its certificate.
-pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, WireError> {
-    ServerName::try_from(host.to_owned()).map_err(|_| WireError::Host(host.to_owned()))
+pub(crate) fn server_name(host: &str) -> Result<ServerName<'static>, TransportError> {
+    ServerName::try_from(host.to_owned()).map_err(|_| TransportError::Host(host.to_owned()))
 }
 
 /// Connects.
@@ -93,24 +93,24 @@ pub(crate) async fn dial(
     host: &str,
     port: u16,
     tls: ClientConfig,
-) -> Result<TlsStream<TcpStream>, WireError> {
+) -> Result<TlsStream<TcpStream>, TransportError> {
     let (name, authority) = (server_name(host)?, authority(host, port));
     let protocol = tls.alpn_protocols.first().cloned();
-    let late = |_| WireError::Silent(authority.clone());
-    let tcp = tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await.map_err(late)?;
+    let late = |_| TransportError::Silent(authority.clone());
+    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await.map_err(late)?;
     let tcp = tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
-    let tcp = tcp.map_err(|error| WireError::Unreachable(authority.clone(), error))?;
+    let tcp = tcp.map_err(|error| TransportError::Unreachable(authority.clone(), error))?;
     let connect = TlsConnector::from(Arc::new(tls)).connect(name, tcp);
-    let stream = tokio::time::timeout(PATIENCE, connect).await.map_err(late)?;
-    let stream = stream.map_err(|error| refused(&authority, error))?;
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(late)?;
+    let stream = stream.map_err(|error| handshake_error(&authority, error))?;
     if stream.get_ref().1.alpn_protocol() != protocol.as_deref() {
-        return Err(WireError::NotServed(authority));
+        return Err(TransportError::NotServed(authority));
     }
     Ok(stream)
 }
 
 /// Whom the other side showed itself to be.
-pub(crate) fn shown(stream: &TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
+pub(crate) fn peer_chain(stream: &TlsStream<TcpStream>) -> Vec<CertificateDer<'static>> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     chain.iter().map(|certificate| certificate.clone().into_owned()).collect()
 }
@@ -120,7 +120,7 @@ pub(crate) async fn channel(
     host: &str,
     port: u16,
     stream: TlsStream<TcpStream>,
-) -> Result<Channel, WireError> {
+) -> Result<Channel, TransportError> {
     let authority = authority(host, port);
     let stream = Arc::new(Mutex::new(Some(TokioIo::new(stream))));
     let connector = tower::service_fn(move |_: Uri| {
@@ -128,7 +128,8 @@ pub(crate) async fn channel(
         async move { stream.ok_or_else(|| std::io::Error::other("the connection is lost")) }
     });
     let endpoint = async {
-        // tonic does not see our TLS and refuses https with a connector; the origin is what the control plane is told.
+        // tonic does not see our TLS and refuses https with a connector; the origin is what the
+        // control plane is told.
         let origin = Uri::builder().scheme("https").authority(authority.as_str()).path_and_query("/").build();
         let endpoint = Endpoint::from_shared(format!("http://{authority}"))?;
         let endpoint = match origin {
@@ -143,12 +144,12 @@ pub(crate) async fn channel(
             .initial_connection_window_size(8 << 20);
         endpoint.connect_with_connector(connector).await
     };
-    endpoint.await.map_err(|error| WireError::Channel(authority, error))
+    endpoint.await.map_err(|error| TransportError::Channel(authority, error))
 }
 
-/// The alert with which the other side's TLS ended the connection of a call. In TLS 1.3 it judges a client's certificate after the
-/// client's own handshake is over.
-pub(crate) fn alert(status: &tonic::Status) -> Option<AlertDescription> {
+/// The alert with which the other side's TLS ended the connection of a call. In TLS 1.3 it judges a
+/// client's certificate after the client's own handshake is over.
+pub(crate) fn tls_alert(status: &tonic::Status) -> Option<AlertDescription> {
     let mut next = status.source();
     while let Some(error) = next {
         // An I/O error does not name what it wraps as its source, but only the source of that.
@@ -166,12 +167,12 @@ pub(crate) fn alert(status: &tonic::Status) -> Option<AlertDescription> {
 }
 
 /// A moment, for people.
-pub(crate) fn text(time: OffsetDateTime) -> String {
+pub(crate) fn format_time(time: OffsetDateTime) -> String {
     let whole = time.replace_nanosecond(0).unwrap_or(time);
     whole.format(&Rfc3339).unwrap_or_else(|_| whole.to_string())
 }
 
-fn refused(authority: &str, error: std::io::Error) -> WireError {
+fn handshake_error(authority: &str, error: std::io::Error) -> TransportError {
     use CertificateError::{
         BadSignature, ExpiredContext, NotValidForNameContext, NotValidYetContext, Other, UnknownIssuer,
     };
@@ -182,24 +183,24 @@ fn refused(authority: &str, error: std::io::Error) -> WireError {
     let authority = authority.to_owned();
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(Other(OtherError(inner)))) if inner.is::<WrongAuthority>() => {
-            WireError::Pin(authority)
+            TransportError::Pin(authority)
         }
         Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)) => {
-            WireError::Authority(authority)
+            TransportError::Authority(authority)
         }
         Some(rustls::Error::InvalidCertificate(NotValidForNameContext { presented, .. })) => {
-            WireError::Name { authority, names: presented.clone() }
+            TransportError::Name { authority, names: presented.clone() }
         }
         Some(rustls::Error::InvalidCertificate(ExpiredContext { time, not_after })) => {
-            WireError::Clock { authority, bound: "until", limit: at(*not_after), local: at(*time) }
+            TransportError::Clock { authority, bound: "until", limit: at(*not_after), local: at(*time) }
         }
         Some(rustls::Error::InvalidCertificate(NotValidYetContext { time, not_before })) => {
-            WireError::Clock { authority, bound: "from", limit: at(*not_before), local: at(*time) }
+            TransportError::Clock { authority, bound: "from", limit: at(*not_before), local: at(*time) }
         }
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            WireError::NotServed(authority)
+            TransportError::NotServed(authority)
         }
-        _ => WireError::Tls(authority, error),
+        _ => TransportError::Tls(authority, error),
     }
 }
 
@@ -207,8 +208,8 @@ fn refused(authority: &str, error: std::io::Error) -> WireError {
 mod tests {
     use super::*;
 
-    fn said(error: rustls::Error) -> String {
-        refused("cp:8443", std::io::Error::new(std::io::ErrorKind::InvalidData, error)).to_string()
+    fn message_of(error: rustls::Error) -> String {
+        handshake_error("cp:8443", std::io::Error::new(std::io::ErrorKind::InvalidData, error)).to_string()
     }
 
     fn at(seconds: u64) -> UnixTime {
@@ -219,13 +220,13 @@ mod tests {
     fn a_wrong_clock_is_said_with_both_times() {
         use CertificateError::{ExpiredContext, NotValidYetContext};
         let early = NotValidYetContext { time: at(60), not_before: at(3_600) };
-        let early = said(rustls::Error::InvalidCertificate(early));
+        let early = message_of(rustls::Error::InvalidCertificate(early));
         assert!(
             early.contains("valid from 1970-01-01T01:00:00Z") && early.contains("1970-01-01T00:01:00Z"),
             "{early}"
         );
         let late = ExpiredContext { time: at(7_200), not_after: at(3_600) };
-        let late = said(rustls::Error::InvalidCertificate(late));
+        let late = message_of(rustls::Error::InvalidCertificate(late));
         assert!(
             late.contains("valid until 1970-01-01T01:00:00Z") && late.contains("1970-01-01T02:00:00Z"),
             "{late}"
@@ -234,9 +235,9 @@ mod tests {
 
     #[test]
     fn somebody_else_in_the_control_planes_place_is_told_from_one_that_takes_no_enrollments() {
-        let unknown = said(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        let unknown = message_of(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(unknown.contains("not vouched for") && unknown.contains("--replace"), "{unknown}");
-        let closed = said(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
+        let closed = message_of(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
         assert!(closed.contains("does not take enrollments"), "{closed}");
     }
 
@@ -245,8 +246,8 @@ mod tests {
         let tls = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
         let wrapped = std::io::Error::other(std::io::Error::new(std::io::ErrorKind::InvalidData, tls));
         let status = tonic::Status::from_error(Box::new(wrapped));
-        assert_eq!(alert(&status), Some(AlertDescription::CertificateExpired));
-        assert_eq!(alert(&tonic::Status::from_error(Box::new(std::io::Error::other("cut")))), None);
-        assert_eq!(alert(&tonic::Status::internal("said")), None);
+        assert_eq!(tls_alert(&status), Some(AlertDescription::CertificateExpired));
+        assert_eq!(tls_alert(&tonic::Status::from_error(Box::new(std::io::Error::other("cut")))), None);
+        assert_eq!(tls_alert(&tonic::Status::internal("said")), None);
     }
 }

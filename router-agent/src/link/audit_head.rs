@@ -1,5 +1,6 @@
-//! A witness to the tenant's audit trail outside of the control plane: keeps the newest event that a Welcome named, and shows it in the next
-//! Hello. A control plane whose trail no longer has that event was set back, or its trail was rewritten.
+//! The newest event of the tenant's audit trail that this router has seen. A Welcome names it, the
+//! router keeps it, and the next Hello shows it. A control plane whose trail no longer has that
+//! event was set back, or its trail was rewritten.
 
 use anyhow::{Context, Result};
 use rollcall_proto::router::v1::{AuditHead, Welcome};
@@ -9,23 +10,24 @@ use crate::identity::{AUDIT_HEAD, State, StateError, hex};
 
 /// As in the file. The hash is in hexadecimal, as administrators see it.
 #[derive(Debug, Deserialize, Serialize)]
-struct Kept {
+struct StoredHead {
     sequence: i64,
     hash: String,
 }
 
 /// What was kept; none if nothing was, or if it cannot be read any more.
-pub(crate) fn kept(state: &State) -> Result<Option<AuditHead>, StateError> {
+pub(crate) fn load(state: &State) -> Result<Option<AuditHead>, StateError> {
     let Some(bytes) = state.read(AUDIT_HEAD)? else { return Ok(None) };
-    let head = serde_json::from_slice::<Kept>(&bytes).ok().and_then(|kept| {
-        let hash = unhex(&kept.hash)?;
-        Some(AuditHead { sequence: kept.sequence, hash: hash.into() })
+    let head = serde_json::from_slice::<StoredHead>(&bytes).ok().and_then(|stored| {
+        let hash = parse_hex(&stored.hash)?;
+        Some(AuditHead { sequence: stored.sequence, hash: hash.into() })
     });
     head.map(Some).ok_or_else(|| StateError::Damaged(state.path(AUDIT_HEAD)))
 }
 
-/// Keeps what a Welcome says; `shown` is what the Hello said. A trail that forked is reported, and what was kept stays as evidence.
-pub(super) fn take(state: &State, shown: Option<&AuditHead>, welcome: &Welcome) -> Result<()> {
+/// Keeps what a Welcome says; `shown` is what the Hello said. A trail that forked is reported, and
+/// what was kept stays as evidence.
+pub(super) fn record_welcome(state: &State, shown: Option<&AuditHead>, welcome: &Welcome) -> Result<()> {
     if welcome.audit_forked {
         let sequence = shown.map(|head| head.sequence);
         tracing::error!(
@@ -40,12 +42,12 @@ pub(super) fn take(state: &State, shown: Option<&AuditHead>, welcome: &Welcome) 
     if shown.is_some_and(|shown| shown.sequence >= head.sequence) {
         return Ok(());
     }
-    let kept = Kept { sequence: head.sequence, hash: hex(&head.hash) };
-    let text = serde_json::to_vec(&kept).context("the newest event cannot be written")?;
+    let stored = StoredHead { sequence: head.sequence, hash: hex(&head.hash) };
+    let text = serde_json::to_vec(&stored).context("the newest event cannot be written")?;
     Ok(state.write(AUDIT_HEAD, &text)?)
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<_> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
     let (pairs, []) = digits.as_chunks::<2>() else { return None };
     pairs.iter().map(|[high, low]| u8::try_from(high * 16 + low).ok()).collect()
@@ -67,7 +69,7 @@ mod tests {
     fn the_newest_event_that_was_seen_is_kept_and_never_replaced_by_an_older_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = State::create(&folder.path().join("state")).expect("a state folder");
-        assert_eq!(kept(&state).expect("a fine folder"), None);
+        assert_eq!(load(&state).expect("a fine folder"), None);
         for (say, forked, keep) in [
             (head(5, 0x0a), false, head(5, 0x0a)),
             (head(9, 0xbc), false, head(9, 0xbc)),
@@ -75,11 +77,11 @@ mod tests {
             (head(12, 4), true, head(9, 0xbc)),
             (head(12, 5), false, head(12, 5)),
         ] {
-            let shown = kept(&state).expect("a fine folder");
-            take(&state, shown.as_ref(), &welcome(say, forked)).expect("a fine folder");
-            assert_eq!(kept(&state).expect("a fine folder"), Some(keep));
+            let shown = load(&state).expect("a fine folder");
+            record_welcome(&state, shown.as_ref(), &welcome(say, forked)).expect("a fine folder");
+            assert_eq!(load(&state).expect("a fine folder"), Some(keep));
         }
-        take(&state, None, &Welcome::default()).expect("nothing to keep");
+        record_welcome(&state, None, &Welcome::default()).expect("nothing to keep");
     }
 
     #[test]
@@ -88,7 +90,7 @@ mod tests {
         let state = State::create(&folder.path().join("state")).expect("a state folder");
         for text in ["", "{}", "{\"sequence\":1,\"hash\":\"abc\"}", "{\"sequence\":1,\"hash\":\"zz\"}"] {
             state.write(AUDIT_HEAD, text.as_bytes()).expect("a written file");
-            assert!(matches!(kept(&state), Err(StateError::Damaged(_))), "{text}");
+            assert!(matches!(load(&state), Err(StateError::Damaged(_))), "{text}");
         }
     }
 }

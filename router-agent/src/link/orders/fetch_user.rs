@@ -1,139 +1,119 @@
-//! Carries out orders to fetch one person, several at once: within the policy, on connections that are kept for the session. More than are
-//! sensible at one time are refused at once, so that whoever signs in is told rather than kept waiting.
+//! Carries out orders to fetch one user, several at once: within the policy, on connections that
+//! are kept for the session. More than are sensible at one time are refused at once, so that a
+//! sign-in gets an answer rather than a wait.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_proto::admin::v1::FailureReason;
-use rollcall_proto::router::v1::{
-    FetchOrder, FetchResult, ReadFailure, SessionRequest, fetch_order, fetch_result, session_request,
-};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use rollcall_proto::router::v1::session_request::Message;
+use rollcall_proto::router::v1::{FetchOrder, FetchResult, ReadFailure, fetch_order, fetch_result};
+use tokio::sync::Semaphore;
 
-use super::attempts::Attempts;
-use super::orders::{Allowed, Unprepared, allow, failure, of_directory, presence, refused, say};
-use super::trail::Trail;
+use super::authorize::{Authorized, Unauthorized, authorize};
+use super::context::OrderContext;
+use super::password_attempts::PasswordAttempts;
+use super::reply::{directory_failure, failure, to_proto_presence};
 use crate::config::Config;
 use crate::directory::{self, FetchSource, Fetched, Pool, PoolLimits, UserSelector};
 use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
 
-/// Most fetches under way, and passwords that are verified.
-const AT_ONCE: usize = 64;
+/// Fetches and verifications of passwords under way.
+const MAX_FETCHES: usize = 64;
 /// Of those, how many may have a connection of their own to ask about a password.
-const BINDS: usize = 16;
-/// For an order that does not say it.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Nobody waits longer for a sign-in.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_BINDS: usize = 16;
+/// For an order that has none.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+/// A sign-in never waits longer.
+const MAX_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Fetches of one session.
-pub(super) struct Fetches {
-    pub(super) config: Arc<Config>,
-    pub(super) sender: mpsc::Sender<SessionRequest>,
-    pub(super) all: CancellationToken,
-    pub(super) trail: Arc<Mutex<Trail>>,
-    pub(super) warm: Arc<Pool>,
-    pub(super) turns: Arc<Semaphore>,
-    pub(super) binds: Arc<Semaphore>,
-    pub(super) attempts: Arc<Attempts>,
+pub(super) struct UserFetches {
+    pub(super) context: OrderContext,
+    pub(super) pool: Arc<Pool>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) bind_permits: Arc<Semaphore>,
+    pub(super) attempts: Arc<PasswordAttempts>,
 }
 
 /// What was found, and where.
 type Found = (String, fetch_result::Found);
 
-impl Fetches {
-    pub(super) fn new(
-        config: Arc<Config>,
-        sender: mpsc::Sender<SessionRequest>,
-        all: CancellationToken,
-        trail: Arc<Mutex<Trail>>,
-        attempts: Arc<Attempts>,
-    ) -> Self {
-        let warm = Arc::new(Pool::new(PoolLimits::default()));
-        let (turns, binds) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(BINDS)));
-        Self { config, sender, all, trail, warm, turns, binds, attempts }
+impl UserFetches {
+    pub(super) fn new(context: OrderContext, attempts: Arc<PasswordAttempts>) -> Self {
+        let pool = Arc::new(Pool::new(PoolLimits::default()));
+        let permits = Arc::new(Semaphore::new(MAX_FETCHES));
+        let bind_permits = Arc::new(Semaphore::new(MAX_BINDS));
+        Self { context, pool, permits, bind_permits, attempts }
     }
 
     /// Begins one. The answer goes to the session.
-    pub(super) fn begin(&self, order: FetchOrder) {
-        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
-            let message = format!("The identity router has {AT_ONCE} people to fetch already. Try again.");
-            let result = answer(order.request_id, Err(failure(FailureReason::RouterLost, message)));
-            // Where not even this can be said, whoever waits runs out of time.
-            let message = session_request::Message::FetchResult(result);
-            let _ = self.sender.try_send(SessionRequest { message: Some(message) });
-            return;
+    pub(super) fn fetch(&self, order: FetchOrder) {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            let message =
+                format!("The identity router has {MAX_FETCHES} people to fetch already. Try again.");
+            let result = result(order.request_id, Err(failure(FailureReason::RouterLost, message)));
+            // Where not even this can be sent, the sign-in runs out of time.
+            return self.context.try_send(Message::FetchResult(result));
         };
-        let (config, warm, trail) =
-            (Arc::clone(&self.config), Arc::clone(&self.warm), Arc::clone(&self.trail));
-        let (sender, cancel) = (self.sender.clone(), self.all.child_token());
+        let (context, pool) = (self.context.clone(), Arc::clone(&self.pool));
         tokio::spawn(async move {
             tokio::select! {
-                () = cancel.cancelled() => {}
-                found = fetch(&config, &warm, &trail, &order) => {
-                    let result = answer(order.request_id, found);
-                    say(&sender, session_request::Message::FetchResult(result)).await;
+                () = context.session_end.cancelled() => {}
+                found = fetch(&context, &pool, &order) => {
+                    let result = result(order.request_id, found);
+                    context.send(Message::FetchResult(result)).await;
                 }
             }
-            drop(turn);
+            drop(permit);
         });
     }
 }
 
-async fn fetch(
-    config: &Config,
-    warm: &Pool,
-    trail: &Mutex<Trail>,
-    order: &FetchOrder,
-) -> Result<Found, ReadFailure> {
+async fn fetch(context: &OrderContext, pool: &Pool, order: &FetchOrder) -> Result<Found, ReadFailure> {
     let settings = order.settings.clone().unwrap_or_default();
-    let allowed = allow(config, &settings, order.revision, None).map_err(|Unprepared { failure, keys }| {
-        refused(trail, "FetchOrder", &keys);
+    let authorized = authorize(&context.config, &settings, order.revision, None);
+    let authorized = authorized.map_err(|Unauthorized { failure, keys }| {
+        context.record_refusal("FetchOrder", &keys);
         failure
-    });
-    let allowed = allowed?;
-    Ok(match fetch_entry(config, warm, &allowed, order).await? {
-        Some((server, fetched)) => (server, found(&allowed.mapping, fetched)),
+    })?;
+    Ok(match fetch_entry(&context.config, pool, &authorized, order).await? {
+        Some((server, fetched)) => (server, to_proto_found(&authorized.mapping, fetched)),
         None => (String::new(), absent(directory::Presence::NotFound)),
     })
 }
 
-/// Fetches an entry, and says which server has it; none if no record can have the name, so that nobody was asked.
+/// Fetches an entry, and says which server has it; none if no record can have the name, so that no
+/// server was asked.
 pub(super) async fn fetch_entry(
     config: &Config,
-    warm: &Pool,
-    Allowed { mapping, plan, credential, ca_file }: &Allowed,
+    pool: &Pool,
+    Authorized { mapping, request, credential, ca_file }: &Authorized,
     order: &FetchOrder,
 ) -> Result<Option<(String, Fetched)>, ReadFailure> {
-    let (asked, id);
-    let whom = match order.whom.as_ref() {
+    let (query, id);
+    let selector = match order.whom.as_ref() {
         Some(fetch_order::Whom::ImmutableId(wanted)) => {
             id = wanted.clone();
             UserSelector::ById(&id)
         }
-        named => match who(mapping, named)? {
+        named => match name_query(mapping, named)? {
             Some(one) => {
-                asked = one;
-                UserSelector::ByName(&asked)
+                query = one;
+                UserSelector::ByName(&query)
             }
             None => return Ok(None),
         },
     };
     let ca_file = ca_file.as_deref();
-    let source = FetchSource {
-        request: plan,
-        mapping,
-        credential,
-        ca_file,
-        look_up_moved: config.policy.look_up_moved,
-    };
-    let fetched = directory::fetch(warm, source, whom, deadline_of(order)).await;
-    fetched.map(Some).map_err(|error| of_directory(&error))
+    let source =
+        FetchSource { request, mapping, credential, ca_file, look_up_moved: config.policy.look_up_moved };
+    let fetched = directory::fetch(pool, source, selector, deadline_of(order)).await;
+    fetched.map(Some).map_err(|error| directory_failure(&error))
 }
 
 /// The name that is asked for; none if nobody can have it.
-fn who<'m>(
+fn name_query<'m>(
     mapping: &'m Mapping,
     whom: Option<&fetch_order::Whom>,
 ) -> Result<Option<NameQuery<'m>>, ReadFailure> {
@@ -150,16 +130,16 @@ fn who<'m>(
 }
 
 pub(super) fn deadline_of(order: &FetchOrder) -> Duration {
-    let said = order.deadline.and_then(|deadline| Duration::try_from(deadline).ok());
-    said.unwrap_or(DEADLINE).min(LONGEST)
+    let ordered = order.deadline.and_then(|deadline| Duration::try_from(deadline).ok());
+    ordered.unwrap_or(DEFAULT_DEADLINE).min(MAX_DEADLINE)
 }
 
 fn absent(whereabouts: directory::Presence) -> fetch_result::Found {
-    fetch_result::Found::Absent(presence(whereabouts).into())
+    fetch_result::Found::Absent(to_proto_presence(whereabouts).into())
 }
 
 /// In the words of the contract; an entry becomes what a read of the whole source would make of it.
-fn found(mapping: &Mapping, fetched: Fetched) -> fetch_result::Found {
+fn to_proto_found(mapping: &Mapping, fetched: Fetched) -> fetch_result::Found {
     match fetched {
         Fetched::Entry(entry) => match map_entry(mapping, &entry) {
             Mapped::Record(record) => fetch_result::Found::Record(record),
@@ -177,7 +157,7 @@ pub(super) fn failed(request_id: String, failure: ReadFailure) -> FetchResult {
     FetchResult { request_id, found: Some(fetch_result::Found::Failure(failure)), server: String::new() }
 }
 
-fn answer(request_id: String, found: Result<Found, ReadFailure>) -> FetchResult {
+fn result(request_id: String, found: Result<Found, ReadFailure>) -> FetchResult {
     match found {
         Ok((server, found)) => FetchResult { request_id, found: Some(found), server },
         Err(failure) => {
@@ -197,16 +177,22 @@ mod tests {
     use rollcall_proto::admin::v1::{
         AttributeMapping, DirectoryServer, IdentitySourceSettings, directory_server::Security,
     };
-    use rollcall_proto::router::v1::lookup_result;
+    use rollcall_proto::router::v1::{SessionRequest, lookup_result, session_request};
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::config::Log;
     use crate::policy::Policy;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
     /// A router that may read this port, and what it says.
-    fn fetches(folder: &Path, port: u16, slapd: Option<&Slapd>) -> (Fetches, mpsc::Receiver<SessionRequest>) {
+    fn fetches(
+        folder: &Path,
+        port: u16,
+        slapd: Option<&Slapd>,
+    ) -> (UserFetches, mpsc::Receiver<SessionRequest>) {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.join(name), text).expect("a file");
             let private = std::fs::Permissions::from_mode(0o600);
@@ -236,8 +222,8 @@ mod tests {
             log: Log::default(),
         };
         let (sender, said) = mpsc::channel(200);
-        let (config, trail, attempts) = (Arc::new(config), Arc::default(), Arc::default());
-        (Fetches::new(config, sender, CancellationToken::new(), trail, attempts), said)
+        let context = OrderContext::new(Arc::new(config), sender, CancellationToken::new());
+        (UserFetches::new(context, Arc::default()), said)
     }
 
     fn order(port: u16, whom: fetch_order::Whom) -> FetchOrder {
@@ -268,7 +254,7 @@ mod tests {
     }
 
     async fn next(said: &mut mpsc::Receiver<SessionRequest>) -> Option<FetchResult> {
-        let message = tokio::time::timeout(PATIENCE, said.recv()).await.expect("a word")?;
+        let message = tokio::time::timeout(ANSWER_TIMEOUT, said.recv()).await.expect("a word")?;
         match message.message {
             Some(session_request::Message::FetchResult(result)) => Some(result),
             other => panic!("{other:?}"),
@@ -300,7 +286,7 @@ mod tests {
         let port = slapd.ldaps_port();
         let (fetches, mut said) = fetches(folder.path(), port, Some(&slapd));
         let mut ask = async |whom| {
-            fetches.begin(order(port, whom));
+            fetches.fetch(order(port, whom));
             let result = next(&mut said).await.expect("an answer");
             assert_eq!(result.request_id, "r");
             (result.found.expect("something"), result.server)
@@ -345,7 +331,7 @@ mod tests {
         for change in changes {
             let mut order = order(port, fetch_order::Whom::Login("anna".to_owned()));
             order.settings.iter_mut().for_each(change);
-            fetches.begin(order);
+            fetches.fetch(order);
             let result = next(&mut said).await.expect("an answer");
             assert_eq!(reason(&result), Some(FailureReason::RouterPolicy), "{result:?}");
         }
@@ -360,18 +346,18 @@ mod tests {
         let port = listener.local_addr().expect("an address").port();
         let folder = tempfile::tempdir().expect("a folder");
         let (fetches, mut said) = fetches(folder.path(), port, None);
-        for _ in 0..AT_ONCE + 5 {
-            fetches.begin(order(port, fetch_order::Whom::Login("anna".to_owned())));
+        for _ in 0..MAX_FETCHES + 5 {
+            fetches.fetch(order(port, fetch_order::Whom::Login("anna".to_owned())));
         }
         for _ in 0..5 {
             let result = next(&mut said).await.expect("an answer");
             assert_eq!(reason(&result), Some(FailureReason::RouterLost), "{result:?}");
         }
-        let turns = Arc::clone(&fetches.turns);
-        fetches.all.cancel();
+        let permits = Arc::clone(&fetches.permits);
+        fetches.context.session_end.cancel();
         drop(fetches);
         assert!(next(&mut said).await.is_none(), "something was said after the session's end");
-        assert_eq!(turns.available_permits(), AT_ONCE);
+        assert_eq!(permits.available_permits(), MAX_FETCHES);
     }
 
     #[test]
@@ -380,7 +366,10 @@ mod tests {
             let deadline = Some(prost_types::Duration { seconds, nanos: 0 });
             deadline_of(&FetchOrder { deadline, ..FetchOrder::default() })
         };
-        assert_eq!([within(2), within(3_600), within(-1)], [Duration::from_secs(2), LONGEST, DEADLINE]);
-        assert_eq!(deadline_of(&FetchOrder::default()), DEADLINE);
+        assert_eq!(
+            [within(2), within(3_600), within(-1)],
+            [Duration::from_secs(2), MAX_DEADLINE, DEFAULT_DEADLINE]
+        );
+        assert_eq!(deadline_of(&FetchOrder::default()), DEFAULT_DEADLINE);
     }
 }

@@ -1,6 +1,7 @@
-//! How often this router asks a directory about passwords in vain, whoever orders it: a control plane that was taken over can neither guess one
-//! nor lock accounts in the directory. Counted by entry and in all, over all sessions, in memory: as many as there were in the last
-//! [`PERIOD`], so some thousands. Knows no password and no name, only hashes of names.
+//! How often this router asks a directory about passwords in vain, whoever orders it: a control
+//! plane that was taken over can neither guess one nor lock accounts in the directory. Counted by
+//! entry and in all, over all sessions, in memory: as many as there were in the last [`PERIOD`], so
+//! some thousands. Knows no password and no name, only hashes of names.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +10,19 @@ use std::time::{Duration, Instant};
 use crate::ldap_syntax::normalize;
 
 /// Most of one entry in [`PERIOD`]. Below the 10 at which directories usually lock an account.
-const OF_ONE: usize = 8;
+const MAX_FAILURES_PER_ENTRY: usize = 8;
 const PERIOD: Duration = Duration::from_secs(30 * 60);
 /// Most of all entries in [`MINUTE`].
-const OF_ALL: u32 = 200;
+const MAX_FAILURES_PER_MINUTE: u32 = 200;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Entries from which on those that are forgiven are forgotten.
-const MANY: usize = 10_000;
+const SWEEP_FROM_ENTRIES: usize = 10_000;
 
 type Key = [u8; 32];
 
 /// What was asked in vain, and what is being asked.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<State>);
+pub(in crate::link) struct PasswordAttempts(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,36 +38,36 @@ struct Entry {
 }
 
 impl Entry {
-    fn forgive(&mut self, now: Instant) {
+    fn forget_old(&mut self, now: Instant) {
         while self.failed.front().is_some_and(|at| now.saturating_duration_since(*at) >= PERIOD) {
             self.failed.pop_front();
         }
     }
 }
 
-impl Attempts {
-    /// A try with the password of the entry with this name; none if there were too many. It counts as one in vain until it is known to be
-    /// another.
-    pub(super) fn begin(self: &Arc<Self>, dn: &str, now: Instant) -> Option<Attempt> {
+impl PasswordAttempts {
+    /// A try with the password of the entry with this name; none if there were too many. It counts
+    /// as one in vain until it is known to be another.
+    pub(in crate::link) fn begin(self: &Arc<Self>, dn: &str, now: Instant) -> Option<PasswordAttempt> {
         let mut state = self.lock();
         let minute = state.minute.filter(|(began, _)| now.saturating_duration_since(*began) < MINUTE);
-        if minute.is_some_and(|(_, failed)| failed >= OF_ALL) {
+        if minute.is_some_and(|(_, failed)| failed >= MAX_FAILURES_PER_MINUTE) {
             return None;
         }
-        if state.entries.len() >= MANY {
+        if state.entries.len() >= SWEEP_FROM_ENTRIES {
             state.entries.retain(|_, entry| {
-                entry.forgive(now);
+                entry.forget_old(now);
                 entry.under_way > 0 || !entry.failed.is_empty()
             });
         }
-        let key = key(dn);
+        let key = entry_key(dn);
         let entry = state.entries.entry(key).or_default();
-        entry.forgive(now);
-        if entry.failed.len() + entry.under_way >= OF_ONE {
+        entry.forget_old(now);
+        if entry.failed.len() + entry.under_way >= MAX_FAILURES_PER_ENTRY {
             return None;
         }
         entry.under_way += 1;
-        Some(Attempt { all: Arc::clone(self), key, at: now, failed: true })
+        Some(PasswordAttempt { all: Arc::clone(self), key, at: now, failed: true })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -75,7 +76,7 @@ impl Attempts {
 }
 
 /// However the name is written.
-fn key(dn: &str) -> Key {
+fn entry_key(dn: &str) -> Key {
     let mut hasher = blake3::Hasher::new();
     match normalize(dn) {
         Some(names) => hasher.update(format!("{names:?}").as_bytes()),
@@ -86,16 +87,16 @@ fn key(dn: &str) -> Key {
 
 /// A try under way. Dropped, it was one in vain: whoever gives up early saves nothing.
 #[derive(Debug)]
-pub(super) struct Attempt {
-    all: Arc<Attempts>,
+pub(in crate::link) struct PasswordAttempt {
+    all: Arc<PasswordAttempts>,
     key: Key,
     at: Instant,
     failed: bool,
 }
 
-impl Attempt {
+impl PasswordAttempt {
     /// The password was accepted: those before are forgiven.
-    pub(super) fn accepted(mut self) {
+    pub(in crate::link) fn accepted(mut self) {
         self.failed = false;
         if let Some(entry) = self.all.lock().entries.get_mut(&self.key) {
             entry.failed.clear();
@@ -103,7 +104,7 @@ impl Attempt {
     }
 }
 
-impl Drop for Attempt {
+impl Drop for PasswordAttempt {
     fn drop(&mut self) {
         let mut state = self.all.lock();
         if self.failed {
@@ -129,8 +130,8 @@ mod tests {
 
     #[test]
     fn nobody_can_have_one_entry_asked_about_more_often_than_its_directory_bears() {
-        let (attempts, start) = (Arc::new(Attempts::default()), Instant::now());
-        for _ in 0..OF_ONE {
+        let (attempts, start) = (Arc::new(PasswordAttempts::default()), Instant::now());
+        for _ in 0..MAX_FAILURES_PER_ENTRY {
             assert!(attempts.begin(ANNA, start).is_some());
         }
         for spelled in [ANNA, "UID=Anna, DC=example,DC=COM"] {
@@ -143,8 +144,9 @@ mod tests {
 
     #[test]
     fn whoever_knows_the_password_is_forgiven_and_what_is_under_way_counts() {
-        let (attempts, start) = (Arc::new(Attempts::default()), Instant::now());
-        let mut under_way: Vec<_> = (0..OF_ONE).filter_map(|_| attempts.begin(ANNA, start)).collect();
+        let (attempts, start) = (Arc::new(PasswordAttempts::default()), Instant::now());
+        let mut under_way: Vec<_> =
+            (0..MAX_FAILURES_PER_ENTRY).filter_map(|_| attempts.begin(ANNA, start)).collect();
         assert!(attempts.begin(ANNA, start).is_none(), "as many at once are as many");
         under_way.pop().expect("one").accepted();
         assert!(attempts.begin(ANNA, start).is_some(), "one is over, and was right");
@@ -154,17 +156,22 @@ mod tests {
 
     #[test]
     fn whoever_tries_one_password_with_everybody_does_not_get_far() {
-        let (attempts, start) = (Arc::new(Attempts::default()), Instant::now());
+        let (attempts, start) = (Arc::new(PasswordAttempts::default()), Instant::now());
         let anyone = |number: u32| format!("uid={number},dc=example,dc=com");
-        let tried =
-            (0..10 * OF_ALL).filter(|number| attempts.begin(&anyone(*number), start).is_some()).count();
-        assert_eq!(tried, OF_ALL as usize);
+        let tried = (0..10 * MAX_FAILURES_PER_MINUTE)
+            .filter(|number| attempts.begin(&anyone(*number), start).is_some())
+            .count();
+        assert_eq!(tried, MAX_FAILURES_PER_MINUTE as usize);
         assert!(attempts.begin(ANNA, start + MINUTE).is_some(), "the minute is over");
         for minute in 1..100 {
-            for number in 0..OF_ALL {
-                attempts.begin(&anyone(minute * OF_ALL + number), start + minute * MINUTE);
+            for number in 0..MAX_FAILURES_PER_MINUTE {
+                attempts.begin(&anyone(minute * MAX_FAILURES_PER_MINUTE + number), start + minute * MINUTE);
             }
         }
-        assert!(attempts.lock().entries.len() <= MANY + OF_ALL as usize, "{}", attempts.lock().entries.len());
+        assert!(
+            attempts.lock().entries.len() <= SWEEP_FROM_ENTRIES + MAX_FAILURES_PER_MINUTE as usize,
+            "{}",
+            attempts.lock().entries.len()
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! One upload: pages of the directory are mapped, cut into batches, offered, and sent as far as they are wanted. No more than the
-//! window's batches are unanswered; while it is full no page is taken, and the read of the directory waits.
+//! One upload: pages of the directory are mapped, cut into batches, offered, and sent as far as
+//! they are wanted. No more than the window's batches are unanswered; while it is full no page is
+//! taken, and the read of the directory waits.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use super::authorize::PreparedRead;
 use super::batches::{Batch, Batches};
 use super::limits::window_and_batch;
-use super::orders::Read;
 use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
 use crate::record::{AttributeCounts, Entry, Mapped, map_entry};
 
@@ -25,23 +26,23 @@ use crate::record::{AttributeCounts, Entry, Mapped, map_entry};
 pub(super) async fn run(
     mut client: RouterServiceClient<Channel>,
     order: SyncOrder,
-    read: Read,
+    read: PreparedRead,
 ) -> Result<&'static str> {
     let (sender, receiver) = mpsc::channel(2);
     let open = Open { sync_job: order.sync_job.clone(), epoch: order.epoch };
-    sender.send(request(upload_request::Message::Open(open))).await?;
+    sender.send(to_request(upload_request::Message::Open(open))).await?;
     let refused = |status: tonic::Status| anyhow::anyhow!("{}", status.message());
     let mut replies = client.upload(ReceiverStream::new(receiver)).await.map_err(refused)?.into_inner();
-    match next(&mut replies).await? {
+    match next_reply(&mut replies).await? {
         Some(upload_response::Message::Opened(_)) => {}
         _ => bail!("the control plane did not open the upload"),
     }
     let (sink, pages) = mpsc::channel(1);
-    let Read { mapping, plan, credential, tls } = read;
-    let directory = Directory(tokio::spawn(async move {
-        directory::read(&plan, &credential, tls, &Timeouts::default(), sink).await
+    let PreparedRead { mapping, request, credential, tls } = read;
+    let directory = DirectoryRead(tokio::spawn(async move {
+        directory::read(&request, &credential, tls, &Timeouts::default(), sink).await
     }));
-    let (window, most) = window_and_batch(&order);
+    let (window, max_records) = window_and_batch(&order);
     let mut upload = Upload {
         sender,
         replies,
@@ -53,15 +54,15 @@ pub(super) async fn run(
         rejected: 0,
         attribute_counts: AttributeCounts::new(mapping.attributes()),
     };
-    let batches = Batches::new(most);
-    upload.carry(pages, batches, |entry| map_entry(&mapping, entry)).await?;
-    upload.end(directory.result().await).await
+    let batches = Batches::new(max_records);
+    upload.send_all(pages, batches, |entry| map_entry(&mapping, entry)).await?;
+    upload.finish(directory.result().await).await
 }
 
 /// The task that reads; it ends with the upload.
-struct Directory(JoinHandle<Result<ReadComplete, DirectoryError>>);
+struct DirectoryRead(JoinHandle<Result<ReadComplete, DirectoryError>>);
 
-impl Directory {
+impl DirectoryRead {
     async fn result(mut self) -> Result<ReadComplete, DirectoryError> {
         let panicked = || DirectoryError::Protocol {
             server: "the directory".to_owned(),
@@ -71,17 +72,17 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for DirectoryRead {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-fn request(message: upload_request::Message) -> UploadRequest {
+fn to_request(message: upload_request::Message) -> UploadRequest {
     UploadRequest { message: Some(message) }
 }
 
-async fn next(replies: &mut Streaming<UploadResponse>) -> Result<Option<upload_response::Message>> {
+async fn next_reply(replies: &mut Streaming<UploadResponse>) -> Result<Option<upload_response::Message>> {
     let reply = replies.message().await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
     Ok(reply.and_then(|reply| reply.message))
 }
@@ -101,7 +102,7 @@ struct Upload {
 }
 
 impl Upload {
-    async fn carry(
+    async fn send_all(
         &mut self,
         mut pages: mpsc::Receiver<Vec<Entry>>,
         mut batches: Batches,
@@ -110,33 +111,33 @@ impl Upload {
         loop {
             tokio::select! {
                 biased;
-                reply = next(&mut self.replies), if !self.unfinished.is_empty() => self.answer(reply?).await?,
+                reply = next_reply(&mut self.replies), if !self.unfinished.is_empty() => self.handle_reply(reply?).await?,
                 page = pages.recv(), if self.unfinished.len() < self.window => {
                     let Some(page) = page else { break };
                     for entry in page {
                         self.attribute_counts.add(&entry);
                         if let Some(batch) = batches.push(map(&entry)) {
-                            self.send(batch).await?;
+                            self.send_batch(batch).await?;
                         }
                     }
                 }
             }
         }
         if let Some(batch) = batches.finish() {
-            self.send(batch).await?;
+            self.send_batch(batch).await?;
         }
         while !self.unfinished.is_empty() {
-            let reply = next(&mut self.replies).await?;
-            self.answer(reply).await?;
+            let reply = next_reply(&mut self.replies).await?;
+            self.handle_reply(reply).await?;
         }
         Ok(())
     }
 
     /// Sends a batch as soon as the window allows.
-    async fn send(&mut self, batch: Batch) -> Result<()> {
+    async fn send_batch(&mut self, batch: Batch) -> Result<()> {
         while self.unfinished.len() >= self.window {
-            let reply = next(&mut self.replies).await?;
-            self.answer(reply).await?;
+            let reply = next_reply(&mut self.replies).await?;
+            self.handle_reply(reply).await?;
         }
         self.sequence += 1;
         let sequence = self.sequence;
@@ -158,10 +159,10 @@ impl Upload {
                 rejected,
             })
         };
-        self.sender.send(request(message)).await.context("the upload is lost")
+        self.sender.send(to_request(message)).await.context("the upload is lost")
     }
 
-    async fn answer(&mut self, reply: Option<upload_response::Message>) -> Result<()> {
+    async fn handle_reply(&mut self, reply: Option<upload_response::Message>) -> Result<()> {
         match reply {
             None => bail!("the control plane ended the upload"),
             Some(upload_response::Message::Opened(_)) => bail!("the control plane opened the upload twice"),
@@ -177,11 +178,11 @@ impl Upload {
                 if positions.is_empty() {
                     return Ok(());
                 }
-                let records = pick(offered, &positions)?;
+                let records = pick_wanted(offered, &positions)?;
                 self.unfinished.insert(sequence, Vec::new());
                 let records = Records { sequence, records, rejected: Vec::new() };
                 self.sender
-                    .send(request(upload_request::Message::Records(records)))
+                    .send(to_request(upload_request::Message::Records(records)))
                     .await
                     .context("the upload is lost")
             }
@@ -189,11 +190,11 @@ impl Upload {
     }
 
     /// Says how the read ended, and waits until the control plane has heard it.
-    async fn end(mut self, result: Result<ReadComplete, DirectoryError>) -> Result<&'static str> {
+    async fn finish(mut self, result: Result<ReadComplete, DirectoryError>) -> Result<&'static str> {
         let (message, summary) = match result {
             Ok(complete) => {
                 tracing::info!(records = self.records, rejected = self.rejected, "directory read to its end");
-                (upload_request::Message::Complete(self.complete(&complete)), "complete")
+                (upload_request::Message::Complete(self.completion(&complete)), "complete")
             }
             Err(error) => {
                 let reason = error.failure_reason();
@@ -202,15 +203,15 @@ impl Upload {
                 (upload_request::Message::Failed(failure), "failed")
             }
         };
-        self.sender.send(request(message)).await.context("the upload is lost")?;
+        self.sender.send(to_request(message)).await.context("the upload is lost")?;
         drop(self.sender);
-        match next(&mut self.replies).await? {
+        match next_reply(&mut self.replies).await? {
             None => Ok(summary),
             Some(_) => bail!("the control plane goes on after the end"),
         }
     }
 
-    fn complete(&self, complete: &ReadComplete) -> Complete {
+    fn completion(&self, complete: &ReadComplete) -> Complete {
         let roots = complete.roots().iter().map(|root| RootRead {
             root: root.root.clone(),
             // Zero where the root is missing.
@@ -243,7 +244,7 @@ impl Upload {
 }
 
 /// The wanted records of a batch.
-fn pick(offered: Vec<UserRecord>, positions: &[u32]) -> Result<Vec<UserRecord>> {
+fn pick_wanted(offered: Vec<UserRecord>, positions: &[u32]) -> Result<Vec<UserRecord>> {
     let mut wanted = positions.iter().map(|position| *position as usize).peekable();
     let mut records = Vec::with_capacity(positions.len());
     for (position, record) in offered.into_iter().enumerate() {

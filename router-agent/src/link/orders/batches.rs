@@ -1,12 +1,13 @@
-//! Cuts mapped records into batches: at most so many records, and few enough bytes for one message. Pure.
+//! Cuts mapped records into batches: at most so many records, and few enough bytes for one message.
+//! Pure.
 
 use rollcall_proto::prost::Message;
 use rollcall_proto::router::v1::{RejectedEntry, UserRecord};
 
 use crate::record::Mapped;
 
-/// Most bytes of a batch, encoded: a quarter of the largest message.
-const MAX_BYTES: usize = 1 << 20;
+/// Bytes of a batch, encoded: a quarter of the largest message.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Records and rejected entries that travel together.
 #[derive(Debug, Default, PartialEq)]
@@ -24,13 +25,13 @@ impl Batch {
 
 /// Collects until a batch is full.
 pub(super) struct Batches {
-    most: usize,
+    max_records: usize,
     open: Batch,
 }
 
 impl Batches {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), open: Batch::default() }
+    pub(super) fn new(max_records: usize) -> Self {
+        Self { max_records: max_records.max(1), open: Batch::default() }
     }
 
     /// Adds one; returns the batch before it if that is full.
@@ -39,8 +40,8 @@ impl Batches {
             Mapped::Record(record) => record.encoded_len(),
             Mapped::Rejected(rejected) => rejected.encoded_len(),
         };
-        let full =
-            self.open.len() == self.most || (self.open.len() > 0 && self.open.bytes + bytes > MAX_BYTES);
+        let full = self.open.len() == self.max_records
+            || (self.open.len() > 0 && self.open.bytes + bytes > MAX_BATCH_BYTES);
         let done = full.then(|| std::mem::take(&mut self.open));
         self.open.bytes += bytes;
         match mapped {
@@ -80,7 +81,7 @@ mod tests {
             done.extend(batches.finish());
             for batch in &done {
                 prop_assert!(batch.len() <= most && batch.len() > 0);
-                prop_assert!(batch.bytes <= MAX_BYTES);
+                prop_assert!(batch.bytes <= MAX_BATCH_BYTES);
             }
             let seen: Vec<_> = done.iter().flat_map(|batch| &batch.records).map(|record| record.user_name.clone()).collect();
             let sent: Vec<_> = (0..sizes.len()).map(|number| number.to_string()).collect();
