@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::config_error::{ConfigError, check_readable};
 use crate::directory::Credential;
-use crate::identity::{self, IDENTITY, State, StateError};
+use crate::identity::{self, IDENTITY_FILE, StateError, StateFolder};
 use crate::policy::Policy;
 
 /// What the file says, with paths made absolute.
@@ -167,10 +167,10 @@ fn check_enrolled(folder: &Path) -> Result<(), String> {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     };
-    let state = State::open(folder).map_err(why)?;
+    let state = StateFolder::open(folder).map_err(why)?;
     match identity::load(&state).map_err(why)? {
         Some(_) => Ok(()),
-        None => Err(StateError::Missing(state.path(IDENTITY)).to_string()),
+        None => Err(StateError::Missing(state.path(IDENTITY_FILE)).to_string()),
     }
 }
 

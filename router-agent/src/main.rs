@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<bool> {
-    // It mostly waits for others: on one thread its tasks wake each other for nothing: 10 to 15 percent more sign-ins a second.
+    // It mostly waits for others: on one thread its tasks wake each other for nothing: 10 to 15
+    // percent more sign-ins a second.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
         Command::Enroll(arguments) => {

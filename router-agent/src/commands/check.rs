@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use crate::clock;
 use crate::config::Config;
 use crate::directory::{self, ReadRequest, Timeouts};
-use crate::identity::{self, Facts, State};
+use crate::identity::{self, Facts, StateFolder};
 use crate::link::connect::{connect, not_enrolled_message};
 use crate::link::hello::hello;
 use crate::link::renewal_schedule::renewal_due;
@@ -112,7 +112,7 @@ async fn check_directory(config: &Config, directory: &Directory, report: &mut Re
 }
 
 fn own_identity(config: &Config, now: OffsetDateTime) -> Result<String, String> {
-    let identity = State::open(&config.state).and_then(|state| identity::load(&state));
+    let identity = StateFolder::open(&config.state).and_then(|state| identity::load(&state));
     let identity = identity.map_err(|error| error.to_string())?;
     let facts = identity.ok_or_else(|| not_enrolled_message(config))?.facts;
     describe(&facts, now)
@@ -120,16 +120,16 @@ fn own_identity(config: &Config, now: OffsetDateTime) -> Result<String, String> 
 
 /// What an administrator compares with the list of identity routers.
 fn describe(facts: &Facts, now: OffsetDateTime) -> Result<String, String> {
-    let Facts { name, life, fingerprint, generation } = facts;
-    let until = format_time(life.not_after);
-    if now >= life.not_after {
+    let Facts { name, validity, fingerprint, generation } = facts;
+    let until = format_time(validity.not_after);
+    if now >= validity.not_after {
         return Err(format!(
             "the certificate of {name} expired at {until}; router-agent run recovers it, or says why it cannot"
         ));
     }
     let number = generation.map(|number| format!(", certificate {number}")).unwrap_or_default();
-    let spent = Duration::try_from(now - life.begin()).unwrap_or_default();
-    let renewal = match renewal_due(life.length(), u32::MAX / 2).checked_sub(spent) {
+    let spent = Duration::try_from(now - validity.issued_at()).unwrap_or_default();
+    let renewal = match renewal_due(validity.length(), u32::MAX / 2).checked_sub(spent) {
         Some(left) => format!("in about {}", format_span(left)),
         None => "is due".to_owned(),
     };
@@ -196,15 +196,15 @@ mod tests {
     use time::Duration as Span;
 
     use super::*;
-    use crate::identity::Life;
+    use crate::identity::Validity;
 
     #[test]
     fn an_identity_is_described_with_all_that_an_administrator_compares() {
         let begin = OffsetDateTime::UNIX_EPOCH + Span::minutes(5);
-        let life = Life { not_before: OffsetDateTime::UNIX_EPOCH, not_after: begin + Span::DAY };
+        let validity = Validity { not_before: OffsetDateTime::UNIX_EPOCH, not_after: begin + Span::DAY };
         let facts = Facts {
             name: "tenants/acme/identityRouters/hq-1".to_owned(),
-            life,
+            validity,
             fingerprint: "ab12".to_owned(),
             generation: Some(7),
         };
@@ -215,6 +215,6 @@ mod tests {
             assert!(said.contains(part), "{part} in {said}");
         }
         assert!(describe(&facts, begin + Span::hours(20)).expect("a valid one").contains("renewal is due"));
-        assert!(describe(&facts, life.not_after).expect_err("an expired one").contains("recovers"));
+        assert!(describe(&facts, validity.not_after).expect_err("an expired one").contains("recovers"));
     }
 }

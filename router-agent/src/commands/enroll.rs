@@ -16,8 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clock;
 use crate::config::parse_address;
 use crate::identity::{
-    self, AUDIT_HEAD, Authorities, Facts, IDENTITY, IDENTITY_LOCK_TIMEOUT, Pinned, State, fingerprint, hex,
-    issued, pending, settled, vouches,
+    self, AUDIT_HEAD_FILE, Authorities, Facts, IDENTITY_FILE, IDENTITY_LOCK_TIMEOUT, PinnedAuthority,
+    StateFolder, fingerprint, forget_pending_key, hex, issued, pending_key, vouches,
 };
 use crate::link::enrollment_client::{EnrollmentClient, EnrollmentError};
 use crate::link::transport;
@@ -64,24 +64,24 @@ pub async fn enroll(arguments: &Enroll, say: impl FnMut(String)) -> Result<()> {
             arguments.control_plane
         )
     })?;
-    let state = State::create(&arguments.state)?;
+    let state = StateFolder::create(&arguments.state)?;
     ensure!(
-        arguments.replace || !state.has(IDENTITY),
+        arguments.replace || !state.has(IDENTITY_FILE),
         "{} has an identity already; --replace replaces it",
         state.folder().display()
     );
     let code = read_code(arguments.code_file.as_deref())?;
     // The code itself is written nowhere, only that it was this one.
-    let key = pending(&state, &format!("code {}", hex(&fingerprint(&code.secret))))?;
+    let key = pending_key(&state, &format!("code {}", hex(&fingerprint(&code.secret))))?;
 
-    let pin = Arc::new(Pinned::new(code.authority));
+    let pin = Arc::new(PinnedAuthority::new(code.authority));
     let verifier = Arc::clone(&pin) as Arc<dyn ServerCertVerifier>;
     let mut client = EnrollmentClient::connect(&host, port, verifier).await?;
     let answer = client.enroll(&code.secret, &key).await;
     if let Err(EnrollmentError::Refused(refusal)) = &answer
         && refusal.needs_administrator()
     {
-        settled(&state)?;
+        forget_pending_key(&state)?;
     }
     let answer = answer?;
 
@@ -95,23 +95,23 @@ pub async fn enroll(arguments: &Enroll, say: impl FnMut(String)) -> Result<()> {
     // The identity last: it is what makes a state folder that of an enrolled router.
     authorities.store(&state)?;
     identity::store(&state, &identity)?;
-    settled(&state)?;
+    forget_pending_key(&state)?;
 
     report(&identity.facts, &state, say);
     Ok(())
 }
 
 /// Says what the router has now, and what to do next.
-fn report(facts: &Facts, state: &State, mut say: impl FnMut(String)) {
+fn report(facts: &Facts, state: &StateFolder, mut say: impl FnMut(String)) {
     let number = facts.generation.unwrap_or_default();
     say(format!("Enrolled as {}, with certificate {number}.", facts.name));
     say(format!(
         "It is valid until {}; the router renews it by itself.",
-        transport::format_time(facts.life.not_after)
+        transport::format_time(facts.validity.not_after)
     ));
     say(format!("Key (SHA-256): {}", facts.fingerprint));
     let now = clock::now();
-    if now < facts.life.not_before || now >= facts.life.not_after {
+    if now < facts.validity.not_before || now >= facts.validity.not_after {
         say(format!(
             "WARNING: this machine's clock says {}, when the certificate is not valid; set the clock.",
             transport::format_time(now)
@@ -176,13 +176,13 @@ fn trusted(
 
 /// What was seen of another tenant's, or another installation's, audit trail says nothing of this
 /// one.
-fn forget_another_trail(state: &State, name: &str, code: &Code) -> Result<()> {
+fn forget_another_trail(state: &StateFolder, name: &str, code: &Code) -> Result<()> {
     let tenant = |name: &str| name.split('/').nth(1).map(str::to_owned);
     let same_tenant = identity::load(state)
         .is_ok_and(|before| before.is_some_and(|before| tenant(&before.facts.name) == tenant(name)));
-    let same_installation = Authorities::load(state).is_ok_and(|before| before.have(&code.authority));
+    let same_installation = Authorities::load(state).is_ok_and(|before| before.have_key(&code.authority));
     if !(same_tenant && same_installation) {
-        state.remove(AUDIT_HEAD)?;
+        state.remove(AUDIT_HEAD_FILE)?;
     }
     Ok(())
 }
@@ -267,9 +267,9 @@ mod tests {
     #[tokio::test]
     async fn a_router_that_has_enrolled_is_not_replaced_by_accident() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
-        state.write(IDENTITY, b"the only one").expect("a written file");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
+        state.write(IDENTITY_FILE, b"the only one").expect("a written file");
         assert!(refused(state.folder(), &[]).await.contains("--replace"));
-        assert_eq!(state.read(IDENTITY).expect("a file"), Some(b"the only one".to_vec()));
+        assert_eq!(state.read(IDENTITY_FILE).expect("a file"), Some(b"the only one".to_vec()));
     }
 }

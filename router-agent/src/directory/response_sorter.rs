@@ -194,7 +194,7 @@ mod tests {
     }
 
     /// The same message with another id.
-    fn of(id: u8, message: &[u8]) -> Vec<u8> {
+    fn with_id(id: u8, message: &[u8]) -> Vec<u8> {
         let mut message = message.to_vec();
         message[4] = id;
         message
@@ -209,7 +209,14 @@ mod tests {
         budgets.start(4);
         let mut sorter = ResponseSorter::default();
         let mut sort = |bytes: &[u8]| sorter.sort(&mut BytesMut::from(bytes), &budgets);
-        let mixed = [of(2, ENTRY), of(3, ENTRY), of(4, ENTRY), of(3, DONE), of(2, ENTRY), of(2, DONE)];
+        let mixed = [
+            with_id(2, ENTRY),
+            with_id(3, ENTRY),
+            with_id(4, ENTRY),
+            with_id(3, DONE),
+            with_id(2, ENTRY),
+            with_id(2, DONE),
+        ];
         assert_eq!(sort(&mixed.concat()), Ok(()));
         assert_eq!((budgets.take(3).len(), budgets.take(2).len(), budgets.take(2).len()), (1, 2, 0));
         assert_eq!(
@@ -217,7 +224,7 @@ mod tests {
             i64::try_from(ENTRY.len()).expect("small"),
             "of the one that is left"
         );
-        let wrong = sort(&of(4, ENTRY)).expect_err("one was asked for");
+        let wrong = sort(&with_id(4, ENTRY)).expect_err("one was asked for");
         assert_eq!((wrong.why, wrong.search), ("more entries than were asked for in one page", Some(4)));
         budgets.record_violation(wrong);
         assert!(budgets.violation_in(Some(4)).is_some() && budgets.violation_in(None).is_some());
@@ -236,7 +243,7 @@ mod tests {
             sorted.map_err(|wrong| wrong.why)
         };
         for message in [ENTRY, DONE, &large()] {
-            assert_eq!(sort(&of(3, message)), not_asked);
+            assert_eq!(sort(&with_id(3, message)), not_asked);
             assert_eq!(sort(&[DONE, message].concat()), not_asked);
             assert_eq!(sort(message), Ok(()));
         }

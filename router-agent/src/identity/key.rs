@@ -1,4 +1,5 @@
-//! The router's key: ECDSA on P-256, made here, and never shown to anyone. Requests and proofs are what is shown instead.
+//! The router's key: ECDSA on P-256, made here, and never shown to anyone. Requests and proofs are
+//! what is shown instead.
 
 use std::fmt;
 
@@ -45,7 +46,8 @@ impl Key {
         Ok(params.serialize_request(&self.0)?.der().to_vec())
     }
 
-    /// Shows, on the connection that exported these bytes and on no other, that whoever sends the request has this key.
+    /// Shows, on the connection that exported these bytes and on no other, that whoever sends the
+    /// request has this key.
     pub(crate) fn prove(&self, exported: &[u8; EXPORTED], request: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         self.0.sign(&[exported, request].concat())
     }

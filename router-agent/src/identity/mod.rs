@@ -1,16 +1,21 @@
-//! Who this router is, on its own disk: `state` keeps the folder, `key` makes keys and shows that it has them, `pending` keeps one whose
-//! certificate has not come yet, `file` is the one file with key and certificate, `trust` says who may be the control plane. Talks to nobody; [`link`](crate::link) does.
+//! Who this router is, on its own disk. Opens no connection; [`link`](crate::link) does.
+//!
+//! - `state`: the folder, and the locks on it
+//! - `identity_file`: the one file with key and certificate
+//! - `key`: makes keys, and shows that the router has them
+//! - `pending_key`: a key whose certificate has not come yet
+//! - `trust`: which authorities may vouch for the control plane
 
-mod file;
+mod identity_file;
 mod key;
-mod pending;
+mod pending_key;
 mod state;
 mod trust;
 
-pub use file::{Facts, Identity, IssueError, Life};
-pub(crate) use file::{hex, issued, load, store};
+pub use identity_file::{Facts, Identity, IssueError, Validity};
+pub(crate) use identity_file::{hex, issued, load, store};
 pub(crate) use key::{Key, fingerprint};
-pub(crate) use pending::{pending, settled};
-pub(crate) use state::{AUDIT_HEAD, IDENTITY, IDENTITY_LOCK_TIMEOUT};
-pub use state::{State, StateError};
-pub(crate) use trust::{Authorities, Pinned, WrongAuthority, vouches};
+pub(crate) use pending_key::{forget_pending_key, pending_key};
+pub(crate) use state::{AUDIT_HEAD_FILE, IDENTITY_FILE, IDENTITY_LOCK_TIMEOUT};
+pub use state::{StateError, StateFolder};
+pub(crate) use trust::{Authorities, PinnedAuthority, WrongAuthority, vouches};

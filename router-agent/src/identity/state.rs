@@ -1,5 +1,6 @@
-//! The state folder: the router's only disk. Files in it are the router's alone, are never symbolic links, and are replaced whole: after a
-//! crash there is the old one or the new one. Knows nothing of what is in them.
+//! The state folder: the router's only disk. Files in it are the router's alone, are never symbolic
+//! links, and are replaced whole: after a crash there is the old one or the new one. Knows nothing
+//! of what is in them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -8,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Key and certificate.
-pub(crate) const IDENTITY: &str = "identity.pem";
+pub(crate) const IDENTITY_FILE: &str = "identity.pem";
 /// Whom the router takes for its control plane.
-pub(super) const AUTHORITIES: &str = "control-plane-ca.pem";
+pub(super) const AUTHORITIES_FILE: &str = "control-plane-ca.pem";
 /// The newest event of the audit trail that was seen.
-pub(crate) const AUDIT_HEAD: &str = "audit-head.json";
+pub(crate) const AUDIT_HEAD_FILE: &str = "audit-head.json";
 /// Locked by the router that runs with this folder.
-const RUNNING_LOCK: &str = "running.lock";
+const RUNNING_LOCK_FILE: &str = "running.lock";
 
 /// No file in the folder is larger.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -70,7 +71,7 @@ pub enum StateError {
 
 /// A state folder that is fit for secrets.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct StateFolder {
     folder: PathBuf,
 }
 
@@ -78,7 +79,7 @@ pub struct State {
 #[derive(Debug)]
 pub(crate) struct FolderLock(#[expect(dead_code, reason = "closing the file ends the lock")] File);
 
-impl State {
+impl StateFolder {
     /// The folder as it is.
     ///
     /// # Errors
@@ -105,7 +106,8 @@ impl State {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-                // Only an empty one: somebody may have named a folder that is not meant for this at all.
+                // Only an empty one: somebody may have named a folder that is not meant for this at
+                // all.
                 if empty {
                     fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(file("close"))?;
                 }
@@ -152,7 +154,8 @@ impl State {
         }
         let opened = File::open(&path).map_err(file("read"))?;
         let found = opened.metadata().map_err(file("look at"))?;
-        // What was opened need not be what was looked at before; one that was replaced meanwhile is as good.
+        // What was opened need not be what was looked at before; one that was replaced meanwhile is
+        // as good.
         if !found.is_file() {
             return Err(StateError::NotAFile(path));
         }
@@ -199,7 +202,7 @@ impl State {
 
     /// Takes the folder for one router to run with.
     pub(crate) fn claim(&self) -> Result<FolderLock, StateError> {
-        let path = self.path(RUNNING_LOCK);
+        let path = self.path(RUNNING_LOCK_FILE);
         let source = |source| StateError::File { path: path.clone(), doing: "lock", source };
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
             return Err(StateError::NotAFile(path));
@@ -214,8 +217,8 @@ impl State {
         }
     }
 
-    /// Keeps the identity from being replaced while it is shown to the control plane: an older one that arrives after its successor looks
-    /// as if a second machine had it.
+    /// Keeps the identity from being replaced while it is shown to the control plane: an older one
+    /// that arrives after its successor looks as if a second machine had it.
     pub(crate) async fn lock_for_showing(&self, timeout: Duration) -> Result<FolderLock, StateError> {
         self.lock(File::try_lock_shared, timeout).await
     }
@@ -250,7 +253,8 @@ impl State {
     }
 }
 
-/// A file that nobody else could have made, and that is closed to others from its first moment on, whatever the umask.
+/// A file that nobody else could have made, and that is closed to others from its first moment on,
+/// whatever the umask.
 fn create_new(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
@@ -282,9 +286,9 @@ mod tests {
 
     use super::*;
 
-    fn state() -> (tempfile::TempDir, State) {
+    fn state() -> (tempfile::TempDir, StateFolder) {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         (folder, state)
     }
 
@@ -295,22 +299,22 @@ mod tests {
     #[test]
     fn folder_and_files_are_the_routers_alone() {
         let (_folder, state) = state();
-        state.write(IDENTITY, b"one").expect("a written file");
-        state.write(IDENTITY, b"two").expect("a written file");
-        assert_eq!((mode(state.folder()), mode(&state.path(IDENTITY))), (0o700, 0o600));
-        assert_eq!(state.read(IDENTITY).expect("a file"), Some(b"two".to_vec()));
+        state.write(IDENTITY_FILE, b"one").expect("a written file");
+        state.write(IDENTITY_FILE, b"two").expect("a written file");
+        assert_eq!((mode(state.folder()), mode(&state.path(IDENTITY_FILE))), (0o700, 0o600));
+        assert_eq!(state.read(IDENTITY_FILE).expect("a file"), Some(b"two".to_vec()));
         assert_eq!(fs::read_dir(state.folder()).expect("a folder").count(), 1, "nothing is left beside it");
     }
 
     #[test]
     fn what_others_can_read_is_refused_and_the_sentence_says_what_to_do() {
         let (_folder, state) = state();
-        state.write(IDENTITY, b"key").expect("a written file");
-        fs::set_permissions(state.path(IDENTITY), PermissionsExt::from_mode(0o640)).expect("a mode");
-        let refused = state.read(IDENTITY).expect_err("a refusal").to_string();
-        assert!(refused.contains(IDENTITY) && refused.contains("chmod 600"), "{refused}");
+        state.write(IDENTITY_FILE, b"key").expect("a written file");
+        fs::set_permissions(state.path(IDENTITY_FILE), PermissionsExt::from_mode(0o640)).expect("a mode");
+        let refused = state.read(IDENTITY_FILE).expect_err("a refusal").to_string();
+        assert!(refused.contains(IDENTITY_FILE) && refused.contains("chmod 600"), "{refused}");
         fs::set_permissions(state.folder(), PermissionsExt::from_mode(0o750)).expect("a mode");
-        let refused = State::open(state.folder()).expect_err("a refusal").to_string();
+        let refused = StateFolder::open(state.folder()).expect_err("a refusal").to_string();
         assert!(refused.contains("chmod 700"), "{refused}");
     }
 
@@ -323,11 +327,11 @@ mod tests {
             fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("a mode");
         }
         fs::write(used.join("web-page"), "for everyone").expect("a file");
-        assert!(matches!(State::create(&used), Err(StateError::Open { .. })));
+        assert!(matches!(StateFolder::create(&used), Err(StateError::Open { .. })));
         assert_eq!(mode(&used), 0o755);
-        State::create(&empty).expect("a state folder");
+        StateFolder::create(&empty).expect("a state folder");
         assert_eq!(mode(&empty), 0o700);
-        let deep = State::create(&folder.path().join("none/state")).expect_err("a refusal").to_string();
+        let deep = StateFolder::create(&folder.path().join("none/state")).expect_err("a refusal").to_string();
         assert!(deep.contains("cannot make"), "{deep}");
     }
 
@@ -337,12 +341,12 @@ mod tests {
         let outside = folder.path().join("outside");
         fs::write(&outside, "precious").expect("a file");
         fs::set_permissions(&outside, PermissionsExt::from_mode(0o600)).expect("a mode");
-        symlink(&outside, state.path(IDENTITY)).expect("a link");
-        assert!(matches!(state.read(IDENTITY), Err(StateError::NotAFile(_))));
-        assert!(matches!(state.write(IDENTITY, b"key"), Err(StateError::NotAFile(_))));
+        symlink(&outside, state.path(IDENTITY_FILE)).expect("a link");
+        assert!(matches!(state.read(IDENTITY_FILE), Err(StateError::NotAFile(_))));
+        assert!(matches!(state.write(IDENTITY_FILE, b"key"), Err(StateError::NotAFile(_))));
         symlink(&outside, state.path("audit-head.json.new")).expect("a link");
-        state.write(AUDIT_HEAD, b"{}").expect("the link was in the way, and is gone");
-        symlink(&outside, state.path(RUNNING_LOCK)).expect("a link");
+        state.write(AUDIT_HEAD_FILE, b"{}").expect("the link was in the way, and is gone");
+        symlink(&outside, state.path(RUNNING_LOCK_FILE)).expect("a link");
         assert!(matches!(state.claim(), Err(StateError::NotAFile(_))));
         assert_eq!(fs::read(&outside).expect("a file"), b"precious");
     }

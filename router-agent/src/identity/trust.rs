@@ -1,5 +1,6 @@
-//! Who may be the control plane: until a router has enrolled, whoever the authority vouches for that the registration code names by its
-//! public key; afterwards, whoever the authorities vouch for that the control plane handed out. No authority of the system counts.
+//! Who may be the control plane: until a router has enrolled, whoever the authority vouches for
+//! that the registration code names by its public key; afterwards, whoever the authorities vouch
+//! for that the control plane handed out. No authority of the system counts.
 
 use std::sync::Arc;
 
@@ -11,12 +12,12 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCer
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::file::pem;
-use super::state::AUTHORITIES;
-use super::{State, StateError, fingerprint};
+use super::identity_file::pem;
+use super::state::AUTHORITIES_FILE;
+use super::{StateError, StateFolder, fingerprint};
 
 /// More than anyone needs, also in the middle of a change from one to the next.
-const MOST: usize = 16;
+const MAX_AUTHORITIES: usize = 16;
 
 /// Certificates of authorities; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Authorities {
     pub(crate) fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, AuthoritiesError> {
         match certificates.len() {
             0 => return Err(AuthoritiesError::None),
-            1..=MOST => {}
+            1..=MAX_AUTHORITIES => {}
             _ => return Err(AuthoritiesError::TooMany),
         }
         for certificate in &certificates {
@@ -58,30 +59,30 @@ impl Authorities {
     }
 
     /// Those in the state folder.
-    pub(crate) fn load(state: &State) -> Result<Self, StateError> {
-        let damaged = || StateError::Damaged(state.path(AUTHORITIES));
-        let bytes = state.read(AUTHORITIES)?.ok_or_else(damaged)?;
+    pub(crate) fn load(state: &StateFolder) -> Result<Self, StateError> {
+        let damaged = || StateError::Damaged(state.path(AUTHORITIES_FILE));
+        let bytes = state.read(AUTHORITIES_FILE)?.ok_or_else(damaged)?;
         let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
         certificates.ok().and_then(|certificates| Self::new(certificates).ok()).ok_or_else(damaged)
     }
 
     /// Replaces those in the state folder.
-    pub(crate) fn store(&self, state: &State) -> Result<(), StateError> {
+    pub(crate) fn store(&self, state: &StateFolder) -> Result<(), StateError> {
         let text: String = self.0.iter().map(pem).collect();
-        state.write(AUTHORITIES, text.as_bytes())
+        state.write(AUTHORITIES_FILE, text.as_bytes())
     }
 
     /// These and those that are not among them, as far as there is room.
     pub(crate) fn with(&self, others: &Self) -> Self {
         let mut all = self.0.clone();
         all.extend(others.0.iter().filter(|other| !self.0.contains(other)).cloned());
-        all.truncate(MOST);
+        all.truncate(MAX_AUTHORITIES);
         Self(all)
     }
 
     /// Whether one of them has this public key.
-    pub(crate) fn have(&self, authority: &[u8; 32]) -> bool {
-        self.0.iter().any(|certificate| is(certificate, authority))
+    pub(crate) fn have_key(&self, authority: &[u8; 32]) -> bool {
+        self.0.iter().any(|certificate| has_key(certificate, authority))
     }
 
     /// Accepts whom they vouch for.
@@ -118,14 +119,15 @@ pub(crate) fn vouches(
 #[error("the authority that the registration code names does not vouch for whoever answers")]
 pub(crate) struct WrongAuthority;
 
-/// Accepts whom the authority with this public key vouches for; its certificate has to be in the chain that is shown.
+/// Accepts whom the authority with this public key vouches for; its certificate has to be in the
+/// chain that is shown.
 #[derive(Debug)]
-pub(crate) struct Pinned {
+pub(crate) struct PinnedAuthority {
     authority: [u8; 32],
     provider: Arc<CryptoProvider>,
 }
 
-impl Pinned {
+impl PinnedAuthority {
     /// `authority` is the SHA-256 of its SubjectPublicKeyInfo.
     pub(crate) fn new(authority: [u8; 32]) -> Self {
         Self { authority, provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()) }
@@ -133,12 +135,12 @@ impl Pinned {
 
     /// The authority's certificate in a chain that was accepted.
     pub(crate) fn authority_in(&self, chain: &[CertificateDer<'_>]) -> Option<Authorities> {
-        let found = chain.iter().find(|certificate| is(certificate, &self.authority))?;
+        let found = chain.iter().find(|certificate| has_key(certificate, &self.authority))?;
         Authorities::new(vec![found.clone().into_owned()]).ok()
     }
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for PinnedAuthority {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -194,7 +196,7 @@ fn verifier(roots: RootCertStore) -> Result<Arc<dyn ServerCertVerifier>, Error> 
         .map_err(|error| Error::General(error.to_string()))
 }
 
-fn is(certificate: &CertificateDer<'_>, authority: &[u8; 32]) -> bool {
+fn has_key(certificate: &CertificateDer<'_>, authority: &[u8; 32]) -> bool {
     X509Certificate::from_der(certificate)
         .is_ok_and(|(_, parsed)| fingerprint(parsed.public_key().raw) == *authority)
 }
@@ -230,9 +232,9 @@ mod tests {
             params.signed_by(&key, &self.issuer).expect("a certificate").der().clone()
         }
 
-        fn pin(&self) -> Pinned {
+        fn pin(&self) -> PinnedAuthority {
             let (_, parsed) = X509Certificate::from_der(&self.certificate).expect("a certificate");
-            Pinned::new(fingerprint(parsed.public_key().raw))
+            PinnedAuthority::new(fingerprint(parsed.public_key().raw))
         }
 
         fn authorities(&self) -> Authorities {
@@ -240,7 +242,7 @@ mod tests {
         }
     }
 
-    fn verify(pin: &Pinned, chain: &[CertificateDer<'static>]) -> Result<(), Error> {
+    fn verify(pin: &PinnedAuthority, chain: &[CertificateDer<'static>]) -> Result<(), Error> {
         let name = ServerName::try_from(HOST).expect("a name");
         let (certificate, rest) = chain.split_first().expect("a chain");
         pin.verify_server_cert(certificate, rest, &name, &[], UnixTime::now()).map(drop)
@@ -293,20 +295,20 @@ mod tests {
             Err(AuthoritiesError::Unusable),
             "a server is no authority"
         );
-        let many = vec![ours.certificate.to_vec().into(); MOST + 1];
+        let many = vec![ours.certificate.to_vec().into(); MAX_AUTHORITIES + 1];
         assert_eq!(Authorities::handed_out(&many), Err(AuthoritiesError::TooMany));
     }
 
     #[test]
     fn authorities_are_the_same_after_they_were_written_and_each_is_there_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         let (one, two) = (ca(), ca());
         let both = one.authorities().with(&two.authorities());
         both.store(&state).expect("a written file");
         assert_eq!(Authorities::load(&state).expect("authorities"), both);
         assert_eq!(both.with(&two.authorities()), both);
-        assert!(both.have(&two.pin().authority) && !one.authorities().have(&two.pin().authority));
+        assert!(both.have_key(&two.pin().authority) && !one.authorities().have_key(&two.pin().authority));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rollcall_proto::router::v1::{AuditHead, Welcome};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{AUDIT_HEAD, State, StateError, hex};
+use crate::identity::{AUDIT_HEAD_FILE, StateError, StateFolder, hex};
 
 /// As in the file. The hash is in hexadecimal, as administrators see it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -16,25 +16,29 @@ struct StoredHead {
 }
 
 /// What was kept; none if nothing was, or if it cannot be read any more.
-pub(crate) fn load(state: &State) -> Result<Option<AuditHead>, StateError> {
-    let Some(bytes) = state.read(AUDIT_HEAD)? else { return Ok(None) };
+pub(crate) fn load(state: &StateFolder) -> Result<Option<AuditHead>, StateError> {
+    let Some(bytes) = state.read(AUDIT_HEAD_FILE)? else { return Ok(None) };
     let head = serde_json::from_slice::<StoredHead>(&bytes).ok().and_then(|stored| {
         let hash = parse_hex(&stored.hash)?;
         Some(AuditHead { sequence: stored.sequence, hash: hash.into() })
     });
-    head.map(Some).ok_or_else(|| StateError::Damaged(state.path(AUDIT_HEAD)))
+    head.map(Some).ok_or_else(|| StateError::Damaged(state.path(AUDIT_HEAD_FILE)))
 }
 
 /// Keeps what a Welcome says; `shown` is what the Hello said. A trail that forked is reported, and
 /// what was kept stays as evidence.
-pub(super) fn record_welcome(state: &State, shown: Option<&AuditHead>, welcome: &Welcome) -> Result<()> {
+pub(super) fn record_welcome(
+    state: &StateFolder,
+    shown: Option<&AuditHead>,
+    welcome: &Welcome,
+) -> Result<()> {
     if welcome.audit_forked {
         let sequence = shown.map(|head| head.sequence);
         tracing::error!(
             sequence,
             "the control plane's audit trail does not have the event that this router saw: it was restored from a backup, or rewritten; \
              ask its operator. Once that is settled, remove {}",
-            state.path(AUDIT_HEAD).display()
+            state.path(AUDIT_HEAD_FILE).display()
         );
         return Ok(());
     }
@@ -44,7 +48,7 @@ pub(super) fn record_welcome(state: &State, shown: Option<&AuditHead>, welcome: 
     }
     let stored = StoredHead { sequence: head.sequence, hash: hex(&head.hash) };
     let text = serde_json::to_vec(&stored).context("the newest event cannot be written")?;
-    Ok(state.write(AUDIT_HEAD, &text)?)
+    Ok(state.write(AUDIT_HEAD_FILE, &text)?)
 }
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
@@ -68,7 +72,7 @@ mod tests {
     #[test]
     fn the_newest_event_that_was_seen_is_kept_and_never_replaced_by_an_older_one() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         assert_eq!(load(&state).expect("a fine folder"), None);
         for (say, forked, keep) in [
             (head(5, 0x0a), false, head(5, 0x0a)),
@@ -87,9 +91,9 @@ mod tests {
     #[test]
     fn a_damaged_file_is_not_taken_for_a_trail() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         for text in ["", "{}", "{\"sequence\":1,\"hash\":\"abc\"}", "{\"sequence\":1,\"hash\":\"zz\"}"] {
-            state.write(AUDIT_HEAD, text.as_bytes()).expect("a written file");
+            state.write(AUDIT_HEAD_FILE, text.as_bytes()).expect("a written file");
             assert!(matches!(load(&state), Err(StateError::Damaged(_))), "{text}");
         }
     }

@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 
 use super::transport;
 use crate::config::Config;
-use crate::identity::{self, Authorities, Facts, State};
+use crate::identity::{self, Authorities, Facts, StateFolder};
 
 /// A connection, and who is at its ends.
 pub(crate) struct Connection {
@@ -20,7 +20,7 @@ pub(crate) struct Connection {
 
 /// Connects.
 pub(crate) async fn connect(config: &Config) -> Result<Connection> {
-    let state = State::open(&config.state)?;
+    let state = StateFolder::open(&config.state)?;
     let identity = identity::load(&state)?.with_context(|| not_enrolled_message(config))?;
     let verifier = Authorities::load(&state)?.verifier()?;
     let tls = transport::tls_config(verifier, Some(&identity), b"h2")

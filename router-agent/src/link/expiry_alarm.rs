@@ -4,7 +4,7 @@
 use time::OffsetDateTime;
 
 use super::transport;
-use crate::identity::{Facts, Life};
+use crate::identity::{Facts, Validity};
 
 /// The part of a life from which on a warning is due.
 const LATE_FROM: f64 = 0.75;
@@ -17,8 +17,8 @@ enum Urgency {
     Over,
 }
 
-fn urgency(life: &Life, now: OffsetDateTime) -> Urgency {
-    match life.spent(now) {
+fn urgency(validity: &Validity, now: OffsetDateTime) -> Urgency {
+    match validity.elapsed_fraction(now) {
         spent if spent >= 1.0 => Urgency::Over,
         spent if spent >= LATE_FROM => Urgency::Late,
         _ => Urgency::Calm,
@@ -35,11 +35,11 @@ pub(super) struct ExpiryAlarm {
 impl ExpiryAlarm {
     /// Warns if it has become more urgent.
     pub(super) fn check(&mut self, facts: &Facts, now: OffsetDateTime) {
-        let urgency = urgency(&facts.life, now);
+        let urgency = urgency(&facts.validity, now);
         if !self.is_more_urgent(facts, urgency) {
             return;
         }
-        let until = transport::format_time(facts.life.not_after);
+        let until = transport::format_time(facts.validity.not_after);
         match urgency {
             Urgency::Calm => {}
             Urgency::Late => {
@@ -69,15 +69,15 @@ mod tests {
 
     use super::*;
 
-    fn life(seconds: i64) -> Life {
+    fn validity(seconds: i64) -> Validity {
         let not_before = OffsetDateTime::UNIX_EPOCH;
-        Life { not_before, not_after: not_before + Span::minutes(5) + Span::seconds(seconds) }
+        Validity { not_before, not_after: not_before + Span::minutes(5) + Span::seconds(seconds) }
     }
 
     fn facts(fingerprint: &str) -> Facts {
         Facts {
             name: "tenants/acme/identityRouters/hq-1".to_owned(),
-            life: life(100),
+            validity: validity(100),
             fingerprint: fingerprint.to_owned(),
             generation: None,
         }
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn people_hear_once_that_it_is_late_and_once_that_it_is_over() {
-        let begin = life(100).begin();
+        let begin = validity(100).issued_at();
         let at = |seconds| begin + Span::seconds(seconds);
-        let of = |seconds| urgency(&life(100), at(seconds));
+        let of = |seconds| urgency(&validity(100), at(seconds));
         assert_eq!((of(0), of(74), of(75)), (Urgency::Calm, Urgency::Calm, Urgency::Late));
         assert_eq!((of(99), of(100), of(10_000)), (Urgency::Late, Urgency::Over, Urgency::Over));
 

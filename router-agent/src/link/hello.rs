@@ -16,7 +16,7 @@ use super::audit_head;
 use super::connect::{Connection, connect};
 use super::refusal::Refusal;
 use crate::config::Config;
-use crate::identity::{Facts, IDENTITY_LOCK_TIMEOUT, State};
+use crate::identity::{Facts, IDENTITY_LOCK_TIMEOUT, StateFolder};
 
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where Welcome names none.
@@ -43,7 +43,7 @@ pub(crate) struct AcceptedSession {
 /// Connects and says Hello; with `check` only to hear whether that is accepted, beside a session
 /// that may be there.
 pub(crate) async fn hello(config: &Config, check: bool) -> Result<AcceptedSession> {
-    let state = State::open(&config.state)?;
+    let state = StateFolder::open(&config.state)?;
     // Until the control plane has answered: what is shown must not become the last but one on its
     // way.
     let _lock = state.lock_for_showing(IDENTITY_LOCK_TIMEOUT).await?;

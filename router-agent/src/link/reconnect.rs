@@ -15,7 +15,7 @@ use super::session::{self, SessionEnd};
 use super::{backoff, renewal, transport};
 use crate::clock;
 use crate::config::Config;
-use crate::identity::{self, State};
+use crate::identity::{self, StateFolder};
 
 /// A session that lasted so long was a good one: the next try starts quickly again.
 const GOOD_SESSION: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const IDENTITY_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// If another router runs with the same state folder, or signals cannot be received.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let _claim = State::open(&config.state)?.claim()?;
+    let _claim = StateFolder::open(&config.state)?.claim()?;
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let keeper = tokio::spawn(keep_connected(Arc::new(config), shutdown.clone()));
@@ -59,7 +59,8 @@ async fn keep_connected(config: Arc<Config>, shutdown: CancellationToken) {
             retries = Retries::default();
         }
         let Some(Wait { delay, refused_identity }) = retries.wait_after(ended) else { return };
-        if let Ok(Some(identity)) = State::open(&config.state).and_then(|state| identity::load(&state)) {
+        if let Ok(Some(identity)) = StateFolder::open(&config.state).and_then(|state| identity::load(&state))
+        {
             alarm.check(&identity.facts, clock::now());
         }
         tokio::select! {
@@ -137,15 +138,15 @@ async fn connected(
         Err(error) => error,
         ended => return ended,
     };
-    let identity = identity::load(&State::open(&config.state)?)?;
+    let identity = identity::load(&StateFolder::open(&config.state)?)?;
     match identity {
-        Some(identity) if renewal::is_expiry(&error, &identity.facts.life, clock::now()) => {}
+        Some(identity) if renewal::is_expiry(&error, &identity.facts.validity, clock::now()) => {}
         _ => return Err(error),
     }
     tracing::warn!("the router's certificate has expired; recovering with its key");
     let facts = renewal::recover(&config).await.context("the expired certificate is not replaced")?;
     tracing::info!(
-        until = transport::format_time(facts.life.not_after),
+        until = transport::format_time(facts.validity.not_after),
         "the router has a valid certificate again"
     );
     session::run(config, attempts, shutdown).await
@@ -186,7 +187,7 @@ async fn new_identity(config: &Config, refused: Option<String>) {
     let Some(refused) = refused else { return std::future::pending().await };
     loop {
         tokio::time::sleep(IDENTITY_POLL_INTERVAL).await;
-        let identity = State::open(&config.state).and_then(|state| identity::load(&state));
+        let identity = StateFolder::open(&config.state).and_then(|state| identity::load(&state));
         if identity.is_ok_and(|found| found.is_some_and(|found| found.facts.fingerprint != refused)) {
             return;
         }

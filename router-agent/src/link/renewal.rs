@@ -23,7 +23,8 @@ use super::transport;
 use crate::clock;
 use crate::config::Config;
 use crate::identity::{
-    self, Authorities, Facts, IDENTITY_LOCK_TIMEOUT, Identity, Life, State, issued, pending, settled, vouches,
+    self, Authorities, Facts, IDENTITY_LOCK_TIMEOUT, Identity, StateFolder, Validity, forget_pending_key,
+    issued, pending_key, vouches,
 };
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,19 +41,19 @@ pub(super) async fn renew_when_due(
 ) -> Infallible {
     let (mut facts, mut alarm, mut failures) = (facts, ExpiryAlarm::default(), 0);
     // By this machine's clock, which may be wrong: a certificate from the future begins now.
-    let mut begin = facts.life.begin().min(clock::now());
+    let mut begin = facts.validity.issued_at().min(clock::now());
     loop {
-        sleep_until(begin + renewal_due(facts.life.length(), rand::random())).await;
+        sleep_until(begin + renewal_due(facts.validity.length(), rand::random())).await;
         match renew(config, client.clone(), &facts).await {
             Ok(renewed) => {
                 (facts, begin, failures) = (renewed, clock::now(), 0);
-                let until = transport::format_time(facts.life.not_after);
+                let until = transport::format_time(facts.validity.not_after);
                 tracing::info!(until, generation = facts.generation, "the router's certificate is renewed");
             }
             Err(error) => {
                 failures += 1;
                 alarm.check(&facts, clock::now());
-                let wait = retry_pause(facts.life.length(), failures, rand::random());
+                let wait = retry_pause(facts.validity.length(), failures, rand::random());
                 tracing::warn!(error = format!("{error:#}"), retry_in = ?wait, "the router's certificate is not renewed");
                 tokio::time::sleep(wait).await;
             }
@@ -70,8 +71,8 @@ async fn sleep_until(moment: OffsetDateTime) {
 }
 
 async fn renew(config: &Config, mut client: RouterServiceClient<Channel>, current: &Facts) -> Result<Facts> {
-    let state = State::open(&config.state)?;
-    let key = pending(&state, &successor_purpose(current))?;
+    let state = StateFolder::open(&config.state)?;
+    let key = pending_key(&state, &successor_purpose(current))?;
     let certificate_request = key.request()?.into();
     let generation = current.generation.unwrap_or_default();
     let answer = client.renew_certificate(RenewCertificateRequest { certificate_request, generation });
@@ -95,7 +96,8 @@ async fn renew(config: &Config, mut client: RouterServiceClient<Channel>, curren
             }
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "the new certificate is not confirmed yet");
-                tokio::time::sleep(retry_pause(identity.facts.life.length(), failures, rand::random())).await;
+                tokio::time::sleep(retry_pause(identity.facts.validity.length(), failures, rand::random()))
+                    .await;
             }
         }
     }
@@ -105,11 +107,11 @@ async fn renew(config: &Config, mut client: RouterServiceClient<Channel>, curren
 /// Gets a new certificate for one that has expired. The key of that one is the proof, and the
 /// authorities in the state folder say whom to give it to.
 pub(super) async fn recover(config: &Config) -> Result<Facts> {
-    let state = State::open(&config.state)?;
+    let state = StateFolder::open(&config.state)?;
     let expired = identity::load(&state)?.with_context(|| not_enrolled_message(config))?;
     let authorities = Authorities::load(&state)?;
     let mut client = EnrollmentClient::connect(&config.host, config.port, authorities.verifier()?).await?;
-    let key = pending(&state, &successor_purpose(&expired.facts))?;
+    let key = pending_key(&state, &successor_purpose(&expired.facts))?;
     let answer = client.recover(&expired, &key).await.map_err(|error| match error {
         EnrollmentError::Refused(refusal) => settle_refusal(&state, refusal.for_identity(&expired.facts)),
         other => other.into(),
@@ -127,38 +129,38 @@ fn successor_purpose(of: &Facts) -> String {
 }
 
 /// Where the answer is a plain no, the next request is another one.
-fn settle_refusal(state: &State, refusal: Refusal) -> anyhow::Error {
+fn settle_refusal(state: &StateFolder, refusal: Refusal) -> anyhow::Error {
     if refusal.needs_administrator()
-        && let Err(error) = settled(state)
+        && let Err(error) = forget_pending_key(state)
     {
         return error;
     }
     refusal.into()
 }
 
-async fn replace_identity(state: &State, expected: &Facts, by: &Identity) -> Result<()> {
+async fn replace_identity(state: &StateFolder, expected: &Facts, by: &Identity) -> Result<()> {
     let _change = state.lock_for_change(IDENTITY_LOCK_TIMEOUT).await?;
     let present = identity::load(state)?.map(|present| present.facts.fingerprint);
     if present.as_ref() != Some(&expected.fingerprint) {
         bail!("the router was enrolled anew meanwhile");
     }
     identity::store(state, by)?;
-    settled(state)
+    forget_pending_key(state)
 }
 
 /// Whether the end of a connection has to do with the certificate's own: the control plane said so,
 /// or the connection broke and this machine's clock says so.
-pub(super) fn is_expiry(error: &anyhow::Error, life: &Life, now: OffsetDateTime) -> bool {
+pub(super) fn is_expiry(error: &anyhow::Error, validity: &Validity, now: OffsetDateTime) -> bool {
     match error.downcast_ref::<Refusal>().map(|refusal| refusal.reason) {
         Some(RefusalReason::Expired) => true,
-        Some(RefusalReason::Lost) => now >= life.not_after,
+        Some(RefusalReason::Lost) => now >= validity.not_after,
         _ => false,
     }
 }
 
 /// Trusts the authorities that were handed out beside those of before, for as long as it is not
 /// known whether they are enough. Says which were there before.
-fn trust_also(state: &State, answer: &IssuedCertificate) -> Option<Authorities> {
+fn trust_also(state: &StateFolder, answer: &IssuedCertificate) -> Option<Authorities> {
     let change = || -> Result<Authorities> {
         let before = Authorities::load(state)?;
         let handed = Authorities::handed_out(&answer.control_plane_authorities)?;
@@ -184,7 +186,7 @@ fn trust_also(state: &State, answer: &IssuedCertificate) -> Option<Authorities> 
 /// now.
 fn trust_only(
     config: &Config,
-    state: &State,
+    state: &StateFolder,
     before: Option<Authorities>,
     answer: &IssuedCertificate,
     server_chain: &[CertificateDer<'_>],
@@ -218,23 +220,23 @@ mod tests {
 
     use super::*;
 
-    fn life(seconds: i64) -> Life {
+    fn validity(seconds: i64) -> Validity {
         let not_before = OffsetDateTime::UNIX_EPOCH;
-        Life { not_before, not_after: not_before + Span::minutes(5) + Span::seconds(seconds) }
+        Validity { not_before, not_after: not_before + Span::minutes(5) + Span::seconds(seconds) }
     }
 
     #[test]
     fn a_lost_connection_is_taken_for_an_expiry_only_when_the_clock_says_so() {
-        let life = life(100);
-        let (before, after) = (life.not_after - Span::SECOND, life.not_after);
+        let validity = validity(100);
+        let (before, after) = (validity.not_after - Span::SECOND, validity.not_after);
         let lost = || {
             anyhow::Error::from(Refusal::from_status(&tonic::Status::from_error(Box::new(
                 std::io::Error::other("cut"),
             ))))
         };
-        assert!(!is_expiry(&lost(), &life, before) && is_expiry(&lost(), &life, after));
+        assert!(!is_expiry(&lost(), &validity, before) && is_expiry(&lost(), &validity, after));
         let refused = anyhow::Error::from(Refusal::from_status(&tonic::Status::permission_denied("no")));
-        assert!(!is_expiry(&refused, &life, after), "an answer is an answer");
-        assert!(!is_expiry(&anyhow::anyhow!("no network"), &life, after));
+        assert!(!is_expiry(&refused, &validity, after), "an answer is an answer");
+        assert!(!is_expiry(&anyhow::anyhow!("no network"), &validity, after));
     }
 }

@@ -5,7 +5,7 @@ use rollcall_proto::admin::v1::{DirectoryServer, IdentitySourceSettings, directo
 use rollcall_proto::limits::{DIRECTORY_SERVERS, POLICY_ATTRIBUTES, ROOTS};
 use rollcall_proto::secrets::is_password_attribute;
 
-use super::file::{Directory, Policy, port};
+use super::policy_file::{Directory, Policy, port};
 use crate::ldap_syntax::{attributes_in, is_within};
 
 /// Denials that are reported of one source.

@@ -1,7 +1,7 @@
 //! The policy of this site: what the control plane may have read, and what may leave the premises.
 
 mod check;
-mod file;
+mod policy_file;
 
 pub use check::{Denial, MayVerify};
-pub use file::{Directory, Policy};
+pub use policy_file::{Directory, Policy};

@@ -1,5 +1,5 @@
-//! A scripted directory that lies: whatever it does, the read fails with a reason, the process lives, and nothing is complete that was
-//! not. Only a read that was whole is a `ReadComplete`.
+//! A scripted directory that lies: whatever it does, the read fails with a reason, the process
+//! lives, and nothing is complete that was not. Only a read that was whole is a `ReadComplete`.
 
 mod bind;
 mod codes;

@@ -1,4 +1,5 @@
-//! `identity.pem`: the key and the certificate's chain in one file, so that they always fit. What is in it is written for people, too.
+//! `identity.pem`: the key and the certificate's chain in one file, so that they always fit. What
+//! is in it is written for people, too.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,12 +9,12 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use super::{IDENTITY, Key, State, StateError, fingerprint};
+use super::{IDENTITY_FILE, Key, StateError, StateFolder, fingerprint};
 
 /// Starts the line of the file that says which certificate of the router it is.
-const GENERATION: &str = "Generation: ";
+const GENERATION_PREFIX: &str = "Generation: ";
 /// Control planes backdate certificates by this much, for clocks that are behind.
-const BACKDATED: Duration = Duration::minutes(5);
+const BACKDATED_BY: Duration = Duration::minutes(5);
 
 /// Who a router is, and how it shows that.
 pub struct Identity {
@@ -29,7 +30,7 @@ pub struct Facts {
     /// The router, by resource name.
     pub name: String,
     /// From when to when it is good.
-    pub life: Life,
+    pub validity: Validity,
     /// SHA-256 of its key, in hexadecimal.
     pub fingerprint: String,
     /// Number of the certificate, if known.
@@ -38,31 +39,31 @@ pub struct Facts {
 
 /// From when to when a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Life {
+pub struct Validity {
     /// From when on.
     pub not_before: OffsetDateTime,
     /// Until when.
     pub not_after: OffsetDateTime,
 }
 
-impl Life {
+impl Validity {
     /// When it was issued, as far as can be told.
     #[must_use]
-    pub fn begin(&self) -> OffsetDateTime {
-        let issued = self.not_before + BACKDATED;
+    pub fn issued_at(&self) -> OffsetDateTime {
+        let issued = self.not_before + BACKDATED_BY;
         if issued < self.not_after { issued } else { self.not_before }
     }
 
     /// From its issue to its end.
     #[must_use]
     pub fn length(&self) -> std::time::Duration {
-        (self.not_after - self.begin()).try_into().unwrap_or_default()
+        (self.not_after - self.issued_at()).try_into().unwrap_or_default()
     }
 
     /// How much of it is over: 0 at its issue, 1 at its end.
     #[must_use]
-    pub fn spent(&self, now: OffsetDateTime) -> f64 {
-        (now - self.begin()).as_seconds_f64() / self.length().as_secs_f64().max(f64::MIN_POSITIVE)
+    pub fn elapsed_fraction(&self, now: OffsetDateTime) -> f64 {
+        (now - self.issued_at()).as_seconds_f64() / self.length().as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -80,14 +81,15 @@ pub enum IssueError {
     Name(String),
 }
 
-/// Takes a certificate that was issued for a key. `name` is whose it has to be, where that is known.
+/// Takes a certificate that was issued for a key. `name` is whose it has to be, where that is
+/// known.
 pub(crate) fn issued(
     key: Key,
     certificate: &IssuedCertificate,
     name: Option<&str>,
 ) -> Result<Identity, IssueError> {
     let chain: Vec<_> = certificate.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    let identity = identity(key, chain, Some(certificate.generation))?;
+    let identity = read_identity(key, chain, Some(certificate.generation))?;
     match name {
         Some(name) if name != identity.facts.name => Err(IssueError::Name(identity.facts.name)),
         _ => Ok(identity),
@@ -95,37 +97,37 @@ pub(crate) fn issued(
 }
 
 /// The identity in the state folder; none if it was never enrolled.
-pub(crate) fn load(state: &State) -> Result<Option<Identity>, StateError> {
-    let Some(bytes) = state.read(IDENTITY)?.map(SecretSlice::from) else { return Ok(None) };
+pub(crate) fn load(state: &StateFolder) -> Result<Option<Identity>, StateError> {
+    let Some(bytes) = state.read(IDENTITY_FILE)?.map(SecretSlice::from) else { return Ok(None) };
     let bytes = bytes.expose_secret();
-    let damaged = || StateError::Damaged(state.path(IDENTITY));
+    let damaged = || StateError::Damaged(state.path(IDENTITY_FILE));
     let key = Key::from_pem(bytes).ok_or_else(damaged)?;
     let chain =
         CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>().map_err(|_| damaged())?;
     let mut lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
-    let generation = lines.find_map(|line| line.strip_prefix(GENERATION)?.trim().parse().ok());
-    identity(key, chain, generation).map(Some).map_err(|_| damaged())
+    let generation = lines.find_map(|line| line.strip_prefix(GENERATION_PREFIX)?.trim().parse().ok());
+    read_identity(key, chain, generation).map(Some).map_err(|_| damaged())
 }
 
 /// Replaces the identity in the state folder.
-pub(crate) fn store(state: &State, identity: &Identity) -> Result<(), StateError> {
-    let Facts { name, life, generation, .. } = &identity.facts;
+pub(crate) fn store(state: &StateFolder, identity: &Identity) -> Result<(), StateError> {
+    let Facts { name, validity, generation, .. } = &identity.facts;
     let mut text = format!(
         "Key and certificate of {name}, until {}. Made by router-agent, which replaces them by itself.\n",
-        life.not_after
+        validity.not_after
     );
     if let Some(generation) = generation {
-        text += &format!("{GENERATION}{generation}\n");
+        text += &format!("{GENERATION_PREFIX}{generation}\n");
     }
     let mut text = text + identity.key.to_pem().expose_secret().trim_end() + "\n";
     for certificate in &identity.chain {
         text += &pem(certificate);
     }
     let text = SecretString::from(text);
-    state.write(IDENTITY, text.expose_secret().as_bytes())
+    state.write(IDENTITY_FILE, text.expose_secret().as_bytes())
 }
 
-fn identity(
+fn read_identity(
     key: Key,
     chain: Vec<CertificateDer<'static>>,
     generation: Option<i32>,
@@ -137,11 +139,11 @@ fn identity(
         return Err(IssueError::Key);
     }
     let name = name_in(&certificate)?;
-    let life = Life {
+    let validity = Validity {
         not_before: certificate.validity().not_before.to_datetime(),
         not_after: certificate.validity().not_after.to_datetime(),
     };
-    let facts = Facts { name, life, fingerprint: hex(&fingerprint(public)), generation };
+    let facts = Facts { name, validity, fingerprint: hex(&fingerprint(public)), generation };
     Ok(Identity { key, chain, facts })
 }
 
@@ -194,9 +196,9 @@ mod tests {
         }
     }
 
-    fn state() -> (tempfile::TempDir, State) {
+    fn state() -> (tempfile::TempDir, StateFolder) {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = State::create(&folder.path().join("state")).expect("a state folder");
+        let state = StateFolder::create(&folder.path().join("state")).expect("a state folder");
         (folder, state)
     }
 
@@ -238,17 +240,18 @@ mod tests {
     #[test]
     fn a_damaged_file_is_said_to_be_damaged() {
         let (_folder, state) = state();
-        state.write(IDENTITY, b"-----BEGIN PRIVATE KEY-----\nAAAA").expect("a written file");
+        state.write(IDENTITY_FILE, b"-----BEGIN PRIVATE KEY-----\nAAAA").expect("a written file");
         assert!(matches!(load(&state), Err(StateError::Damaged(_))));
     }
 
     #[test]
     fn a_life_begins_when_the_certificate_was_issued_and_not_when_it_was_backdated_to() {
         let issued = OffsetDateTime::UNIX_EPOCH + Duration::days(1);
-        let life = Life { not_before: issued - BACKDATED, not_after: issued + Duration::seconds(20) };
-        assert_eq!((life.begin(), life.length().as_secs()), (issued, 20));
-        assert!((life.spent(issued + Duration::seconds(15)) - 0.75).abs() < 1e-9);
-        let short = Life { not_before: issued, not_after: issued + Duration::minutes(1) };
-        assert_eq!(short.begin(), issued, "where nothing was backdated");
+        let validity =
+            Validity { not_before: issued - BACKDATED_BY, not_after: issued + Duration::seconds(20) };
+        assert_eq!((validity.issued_at(), validity.length().as_secs()), (issued, 20));
+        assert!((validity.elapsed_fraction(issued + Duration::seconds(15)) - 0.75).abs() < 1e-9);
+        let short = Validity { not_before: issued, not_after: issued + Duration::minutes(1) };
+        assert_eq!(short.issued_at(), issued, "where nothing was backdated");
     }
 }
