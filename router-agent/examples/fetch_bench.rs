@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
     println!("loading {people} people");
     let slapd = Slapd::builder().people(people).start()?;
     let names = names(people, fetches)?;
-    let router = Arc::new(Router::of(&slapd)?);
+    let router = Arc::new(Router::connect(&slapd)?);
     println!(
         "{:>9} {:>22} {:>22} {:>15} {:>12}",
         "in flight", "fetch p50, p99 ms", "ldap3 p50, p99 ms", "p50, p99 ratio", "fetches/s"
@@ -71,7 +71,7 @@ struct Router {
 }
 
 impl Router {
-    fn of(slapd: &Slapd) -> Result<Self> {
+    fn connect(slapd: &Slapd) -> Result<Self> {
         let mapping = AttributeMapping {
             immutable_id: "entryUUID".to_owned(),
             user_name: "uid".to_owned(),

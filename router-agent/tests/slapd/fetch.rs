@@ -14,7 +14,7 @@ use router_agent::record::{Entry, Mapped, Name, NameQuery, map_entry};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Source, fetch_named, of, person, source, unit};
+use super::{Source, fetch_named, person, source, source_of, unit};
 
 #[expect(dead_code, reason = "what has to become of an entry is another test's matter")]
 #[path = "../../../tests/e2e/tests/zoo.rs"]
@@ -22,7 +22,7 @@ mod zoo;
 
 const PEOPLE: &str = "ou=people,dc=example,dc=com";
 const ARCHIVE: &str = "ou=archive,dc=example,dc=com";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn id(number: u128) -> Bytes {
     Bytes::copy_from_slice(Uuid::from_u128(number).as_bytes())
@@ -33,7 +33,7 @@ fn pool() -> Pool {
 }
 
 /// In a few words: the user name of who was found, or why nobody was.
-fn said(source: &Source, fetched: &Fetched) -> String {
+fn describe(source: &Source, fetched: &Fetched) -> String {
     match fetched {
         Fetched::Entry(entry) => match map_entry(&source.mapping, entry) {
             Mapped::Record(record) => record.user_name,
@@ -47,8 +47,8 @@ async fn by_name(source: &Source, name: Name<'_>) -> String {
     match NameQuery::new(&source.mapping, name).expect("mapped") {
         None => "not asked".to_owned(),
         Some(_) => {
-            let (_, fetched) = fetch_named(&pool(), source, name, PATIENCE).await.expect("an answer");
-            said(source, &fetched)
+            let (_, fetched) = fetch_named(&pool(), source, name, TEST_TIMEOUT).await.expect("an answer");
+            describe(source, &fetched)
         }
     }
 }
@@ -56,8 +56,9 @@ async fn by_name(source: &Source, name: Name<'_>) -> String {
 async fn by_id(source: &Source, number: u128, look_up_moved: bool) -> String {
     let id = id(number);
     let fetched =
-        directory::fetch(&pool(), source.to_fetch(look_up_moved), UserSelector::ById(&id), PATIENCE).await;
-    said(source, &fetched.expect("an answer").1)
+        directory::fetch(&pool(), source.to_fetch(look_up_moved), UserSelector::ById(&id), TEST_TIMEOUT)
+            .await;
+    describe(source, &fetched.expect("an answer").1)
 }
 
 /// All entries of the source, as a whole read has them.
@@ -111,7 +112,7 @@ fn full(slapd: &Slapd, filter: &str) -> Source {
         mapping: Some(mapping),
         ..super::settings(slapd, &[PEOPLE])
     };
-    of(slapd, &settings)
+    source_of(slapd, &settings)
 }
 
 /// Each of these entries is fetched by each of its names and by its id; what comes is what the read
@@ -123,7 +124,7 @@ async fn all_are_fetched_as_they_were_read(source: &Source, entries: &[Entry], w
         let expected = bytes(source, entry);
         if let Some(id) = source.mapping.immutable_id(entry) {
             let fetched =
-                directory::fetch(&pool, source.to_fetch(true), UserSelector::ById(&id), PATIENCE).await;
+                directory::fetch(&pool, source.to_fetch(true), UserSelector::ById(&id), TEST_TIMEOUT).await;
             let (_, Fetched::Entry(found)) = fetched.expect("an answer") else { panic!("{entry:?}") };
             assert_eq!(bytes(source, &found), expected);
         }
@@ -132,7 +133,7 @@ async fn all_are_fetched_as_they_were_read(source: &Source, entries: &[Entry], w
         for name in users.chain(names("mail").flat_map(|name| [Name::Mail(name), Name::Login(name)])) {
             let Some(asked) = NameQuery::new(&source.mapping, name).expect("mapped") else { continue };
             let having = entries.iter().filter(|entry| asked.matches_entry(entry)).count();
-            let (_, fetched) = fetch_named(&pool, source, name, PATIENCE).await.expect("an answer");
+            let (_, fetched) = fetch_named(&pool, source, name, TEST_TIMEOUT).await.expect("an answer");
             match fetched {
                 Fetched::Entry(found) if having == 1 => {
                     alone += 1;
@@ -269,7 +270,7 @@ async fn who_is_disabled_in_the_directory_is_fetched_as_disabled() {
     let source = full(&slapd, "");
     for (name, expected) in [("anna", false), ("ben", true)] {
         let (_, fetched) =
-            fetch_named(&pool(), &source, Name::User(name), PATIENCE).await.expect("an answer");
+            fetch_named(&pool(), &source, Name::User(name), TEST_TIMEOUT).await.expect("an answer");
         let Fetched::Entry(entry) = fetched else { panic!("{fetched:?}") };
         let Mapped::Record(record) = map_entry(&source.mapping, &entry) else { panic!("{entry:?}") };
         assert_eq!(record.disabled, expected, "{name}");
@@ -307,7 +308,7 @@ async fn roots_within_each_other_have_an_entry_once_and_all_roots_missing_are_an
     let not_found = format!("{:?}", Fetched::Absent(Presence::NotFound));
     assert_eq!(by_name(&only_hamburg, Name::User("anna")).await, not_found);
     let missing = source(&slapd, &[&nowhere]);
-    let outcome = fetch_named(&pool(), &missing, Name::User("anna"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &missing, Name::User("anna"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
 }
 
@@ -321,7 +322,7 @@ async fn a_server_that_may_not_show_all_says_nothing_of_anyone() {
         .start()
         .expect("a directory");
     let source = source(&slapd, &[PEOPLE]);
-    let outcome = fetch_named(&pool(), &source, Name::Mail("anna@example.com"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &source, Name::Mail("anna@example.com"), TEST_TIMEOUT).await;
     let Err(DirectoryError::FetchFailed { why, .. }) = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("result code 4"), "{why}");
     assert_eq!(by_name(&source, Name::User("anna")).await, "anna");
@@ -334,6 +335,6 @@ async fn a_reference_that_may_hide_the_person_fails_the_fetch() {
     slapd
         .add_referral(&format!("ou=sales,{PEOPLE}"), &format!("ldap://elsewhere.invalid/ou=sales,{PEOPLE}"))
         .expect("a reference");
-    let outcome = fetch_named(&pool(), &source, Name::User("anna"), PATIENCE).await;
+    let outcome = fetch_named(&pool(), &source, Name::User("anna"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::Referral { .. })), "{outcome:?}");
 }

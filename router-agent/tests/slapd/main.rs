@@ -31,7 +31,7 @@ struct Source {
 
 /// People below these roots, but for those without the filter's mark.
 fn source(slapd: &Slapd, roots: &[&str]) -> Source {
-    of(slapd, &settings(slapd, roots))
+    source_of(slapd, &settings(slapd, roots))
 }
 
 fn settings(slapd: &Slapd, roots: &[&str]) -> IdentitySourceSettings {
@@ -57,7 +57,7 @@ fn settings(slapd: &Slapd, roots: &[&str]) -> IdentitySourceSettings {
 }
 
 /// The source with these settings.
-fn of(slapd: &Slapd, settings: &IdentitySourceSettings) -> Source {
+fn source_of(slapd: &Slapd, settings: &IdentitySourceSettings) -> Source {
     let mapping = settings.mapping.clone().expect("a mapping");
     let mapping = Mapping::new(&mapping, 1, 0).expect("a mapping");
     Source {

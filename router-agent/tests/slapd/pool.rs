@@ -12,7 +12,7 @@ use router_agent::record::Name;
 use super::{Source, fetch_named, person, source};
 
 const PEOPLE: &str = "ou=people,dc=example,dc=com";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn directory() -> Slapd {
     Slapd::builder().ldif(&people(200)).start().expect("a directory")
@@ -35,7 +35,7 @@ fn through(slapd: &Slapd, cables: &[&Cable]) -> Source {
 }
 
 async fn is_found(pool: &Pool, source: &Source, name: &str) {
-    let fetched = fetch_named(pool, source, Name::User(name), PATIENCE).await.expect("an answer").1;
+    let fetched = fetch_named(pool, source, Name::User(name), TEST_TIMEOUT).await.expect("an answer").1;
     let Fetched::Entry(entry) = fetched else { panic!("{name}: {fetched:?}") };
     assert_eq!(entry.values("uid").next(), Some(name.as_bytes()));
 }
@@ -43,7 +43,7 @@ async fn is_found(pool: &Pool, source: &Source, name: &str) {
 async fn until(what: &str, is: impl Fn() -> bool) {
     let began = Instant::now();
     while !is() {
-        assert!(began.elapsed() < PATIENCE, "{what} did not happen");
+        assert!(began.elapsed() < TEST_TIMEOUT, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -93,7 +93,7 @@ async fn a_connection_is_not_used_for_ever() {
     let pool = Pool::new(PoolLimits { max_age: Duration::from_millis(300), ..PoolLimits::default() });
     let began = Instant::now();
     while cable.connections() < 4 {
-        assert!(began.elapsed() < PATIENCE, "the same connections for ever");
+        assert!(began.elapsed() < TEST_TIMEOUT, "the same connections for ever");
         is_found(&pool, &source, "u1").await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -163,8 +163,10 @@ async fn a_server_that_is_frozen_ends_a_fetch_in_time_and_the_next_one_asks_the_
     }
     // Where there is no other, the fetch ends all the same.
     source.read_request.servers.truncate(1);
-    let outcome =
-        tokio::time::timeout(PATIENCE, fetch_named(&pool, &source, Name::User("u2"), Duration::from_secs(1)));
+    let outcome = tokio::time::timeout(
+        TEST_TIMEOUT,
+        fetch_named(&pool, &source, Name::User("u2"), Duration::from_secs(1)),
+    );
     let outcome = outcome.await.expect("an end in time");
     assert!(matches!(outcome, Err(DirectoryError::Unreachable(_))), "{outcome:?}");
 }
@@ -222,7 +224,7 @@ async fn a_server_that_starts_anew_and_a_cable_that_is_cut_between_two_fetches_a
     let source = self::source(&slapd, &[PEOPLE]);
     is_found(&pool, &source, "u1").await;
     slapd.stop().expect("stopped");
-    let outcome = fetch_named(&pool, &source, Name::User("u1"), PATIENCE).await;
+    let outcome = fetch_named(&pool, &source, Name::User("u1"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::Unreachable(_))), "{outcome:?}");
 }
 
@@ -239,7 +241,7 @@ async fn a_new_password_is_used_at_once_and_connections_with_the_old_one_are_clo
     is_found(&pool, &source, "u3").await;
     assert_eq!(pool.connections(), 1, "the old one is still there");
     source.credential.password = "agent-secret".into();
-    let outcome = fetch_named(&pool, &source, Name::User("u4"), PATIENCE).await;
+    let outcome = fetch_named(&pool, &source, Name::User("u4"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::BindRejected { code: 49, .. })), "{outcome:?}");
     assert_eq!(pool.connections(), 0, "a wrong password is served by another's connection");
 }
@@ -251,7 +253,7 @@ async fn a_certificate_that_expired_meanwhile_is_not_accepted() {
     let pool = Pool::new(PoolLimits::default());
     is_found(&pool, &source, "u1").await;
     slapd.change_certificate(&Certificate::Expired).expect("a certificate");
-    let outcome = fetch_named(&pool, &source, Name::User("u2"), PATIENCE).await;
+    let outcome = fetch_named(&pool, &source, Name::User("u2"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::Tls { .. })), "{outcome:?}");
     // The authority's file is another by now, and is read anew.
     slapd.change_certificate(&Certificate::Valid).expect("a certificate");
@@ -267,8 +269,8 @@ async fn a_connection_ends_with_the_certificate_that_it_began_with() {
     is_found(&pool, &source, "u1").await;
     let began = Instant::now();
     loop {
-        match fetch_named(&pool, &source, Name::User("u2"), PATIENCE).await {
-            Ok(_) => assert!(began.elapsed() < PATIENCE, "a connection goes on without a certificate"),
+        match fetch_named(&pool, &source, Name::User("u2"), TEST_TIMEOUT).await {
+            Ok(_) => assert!(began.elapsed() < TEST_TIMEOUT, "a connection goes on without a certificate"),
             Err(DirectoryError::Tls { .. }) => break,
             Err(error) => panic!("{error:?}"),
         }

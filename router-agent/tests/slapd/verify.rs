@@ -10,7 +10,7 @@ use router_agent::policy::{MayVerify, Policy};
 use super::{person, settings, source};
 
 const PEOPLE: &str = "ou=people,dc=example,dc=com";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The word of a policy that allows it.
 fn allowed(slapd: &Slapd) -> MayVerify {
@@ -29,7 +29,7 @@ fn allowed(slapd: &Slapd) -> MayVerify {
 async fn ask(slapd: &Slapd, name: &str, password: &str) -> Result<PasswordVerdict, DirectoryError> {
     let source = source(slapd, &[PEOPLE]);
     let (dn, password) = (format!("uid={name},{PEOPLE}"), Password::from(password.to_owned()));
-    verify(allowed(slapd), &source.read_request.servers, &dn, &password, Some(&source.ca_file), PATIENCE)
+    verify(allowed(slapd), &source.read_request.servers, &dn, &password, Some(&source.ca_file), TEST_TIMEOUT)
         .await
 }
 
@@ -73,7 +73,8 @@ async fn an_empty_password_is_wrong_before_anyone_is_asked() {
     let dn = format!("uid=anna,{PEOPLE}");
     for (dn, password) in [(dn.as_str(), ""), ("", ""), (" ", "x")] {
         let password = Password::from(password.to_owned());
-        let verdict = verify(allowed(&slapd), &servers, dn, &password, Some(&source.ca_file), PATIENCE).await;
+        let verdict =
+            verify(allowed(&slapd), &servers, dn, &password, Some(&source.ca_file), TEST_TIMEOUT).await;
         assert_eq!(verdict, Ok(PasswordVerdict::Wrong));
     }
     assert_eq!(cable.connections(), 0, "the directory was asked");
@@ -102,7 +103,7 @@ async fn a_password_policys_reasons_are_told_apart() {
     slapd.replace(&format!("uid=dora,{PEOPLE}"), "pwdReset", &[]).ok();
     while ask(&slapd, "dora", "dora-new").await != Ok(PasswordVerdict::PasswordExpired) {
         assert!(
-            began.elapsed() < PATIENCE,
+            began.elapsed() < TEST_TIMEOUT,
             "the password never expires: {:?}",
             ask(&slapd, "dora", "dora-new").await
         );
@@ -125,11 +126,11 @@ async fn the_next_server_is_asked_if_the_first_does_not_answer_and_not_if_it_say
     let dn = format!("uid=anna,{PEOPLE}");
     let right = Password::from("anna-secret".to_owned());
     let servers = [server(&dead), source.read_request.servers[0].clone()];
-    let verdict = verify(allowed(&slapd), &servers, &dn, &right, Some(&source.ca_file), PATIENCE);
+    let verdict = verify(allowed(&slapd), &servers, &dn, &right, Some(&source.ca_file), TEST_TIMEOUT);
     assert_eq!(verdict.await, Ok(PasswordVerdict::Right));
     let wrong = Password::from("wrong".to_owned());
     let servers = [source.read_request.servers[0].clone(), server(&counted)];
-    let verdict = verify(allowed(&slapd), &servers, &dn, &wrong, Some(&source.ca_file), PATIENCE);
+    let verdict = verify(allowed(&slapd), &servers, &dn, &wrong, Some(&source.ca_file), TEST_TIMEOUT);
     assert_eq!(verdict.await, Ok(PasswordVerdict::Wrong));
     assert_eq!(counted.connections(), 0, "tried everywhere, it would lock the account");
 }

@@ -1,4 +1,4 @@
-//! The liar itself: answers each request as a script says.
+//! The hostile directory itself: answers each request as a script says.
 
 use std::sync::Arc;
 use std::time::Duration;

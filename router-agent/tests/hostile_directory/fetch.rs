@@ -21,10 +21,10 @@ use super::server::{
 };
 
 const ROOT: &str = "ou=people,dc=x";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A router and the liar that it asks.
-struct Liar {
+/// A router and the hostile directory that it asks.
+struct HostileDirectory {
     read_request: ReadRequest,
     mapping: Mapping,
     pool: Pool,
@@ -33,7 +33,7 @@ struct Liar {
 
 type Outcome = Result<(String, Fetched), DirectoryError>;
 
-impl Liar {
+impl HostileDirectory {
     fn at(ports: &[u16]) -> Self {
         let servers = ports.iter().flat_map(|port| read_request(*port).servers).collect();
         let attributes = ["entryUUID", "uid", "mail"].map(str::to_owned).to_vec();
@@ -53,7 +53,7 @@ impl Liar {
 
     /// One of which only the answers to searches below the root are scripted: what the script gets
     /// is the message id, and the number of the search from 1.
-    async fn that(search: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    async fn start(search: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let searches = AtomicUsize::new(0);
         let script = move |id, asked: Request| match &asked {
             Request::Search(base, 2) if base == ROOT => {
@@ -74,7 +74,7 @@ impl Liar {
             look_up_moved: true,
         };
         let fetch = directory::fetch(&self.pool, source, whom, within);
-        tokio::time::timeout(PATIENCE * 2, fetch).await.expect("an end in time")
+        tokio::time::timeout(TEST_TIMEOUT * 2, fetch).await.expect("an end in time")
     }
 
     async fn fetch_within(&self, name: &str, within: Duration) -> Outcome {
@@ -83,7 +83,7 @@ impl Liar {
     }
 
     async fn fetch(&self, name: &str) -> Outcome {
-        self.fetch_within(name, PATIENCE).await
+        self.fetch_within(name, TEST_TIMEOUT).await
     }
 }
 
@@ -109,7 +109,7 @@ fn is_nobody(outcome: &Outcome) -> bool {
 
 #[tokio::test]
 async fn who_has_another_name_than_was_asked_for_is_not_who_was_asked_for() {
-    let liar = Liar::that(|id, search| match search {
+    let hostile = HostileDirectory::start(|id, search| match search {
         1 => [person(id, 1, "root"), found(id, 0)].concat(),
         2 => [person(id, 1, "ann\u{e4}"), person(id, 2, "\u{430}nna"), found(id, 0)].concat(),
         3 => [shown(id, &format!("uid=anna,{ROOT}"), &[("cn", b"anna")]), found(id, 0)].concat(),
@@ -117,44 +117,44 @@ async fn who_has_another_name_than_was_asked_for_is_not_who_was_asked_for() {
     })
     .await;
     for search in 1..=3 {
-        let outcome = liar.fetch("anna").await;
+        let outcome = hostile.fetch("anna").await;
         assert!(is_nobody(&outcome), "{search}: {outcome:?}");
     }
-    let outcome = liar.fetch("Anna").await;
+    let outcome = hostile.fetch("Anna").await;
     assert!(is_anna(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn who_has_another_id_than_was_asked_for_is_not_who_was_asked_for() {
-    let liar = Liar::that(|id, search| match search {
+    let hostile = HostileDirectory::start(|id, search| match search {
         // In the root, and once more for where else it is, twice.
         1..=3 => [person(id, 7, "anna"), found(id, 0)].concat(),
         _ => [person(id, 1, "anna"), found(id, 0)].concat(),
     })
     .await;
     let id = Bytes::copy_from_slice(Uuid::from_u128(1).as_bytes());
-    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
+    let outcome = hostile.ask(UserSelector::ById(&id), TEST_TIMEOUT).await;
     assert!(is_nobody(&outcome), "{outcome:?}");
-    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
+    let outcome = hostile.ask(UserSelector::ById(&id), TEST_TIMEOUT).await;
     assert!(is_anna(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn more_entries_than_were_asked_for_are_nobody_and_entries_without_end_fail_the_fetch() {
-    let liar = Liar::that(|id, search| {
+    let hostile = HostileDirectory::start(|id, search| {
         let count = if search == 1 { 200 } else { 20_000 };
         let people: Vec<u8> = (0..count).flat_map(|number| person(id, number, "anna")).collect();
         [people, found(id, 0)].concat()
     })
     .await;
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(matches!(outcome, Ok((_, Fetched::Ambiguous(200)))), "{outcome:?}");
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(
         matches!(&outcome, Err(DirectoryError::Protocol { why, .. }) if why.contains("more entries")),
         "{outcome:?}"
     );
-    assert_eq!(liar.pool.connections(), 0, "the connection was kept");
+    assert_eq!(hostile.pool.connections(), 0, "the connection was kept");
 }
 
 #[tokio::test]
@@ -164,24 +164,24 @@ async fn an_answer_that_drips_without_end_ends_in_time() {
         true => [person(id, 1, "anna").repeat(100), found(id, 0)].concat(),
         false => honest(id, &asked),
     };
-    let liar = Liar::at(&[serve_dripping(script, searching).await]);
-    let outcome = liar.fetch_within("anna", Duration::from_secs(1)).await;
+    let hostile = HostileDirectory::at(&[serve_dripping(script, searching).await]);
+    let outcome = hostile.fetch_within("anna", Duration::from_secs(1)).await;
     assert!(
         matches!(&outcome, Err(DirectoryError::FetchFailed { why, .. }) if why.contains("in time")),
         "{outcome:?}"
     );
-    assert_eq!(liar.pool.connections(), 0, "the connection was kept");
+    assert_eq!(hostile.pool.connections(), 0, "the connection was kept");
 }
 
 #[tokio::test]
 async fn an_entry_from_outside_of_the_root_fails_the_fetch() {
     for place in ["ou=archive,dc=x", "ou=xpeople,dc=x", "dc=x", "no name at all"] {
-        let liar = Liar::that(move |id, _| {
+        let hostile = HostileDirectory::start(move |id, _| {
             let dn = format!("uid=anna,{place}");
             [shown(id, &dn, &[("uid", b"anna")]), found(id, 0)].concat()
         })
         .await;
-        let outcome = liar.fetch("anna").await;
+        let outcome = hostile.fetch("anna").await;
         assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{place}: {outcome:?}");
     }
 }
@@ -189,8 +189,9 @@ async fn an_entry_from_outside_of_the_root_fails_the_fetch() {
 #[tokio::test]
 async fn a_search_that_fails_fails_the_fetch_whatever_its_code_and_whatever_was_found() {
     for code in 1..=80 {
-        let liar = Liar::that(move |id, _| [person(id, 1, "anna"), found(id, code)].concat()).await;
-        let outcome = liar.fetch("anna").await;
+        let hostile =
+            HostileDirectory::start(move |id, _| [person(id, 1, "anna"), found(id, code)].concat()).await;
+        let outcome = hostile.fetch("anna").await;
         let expected = match code {
             10 => matches!(outcome, Err(DirectoryError::Referral { .. })),
             32 => matches!(outcome, Err(DirectoryError::RootNotFound { .. })),
@@ -202,14 +203,14 @@ async fn a_search_that_fails_fails_the_fetch_whatever_its_code_and_whatever_was_
 
 #[tokio::test]
 async fn of_more_than_the_limit_two_with_the_name_are_nobody_and_one_is_not_known_to_be_alone() {
-    let liar = Liar::that(|id, search| match search {
+    let hostile = HostileDirectory::start(|id, search| match search {
         1 => [person(id, 1, "anna"), person(id, 2, "ANNA"), found(id, 4)].concat(),
         _ => [person(id, 1, "anna"), person(id, 2, "ann\u{e4}"), found(id, 4)].concat(),
     })
     .await;
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(matches!(outcome, Ok((_, Fetched::Ambiguous(2)))), "{outcome:?}");
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(matches!(outcome, Err(DirectoryError::FetchFailed { .. })), "{outcome:?}");
 }
 
@@ -221,9 +222,11 @@ async fn a_reference_into_the_scope_fails_the_fetch_and_one_to_elsewhere_does_no
         ("ldap://other.test", true),
         ("ldap://x.test/CN=Configuration,dc=x", false),
     ] {
-        let liar =
-            Liar::that(move |id, _| [refer(id, url), person(id, 1, "anna"), found(id, 0)].concat()).await;
-        let outcome = liar.fetch("anna").await;
+        let hostile = HostileDirectory::start(move |id, _| {
+            [refer(id, url), person(id, 1, "anna"), found(id, 0)].concat()
+        })
+        .await;
+        let outcome = hostile.fetch("anna").await;
         assert_eq!(matches!(outcome, Err(DirectoryError::Referral { .. })), fails, "{url}: {outcome:?}");
         assert_eq!(is_anna(&outcome), !fails, "{url}: {outcome:?}");
     }
@@ -231,46 +234,46 @@ async fn a_reference_into_the_scope_fails_the_fetch_and_one_to_elsewhere_does_no
 
 #[tokio::test]
 async fn an_answer_to_another_question_is_no_answer_and_its_connection_is_not_used_again() {
-    let liar = Liar::that(|id, search| match search {
+    let hostile = HostileDirectory::start(|id, search| match search {
         1 => [person(id + 1, 1, "anna"), found(id + 1, 0)].concat(),
         2 => [person(id + 1, 1, "anna"), found(id, 0)].concat(),
         _ => found(id, 0),
     })
     .await;
     for _ in 0..2 {
-        let outcome = liar.fetch("anna").await;
+        let outcome = hostile.fetch("anna").await;
         assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{outcome:?}");
-        assert_eq!(liar.pool.connections(), 0, "the connection was kept");
+        assert_eq!(hostile.pool.connections(), 0, "the connection was kept");
     }
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(is_nobody(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn what_comes_behind_an_answer_is_not_taken_for_the_next_ones() {
     // Behind the first answer comes what would be the second one.
-    let liar = Liar::that(|id, search| match search {
+    let hostile = HostileDirectory::start(|id, search| match search {
         1 => [person(id, 1, "ben"), found(id, 0), person(id + 1, 2, "anna"), found(id + 1, 0)].concat(),
         _ => found(id, 0),
     })
     .await;
-    let first = liar.fetch("ben").await;
+    let first = hostile.fetch("ben").await;
     assert!(matches!(first, Ok((_, Fetched::Entry(_)))), "{first:?}");
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     assert!(is_nobody(&outcome), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn an_entry_that_is_too_large_is_one_that_cannot_be_used() {
-    let liar = Liar::that(|id, _| {
+    let hostile = HostileDirectory::start(|id, _| {
         let start = beginning(id, 9, &format!("uid=anna,{ROOT}"));
         let rest = (9 << 20) + 6 - start.len();
         [start, vec![b'x'; rest], found(id, 0)].concat()
     })
     .await;
-    let outcome = liar.fetch("anna").await;
+    let outcome = hostile.fetch("anna").await;
     let Ok((_, Fetched::Entry(entry))) = outcome else { panic!("{outcome:?}") };
-    let Mapped::Rejected(rejected) = map_entry(&liar.mapping, &entry) else { panic!("{entry:?}") };
+    let Mapped::Rejected(rejected) = map_entry(&hostile.mapping, &entry) else { panic!("{entry:?}") };
     assert_eq!((rejected.reason(), rejected.user_name.as_str()), (Reason::EntryUnreadable, "anna"));
 }
 
@@ -279,7 +282,7 @@ async fn a_connection_that_is_closed_in_a_search_is_replaced_once_if_it_was_used
     // Every second search ends the connection.
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
-    let liar = Liar::that(move |id, search| {
+    let hostile = HostileDirectory::start(move |id, search| {
         counted.fetch_add(1, Ordering::Relaxed);
         match search % 2 {
             1 => [person(id, 1, "anna"), found(id, 0)].concat(),
@@ -288,13 +291,13 @@ async fn a_connection_that_is_closed_in_a_search_is_replaced_once_if_it_was_used
     })
     .await;
     for _ in 0..5 {
-        let outcome = liar.fetch("anna").await;
+        let outcome = hostile.fetch("anna").await;
         assert!(is_anna(&outcome), "{outcome:?}");
     }
     assert_eq!(asked.load(Ordering::Relaxed), 9);
 
-    let liar = Liar::that(|_, _| Vec::new()).await;
-    let outcome = liar.fetch("anna").await;
+    let hostile = HostileDirectory::start(|_, _| Vec::new()).await;
+    let outcome = hostile.fetch("anna").await;
     assert!(matches!(outcome, Err(DirectoryError::FetchFailed { .. })), "{outcome:?}");
 }
 
@@ -315,9 +318,9 @@ async fn a_server_that_is_busy_or_breaks_the_protocol_leaves_the_answer_to_the_o
         };
         let good: fn(u8) -> Vec<u8> = |id| [person(id, 1, "anna"), found(id, 0)].concat();
         let other = serve(script(good)).await;
-        let liar = Liar::at(&[serve(script(lie)).await, other]);
+        let hostile = HostileDirectory::at(&[serve(script(lie)).await, other]);
         for _ in 0..2 {
-            let outcome = liar.fetch("anna").await;
+            let outcome = hostile.fetch("anna").await;
             assert!(is_anna(&outcome), "{number}: {outcome:?}");
             assert_eq!(outcome.expect("an answer").0, format!("127.0.0.1:{other}"));
         }
@@ -336,8 +339,8 @@ async fn a_wrong_password_is_tried_once_however_many_people_are_asked_for() {
         _ => honest(id, &asked),
     })
     .await;
-    let liar = Liar::at(&[port]);
-    let fetch = || liar.fetch("anna");
+    let hostile = HostileDirectory::at(&[port]);
+    let fetch = || hostile.fetch("anna");
     let (a, b, c, d, e, f) = tokio::join!(fetch(), fetch(), fetch(), fetch(), fetch(), fetch());
     for outcome in [a, b, c, d, e, f, fetch().await] {
         assert!(matches!(outcome, Err(DirectoryError::BindRejected { code: 49, .. })), "{outcome:?}");
@@ -357,30 +360,30 @@ async fn who_is_elsewhere_by_the_word_of_a_lying_server_is_not_in_scope() {
         _ => honest(id, &asked),
     })
     .await;
-    let liar = Liar::at(&[port]);
+    let hostile = HostileDirectory::at(&[port]);
     let id = Bytes::copy_from_slice(
         Uuid::try_parse("00000000-0000-0000-0000-000000000001").expect("an id").as_bytes(),
     );
-    let outcome = liar.ask(UserSelector::ById(&id), PATIENCE).await;
+    let outcome = hostile.ask(UserSelector::ById(&id), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Ok((_, Fetched::Absent(Presence::OutOfScope)))), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn what_one_search_breaks_on_a_connection_costs_no_other_search_its_answer() {
     // The fifth search finds more than were asked for, while others are under way beside it.
-    let mut liar = Liar::that(|id, search| match search {
+    let mut hostile = HostileDirectory::start(|id, search| match search {
         5 => [person(id, 1, "anna").repeat(300), found(id, 0)].concat(),
         _ => [person(id, 1, "anna"), found(id, 0)].concat(),
     })
     .await;
     // It serves one connection at a time.
-    liar.pool = Pool::new(PoolLimits { max_per_target: 1, ..PoolLimits::default() });
-    let liar = Arc::new(liar);
-    assert!(is_anna(&liar.fetch("anna").await));
+    hostile.pool = Pool::new(PoolLimits { max_per_target: 1, ..PoolLimits::default() });
+    let hostile = Arc::new(hostile);
+    assert!(is_anna(&hostile.fetch("anna").await));
     let fetches: Vec<_> = (0..12)
         .map(|_| {
-            let liar = Arc::clone(&liar);
-            tokio::spawn(async move { liar.fetch("anna").await })
+            let hostile = Arc::clone(&hostile);
+            tokio::spawn(async move { hostile.fetch("anna").await })
         })
         .collect();
     let mut failed = 0;
