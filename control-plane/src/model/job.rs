@@ -4,12 +4,9 @@ use uuid::Uuid;
 
 use super::stored_enum::stored_enum;
 use super::{
-    FailureReason, Hold, ImmutableId, JobKind, JobNo, KnownBy, NotSynchronizedReason, ReadFacts, RouterId,
-    SourceId, SourceNo, SyncPlan, TenantId, TenantNo, Timestamp, UserNo,
+    FailureReason, Hold, JobKind, JobNo, KnownBy, ReadFacts, RouterId, SourceId, SourceNo, SyncPlan,
+    TenantId, TenantNo, Timestamp, UserNo,
 };
-
-/// Most details that are kept of each category.
-pub const DETAILS_PER_CATEGORY: i64 = 400;
 
 stored_enum! {
     /// Where a job is. The numbers are those of the API and of the tables.
@@ -223,39 +220,4 @@ pub struct ReadStart {
     /// In the dry run of a draft with another immutable id: what the source's users are known by.
     /// Each entry is read with both.
     pub former: Option<KnownBy>,
-}
-
-stored_enum! {
-    /// The lists of Show Details. The numbers are those of the API and of the tables.
-    pub enum Category {
-        /// New users.
-        Added = 1,
-        /// Changed users.
-        Updated = 2,
-        /// Users disabled for absence.
-        Disabled = 3,
-        /// Records not applied.
-        NotSynchronized = 4,
-        /// Users whom a held job would disable.
-        WouldBeDisabled = 5,
-    }
-}
-
-/// One line of Show Details.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Detail {
-    /// What became of it.
-    pub category: Category,
-    /// The user, if it is one.
-    pub user: Option<UserNo>,
-    /// User name.
-    pub user_name: String,
-    /// Mail address.
-    pub mail: String,
-    /// Immutable id.
-    pub id: Option<ImmutableId>,
-    /// Why it is not synchronized.
-    pub reason: Option<NotSynchronizedReason>,
-    /// A sentence for people.
-    pub message: String,
 }

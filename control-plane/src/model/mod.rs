@@ -4,6 +4,7 @@ mod absence;
 mod audit;
 mod chain;
 mod deletion;
+mod detail;
 mod ids;
 mod job;
 mod license;
@@ -17,6 +18,7 @@ mod router;
 mod schedule;
 mod single;
 mod source;
+mod status;
 mod stored_enum;
 mod tenant;
 mod user;
@@ -34,11 +36,9 @@ pub use audit::{
 };
 pub use chain::{Broken, Chain};
 pub use deletion::{DeletionSettings, DuePurge, Mark, MarkReason, Marking, UserStanding};
+pub use detail::{Category, DETAILS_PER_CATEGORY, Detail};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo, WebhookId, WebhookNo};
-pub use job::{
-    Category, Counts, DETAILS_PER_CATEGORY, Detail, Failure, Fence, JobState, JobSummary, Phase, ReadStart,
-    SyncJob, Withheld,
-};
+pub use job::{Counts, Failure, Fence, JobState, JobSummary, Phase, ReadStart, SyncJob, Withheld};
 pub use license::{License, LicenseLevel, SourceUse};
 pub use password::{Asked, PasswordOutcome, Verification};
 pub use reason::{FailureReason, NotSynchronizedReason};
@@ -57,8 +57,9 @@ pub use source::{
     AttributeMapping, DirectoryServer, DisableGuard, DisabledRule, DisabledTest, ExpiryFormat, ExpiryRule,
     IdFormat, IdentitySource, KnownBy, Scope, Security, SourceSettings,
 };
+pub use status::Status;
 pub use tenant::Tenant;
-pub use user::{KnownUser, Status, User, UserFilter};
+pub use user::{KnownUser, User, UserFilter};
 pub use webhook::{
     AttemptOutcome, Delivery, DeliveryFailure, FailedAttempt, Receiver, SealedSecrets, Webhook, WebhookEvent,
     WebhookState,

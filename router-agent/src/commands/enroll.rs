@@ -28,8 +28,8 @@ const MAX_CODE_BYTES: u64 = 1_024;
 /// What the command needs to know.
 #[derive(Args, Debug)]
 pub struct Enroll {
-    /// The control plane, such as https://rollcall.example.com:8443.
-    #[arg(long)]
+    /// The control plane's URL.
+    #[arg(long, help = "The control plane, such as https://rollcall.example.com:8443")]
     control_plane: String,
     /// The state folder; it is made if there is none. The router's configuration names it as
     /// `state`.

@@ -140,3 +140,23 @@ impl TryFrom<StandingRow> for UserStanding {
         })
     }
 }
+
+/// A source as a row.
+#[derive(sqlx::FromRow)]
+pub(crate) struct SourceRow {
+    pub(crate) source_no: i64,
+    pub(crate) id: String,
+    pub(crate) display_name: String,
+    pub(crate) version: i64,
+    pub(crate) draft: String,
+    pub(crate) published: Option<String>,
+    pub(crate) published_revision: i64,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) published_at: Option<i64>,
+}
+
+/// Sources of a tenant.
+pub(crate) const SOURCE: &str = "SELECT s.source_no, s.id, s.display_name, s.version, s.draft, s.published, \
+     s.published_revision, s.created_at, s.updated_at, s.published_at FROM identity_sources s JOIN \
+     tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";

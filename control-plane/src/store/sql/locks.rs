@@ -7,8 +7,7 @@
 
 use sqlx::FromRow;
 
-use super::codec;
-use super::codec::StandingRow;
+use super::codec::{self, SOURCE, SourceRow, StandingRow};
 use super::dialect::{Connection, LOCK, LOCK_CODE, LOCK_SOURCE, LOCK_USERS, SHARE};
 use super::statement::{query_as, query_scalar, sql};
 use super::words::{DECISION_APPROVED, JOB_HELD, JOB_QUEUED, JOB_RUNNING, WEBHOOK_ACTIVE};
@@ -185,26 +184,6 @@ pub(crate) async fn lock_running_jobs(connection: &mut Connection, tenant: Tenan
 }
 
 // --- sources and their schedules ---
-
-/// A source as a row.
-#[derive(FromRow)]
-pub(crate) struct SourceRow {
-    pub(crate) source_no: i64,
-    pub(crate) id: String,
-    pub(crate) display_name: String,
-    pub(crate) version: i64,
-    pub(crate) draft: String,
-    pub(crate) published: Option<String>,
-    pub(crate) published_revision: i64,
-    pub(crate) created_at: i64,
-    pub(crate) updated_at: i64,
-    pub(crate) published_at: Option<i64>,
-}
-
-/// Sources of a tenant.
-pub(crate) const SOURCE: &str = "SELECT s.source_no, s.id, s.display_name, s.version, s.draft, s.published, \
-     s.published_revision, s.created_at, s.updated_at, s.published_at FROM identity_sources s JOIN \
-     tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";
 
 /// Locks the row of a source, not that of the tenant that it is joined with.
 pub(crate) async fn lock_source(

@@ -1,7 +1,7 @@
 //! What a new job is to do: whether it can, and what is noted of it.
 
+use super::super::codec::SourceRow;
 use super::super::dialect::Connection;
-use super::super::locks::SourceRow;
 use super::super::statement;
 use super::super::statement::sql;
 use super::super::words::KIND_DRY_RUN;

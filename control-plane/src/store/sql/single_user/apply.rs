@@ -3,12 +3,10 @@
 //! and it notes during which stage of which job that was, so that the job leaves the user alone.
 //! The rows of source and tenant, which every write of users locks, come first.
 
-use std::time::Duration;
-
 use super::super::audit::append;
+use super::super::codec::SourceRow;
 use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::locks::SourceRow;
 use super::super::sync::apply;
 use super::super::transaction::Engine;
 use super::super::users::write;
@@ -24,10 +22,6 @@ use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 
 /// The job of what no job does: none has counted a user for it.
 const NO_JOB: JobNo = JobNo(-1);
-
-/// Where the age of an observation matters, one that is younger than this is young enough not to be
-/// written down again.
-pub(crate) const YOUNG: Duration = Duration::from_secs(60);
 
 /// What a write of one user begins with.
 pub(crate) struct Begun {

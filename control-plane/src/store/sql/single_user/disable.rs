@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::codec::SourceRow;
 use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::locks::SourceRow;
 use super::super::statement::sql;
 use super::super::sync::absent_users;
 use super::super::words::USER_OUT_OF_SCOPE;

@@ -1,11 +1,12 @@
 //! The job of a source that runs or is held, which a write of one user must tell.
 
+use std::time::Duration;
+
 use super::super::dialect::Connection;
 use super::super::statement;
 use super::super::statement::sql;
 use super::super::users::user::COLUMNS;
 use super::super::words::{JOB_HELD, JOB_RUNNING, KIND_DRY_RUN, PHASE_READING};
-use super::apply::YOUNG;
 use super::lookup::{SightingRow, VERSION};
 use crate::model::{
     JobNo, Record, SingleOutcome, SourceNo, TenantNo, Timestamp, UserNo, UserSnapshot, UserVersion,
@@ -65,7 +66,7 @@ pub(crate) fn must_stamp(
     pending: Option<((JobNo, i64), bool)>,
 ) -> bool {
     pending.is_some_and(|(stage, _)| version.fetched != stage)
-        || observation.keep_fresh && version.observed_at < observation.asked_at.minus(YOUNG)
+        || observation.keep_fresh && version.observed_at < observation.asked_at.minus(MIN_RECORDED_AGE)
 }
 
 /// What an observation comes to that shows nothing new and need not be written down; none if it
@@ -122,3 +123,7 @@ pub(crate) async fn stamp(
 pub(crate) fn done(written: Written) -> SingleWrite {
     SingleWrite::Done(Box::new(written))
 }
+
+/// Where the age of an observation matters, one that is younger than this is young enough not to be
+/// written down again.
+const MIN_RECORDED_AGE: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@
 //! Whoever has no such pair keeps no id that an entry could have: the next sync takes the user for
 //! gone, and nothing else.
 
+use super::super::codec::SourceRow;
 use super::super::dialect::{Connection, GONE};
-use super::super::locks::SourceRow;
 use super::super::statement::sql;
 use super::super::words::{CATEGORY_DISABLED, JOB_QUEUED, JOB_RUNNING, USER_OUT_OF_SCOPE};
 use super::super::{codec, statement};

@@ -1,9 +1,9 @@
 //! Identity sources.
 
 use super::super::audit::append;
+use super::super::codec::{SOURCE, SourceRow};
 use super::super::dialect::Connection;
 use super::super::license::seats;
-use super::super::locks::{SOURCE, SourceRow};
 use super::super::statement::sql;
 use super::super::words::{JOB_QUEUED, JOB_RUNNING, USER_ENABLED};
 use super::super::{codec, locks, statement};
