@@ -1,6 +1,7 @@
 //! The control plane: keeps a tenant's users true to its directories.
 //!
-//! A module imports only modules that stand below it. From the top down:
+//! A module imports only modules that stand below it; `ARCHITECTURE.md` has the layers that a test
+//! reads. From the top down:
 //!
 //! - `commands`: the commands other than `serve`: certificates, audit trails, after a restore
 //! - `server`: serves: TLS, listeners, and every service behind the gate

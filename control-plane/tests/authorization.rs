@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use control_plane::api::middleware::authz::{RIGHTS, allowed_roles};
+use control_plane::api::middleware::rights::{RIGHTS, allowed_roles};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -34,7 +34,7 @@ fn every_method_has_a_row_that_says_who_may_call_it() {
     for method in methods().iter().filter(|method| !elsewhere(method)) {
         assert!(
             !allowed_roles(method).is_empty(),
-            "{method} has no row: say in src/api/middleware/authz.rs who may call it"
+            "{method} has no row: say in src/api/middleware/rights.rs who may call it"
         );
     }
 }
@@ -45,7 +45,7 @@ fn every_row_is_of_a_method_that_exists() {
     for (path, _) in RIGHTS {
         assert!(
             methods.contains(*path),
-            "{path} is no method any more: take its row out of src/api/middleware/authz.rs"
+            "{path} is no method any more: take its row out of src/api/middleware/rights.rs"
         );
     }
 }

@@ -15,7 +15,7 @@ use crate::database::{Engine, block_on};
 use crate::statements::inventory;
 
 /// Lines of the list when it was made.
-const MAX_KNOWN_SCANS: usize = 100;
+const MAX_KNOWN_SCANS: usize = 11;
 
 /// Tables that grow with users, jobs or time. Others have a row a tenant, a source or a router.
 const LARGE: [&str; 11] = [

@@ -137,7 +137,10 @@ fn every_statement_of_the_sources_is_in_both_inventories() {
             .iter()
             .filter(|(_, parts)| !known.iter().any(|statement| has_in_order(statement, parts)))
             .collect();
-        assert!(missing.is_empty(), "no test of this suite sends these on {engine}: {missing:#?}");
+        assert!(
+            missing.is_empty(),
+            "not in the inventory of {engine}; let a test of this suite send them: {missing:#?}"
+        );
     }
 }
 

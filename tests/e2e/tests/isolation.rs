@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use control_plane::api::middleware::authz;
+use control_plane::api::middleware::rights;
 use control_plane::model::Role;
 use harness::world::{Role as Person, World, connect};
 use rollcall_proto::admin::v1 as admin;
@@ -81,8 +81,9 @@ fn shown(answer: &Result<Bytes, Status>) -> String {
 }
 
 fn for_admins(calls: Vec<Call>) -> Vec<Call> {
-    let may =
-        |path: &str| authz::allowed_roles(path).contains(&Role::SuperAdmin) && path.starts_with("/rollcall.");
+    let may = |path: &str| {
+        rights::allowed_roles(path).contains(&Role::SuperAdmin) && path.starts_with("/rollcall.")
+    };
     calls.into_iter().filter(|(path, _)| may(path)).collect()
 }
 

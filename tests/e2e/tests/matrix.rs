@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use control_plane::api::middleware::authz;
+use control_plane::api::middleware::rights;
 use control_plane::model::Role;
 use harness::world::{CONSOLE, Identity, Issuer, Role as Person, World, connect};
 use rollcall_proto::prost::bytes::Bytes;
@@ -52,13 +52,13 @@ fn as_it_should(caller: &Caller, path: &str, answer: &Result<Bytes, Status>) -> 
     if caller.standing == Standing::Refused {
         return refused(Code::Unauthenticated, "TOKEN_REFUSED");
     }
-    if !authz::allowed_roles(path).contains(&caller.role) {
+    if !rights::allowed_roles(path).contains(&caller.role) {
         let why = if caller.role == Role::Console { "TOKEN_REQUIRED" } else { "NOT_ALLOWED" };
         return refused(Code::PermissionDenied, why);
     }
     let of_a_tenant = path.starts_with("/rollcall.");
     match caller.standing {
-        Standing::Suspended if of_a_tenant && !authz::is_open_to_suspended(path) => {
+        Standing::Suspended if of_a_tenant && !rights::is_open_to_suspended(path) => {
             refused(Code::FailedPrecondition, "TENANT_SUSPENDED")
         }
         Standing::Foreign | Standing::Ghost if of_a_tenant => refused(Code::NotFound, "NOT_FOUND"),

@@ -168,7 +168,7 @@ pub(crate) fn mixed_calls(own: &Names, other: &Names) -> Vec<Call> {
 
 /// The methods of every service that is described; a test of the table says that it has each.
 pub(crate) fn described() -> BTreeSet<String> {
-    control_plane::api::middleware::authz::RIGHTS.iter().map(|(path, _)| (*path).to_owned()).collect()
+    control_plane::api::middleware::rights::RIGHTS.iter().map(|(path, _)| (*path).to_owned()).collect()
 }
 
 /// Calls a method, with a bearer token if there is one; all that comes back at once, or the first

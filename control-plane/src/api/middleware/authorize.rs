@@ -1,5 +1,5 @@
 //! Authenticates and authorizes a call: by the certificate of the connection, by the token that a
-//! console presents, by the table of `authz`, and by whether the caller's tenant is suspended.
+//! console presents, by the table of `rights`, and by whether the caller's tenant is suspended.
 //! Reads the tenant's state for each call.
 
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tonic::{Code, Status};
 
-use super::authz;
 use super::denials::DenialLog;
+use super::rights;
 use super::rights_expiry::RightsExpiry;
 use super::suspensions::Suspensions;
 use super::tokens::{Person, TokenRejected, Tokens};
@@ -54,7 +54,7 @@ impl Authorizer {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Authorized, Status> {
-        let (method, roles) = authz::find_row(path).unwrap_or((UNKNOWN_METHOD, &[]));
+        let (method, roles) = rights::find_row(path).unwrap_or((UNKNOWN_METHOD, &[]));
         let Some(peer) = peer else { return Err(self.deny(None, None, method, path, roles)) };
         let (caller, until) = self.authenticate(peer, method, path, headers).await?;
         if !roles.contains(&caller.role()) {
@@ -65,7 +65,7 @@ impl Authorizer {
             expiry.token_expires_in = until.map(|until| until.since(self.clock.now()));
             // What tells of no tenant is answered to whoever has a role.
             if path.starts_with("/rollcall.") {
-                let open = authz::is_open_to_suspended(path);
+                let open = rights::is_open_to_suspended(path);
                 self.check_tenant(tenant, open).await?;
                 expiry.tenant = (!open).then(|| (self.suspensions.clone(), tenant.clone()));
             }

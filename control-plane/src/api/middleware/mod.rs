@@ -1,7 +1,7 @@
 //! What stands in front of every service: who calls, whether they may, how much and for how long.
 //!
 //! - `authorize`: decides who calls and whether they may
-//! - `authz`: the table of who may call what
+//! - `rights`: the table of who may call what
 //! - `deadline`: the longest that a call with one answer may take
 //! - `denials`: notes refused calls for the audit trail
 //! - `gate`: the layer that asks `authorize` and tells the handlers who calls
@@ -12,12 +12,12 @@
 //! - `tokens`: the bearer tokens of persons at a console
 
 pub mod authorize;
-pub mod authz;
 pub mod deadline;
 pub mod denials;
 pub mod gate;
 pub mod limits;
 pub mod rate_limit;
+pub mod rights;
 mod rights_expiry;
 pub mod suspensions;
 pub mod tokens;
