@@ -2,6 +2,7 @@
 
 mod absence;
 mod audit;
+mod call;
 mod chain;
 mod deletion;
 mod detail;
@@ -34,6 +35,7 @@ pub use absence::{
 pub use audit::{
     Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
 };
+pub use call::Call;
 pub use chain::{Broken, Chain};
 pub use deletion::{DeletionSettings, DuePurge, Mark, MarkReason, Marking, UserStanding};
 pub use detail::{Category, DETAILS_PER_CATEGORY, Detail};

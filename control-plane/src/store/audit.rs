@@ -12,7 +12,7 @@ operations! {
         by: &Actor,
         event: Event,
         now: Timestamp,
-    ) -> () = audit::append::record;
+    ) -> () = audit::append::record_alone;
     /// Events of a trail, newest first, before the sequence number `before`.
     read fn list_events(
         trail: &Trail,

@@ -8,6 +8,7 @@
 //! - `steps`: the function gets the engine and combines reads and writes itself.
 //!
 //! An argument `&T` or `Option<&T>` of a write is cloned once into the task and lent to each try.
+//! `by: &Actor, now: Timestamp` reach `sql` as one [`crate::model::Call`].
 //! `move T` takes a value from the caller and lends it as `&T`. Other arguments are copied.
 
 /// Declares methods of the store and binds each to its function in `sql`, for both engines.
@@ -32,6 +33,15 @@ macro_rules! operation {
             [$($sig)* ($a, $b): (&$ta, &$tb),]
             [$($held)* ($a.to_owned(), $b.to_owned()),] [$($bound)* ($a, $b),]
             [$($lent)* ($a, $b),] [$($passed)* ($a, $b),] $($rest)* }
+    };
+    // The last two of most changes: they reach `sql` as one value.
+    (@arguments $kind:ident $docs:tt $name:ident $out:tt $path:tt
+        [$($sig:tt)*] [$($held:tt)*] [$($bound:tt)*] [$($lent:tt)*] [$($passed:tt)*]
+        by: &Actor, now: Timestamp, $($rest:tt)*) => {
+        $crate::store::operations::operation! { @arguments $kind $docs $name $out $path
+            [$($sig)* by: &Actor, now: Timestamp,]
+            [$($held)* $crate::model::Call { by: by.clone(), now },] [$($bound)* call,]
+            [$($lent)* call,] [$($passed)* &$crate::model::Call { by: by.clone(), now },] $($rest)* }
     };
     (@arguments $kind:ident $docs:tt $name:ident $out:tt $path:tt
         [$($sig:tt)*] [$($held:tt)*] [$($bound:tt)*] [$($lent:tt)*] [$($passed:tt)*]

@@ -4,7 +4,7 @@
 use super::super::dialect::Connection;
 use super::super::{codec, locks, statement};
 use crate::model::{
-    Actor, AuditEvent, AuditHead, Event, EventType, SyncJob, TenantNo, Timestamp, Trail, names,
+    Actor, AuditEvent, AuditHead, Call, Event, EventType, SyncJob, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, StoreError};
 
@@ -16,20 +16,29 @@ pub(crate) const INSTALLATION: TenantNo = TenantNo(0);
 pub(crate) async fn record(
     connection: &mut Connection,
     trail: &Trail,
+    call: &Call,
+    event: Event,
+) -> Result<()> {
+    record_all(connection, trail, call, vec![event]).await
+}
+
+/// Writes an event that belongs to no other write.
+pub(crate) async fn record_alone(
+    connection: &mut Connection,
+    trail: &Trail,
     by: &Actor,
     event: Event,
     now: Timestamp,
 ) -> Result<()> {
-    record_all(connection, trail, by, vec![event], now).await
+    record(connection, trail, &Call { by: by.clone(), now }, event).await
 }
 
 /// The same for several events.
 pub(crate) async fn record_all(
     connection: &mut Connection,
     trail: &Trail,
-    by: &Actor,
+    call: &Call,
     events: Vec<Event>,
-    now: Timestamp,
 ) -> Result<()> {
     if events.is_empty() {
         return Ok(());
@@ -37,7 +46,7 @@ pub(crate) async fn record_all(
     let number = number(connection, trail).await?;
     let mut last = locks::lock_audit_head(connection, number).await?;
     for event in events {
-        last = append(connection, (trail, number), last, by, event, now).await?;
+        last = append(connection, (trail, number), last, call, event).await?;
     }
     statement::query("UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1")
         .bind(number.0)
@@ -53,16 +62,15 @@ async fn append(
     connection: &mut Connection,
     (trail, number): (&Trail, TenantNo),
     AuditHead { sequence, hash }: AuditHead,
-    by: &Actor,
+    call: &Call,
     event: Event,
-    now: Timestamp,
 ) -> Result<AuditHead> {
     let details =
         serde_json::to_string(&event.details).map_err(|error| StoreError::Broken(Box::new(error)))?;
     let mut event = AuditEvent {
         sequence: sequence + 1,
-        time: now,
-        actor: by.clone(),
+        time: call.now,
+        actor: call.by.clone(),
         kind: event.kind.number(),
         outcome: event.outcome.number(),
         subject: event.subject,
@@ -100,11 +108,10 @@ pub(crate) fn of_job(kind: EventType, job: &SyncJob) -> Event {
 pub(crate) async fn record_of_job(
     connection: &mut Connection,
     job: &SyncJob,
-    by: &Actor,
+    call: &Call,
     event: Event,
-    now: Timestamp,
 ) -> Result<()> {
-    record(connection, &Trail::Tenant(job.tenant.clone()), by, event, now).await
+    record(connection, &Trail::Tenant(job.tenant.clone()), call, event).await
 }
 
 /// Begins the trail of a new tenant.

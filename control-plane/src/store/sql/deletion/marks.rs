@@ -11,8 +11,8 @@ use super::super::{dialect, locks, statement};
 use super::settings::{COLUMNS as SETTINGS_COLUMNS, SettingsRow};
 use super::{settings, standing};
 use crate::model::{
-    Actor, DeletionSettings, Event, EventType, MarkReason, Marking, TenantId, TenantNo, Timestamp, Trail,
-    User, UserNo, UserStanding, names, spelled,
+    Actor, Call, DeletionSettings, Event, EventType, MarkReason, Marking, TenantId, TenantNo, Timestamp,
+    Trail, User, UserNo, UserStanding, names, spelled,
 };
 use crate::reconcile::deletion;
 use crate::store::{DeletionLease, Result};
@@ -22,22 +22,22 @@ pub(crate) async fn mark(
     connection: &mut Connection,
     tenant: &TenantId,
     users: &[UserNo],
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Vec<User>> {
     let number = locks::lock_served_tenant(connection, tenant).await?;
     let settings = settings::get(connection, tenant).await?;
     let theirs = |user: &UserStanding| matches!(user.mark, Some((MarkReason::Administrator, _)));
     let unmarked = standing::all_of(connection, number, users).await?;
     let unmarked: Vec<i64> = unmarked.iter().filter(|user| !theirs(user)).map(|user| user.user.0).collect();
-    put_on(connection, number, &unmarked, (MarkReason::Administrator, &by.name), &settings, now).await?;
+    put_on(connection, number, &unmarked, (MarkReason::Administrator, &call.by.name), &settings, call.now)
+        .await?;
     let marked = user::by_numbers(connection, number, users).await?;
-    let purge_at = now.plus(settings.pending_period).0;
+    let purge_at = call.now.plus(settings.pending_period).0;
     let event = |user: &i64| {
         Event::done(EventType::UserMarked, names::user(tenant, UserNo(*user))).with("purge_time", purge_at)
     };
     let events = unmarked.iter().map(event).collect();
-    append::record_all(connection, &Trail::Tenant(tenant.clone()), by, events, now).await?;
+    append::record_all(connection, &Trail::Tenant(tenant.clone()), call, events).await?;
     Ok(marked)
 }
 
@@ -46,17 +46,16 @@ pub(crate) async fn undelete(
     connection: &mut Connection,
     tenant: &TenantId,
     users: &[UserNo],
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Vec<User>> {
     let number = locks::lock_served_tenant(connection, tenant).await?;
     let marked = standing::all_of(connection, number, users).await?;
     let marked: Vec<i64> = marked.iter().filter(|user| user.mark.is_some()).map(|user| user.user.0).collect();
-    take_off(connection, number, &marked, Some(now)).await?;
+    take_off(connection, number, &marked, Some(call.now)).await?;
     let undeleted = user::by_numbers(connection, number, users).await?;
     let event = |user: &i64| Event::done(EventType::UserUndeleted, names::user(tenant, UserNo(*user)));
     let events = marked.iter().map(event).collect();
-    append::record_all(connection, &Trail::Tenant(tenant.clone()), by, events, now).await?;
+    append::record_all(connection, &Trail::Tenant(tenant.clone()), call, events).await?;
     Ok(undeleted)
 }
 
@@ -215,7 +214,7 @@ pub(crate) async fn review(
         events.push(several(EventType::MarksLifted, names::tenant(tenant), &back));
     }
     let changed = events.iter().filter_map(|event| event.details.get("users")?.parse::<usize>().ok()).sum();
-    append::record_all(connection, &Trail::Tenant(tenant.clone()), &system, events, now).await?;
+    append::record_all(connection, &Trail::Tenant(tenant.clone()), &Call::system(now), events).await?;
     Ok(Some(changed))
 }
 

@@ -12,7 +12,7 @@ use super::super::{locks, statement};
 use super::forget::Doomed;
 use super::{forget, marks, settings};
 use crate::model::{
-    Actor, DuePurge, Event, EventType, SourceId, SourceNo, Status, TenantId, Timestamp, Trail, UserNo, names,
+    Call, DuePurge, Event, EventType, SourceId, SourceNo, Status, TenantId, Timestamp, Trail, UserNo, names,
 };
 use crate::reconcile::deletion;
 use crate::store::{DeletionLease, Purged, Result, StoreError};
@@ -68,7 +68,7 @@ pub(crate) async fn purge(
         let subject = names::source(&due.tenant, &due.source);
         events.push(marks::several(EventType::UsersPurged, subject, &numbers(&gone)));
     }
-    append::record_all(connection, &Trail::Tenant(due.tenant.clone()), &Actor::system(), events, now).await?;
+    append::record_all(connection, &Trail::Tenant(due.tenant.clone()), &Call::system(now), events).await?;
     Ok(Some(Purged { deleted: gone.len(), lifted: back.len() }))
 }
 
@@ -77,8 +77,7 @@ pub(crate) async fn delete_now(
     connection: &mut Connection,
     tenant: &TenantId,
     user: UserNo,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let number = locks::tenant_number(connection, tenant).await?;
     let source = statement::query_scalar("SELECT source_no FROM users WHERE tenant_no = $1 AND user_no = $2");
@@ -91,7 +90,7 @@ pub(crate) async fn delete_now(
     if doomed.standing.status == Status::Enabled {
         return Err(StoreError::UserEnabled);
     }
-    forget::remove(connection, (number, source), &jobs, &[doomed], now).await?;
+    forget::remove(connection, (number, source), &jobs, &[doomed], call.now).await?;
     let event = Event::done(EventType::UserDeleted, names::user(tenant, user));
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await
 }

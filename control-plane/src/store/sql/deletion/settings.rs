@@ -7,7 +7,7 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::statement::sql;
 use super::super::{locks, statement};
-use crate::model::{Actor, DeletionSettings, Event, EventType, TenantId, TenantNo, Timestamp, Trail, names};
+use crate::model::{Call, DeletionSettings, Event, EventType, TenantId, TenantNo, Timestamp, Trail, names};
 use crate::store::{DeletionLease, Result, StoreError};
 
 /// Columns of a [`SettingsRow`].
@@ -41,8 +41,7 @@ pub(crate) async fn set(
     connection: &mut Connection,
     tenant: &TenantId,
     settings: &DeletionSettings,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let DeletionSettings { pending_period, disabled_for, unused_for } = *settings;
@@ -66,7 +65,7 @@ pub(crate) async fn set(
             event = event.with(name, value.as_secs());
         }
     }
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await
 }
 
 /// Locks the tenant's row and takes the lease, or keeps it. None if another has it, or the tenant

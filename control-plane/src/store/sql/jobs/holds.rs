@@ -11,7 +11,7 @@ use super::super::words::{DECISION_APPROVED, JOB_HELD, JOB_RUNNING, JOB_SUCCEEDE
 use super::super::{codec, locks, statement};
 use super::{job, leftovers, outcomes};
 use crate::model::{
-    Actor, Decision, EventType, Fence, Hold, HoldReason, JobNo, ReadFacts, SourceId, SourceNo, SyncJob,
+    Call, Decision, EventType, Fence, Hold, HoldReason, JobNo, ReadFacts, SourceId, SourceNo, SyncJob,
     TenantId, TenantNo, Timestamp, Withheld,
 };
 use crate::store::{ApprovedStart, Result, StoreError};
@@ -53,7 +53,7 @@ pub(crate) async fn hold(
         .await?;
     }
     let job = job::by_number(connection, fence.job).await?;
-    outcomes::of_hold(connection, EventType::SyncHeld, &job, &Actor::system(), hold.since).await?;
+    outcomes::of_hold(connection, EventType::SyncHeld, &job, &Call::system(hold.since)).await?;
     Ok(job)
 }
 
@@ -81,15 +81,14 @@ pub(crate) async fn approve(
     source: &SourceId,
     id: Option<Uuid>,
     etag: &str,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<SyncJob> {
     let job = job::job(connection, tenant, source, id).await?;
     let hold = locked(connection, &job).await?;
     if hold.etag != etag {
         return Err(StoreError::HoldChanged);
     }
-    if hold.expires_at <= now {
+    if hold.expires_at <= call.now {
         return Err(StoreError::HoldExpired);
     }
     if locks::lock_revision(connection, job.source_no).await? != i64::from(job.revision) {
@@ -101,13 +100,13 @@ pub(crate) async fn approve(
              progress_at = $3 WHERE job_no = $1"
     ))
     .bind(job.number.0)
-    .bind(by.name.clone())
-    .bind(now.0)
+    .bind(call.by.name.clone())
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let event = append::of_job(EventType::SyncApproved, &job).with("users", hold.users).with("etag", etag);
     let job = job::by_number(connection, job.number).await?;
-    append::record_of_job(connection, &job, by, event, now).await?;
+    append::record_of_job(connection, &job, call, event).await?;
     Ok(job)
 }
 
@@ -117,14 +116,13 @@ pub(crate) async fn reject(
     tenant: &TenantId,
     source: &SourceId,
     id: Option<Uuid>,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<SyncJob> {
     let job = job::job(connection, tenant, source, id).await?;
     let hold = locked(connection, &job).await?;
-    release(connection, job.number, &hold, Decision::Rejected, &by.name, now).await?;
+    release(connection, job.number, &hold, Decision::Rejected, &call.by.name, call.now).await?;
     let job = job::by_number(connection, job.number).await?;
-    outcomes::of_hold(connection, EventType::SyncRejected, &job, by, now).await?;
+    outcomes::of_hold(connection, EventType::SyncRejected, &job, call).await?;
     Ok(job)
 }
 
@@ -152,7 +150,7 @@ pub(crate) async fn expire(connection: &mut Connection, now: Timestamp) -> Resul
     let Some(hold) = still_held(connection, &job).await? else { return Ok(0) };
     release(connection, job.number, &hold, Decision::Expired, "", now).await?;
     let job = job::by_number(connection, job.number).await?;
-    outcomes::of_hold(connection, EventType::SyncHoldExpired, &job, &Actor::system(), now).await?;
+    outcomes::of_hold(connection, EventType::SyncHoldExpired, &job, &Call::system(now)).await?;
     Ok(1)
 }
 

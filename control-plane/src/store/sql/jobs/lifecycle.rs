@@ -12,7 +12,7 @@ use super::super::{codec, locks, statement};
 use super::new_job::Noted;
 use super::{details, holds, job, leftovers, new_job, outcomes, prune};
 use crate::model::{
-    Actor, EventType, Failure, Fence, JobKind, JobNo, JobState, SourceId, SourceNo, SyncJob, SyncPlan,
+    Call, EventType, Failure, Fence, JobKind, JobNo, JobState, SourceId, SourceNo, SyncJob, SyncPlan,
     TenantId, Timestamp, spelled,
 };
 use crate::store::{NewJob, Outcome, Result, StoreError};
@@ -65,7 +65,7 @@ pub(crate) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     // Told before its details are thrown away.
     if let Some(job) = superseded {
         let kind = EventType::SyncHoldSuperseded;
-        outcomes::of_hold(connection, kind, &job, &Actor::system(), new.now).await?;
+        outcomes::of_hold(connection, kind, &job, &Call::system(new.now)).await?;
     }
     prune::prune(connection, source, number, new).await?;
     let job = job::by_number(connection, JobNo(number)).await?;
@@ -75,7 +75,8 @@ pub(crate) async fn create(connection: &mut Connection, new: &NewJob) -> Result<
     if let Some(origin) = job.origin {
         event = event.with("origin", origin);
     }
-    append::record_of_job(connection, &job, &new.started_by, event, new.now).await?;
+    let call = Call { by: new.started_by.clone(), now: new.now };
+    append::record_of_job(connection, &job, &call, event).await?;
     Ok(job)
 }
 
@@ -84,35 +85,29 @@ pub(crate) async fn stop(
     tenant: &TenantId,
     source: &SourceId,
     id: Option<Uuid>,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<SyncJob> {
     let found = job::job(connection, tenant, source, id).await?;
-    let stopped = end_stopped(connection, found.number, by, now).await?;
+    let stopped = end_stopped(connection, found.number, call).await?;
     leftovers::forget_absent(connection, found.number).await?;
     leftovers::forget_deferred(connection, found.number).await?;
     let job = job::by_number(connection, found.number).await?;
     if stopped {
-        outcomes::stopped(connection, &job, by, now).await?;
+        outcomes::stopped(connection, &job, call).await?;
     }
     Ok(job)
 }
 
 /// Ends a job as a stopped one. False if it has ended.
-pub(crate) async fn end_stopped(
-    connection: &mut Connection,
-    job: JobNo,
-    by: &Actor,
-    now: Timestamp,
-) -> Result<bool> {
+pub(crate) async fn end_stopped(connection: &mut Connection, job: JobNo, call: &Call) -> Result<bool> {
     let ended = statement::query(sql!(
         "UPDATE sync_jobs SET state = {JOB_STOPPED}, phase = NULL, stopped_by = $2, ended_at = \
              $3, waiting = 0 WHERE job_no = $1 AND state IN ({JOB_QUEUED}, {JOB_RUNNING}, \
              {JOB_HELD})"
     ))
     .bind(job.0)
-    .bind(by.name.clone())
-    .bind(now.0)
+    .bind(call.by.name.clone())
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     if ended.rows_affected() == 0 {

@@ -9,7 +9,7 @@ use super::super::statement::sql;
 use super::super::webhooks::outbox;
 use super::super::words::CATEGORY_NOT_SYNCHRONIZED;
 use crate::model::{
-    Actor, Category, Counts, Event, EventType, JobKind, JobState, NotSynchronizedReason, SyncJob, Timestamp,
+    Call, Category, Counts, Event, EventType, JobKind, JobState, NotSynchronizedReason, SyncJob, Timestamp,
     WebhookEvent, names, spelled, webhook_message as message,
 };
 use crate::store::Result;
@@ -31,17 +31,12 @@ pub(crate) async fn ended(connection: &mut Connection, job: &SyncJob, now: Times
     if let Some(withheld) = &job.withheld {
         event = event.with("withheld", withheld.users);
     }
-    tell(connection, job, &Actor::system(), event, now).await
+    tell(connection, job, &Call::system(now), event).await
 }
 
 /// Tells that a job was stopped.
-pub(crate) async fn stopped(
-    connection: &mut Connection,
-    job: &SyncJob,
-    by: &Actor,
-    now: Timestamp,
-) -> Result<()> {
-    tell(connection, job, by, append::of_job(EventType::SyncStopped, job), now).await
+pub(crate) async fn stopped(connection: &mut Connection, job: &SyncJob, call: &Call) -> Result<()> {
+    tell(connection, job, call, append::of_job(EventType::SyncStopped, job)).await
 }
 
 /// Tells that a job holds disables, or what became of those it held; `job` is as it is now.
@@ -49,8 +44,7 @@ pub(crate) async fn of_hold(
     connection: &mut Connection,
     kind: EventType,
     job: &SyncJob,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let mut event = append::of_job(kind, job);
     if let Some(hold) = &job.hold {
@@ -59,16 +53,10 @@ pub(crate) async fn of_hold(
         }
         event = event.with("users", hold.users);
     }
-    tell(connection, job, by, event, now).await
+    tell(connection, job, call, event).await
 }
 
-async fn tell(
-    connection: &mut Connection,
-    job: &SyncJob,
-    by: &Actor,
-    event: Event,
-    now: Timestamp,
-) -> Result<()> {
+async fn tell(connection: &mut Connection, job: &SyncJob, call: &Call, event: Event) -> Result<()> {
     let reasons = reasons(connection, job).await?;
     let mut event = with_counts(event, job.counts);
     for (reason, records) in &reasons {
@@ -96,7 +84,7 @@ async fn tell(
         JobState::Failed => WebhookEvent::SyncJobFailed,
         JobState::Queued | JobState::Running | JobState::Succeeded => WebhookEvent::SyncJobSucceeded,
     };
-    outbox::put(connection, job.tenant_no, told, &data, now).await?;
+    outbox::put(connection, job.tenant_no, told, &data, call.now).await?;
     let license = match left_out {
         None => None,
         Some(users) => {
@@ -104,15 +92,15 @@ async fn tell(
             let mut data = data;
             data["left_out_users"] = users.into();
             data["license"] = message::of_license(&job.tenant, license.used, license.limit);
-            outbox::put(connection, job.tenant_no, WebhookEvent::SyncJobOverLicense, &data, now).await?;
+            outbox::put(connection, job.tenant_no, WebhookEvent::SyncJobOverLicense, &data, call.now).await?;
             Some((users, license))
         }
     };
-    append::record_of_job(connection, job, by, event, now).await?;
+    append::record_of_job(connection, job, call, event).await?;
     if let Some((users, license)) = license {
         let event = Event::done(EventType::SyncOverLicense, names::job(job));
         let event = event.with("users", users).with("used", license.used).with("limit", license.limit);
-        append::record_of_job(connection, job, &Actor::system(), event, now).await?;
+        append::record_of_job(connection, job, &Call::system(call.now), event).await?;
     }
     Ok(())
 }

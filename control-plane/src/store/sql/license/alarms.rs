@@ -8,7 +8,7 @@ use super::super::locks::LicenseUse;
 use super::super::webhooks::outbox;
 use super::super::{codec, locks, statement};
 use crate::model::{
-    Actor, Event, EventType, LicenseLevel, TenantId, TenantNo, Timestamp, Trail, WebhookEvent, names,
+    Call, Event, EventType, LicenseLevel, TenantId, TenantNo, Timestamp, Trail, WebhookEvent, names,
     webhook_message as message,
 };
 use crate::store::Result;
@@ -46,7 +46,7 @@ impl Alarm {
     pub(crate) async fn record(self, connection: &mut Connection, now: Timestamp) -> Result<()> {
         let trail = Trail::Tenant(self.tenant);
         for event in self.events {
-            append::record(connection, &trail, &Actor::system(), event, now).await?;
+            append::record(connection, &trail, &Call::system(now), event).await?;
         }
         Ok(())
     }

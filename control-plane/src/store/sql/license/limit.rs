@@ -4,9 +4,7 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::{codec, locks, statement};
 use super::alarms::Taken;
-use crate::model::{
-    Actor, Event, EventType, License, SourceId, SourceUse, TenantId, TenantNo, Timestamp, Trail, names,
-};
+use crate::model::{Call, Event, EventType, License, SourceId, SourceUse, TenantId, TenantNo, Trail, names};
 use crate::store::{Result, StoreError};
 
 pub(crate) async fn license(connection: &mut Connection, tenant: &TenantId) -> Result<License> {
@@ -41,8 +39,7 @@ pub(crate) async fn set_limit(
     tenant: &TenantId,
     limit: i64,
     create: bool,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let trail = Trail::Tenant(tenant.clone());
     let before = locks::lock_license_limit(connection, tenant).await?;
@@ -52,9 +49,9 @@ pub(crate) async fn set_limit(
         let event = Event::done(EventType::LicenseLimitSet, names::license(tenant));
         let event = event.with("from", before).with("to", limit);
         let number = locks::tenant_number(connection, tenant).await?;
-        let alarm = Taken::of(number).tell_webhooks(connection, now).await?;
-        append::record(connection, &trail, by, event, now).await?;
-        return alarm.record(connection, now).await;
+        let alarm = Taken::of(number).tell_webhooks(connection, call.now).await?;
+        append::record(connection, &trail, call, event).await?;
+        return alarm.record(connection, call.now).await;
     }
     if !create {
         return Err(StoreError::NotFound("tenant"));
@@ -66,10 +63,10 @@ pub(crate) async fn set_limit(
     .bind(number)
     .bind(tenant.0.clone())
     .bind(limit)
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     append::begin(connection, TenantNo(number)).await?;
     let event = Event::done(EventType::TenantCreated, names::tenant(tenant)).with("user_limit", limit);
-    append::record(connection, &trail, by, event, now).await
+    append::record(connection, &trail, call, event).await
 }

@@ -8,7 +8,7 @@ use super::super::sources::source;
 use super::super::{codec, locks, statement};
 use super::router;
 use crate::model::{
-    Actor, Event, EventType, NewCode, RegistrationCode, RouterId, RouterState, TenantId, TenantNo, Timestamp,
+    Call, Event, EventType, NewCode, RegistrationCode, RouterId, RouterState, TenantId, TenantNo, Timestamp,
     Trail, names,
 };
 use crate::store::{Result, StoreError};
@@ -51,8 +51,7 @@ pub(crate) async fn create(
     tenant: &TenantId,
     new: &NewCode,
     most: i64,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<RegistrationCode> {
     // One code at a time, so that the count holds.
     let number = locks::lock_tenant(connection, tenant).await?.number;
@@ -64,10 +63,10 @@ pub(crate) async fn create(
     for source in &new.sources {
         source::source(connection, tenant, source).await?;
     }
-    void_open_of(connection, number, &new.router, now).await?;
+    void_open_of(connection, number, &new.router, call.now).await?;
     statement::query("DELETE FROM registration_codes WHERE tenant_no = $1 AND expires_at < $2")
         .bind(number.0)
-        .bind(now.minus(KEPT).0)
+        .bind(call.now.minus(KEPT).0)
         .execute(&mut *connection)
         .await?;
     let open: i64 = statement::query_scalar(
@@ -75,7 +74,7 @@ pub(crate) async fn create(
          voided_at IS NULL AND expires_at >= $2",
     )
     .bind(number.0)
-    .bind(now.0)
+    .bind(call.now.0)
     .fetch_one(&mut *connection)
     .await?;
     if open >= most {
@@ -90,15 +89,15 @@ pub(crate) async fn create(
     .bind(new.secret_hash.to_vec())
     .bind(new.router.0.clone())
     .bind(codec::to_json(&new.sources.iter().map(|source| source.0.as_str()).collect::<Vec<_>>())?)
-    .bind(by.name.clone())
-    .bind(now.0)
+    .bind(call.by.name.clone())
+    .bind(call.now.0)
     .bind(new.expires_at.0)
     .execute(&mut *connection)
     .await?;
     let event = Event::done(EventType::CodeCreated, names::code(tenant, &new.id))
         .with("identity_router", &new.router)
         .with("expire_time", new.expires_at.0);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     one(connection, number, &new.id).await
 }
 
@@ -127,8 +126,7 @@ pub(crate) async fn void(
     connection: &mut Connection,
     tenant: &TenantId,
     id: &str,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<RegistrationCode> {
     let number = locks::tenant_number(connection, tenant).await?;
     let voided = statement::query(
@@ -137,7 +135,7 @@ pub(crate) async fn void(
     )
     .bind(number.0)
     .bind(id.to_owned())
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let code = one(connection, number, id).await?;
@@ -146,25 +144,25 @@ pub(crate) async fn void(
     }
     let event =
         Event::done(EventType::CodeVoided, names::code(tenant, id)).with("identity_router", &code.router);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(code)
 }
 
 /// Voids every open code of every tenant. How many.
-pub(crate) async fn void_all(connection: &mut Connection, by: &Actor, now: Timestamp) -> Result<usize> {
+pub(crate) async fn void_all(connection: &mut Connection, call: &Call) -> Result<usize> {
     let open: Vec<(i64, String, String, String)> = statement::query_as(
         "SELECT c.tenant_no, t.id, c.id, c.router FROM registration_codes c JOIN tenants t ON \
          t.tenant_no = c.tenant_no WHERE c.used_at IS NULL AND c.voided_at IS NULL AND \
          c.expires_at >= $1 ORDER BY c.tenant_no, c.id",
     )
-    .bind(now.0)
+    .bind(call.now.0)
     .fetch_all(&mut *connection)
     .await?;
     for (tenant, _, id, _) in &open {
         statement::query("UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2")
             .bind(tenant)
             .bind(id.clone())
-            .bind(now.0)
+            .bind(call.now.0)
             .execute(&mut *connection)
             .await?;
     }
@@ -173,7 +171,7 @@ pub(crate) async fn void_all(connection: &mut Connection, by: &Actor, now: Times
         let tenant = TenantId(tenant);
         let event =
             Event::done(EventType::CodeVoided, names::code(&tenant, &id)).with("identity_router", router);
-        append::record(connection, &Trail::Tenant(tenant), by, event, now).await?;
+        append::record(connection, &Trail::Tenant(tenant), call, event).await?;
     }
     Ok(voided)
 }

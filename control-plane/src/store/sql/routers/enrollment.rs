@@ -14,7 +14,7 @@ use super::{certificates, codes, router};
 use crate::enroll::admission;
 use crate::enroll::admission::{AdmissionDecision, Certificate, CodeStatus, CodeUse, Issue};
 use crate::model::{
-    Actor, Admitted, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate,
+    Actor, Admitted, Call, Certified, Event, EventType, IdentityRouter, KeyFingerprint, NewCertificate,
     PresentedCertificate, RECOVERIES, Refusal, RouterDenied, RouterId, RouterState, TenantId, TenantNo,
     Timestamp, Trail, hex, names,
 };
@@ -28,8 +28,7 @@ pub(crate) async fn enroll(
     connection: &mut Connection,
     secret_hash: [u8; 32],
     new: NewCertificate,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Admission<Certified>> {
     let row = locks::lock_code(connection, secret_hash).await?;
     let Some(row) = row else { return Ok(Err(RouterDenied { refusal: Refusal::CodeUnknown, of: None })) };
@@ -40,7 +39,7 @@ pub(crate) async fn enroll(
         used_key: row.used_key.map(codec::key_fingerprint).transpose()?,
         voided: row.voided_at.is_some(),
     };
-    let code_use = match admission::code(standing, new.key, now) {
+    let code_use = match admission::code(standing, new.key, call.now) {
         _ if row.suspended_at.is_some() => return refuse(Refusal::TenantSuspended),
         Ok(code_use) => code_use,
         Err(refusal) => return refuse(refusal),
@@ -50,7 +49,7 @@ pub(crate) async fn enroll(
          certificate_expires, created_at) VALUES ($1, $2, '', 0, 0, 0, $3) ON CONFLICT (tenant_no, \
          id) DO NOTHING",
     );
-    fresh.bind(number.0).bind(router.0.clone()).bind(now.0).execute(&mut *connection).await?;
+    fresh.bind(number.0).bind(router.0.clone()).bind(call.now.0).execute(&mut *connection).await?;
     let Some(locked) = locks::lock_router(connection, number, &router).await? else {
         return Err(StoreError::Broken("a router that is not there although it was made".into()));
     };
@@ -67,7 +66,7 @@ pub(crate) async fn enroll(
     if code_use == CodeUse::First {
         statement::query("UPDATE registration_codes SET used_at = $2, used_key = $3 WHERE secret_hash = $1")
             .bind(secret_hash.to_vec())
-            .bind(now.0)
+            .bind(call.now.0)
             .bind(new.key.to_vec())
             .execute(&mut *connection)
             .await?;
@@ -78,7 +77,7 @@ pub(crate) async fn enroll(
         ))
         .bind(number.0)
         .bind(router.0.clone())
-        .bind(now.0)
+        .bind(call.now.0)
         .bind(issued)
         .bind(row.sources)
         .execute(&mut *connection)
@@ -88,12 +87,12 @@ pub(crate) async fn enroll(
             void_reads(connection, number, &router).await?;
         }
     }
-    certificates::keep(connection, number, &router, issued, new, now).await?;
+    certificates::keep(connection, number, &router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterEnrolled, names::router(&tenant, &router))
         .with("generation", issued)
         .with("key_fingerprint", hex(&new.key))
         .with("code", row.id);
-    record(connection, &tenant, &itself(by, &router), event, now).await?;
+    record(connection, &tenant, &as_router(call, &router), event).await?;
     Ok(Ok(Certified { tenant, router, generation: issued }))
 }
 
@@ -105,8 +104,7 @@ pub(crate) async fn renew(
     shown: PresentedCertificate,
     holds: Option<i64>,
     new: NewCertificate,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Admission<i64>> {
     let locked = match stand(connection, tenant, router).await? {
         Ok(locked) => locked,
@@ -117,15 +115,15 @@ pub(crate) async fn renew(
     let (issue, confirmed) = match admission::renewal(&locked.standing, certificate, holds, requested) {
         Ok(issue) => issue,
         Err(verdict) => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, by, now).await;
+            return turn_away(connection, (tenant, router), &locked, certificate, verdict, call).await;
         }
     };
     let issued = certificates::advance(connection, router, &locked, issue, confirmed, 0).await?;
-    certificates::keep(connection, locked.tenant, router, issued, new, now).await?;
+    certificates::keep(connection, locked.tenant, router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterRenewed, names::router(tenant, router))
         .with("generation", issued)
         .with("expire_time", new.expires_at.0);
-    record(connection, tenant, by, event, now).await?;
+    record(connection, tenant, call, event).await?;
     Ok(Ok(issued))
 }
 
@@ -136,8 +134,7 @@ pub(crate) async fn recover(
     expired: (KeyFingerprint, Timestamp),
     within: Duration,
     new: NewCertificate,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Admission<i64>> {
     let locked = match stand(connection, tenant, router).await? {
         Ok(locked) => locked,
@@ -147,21 +144,21 @@ pub(crate) async fn recover(
     let certificate = certificates::certificate(connection, &locked, router, shown).await?;
     let requested = certificates::generation(connection, locked.tenant, router, new.key).await?;
     let decided =
-        admission::recovery(&locked.standing, certificate.generation, requested, expired.1, within, now);
-    let by = itself(by, router);
+        admission::recovery(&locked.standing, certificate.generation, requested, expired.1, within, call.now);
+    let call = as_router(call, router);
     let (issue, confirmed) = match decided {
         Ok(issue) => issue,
         Err(verdict) => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, &by, now).await;
+            return turn_away(connection, (tenant, router), &locked, certificate, verdict, &call).await;
         }
     };
     let recoveries = locked.standing.recoveries + i64::from(matches!(issue, Issue::Next(_)));
     let issued = certificates::advance(connection, router, &locked, issue, confirmed, recoveries).await?;
-    certificates::keep(connection, locked.tenant, router, issued, new, now).await?;
+    certificates::keep(connection, locked.tenant, router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterRecovered, names::router(tenant, router))
         .with("generation", issued)
         .with("recoveries_left", RECOVERIES - recoveries);
-    record(connection, tenant, &by, event, now).await?;
+    record(connection, tenant, &call, event).await?;
     Ok(Ok(issued))
 }
 
@@ -171,8 +168,7 @@ pub(crate) async fn admit(
     tenant: &TenantId,
     router: &RouterId,
     shown: PresentedCertificate,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Admission<Admitted>> {
     let locked = match stand(connection, tenant, router).await? {
         Ok(locked) => locked,
@@ -182,7 +178,7 @@ pub(crate) async fn admit(
     let confirmed = match admission::check_certificate(&locked.standing, certificate) {
         AdmissionDecision::Admit(confirmed) => confirmed,
         verdict => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, by, now).await;
+            return turn_away(connection, (tenant, router), &locked, certificate, verdict, call).await;
         }
     };
     if confirmed != locked.standing.confirmed {
@@ -227,26 +223,25 @@ pub(crate) async fn revoke(
     tenant: &TenantId,
     router: &RouterId,
     reason: &str,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<IdentityRouter> {
     let number = locks::tenant_number(connection, tenant).await?;
     // In the order in which a read that begins locks them: the job, then its router.
     locks::lock_running_jobs(connection, number).await?;
-    codes::void_open_of(connection, number, router, now).await?;
+    codes::void_open_of(connection, number, router, call.now).await?;
     let locked = locks::lock_router(connection, number, router)
         .await?
         .ok_or(StoreError::NotFound("identity router"))?;
     if locked.standing.state != RouterState::Revoked {
         let message = match reason {
-            "" => format!("Revoked by {}.", by.name),
-            reason => format!("Revoked by {}: {reason}", by.name),
+            "" => format!("Revoked by {}.", call.by.name),
+            reason => format!("Revoked by {}: {reason}", call.by.name),
         };
-        let voided = bar(connection, number, router, RouterState::Revoked, &message, now).await?;
+        let voided = bar(connection, number, router, RouterState::Revoked, &message, call.now).await?;
         let event = Event::done(EventType::RouterRevoked, names::router(tenant, router))
             .with("reason", reason)
             .with("voided_reads", voided);
-        record(connection, tenant, by, event, now).await?;
+        record(connection, tenant, call, event).await?;
     }
     router::router(connection, tenant, router).await
 }
@@ -277,17 +272,16 @@ async fn turn_away<T>(
     locked: &LockedRouter,
     certificate: Certificate,
     verdict: AdmissionDecision,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Admission<T>> {
     let refusal = match verdict {
         AdmissionDecision::Deny(refusal) => refusal,
         AdmissionDecision::Cloned | AdmissionDecision::Admit(_) => {
-            bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, now).await?;
+            bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, call.now).await?;
             let event = Event::refused(EventType::RouterCloned, names::router(tenant, router))
                 .with("generation", locked.standing.newest)
                 .with("shown_generation", certificate.generation.unwrap_or_default());
-            record(connection, tenant, by, event, now).await?;
+            record(connection, tenant, call, event).await?;
             Refusal::RouterCloned
         }
     };
@@ -328,14 +322,8 @@ async fn void_reads(connection: &mut Connection, tenant: TenantNo, router: &Rout
     Ok(voided.rows_affected())
 }
 
-async fn record(
-    connection: &mut Connection,
-    tenant: &TenantId,
-    by: &Actor,
-    event: Event,
-    now: Timestamp,
-) -> Result<()> {
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+async fn record(connection: &mut Connection, tenant: &TenantId, call: &Call, event: Event) -> Result<()> {
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await
 }
 
 fn refused<T>(refusal: Refusal, tenant: &TenantId, router: &RouterId) -> Result<Admission<T>> {
@@ -343,6 +331,8 @@ fn refused<T>(refusal: Refusal, tenant: &TenantId, router: &RouterId) -> Result<
 }
 
 /// Who enrolls is nobody yet; that it is the router is what the event says.
-fn itself(by: &Actor, router: &RouterId) -> Actor {
-    Actor { name: format!("identityRouters/{router}"), ..by.clone() }
+/// The same call, in the name of a router.
+fn as_router(call: &Call, router: &RouterId) -> Call {
+    let by = Actor { name: format!("identityRouters/{router}"), ..call.by.clone() };
+    Call { by, now: call.now }
 }

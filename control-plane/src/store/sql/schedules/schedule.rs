@@ -11,7 +11,7 @@ use super::super::sources::source;
 use super::super::statement::sql;
 use super::super::{codec, locks, statement};
 use crate::model::{
-    Actor, DueSchedule, Event, EventType, LastRun, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule,
+    Call, DueSchedule, Event, EventType, LastRun, PlannedRun, RunOutcome, Schedule, SourceId, SyncSchedule,
     TenantId, Timestamp, Trail, names,
 };
 use crate::store::{NewJob, Result, ScheduleChange, StoreError};
@@ -79,8 +79,7 @@ pub(crate) async fn set(
     tenant: &TenantId,
     source_id: &SourceId,
     change: &ScheduleChange,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<SyncSchedule> {
     let ScheduleChange { version, schedule, next } = change;
     // The source's row is the lock.
@@ -105,7 +104,7 @@ pub(crate) async fn set(
     let set = by_source(connection, source).await?;
     let event = Event::done(EventType::ScheduleSet, names::source(tenant, source_id))
         .with("enabled", schedule.enabled);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(set)
 }
 

@@ -13,7 +13,8 @@ use super::super::users::write;
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
-    Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names, spelled,
+    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names,
+    spelled,
 };
 use crate::reconcile::batch::{Mode, View};
 use crate::reconcile::{batch, single_user};
@@ -182,5 +183,6 @@ pub(crate) async fn write_trail(
     let Observation { tenant, by, now, .. } = observation;
     let event = Event::done(EventType::UserSynced, names::user(tenant, user));
     let event = event.with("outcome", spelled(outcome));
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, *now).await
+    let call = Call { by: by.clone(), now: *now };
+    append::record(connection, &Trail::Tenant(tenant.clone()), &call, event).await
 }

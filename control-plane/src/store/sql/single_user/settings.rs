@@ -6,9 +6,7 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::statement;
 use super::super::statement::sql;
-use crate::model::{
-    Actor, Event, EventType, SingleUserSettings, TenantId, TenantNo, Timestamp, Trail, names,
-};
+use crate::model::{Call, Event, EventType, SingleUserSettings, TenantId, TenantNo, Trail, names};
 use crate::store::{Result, StoreError};
 
 /// Columns of a [`SettingsRow`], of tenants `t`.
@@ -59,8 +57,7 @@ pub(crate) async fn set(
     connection: &mut Connection,
     tenant: &TenantId,
     settings: &SingleUserSettings,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     let query = statement::query(
@@ -79,5 +76,5 @@ pub(crate) async fn set(
     }
     let event = Event::done(EventType::JustInTimeSet, names::just_in_time_settings(tenant))
         .with("enabled", settings.enabled);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await
 }

@@ -4,9 +4,7 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::{locks, statement};
 use super::{rekey, source};
-use crate::model::{
-    Actor, Event, EventType, IdentitySource, SourceId, SourceNo, TenantId, Timestamp, Trail, names,
-};
+use crate::model::{Call, Event, EventType, IdentitySource, SourceId, SourceNo, TenantId, Trail, names};
 use crate::store::{Result, StoreError};
 
 pub(crate) async fn publish(
@@ -14,8 +12,7 @@ pub(crate) async fn publish(
     tenant: &TenantId,
     id: &SourceId,
     version: Option<i64>,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<IdentitySource> {
     // Jobs before their source, as everywhere: a job that is writing has written, or does not write
     // any more.
@@ -28,7 +25,7 @@ pub(crate) async fn publish(
         return Err(StoreError::VersionMismatch);
     }
     let rekeyed = match rekey::is_due(connection, &row).await? {
-        true => Some(rekey::rekey(connection, &row, now).await?),
+        true => Some(rekey::rekey(connection, &row, call.now).await?),
         false => None,
     };
     // Each publish is a new revision, even of the same settings: it also confirms roots that became
@@ -38,7 +35,7 @@ pub(crate) async fn publish(
          1, version = version + 1, published_at = $2 WHERE source_no = $1",
     )
     .bind(row.source_no)
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let published = source::source(connection, tenant, id).await?;
@@ -47,6 +44,6 @@ pub(crate) async fn publish(
     if let Some(users) = rekeyed {
         event = event.with("rekeyed", users);
     }
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(published)
 }

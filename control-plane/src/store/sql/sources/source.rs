@@ -7,7 +7,7 @@ use super::super::license::seats;
 use super::super::statement::sql;
 use super::super::words::{JOB_QUEUED, JOB_RUNNING, USER_ENABLED};
 use super::super::{codec, locks, statement};
-use crate::model::{Actor, Event, EventType, IdentitySource, SourceId, TenantId, Timestamp, Trail, names};
+use crate::model::{Call, Event, EventType, IdentitySource, SourceId, TenantId, Timestamp, Trail, names};
 use crate::store::{Result, SourceChange, StoreError};
 
 impl TryFrom<SourceRow> for IdentitySource {
@@ -67,8 +67,7 @@ pub(crate) async fn create(
     id: &SourceId,
     change: &SourceChange,
     most: i64,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<IdentitySource> {
     let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
     let count = statement::query_scalar("SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1")
@@ -93,12 +92,12 @@ pub(crate) async fn create(
     .bind(id.0.clone())
     .bind(change.display_name.clone())
     .bind(codec::to_json(&change.draft)?)
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let made = source(connection, tenant, id).await?;
     let event = Event::done(EventType::SourceCreated, names::source(tenant, id));
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(made)
 }
 
@@ -108,8 +107,7 @@ pub(crate) async fn update(
     id: &SourceId,
     version: i64,
     change: &SourceChange,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<IdentitySource> {
     let row = locks::lock_source(connection, tenant, id).await?;
     if row.version != version {
@@ -122,7 +120,7 @@ pub(crate) async fn update(
     .bind(row.source_no)
     .bind(change.display_name.clone())
     .bind(codec::to_json(&change.draft)?)
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let updated = source(connection, tenant, id).await?;
@@ -132,7 +130,7 @@ pub(crate) async fn update(
     }
     let event = Event::done(EventType::SourceUpdated, names::source(tenant, id));
     let event = event.with("changed", changed.join(","));
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(updated)
 }
 
@@ -141,8 +139,7 @@ pub(crate) async fn delete(
     tenant: &TenantId,
     id: &SourceId,
     with_users: bool,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let source_no = locks::lock_source(connection, tenant, id).await?.source_no;
     let running = statement::query_scalar(sql!(
@@ -170,8 +167,8 @@ pub(crate) async fn delete(
         statement::query(text).bind(number).execute(&mut *connection).await?;
     }
     let taken = seats::take(connection, tenant_no, None, -enabled).await?;
-    let alarm = taken.tell_webhooks(connection, now).await?;
+    let alarm = taken.tell_webhooks(connection, call.now).await?;
     let event = Event::done(EventType::SourceDeleted, names::source(tenant, id)).with("users", users);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
-    alarm.record(connection, now).await
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
+    alarm.record(connection, call.now).await
 }

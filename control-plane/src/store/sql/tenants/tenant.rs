@@ -8,7 +8,7 @@ use super::super::statement::sql;
 use super::super::words::{JOB_HELD, JOB_QUEUED, JOB_RUNNING};
 use super::super::{locks, statement};
 use crate::model::{
-    Actor, Event, EventType, JobNo, SyncJob, Tenant, TenantId, TenantNo, Timestamp, Trail, names,
+    Call, Event, EventType, JobNo, SyncJob, Tenant, TenantId, TenantNo, Timestamp, Trail, names,
 };
 use crate::store::{Result, StoreError};
 
@@ -67,21 +67,21 @@ pub(crate) async fn create(
     connection: &mut Connection,
     id: &TenantId,
     limit: i64,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Tenant> {
     let number = locks::next_number(connection, "tenant").await?;
     let made = statement::query(
         "INSERT INTO tenants (tenant_no, id, license_limit, created_at) VALUES ($1, $2, $3, $4) ON \
          CONFLICT (id) DO NOTHING",
     );
-    let made = made.bind(number).bind(id.0.clone()).bind(limit).bind(now.0).execute(&mut *connection).await?;
+    let made =
+        made.bind(number).bind(id.0.clone()).bind(limit).bind(call.now.0).execute(&mut *connection).await?;
     if made.rows_affected() == 0 {
         return Err(StoreError::AlreadyExists("a tenant"));
     }
     append::begin(connection, TenantNo(number)).await?;
     let event = Event::done(EventType::TenantCreated, names::tenant(id)).with("user_limit", limit);
-    append::record(connection, &Trail::Tenant(id.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(id.clone()), call, event).await?;
     tenant(connection, id).await
 }
 
@@ -90,55 +90,44 @@ pub(crate) async fn suspend(
     connection: &mut Connection,
     id: &TenantId,
     reason: &str,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<(Tenant, Vec<JobNo>)> {
     let number = locks::tenant_number(connection, id).await?;
     // Jobs are locked before their tenant. Those that were begun meanwhile are few or none, and
     // from then on there are no more.
-    let mut stopped = stop_jobs(connection, number, by, now).await?;
+    let mut stopped = stop_jobs(connection, number, call).await?;
     let was = locks::lock_tenant(connection, id).await?;
     if !was.is_suspended {
         let suspend = statement::query("UPDATE tenants SET suspended_at = $2 WHERE tenant_no = $1");
-        suspend.bind(number.0).bind(now.0).execute(&mut *connection).await?;
+        suspend.bind(number.0).bind(call.now.0).execute(&mut *connection).await?;
     }
-    stopped.extend(stop_jobs(connection, number, by, now).await?);
+    stopped.extend(stop_jobs(connection, number, call).await?);
     let trail = Trail::Tenant(id.clone());
     for job in &stopped {
-        outcomes::stopped(connection, job, by, now).await?;
+        outcomes::stopped(connection, job, call).await?;
     }
     if !was.is_suspended {
         let event = Event::done(EventType::TenantSuspended, names::tenant(id));
         let event = event.with("reason", reason).with("stopped_jobs", stopped.len());
-        append::record(connection, &trail, by, event, now).await?;
+        append::record(connection, &trail, call, event).await?;
     }
     let jobs = stopped.into_iter().map(|job| job.number).collect();
     Ok((tenant(connection, id).await?, jobs))
 }
 
-pub(crate) async fn resume(
-    connection: &mut Connection,
-    id: &TenantId,
-    by: &Actor,
-    now: Timestamp,
-) -> Result<Tenant> {
+pub(crate) async fn resume(connection: &mut Connection, id: &TenantId, call: &Call) -> Result<Tenant> {
     let was = locks::lock_tenant(connection, id).await?;
     if was.is_suspended {
         let resume = statement::query("UPDATE tenants SET suspended_at = NULL WHERE tenant_no = $1");
         resume.bind(was.number.0).execute(&mut *connection).await?;
         let event = Event::done(EventType::TenantResumed, names::tenant(id));
-        append::record(connection, &Trail::Tenant(id.clone()), by, event, now).await?;
+        append::record(connection, &Trail::Tenant(id.clone()), call, event).await?;
     }
     tenant(connection, id).await
 }
 
 /// Ends every job of a tenant that has not ended: whoever has one can write nothing of it any more.
-async fn stop_jobs(
-    connection: &mut Connection,
-    tenant: TenantNo,
-    by: &Actor,
-    now: Timestamp,
-) -> Result<Vec<SyncJob>> {
+async fn stop_jobs(connection: &mut Connection, tenant: TenantNo, call: &Call) -> Result<Vec<SyncJob>> {
     let open = statement::query_scalar(sql!(
         "SELECT job_no FROM sync_jobs WHERE tenant_no = $1 AND state IN ({JOB_QUEUED}, \
          {JOB_RUNNING}, {JOB_HELD}) ORDER BY job_no"
@@ -146,7 +135,7 @@ async fn stop_jobs(
     let open: Vec<i64> = open.bind(tenant.0).fetch_all(&mut *connection).await?;
     let mut stopped = Vec::new();
     for job in open.into_iter().map(JobNo) {
-        if lifecycle::end_stopped(connection, job, by, now).await? {
+        if lifecycle::end_stopped(connection, job, call).await? {
             leftovers::forget_absent(connection, job).await?;
             leftovers::forget_deferred(connection, job).await?;
             stopped.push(job::by_number(connection, job).await?);

@@ -10,7 +10,7 @@ use super::super::words::WEBHOOK_ACTIVE;
 use super::super::{locks, statement};
 use super::webhook;
 use crate::model::{
-    Actor, AttemptOutcome, Delivery, DeliveryFailure, EventType, FailedAttempt, Timestamp, Trail,
+    AttemptOutcome, Call, Delivery, DeliveryFailure, EventType, FailedAttempt, Timestamp, Trail,
     WebhookEvent, WebhookNo, WebhookState, spelled,
 };
 use crate::store::{Result, StoreError};
@@ -146,7 +146,7 @@ pub(crate) async fn attempted(
                 .with("attempts", delivery.attempts + 1)
                 .with("reason", spelled(failure));
             let trail = Trail::Tenant(delivery.receiver.tenant.clone());
-            append::record(connection, &trail, &Actor::system(), event, now).await
+            append::record(connection, &trail, &Call::system(now), event).await
         }
         // Another receiver than the one that was asked may be meant by now.
         AttemptOutcome::Gone if version != delivery.receiver.version => Ok(()),
@@ -169,7 +169,7 @@ pub(crate) async fn attempted(
             .await?;
             let event = webhook::of(EventType::WebhookGone, &delivery.receiver).with("pending", pending);
             let trail = Trail::Tenant(delivery.receiver.tenant.clone());
-            append::record(connection, &trail, &Actor::system(), event, now).await
+            append::record(connection, &trail, &Call::system(now), event).await
         }
     }
 }

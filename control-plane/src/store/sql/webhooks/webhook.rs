@@ -7,7 +7,7 @@ use super::super::dialect::Connection;
 use super::super::statement::sql;
 use super::super::{codec, locks, statement};
 use crate::model::{
-    Actor, DeliveryFailure, Event, EventType, FailedAttempt, Receiver, SealedSecrets, TenantId, Timestamp,
+    Call, DeliveryFailure, Event, EventType, FailedAttempt, Receiver, SealedSecrets, TenantId, Timestamp,
     Trail, Webhook, WebhookId, WebhookNo, WebhookState, names,
 };
 use crate::store::{NewWebhook, Result, StoreError, WebhookChange};
@@ -126,8 +126,7 @@ pub(crate) async fn create(
     tenant: &TenantId,
     new: &NewWebhook,
     most: i64,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Webhook> {
     let tenant_no = locks::lock_tenant(connection, tenant).await?.number;
     let of_tenant = statement::query_as(
@@ -158,12 +157,12 @@ pub(crate) async fn create(
     .bind(codec::webhook_events_json(&new.events)?)
     .bind(i64::from(state.number()))
     .bind(new.secret.clone())
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let made = by_number(connection, WebhookNo(number)).await?;
     let event = of(EventType::WebhookCreated, &made.receiver).with("enabled", new.enabled);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(made)
 }
 
@@ -177,8 +176,7 @@ pub(crate) async fn update(
     tenant: &TenantId,
     id: &WebhookId,
     change: &WebhookChange,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Webhook> {
     let before = locked(connection, tenant, id).await?;
     let number = before.receiver.number;
@@ -205,14 +203,14 @@ pub(crate) async fn update(
     .bind(url.clone())
     .bind(codec::webhook_events_json(&after.events)?)
     .bind(i64::from(after.state.number()))
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let moved = url != before.receiver.url;
     if after.state != WebhookState::Active {
         forget(connection, number).await?;
     } else if moved || before.state != WebhookState::Active {
-        due_at_once(connection, number, now).await?;
+        due_at_once(connection, number, call.now).await?;
     }
     let changed: Vec<_> = [
         ("display_name", after.display_name != before.display_name),
@@ -224,7 +222,7 @@ pub(crate) async fn update(
     .filter_map(|(field, changed)| changed.then_some(field))
     .collect();
     let event = of(EventType::WebhookUpdated, &before.receiver).with("changed", changed.join(","));
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     by_number(connection, number).await
 }
 
@@ -266,8 +264,7 @@ pub(crate) async fn delete(
     connection: &mut Connection,
     tenant: &TenantId,
     id: &WebhookId,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<()> {
     let before = locked(connection, tenant, id).await?;
     statement::query("DELETE FROM webhooks WHERE webhook_no = $1")
@@ -275,7 +272,7 @@ pub(crate) async fn delete(
         .execute(&mut *connection)
         .await?;
     let event = of(EventType::WebhookDeleted, &before.receiver).with("pending", before.pending);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await
 }
 
 pub(crate) async fn rotate(
@@ -284,12 +281,11 @@ pub(crate) async fn rotate(
     id: &WebhookId,
     secret: &[u8],
     previous_until: Timestamp,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Webhook> {
     let before = locked(connection, tenant, id).await?;
     let number = before.receiver.number;
-    let kept = (previous_until > now).then_some(previous_until);
+    let kept = (previous_until > call.now).then_some(previous_until);
     statement::query(
         "UPDATE webhooks SET previous_secret = $3, previous_until = $4, secret = $2, version = \
          version + 1, updated_at = $5 WHERE webhook_no = $1",
@@ -298,13 +294,13 @@ pub(crate) async fn rotate(
     .bind(secret.to_vec())
     .bind(kept.map(|_| before.receiver.secrets.present.clone()))
     .bind(kept.map(|until| until.0))
-    .bind(now.0)
+    .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
     let until = kept.and_then(|until| jiff::Timestamp::from_microsecond(until.0).ok());
     let event = of(EventType::WebhookSecretRotated, &before.receiver);
     let event = event.with("previous_until", until.map(|until| until.to_string()).unwrap_or_default());
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     by_number(connection, number).await
 }
 
@@ -313,17 +309,16 @@ pub(crate) async fn begin_test(
     tenant: &TenantId,
     id: &WebhookId,
     pause: Duration,
-    by: &Actor,
-    now: Timestamp,
+    call: &Call,
 ) -> Result<Receiver> {
     let receiver = locked(connection, tenant, id).await?.receiver;
     let tested =
         statement::query("UPDATE webhooks SET tested_at = $2 WHERE webhook_no = $1 AND tested_at <= $3");
-    let tested = tested.bind(receiver.number.0).bind(now.0).bind(now.minus(pause).0);
+    let tested = tested.bind(receiver.number.0).bind(call.now.0).bind(call.now.minus(pause).0);
     if tested.execute(&mut *connection).await?.rows_affected() == 0 {
         return Err(StoreError::TestedJustNow);
     }
     let event = of(EventType::WebhookTested, &receiver);
-    append::record(connection, &Trail::Tenant(tenant.clone()), by, event, now).await?;
+    append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     Ok(receiver)
 }
