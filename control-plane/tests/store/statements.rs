@@ -78,7 +78,7 @@ fn normalized(text: &str) -> String {
     kept
 }
 
-/// Text literals of the store's sources that begin as a statement does, each as the parts between
+/// Text literals of the store's sources that begin as a statement does, or with a shared head, each as the parts between
 /// the names that it has in braces.
 fn literals() -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
@@ -94,7 +94,10 @@ fn literals() -> Vec<(PathBuf, Vec<String>)> {
             let code: String = code.map(|line| format!("{line}\n")).collect();
             for literal in code.split('"').skip(1).step_by(2) {
                 let begins = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
-                if begins.iter().any(|begin| literal.starts_with(begin)) {
+                let shared = literal.strip_prefix('{').and_then(|name| name.chars().next());
+                if begins.iter().any(|begin| literal.starts_with(begin))
+                    || shared.is_some_and(|first| first.is_ascii_uppercase())
+                {
                     found.push((entry.clone(), parts(literal)));
                 }
             }

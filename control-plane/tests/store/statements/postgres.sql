@@ -1,4 +1,5 @@
 DELETE FROM absent_users WHERE job_no = $1
+DELETE FROM absent_users WHERE job_no = $1 AND user_no = ANY($2::BIGINT[])
 DELETE FROM absent_users WHERE job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1) AND user_no = ANY($2::BIGINT[])
 DELETE FROM deferred_records WHERE job_no = $1
 DELETE FROM deferred_records WHERE job_no = $1 AND immutable_id = ANY($2::BYTEA[])
@@ -62,26 +63,31 @@ INSERT INTO webhook_messages (webhook_no, number, id, event, body, created_at, n
 INSERT INTO webhooks (webhook_no, tenant_no, id, uid, display_name, url, events, state, version, secret, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $10)
 SELECT (SELECT COUNT(*) FROM user_changes WHERE job_no = $1) + (SELECT COUNT(*) FROM users WHERE tenant_no = $2 AND source_no = $3 AND added_job = $1)
 SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND c.job_no = $1 AND c.what IN (2, 3) AND c.user_no > $6 ORDER BY c.job_no, c.user_no LIMIT $7
+SELECT CAST($2 AS BIGINT), u.user_no, u.user_no, u.user_name, u.mail, u.immutable_id, CAST(NULL AS BIGINT), CAST($3 AS TEXT) FROM users u WHERE u.tenant_no = $4 AND u.source_no + 0 = $5 AND u.added_job = $1 AND u.user_no > $6 ORDER BY u.tenant_no, u.user_no LIMIT $7
 SELECT CAST(COALESCE(SUM(CASE WHEN queue < $3 THEN 1 ELSE 0 END), 0) AS BIGINT), COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue > $2
 SELECT CAST(COALESCE(SUM(disabled), 0) AS BIGINT), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM sync_jobs WHERE source_no = $1 AND (job_no = $2 OR (hold_decision <> 1 AND kind = 1 AND COALESCE(ended_at, progress_at) > $3))
 SELECT COALESCE(MAX(position), 0) FROM job_details WHERE job_no = $1 AND category = $2
 SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1
 SELECT COALESCE(SUM(CASE WHEN added_job = $3 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN changed_job = $3 AND added_job <> $3 THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2
+SELECT COUNT(*) FROM deferred_records WHERE job_no = $1 AND queue IN (4, 5)
 SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4
 SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1
 SELECT COUNT(*) FROM identity_sources WHERE tenant_no = $1 AND id = $2
 SELECT COUNT(*) FROM registration_codes WHERE tenant_no = $1 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $2
 SELECT COUNT(*) FROM sync_jobs WHERE source_no = $1 AND job_no > $2 AND kind <> 2
 SELECT COUNT(*) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND n.job_no > $1 AND n.kind <> 2
+SELECT COUNT(*) FROM tenants WHERE id = $1 AND suspended_at IS NULL
 SELECT COUNT(*) FROM users WHERE source_no = $1
 SELECT COUNT(*) FROM users u WHERE u.tenant_no = $3 AND u.source_no = $2 AND u.status <> 3 AND NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = u.immutable_id) AND NOT EXISTS (SELECT 1 FROM plan_entries e WHERE e.job_no = $1 AND e.user_no = u.user_no AND e.category = 3 AND u.observed_at <= $4 AND $5 <= $4)
 SELECT COUNT(*), CAST(COALESCE(SUM(unexplained), 0) AS BIGINT) FROM single_disables WHERE source_no = $1 AND disabled_at > $2
 SELECT COUNT(*), COALESCE(SUM(CASE WHEN id = $2 THEN 1 ELSE 0 END), 0) FROM webhooks WHERE tenant_no = $1
 SELECT COUNT(*), COALESCE(SUM(CASE WHEN status <> 3 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN status <> 1 AND status_job <> $3 THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2
 SELECT COUNT(*), COALESCE(SUM(CASE WHEN status = 1 THEN 1 ELSE 0 END), 0) FROM users WHERE tenant_no = $1 AND source_no = $2
+SELECT DISTINCT t.id FROM tenants t JOIN identity_routers r ON r.tenant_no = t.tenant_no ORDER BY t.id
 SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE j.job_no = $1 AND (n.kind <> 2 AND j.kind <> 2 OR n.job_no = j.job_no)
 SELECT MIN(number) FROM (SELECT MIN(tenant_no) AS number FROM audit_events WHERE tenant_no > $1 UNION ALL SELECT MIN(tenant_no) FROM audit_heads WHERE tenant_no > $1 UNION ALL SELECT MIN(tenant_no) FROM tenants WHERE tenant_no > $1 UNION ALL SELECT CAST(0 AS BIGINT) WHERE 0 > $1) AS numbers
 SELECT a.user_no, a.absence FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no WHERE a.job_no = $1 AND j.source_no = $2 AND a.user_no > $3 ORDER BY a.user_no LIMIT $4
+SELECT a.user_no, a.absence, u.user_name, u.mail, u.immutable_id FROM absent_users a JOIN sync_jobs j ON j.job_no = a.job_no JOIN users u ON u.tenant_no = j.tenant_no AND u.user_no = a.user_no WHERE a.job_no = $1 AND j.state = 6 AND u.status = 1 AND a.user_no > $2 ORDER BY a.user_no LIMIT $3
 SELECT a.user_no, u.status FROM absent_users a JOIN users u ON u.tenant_no = $2 AND u.user_no = a.user_no WHERE a.job_no = $1
 SELECT c.schedule, c.version, c.next_planned_at, c.next_run_at, c.last_planned_at, c.last_run_at, c.last_outcome, c.last_job FROM sync_schedules c WHERE c.source_no = $1
 SELECT c.tenant_no, t.id AS tenant, t.suspended_at, c.id, c.router, c.sources, c.expires_at, c.used_key, c.voided_at FROM registration_codes c JOIN tenants t ON t.tenant_no = c.tenant_no WHERE c.secret_hash = $1 FOR UPDATE OF c
@@ -99,6 +105,7 @@ SELECT former_id FROM id_pairs WHERE job_no = $1 AND clashes = 1 AND counted = 1
 SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND former_id = ANY($2::BYTEA[])
 SELECT former_id, new_id, digest FROM id_pairs WHERE job_no = $1 AND new_id = ANY($2::BYTEA[])
 SELECT generation FROM router_keys WHERE tenant_no = $1 AND router = $2 AND fingerprint = $3
+SELECT hash FROM audit_events WHERE tenant_no = $1 AND sequence = $2
 SELECT id FROM sync_jobs WHERE source_no = $1 AND state IN (1, 2)
 SELECT id FROM tenants WHERE suspended_at IS NOT NULL
 SELECT id FROM tenants WHERE tenant_no = $1
@@ -109,6 +116,7 @@ SELECT id, enabled_users, license_limit, license_level FROM tenants WHERE tenant
 SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes WHERE tenant_no = $1 AND ($2 = '' OR id < $2) ORDER BY id DESC LIMIT $3
 SELECT id, router, sources, created_by, created_at, expires_at, used_at, voided_at FROM registration_codes WHERE tenant_no = $1 AND id = $2
 SELECT immutable_id, category, digest, before_digest, before_status, reason FROM plan_entries WHERE job_no = (SELECT origin FROM sync_jobs WHERE job_no = $1) AND immutable_id = ANY($2::BYTEA[])
+SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id = ANY($2::BYTEA[])
 SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1 AND immutable_id = ANY($2::BYTEA[])
 SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1 AND queue < 4 ORDER BY queue, immutable_id LIMIT $2
 SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status FROM deferred_records WHERE job_no = $1 AND queue = 1 ORDER BY immutable_id
@@ -155,6 +163,7 @@ SELECT sequence, event_time, type, outcome, actor, via, address, subject, detail
 SELECT sequence, event_time, type, outcome, actor, via, address, subject, details, hash FROM audit_events WHERE tenant_no = $1 AND sequence >= $2 AND ($3 = 0 OR type = ANY($4::BIGINT[])) AND (CAST($5 AS TEXT) IS NULL OR actor = $5) AND (CAST($6 AS TEXT) IS NULL OR subject = $6 OR SUBSTR(subject, 1, LENGTH(CAST($6 AS TEXT)) + 1) = CAST($6 AS TEXT) || '/') AND (CAST($7 AS BIGINT) IS NULL OR outcome = $7) AND event_time >= $8 AND event_time < $9 ORDER BY sequence ASC LIMIT $10
 SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1
 SELECT sequence, hash FROM audit_heads WHERE tenant_no = $1 FOR UPDATE
+SELECT settings FROM sync_jobs WHERE job_no = $1
 SELECT source_no FROM users WHERE tenant_no = $1 AND user_no = $2
 SELECT state FROM identity_routers WHERE tenant_no = $1 AND id = $2 FOR SHARE
 SELECT state FROM sync_jobs WHERE job_no = $1 FOR UPDATE
@@ -190,6 +199,8 @@ SELECT u.user_no, u.status, u.disabled_at, u.created_at, u.updated_at, u.observe
 SELECT u.user_no, u.status, u.disabled_at, u.created_at, u.updated_at, u.observed_at, s.synced_at, u.last_sign_in_at, u.undeleted_at, u.mark_reason, u.marked_at, u.immutable_id, u.user_name, u.mail, u.added_job, u.changed_job FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.source_no = $2 AND u.purge_at <= $3 ORDER BY u.purge_at, u.user_no LIMIT $4 FOR UPDATE OF u
 SELECT u.user_no, u.status, u.disabled_at, u.created_at, u.updated_at, u.observed_at, s.synced_at, u.last_sign_in_at, u.undeleted_at, u.mark_reason, u.marked_at, u.immutable_id, u.user_name, u.mail, u.added_job, u.changed_job FROM users u JOIN identity_sources s ON s.source_no = u.source_no WHERE u.tenant_no = $1 AND u.user_no = $2 FOR UPDATE OF u
 SELECT user_no FROM job_details WHERE job_no = $1 AND category = $2 AND user_no IS NOT NULL ORDER BY user_no LIMIT $3
+SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 ORDER BY user_no LIMIT 1 OFFSET $3
+SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 = $2 AND status <> 3 AND user_no > $3 ORDER BY tenant_no, user_no LIMIT $4
 SELECT user_no, immutable_id, digest, user_name, mail, first_name, last_name, display_name, phone, distinguished_name, policy_attributes, status FROM users WHERE tenant_no = $1 AND user_no = ANY($2::BIGINT[])
 SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> 3 AND user_no = ANY($3::BIGINT[]) ORDER BY user_no
 SELECT user_no, immutable_id, user_name, mail FROM users WHERE tenant_no = $1 AND status = 1 AND user_no = ANY($2::BIGINT[]) ORDER BY user_no
@@ -213,6 +224,7 @@ SELECT webhook_no, uid, events, pending, last_message FROM webhooks WHERE tenant
 UPDATE audit_heads SET sequence = $2, hash = $3 WHERE tenant_no = $1
 UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value
 UPDATE deferred_records SET queue = $2 WHERE job_no = $1 AND immutable_id = ANY($3::BYTEA[])
+UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND immutable_id = ANY($2::BYTEA[])
 UPDATE deferred_records SET queue = CASE WHEN queue = 4 THEN 2 ELSE 1 END WHERE job_no = $1 AND queue IN (4, 5)
 UPDATE deferred_records SET queue = queue + $2 WHERE job_no = $1 AND immutable_id = ANY($3::BYTEA[])
 UPDATE deferred_records SET queue = queue - CASE WHEN queue > 20 THEN 20 ELSE 10 END WHERE job_no = $1 AND queue > 10
@@ -242,8 +254,10 @@ UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AN
 UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND router = $2 AND used_at IS NULL AND voided_at IS NULL
 UPDATE replicas SET heard_at = $2, address = $3 WHERE certificate = $1
 UPDATE single_disables SET user_no = (SELECT COALESCE(MIN(o.user_no), 0) - 1 FROM single_disables o WHERE o.source_no = $1 AND o.disabled_at = $2 AND o.user_no < 0) WHERE source_no = $1 AND disabled_at = $2 AND user_no = $3
+UPDATE sync_jobs SET added = $2, updated = $3, reenabled = (SELECT COUNT(*) FROM user_changes c JOIN users u ON u.tenant_no = c.tenant_no AND u.user_no = c.user_no WHERE c.job_no = $1 AND c.what IN (1, 3) AND c.status <> 1 AND u.status = 1), disabled_in_directory = (SELECT COUNT(*) FROM users u LEFT JOIN user_changes c ON c.job_no = $1 AND c.user_no = u.user_no WHERE u.tenant_no = $4 AND u.source_no = $5 AND u.status = 2 AND (u.added_job = $1 OR (u.changed_job = $1 AND c.status = 1))) WHERE job_no = $1
 UPDATE sync_jobs SET added = 0, updated = 0, disabled = 0, reenabled = 0, disabled_in_directory = 0 WHERE job_no = $1
 UPDATE sync_jobs SET added = added + $2, updated = updated + $3, unchanged = unchanged + $4, disabled = disabled + $5, not_synchronized = not_synchronized + $6, reenabled = reenabled + $7, disabled_in_directory = disabled_in_directory + $8, waiting = waiting + $9, still_in_scope = still_in_scope + $12, progress_at = CASE WHEN $13 > progress_at THEN $13 ELSE progress_at END, reserve = CASE WHEN $10 < 0 THEN reserve ELSE $10 END, quota = CASE WHEN $11 < 0 THEN quota ELSE $11 END WHERE job_no = $1
+UPDATE sync_jobs SET epoch = epoch + 1 WHERE job_no = $1
 UPDATE sync_jobs SET epoch = epoch + 1 WHERE source_no = $1 AND state IN (1, 2)
 UPDATE sync_jobs SET epoch = epoch + 1 WHERE tenant_no = $1 AND state = 2 AND router = $2
 UPDATE sync_jobs SET epoch = epoch + 1, phase = 2, progress_at = $2 WHERE job_no = $1
@@ -280,6 +294,7 @@ UPDATE users SET marked_at = $2, purge_at = $3, marked_by = $4, mark_reason = $5
 UPDATE users SET marked_at = NULL, purge_at = NULL, marked_by = NULL, mark_reason = NULL, undeleted_at = COALESCE($2, undeleted_at) WHERE tenant_no = $1 AND user_no = ANY($3::BIGINT[])
 UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5 WHERE tenant_no = $1 AND user_no = $2
 UPDATE users SET observed_at = $3, fetched_job = $4, fetched_stage = $5, alone_at = updated_at WHERE tenant_no = $1 AND user_no = $2
+UPDATE users SET status = 2, status_job = $2, changed_job = $2, updated_at = $3, disabled_at = $3 WHERE tenant_no = $1 AND user_no = ANY($4::BIGINT[])
 UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, status_job = $2, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no = ANY($4::BIGINT[])
 UPDATE users SET status = 3, user_name_key = NULL, mail_key = NULL, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no = $1 AND user_no = $2
 UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2
