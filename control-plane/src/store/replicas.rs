@@ -11,11 +11,11 @@ operations! {
         replica: &Replica,
         routers: Option<&[(TenantId, RouterId)]>,
         now: Timestamp,
-    ) -> bool = routers::replicas::heard;
+    ) -> bool = routers::replicas::record_heartbeat;
     /// Forgets a replica that ended.
-    write fn remove_replica(replica: ReplicaKey) -> () = routers::replicas::gone;
+    write fn remove_replica(replica: ReplicaKey) -> () = routers::replicas::remove;
     /// Forgets replicas that were last heard of before then.
-    write fn remove_stale_replicas(before: Timestamp) -> () = routers::replicas::forget;
+    write fn remove_stale_replicas(before: Timestamp) -> () = routers::replicas::remove_stale;
     /// Replicas that were heard of since then.
     read fn live_replicas(since: Timestamp) -> Vec<Replica> = routers::replicas::live;
     /// Active routers of a tenant that are connected to any but this replica, which was heard of
@@ -24,5 +24,5 @@ operations! {
         tenant: &TenantId,
         but: ReplicaKey,
         since: Timestamp,
-    ) -> Vec<DistantRouter> = routers::replicas::distant;
+    ) -> Vec<DistantRouter> = routers::replicas::connected_elsewhere;
 }

@@ -25,7 +25,7 @@ operations! {
     read fn look_up_user(
         tenant: TenantNo,
         whom: &UserSelector,
-    ) -> Option<UserSnapshot> = single_user::lookup::sight;
+    ) -> Option<UserSnapshot> = single_user::lookup::look_up;
     /// Applies what the directory has of one user, by the rules of a sync, in one transaction: only
     /// if the user is still as it was before the directory was asked, so that it never overwrites a
     /// newer observation.

@@ -100,7 +100,7 @@ operations! {
     /// How many changes wait since they take something away: see [`crate::reconcile::value_loss`].
     read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
     /// Lets those changes take their course.
-    write fn accept_suspect_changes(fence: Fence) -> () = sync::suspect_changes::trust;
+    write fn accept_suspect_changes(fence: Fence) -> () = sync::suspect_changes::accept;
     /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the
     /// records. False once none is left.
     write fn refuse_suspect_changes(
@@ -116,7 +116,7 @@ operations! {
         fence: Fence,
         held: bool,
         now: Timestamp,
-    ) -> Counts = sync::resolve_names::names;
+    ) -> Counts = sync::resolve_names::resolve_names;
     /// Settles the next records that wait for a seat, at most `limit`, in their fixed order. False
     /// once none is left.
     write fn assign_seats(
@@ -124,7 +124,7 @@ operations! {
         limit: i64,
         held: bool,
         now: Timestamp,
-    ) -> bool = sync::settle_seats::seats;
+    ) -> bool = sync::settle_seats::assign_seats;
     /// Lets the records of a job that was held wait again which were kept for another try.
     write fn requeue_retained(fence: Fence, now: Timestamp) -> () = sync::deferred::requeue_retained;
 }

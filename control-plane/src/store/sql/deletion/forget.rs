@@ -22,7 +22,7 @@ use crate::reconcile::names as keys;
 use crate::store::{Result, StoreError};
 
 /// Details without a user that are looked at in one go.
-const PAGE: i64 = 2_000;
+const LINES_PER_PAGE: i64 = 2_000;
 
 /// Rows of jobs of a source.
 const OF_SOURCE: &str = "job_no IN (SELECT job_no FROM sync_jobs WHERE source_no = $1)";
@@ -90,7 +90,7 @@ pub(crate) async fn remove(
     dialect::ints(query, &numbers).execute(&mut *connection).await?;
     let enabled = users.iter().filter(|user| user.standing.status == Status::Enabled).count();
     let seats = -i64::try_from(enabled).unwrap_or_default();
-    seats::take(connection, tenant, Some(source), seats).await?.tell(connection, now).await
+    seats::take(connection, tenant, Some(source), seats).await?.publish(connection, now).await
 }
 
 /// Gives up the records of these users that wait in a job, or are kept while it is held. One that
@@ -159,7 +159,7 @@ async fn forget_plans(
 }
 
 /// What makes a line one about nobody. The list stays as long as the job's count says.
-const NOBODY: &str = sql!(
+const ANONYMIZE: &str = sql!(
     "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason \
      = {REASON_USER_DELETED}, message = ''"
 );
@@ -175,7 +175,7 @@ async fn forget_details(
             "DELETE FROM job_details WHERE category <> {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} \
              AND {OF_USERS}"
         ),
-        sql!("{NOBODY} WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"),
+        sql!("{ANONYMIZE} WHERE category = {CATEGORY_NOT_SYNCHRONIZED} AND {OF_SOURCE} AND {OF_USERS}"),
     ] {
         let query = dialect::ints(statement::query(text).bind(source.0), numbers);
         let query = dialect::blobs(query, users.iter().map(|user| &user.id.0[..]));
@@ -210,7 +210,7 @@ async fn forget_nameless_details(
         .bind(source.0)
         .bind(after.0)
         .bind(after.1)
-        .bind(PAGE)
+        .bind(LINES_PER_PAGE)
         .fetch_all(&mut *connection)
         .await?;
         let Some((job, position, ..)) = lines.last() else { return Ok(()) };
@@ -220,7 +220,7 @@ async fn forget_nameless_details(
                 || ids.iter().any(|id| message.contains(id))
             {
                 let text = sql!(
-                    "{NOBODY} WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND \
+                    "{ANONYMIZE} WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND \
                      position = $2"
                 );
                 let query = statement::query(text).bind(job).bind(position);

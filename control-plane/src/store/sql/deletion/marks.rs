@@ -29,7 +29,7 @@ pub(crate) async fn mark(
     let theirs = |user: &UserStanding| matches!(user.mark, Some((MarkReason::Administrator, _)));
     let unmarked = standing::all_of(connection, number, users).await?;
     let unmarked: Vec<i64> = unmarked.iter().filter(|user| !theirs(user)).map(|user| user.user.0).collect();
-    put_on(connection, number, &unmarked, (MarkReason::Administrator, &call.by.name), &settings, call.now)
+    set_marks(connection, number, &unmarked, (MarkReason::Administrator, &call.by.name), &settings, call.now)
         .await?;
     let marked = user::by_numbers(connection, number, users).await?;
     let purge_at = call.now.plus(settings.pending_period).0;
@@ -51,7 +51,7 @@ pub(crate) async fn undelete(
     let number = locks::lock_served_tenant(connection, tenant).await?;
     let marked = standing::all_of(connection, number, users).await?;
     let marked: Vec<i64> = marked.iter().filter(|user| user.mark.is_some()).map(|user| user.user.0).collect();
-    take_off(connection, number, &marked, Some(call.now)).await?;
+    remove_marks(connection, number, &marked, Some(call.now)).await?;
     let undeleted = user::by_numbers(connection, number, users).await?;
     let event = |user: &i64| Event::done(EventType::UserUndeleted, names::user(tenant, UserNo(*user)));
     let events = marked.iter().map(event).collect();
@@ -59,7 +59,7 @@ pub(crate) async fn undelete(
     Ok(undeleted)
 }
 
-async fn put_on(
+async fn set_marks(
     connection: &mut Connection,
     tenant: TenantNo,
     users: &[i64],
@@ -85,7 +85,7 @@ async fn put_on(
 }
 
 /// `undeleted_at` where an administrator does it: automatic marks count from then on.
-pub(crate) async fn take_off(
+pub(crate) async fn remove_marks(
     connection: &mut Connection,
     tenant: TenantNo,
     users: &[i64],
@@ -201,17 +201,17 @@ pub(crate) async fn review(
     for reason in [MarkReason::LongDisabled, MarkReason::LongUnused] {
         let due = found.iter().filter(|user| deletion::due(&settings, user, now) == Some(reason));
         let due: Vec<i64> = due.map(|user| user.user.0).collect();
-        put_on(connection, number, &due, (reason, &system.name), &settings, now).await?;
+        set_marks(connection, number, &due, (reason, &system.name), &settings, now).await?;
         if !due.is_empty() {
-            let event = several(EventType::UsersMarked, names::tenant(tenant), &due);
+            let event = batch_event(EventType::UsersMarked, names::tenant(tenant), &due);
             events.push(event.with("reason", spelled(reason)));
         }
     }
     let back = found.iter().filter(|user| user.mark.is_some() && !deletion::holds(user));
     let back: Vec<i64> = back.map(|user| user.user.0).collect();
-    take_off(connection, number, &back, None).await?;
+    remove_marks(connection, number, &back, None).await?;
     if !back.is_empty() {
-        events.push(several(EventType::MarksLifted, names::tenant(tenant), &back));
+        events.push(batch_event(EventType::MarksLifted, names::tenant(tenant), &back));
     }
     let changed = events.iter().filter_map(|event| event.details.get("users")?.parse::<usize>().ok()).sum();
     append::record_all(connection, &Trail::Tenant(tenant.clone()), &Call::system(now), events).await?;
@@ -219,7 +219,7 @@ pub(crate) async fn review(
 }
 
 /// Something that happened to several users.
-pub(crate) fn several(kind: EventType, subject: String, users: &[i64]) -> Event {
+pub(crate) fn batch_event(kind: EventType, subject: String, users: &[i64]) -> Event {
     let numbers: Vec<String> = users.iter().map(i64::to_string).collect();
     Event::done(kind, subject).with("users", users.len()).with("numbers", numbers.join(","))
 }

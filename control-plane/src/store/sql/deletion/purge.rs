@@ -58,15 +58,15 @@ pub(crate) async fn purge(
     let users = rows.into_iter().map(Doomed::try_from).collect::<Result<Vec<_>>>()?;
     let (gone, back): (Vec<_>, Vec<_>) = users.into_iter().partition(|user| deletion::holds(&user.standing));
     let numbers = |users: &[Doomed]| users.iter().map(|user| user.standing.user.0).collect::<Vec<i64>>();
-    marks::take_off(connection, tenant, &numbers(&back), None).await?;
+    marks::remove_marks(connection, tenant, &numbers(&back), None).await?;
     forget::remove(connection, (tenant, due.source_no), &jobs, &gone, now).await?;
     let mut events = Vec::new();
     if !back.is_empty() {
-        events.push(marks::several(EventType::MarksLifted, names::tenant(&due.tenant), &numbers(&back)));
+        events.push(marks::batch_event(EventType::MarksLifted, names::tenant(&due.tenant), &numbers(&back)));
     }
     if !gone.is_empty() {
         let subject = names::source(&due.tenant, &due.source);
-        events.push(marks::several(EventType::UsersPurged, subject, &numbers(&gone)));
+        events.push(marks::batch_event(EventType::UsersPurged, subject, &numbers(&gone)));
     }
     append::record_all(connection, &Trail::Tenant(due.tenant.clone()), &Call::system(now), events).await?;
     Ok(Some(Purged { deleted: gone.len(), lifted: back.len() }))

@@ -23,7 +23,7 @@ pub(crate) async fn name_details(connection: &mut Connection, fence: Fence) -> R
 }
 
 /// Lines of one statement.
-const LINES: usize = 64;
+const LINES_PER_STATEMENT: usize = 64;
 
 /// Writes details: of users as many as Show Details has room for, since the journal has them all;
 /// of records that are not synchronized every one, since nothing else has them.
@@ -43,10 +43,11 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
             list.truncate(usize::try_from(DETAILS_PER_CATEGORY - last).unwrap_or_default());
         }
         let mut position = last;
-        for lines in list.chunks(LINES) {
-            let mut query = statement::query_of_rows(insert_statement(lines.len()), lines.len() == LINES)
-                .bind(fence.job.0)
-                .bind(i64::from(category));
+        for lines in list.chunks(LINES_PER_STATEMENT) {
+            let mut query =
+                statement::query_of_rows(insert_statement(lines.len()), lines.len() == LINES_PER_STATEMENT)
+                    .bind(fence.job.0)
+                    .bind(i64::from(category));
             for line in lines {
                 position += 1;
                 let usual = line.reason.is_some_and(|reason| reason.text() == line.message);

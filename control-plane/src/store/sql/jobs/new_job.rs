@@ -6,7 +6,7 @@ use super::super::statement;
 use super::super::statement::sql;
 use super::super::words::KIND_DRY_RUN;
 use super::job;
-use super::prune::JOURNALS;
+use super::prune::JOURNALS_KEPT;
 use crate::model::{JobKind, JobNo, JobState, SyncJob, Timestamp};
 use crate::store::{NewJob, Result, StoreError, Work};
 
@@ -71,7 +71,7 @@ async fn undoable(connection: &mut Connection, origin: &SyncJob, new: &NewJob) -
          {KIND_DRY_RUN}"
     ));
     let newer: i64 = newer.bind(origin.source_no.0).bind(origin.number.0).fetch_one(connection).await?;
-    if newer >= JOURNALS.max(new.full_lists_kept) {
+    if newer >= JOURNALS_KEPT.max(new.full_lists_kept) {
         return Err(StoreError::NotUndoable(
             "Too many jobs of the source have begun since: what users were before this one is no longer kept. Undo a newer job.",
         ));

@@ -31,12 +31,12 @@ pub(crate) async fn ended(connection: &mut Connection, job: &SyncJob, now: Times
     if let Some(withheld) = &job.withheld {
         event = event.with("withheld", withheld.users);
     }
-    tell(connection, job, &Call::system(now), event).await
+    publish(connection, job, &Call::system(now), event).await
 }
 
 /// Tells that a job was stopped.
 pub(crate) async fn stopped(connection: &mut Connection, job: &SyncJob, call: &Call) -> Result<()> {
-    tell(connection, job, call, append::of_job(EventType::SyncStopped, job)).await
+    publish(connection, job, call, append::of_job(EventType::SyncStopped, job)).await
 }
 
 /// Tells that a job holds disables, or what became of those it held; `job` is as it is now.
@@ -53,10 +53,10 @@ pub(crate) async fn of_hold(
         }
         event = event.with("users", hold.users);
     }
-    tell(connection, job, call, event).await
+    publish(connection, job, call, event).await
 }
 
-async fn tell(connection: &mut Connection, job: &SyncJob, call: &Call, event: Event) -> Result<()> {
+async fn publish(connection: &mut Connection, job: &SyncJob, call: &Call, event: Event) -> Result<()> {
     let reasons = reasons(connection, job).await?;
     let mut event = with_counts(event, job.counts);
     for (reason, records) in &reasons {
@@ -84,7 +84,7 @@ async fn tell(connection: &mut Connection, job: &SyncJob, call: &Call, event: Ev
         JobState::Failed => WebhookEvent::SyncJobFailed,
         JobState::Queued | JobState::Running | JobState::Succeeded => WebhookEvent::SyncJobSucceeded,
     };
-    outbox::put(connection, job.tenant_no, told, &data, call.now).await?;
+    outbox::enqueue(connection, job.tenant_no, told, &data, call.now).await?;
     let license = match left_out {
         None => None,
         Some(users) => {
@@ -92,7 +92,8 @@ async fn tell(connection: &mut Connection, job: &SyncJob, call: &Call, event: Ev
             let mut data = data;
             data["left_out_users"] = users.into();
             data["license"] = message::of_license(&job.tenant, license.used, license.limit);
-            outbox::put(connection, job.tenant_no, WebhookEvent::SyncJobOverLicense, &data, call.now).await?;
+            outbox::enqueue(connection, job.tenant_no, WebhookEvent::SyncJobOverLicense, &data, call.now)
+                .await?;
             Some((users, license))
         }
     };

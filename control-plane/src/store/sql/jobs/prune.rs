@@ -10,13 +10,13 @@ use crate::model::Timestamp;
 use crate::store::{NewJob, Result};
 
 /// Journals that are kept of a source's newest jobs.
-pub(crate) const JOURNALS: i64 = 10;
+pub(crate) const JOURNALS_KEPT: i64 = 10;
 
 /// Jobs that are kept of a source.
-const JOBS: i64 = 100;
+const JOBS_KEPT: i64 = 100;
 
 /// Jobs that are kept in any case.
-const JOBS_KEPT: Duration = Duration::from_secs(25 * 3_600);
+const MIN_JOB_AGE: Duration = Duration::from_secs(25 * 3_600);
 
 const OF_SOURCE: &str = "SELECT job_no FROM sync_jobs WHERE source_no = $1";
 // What the new job undoes is kept while it does so.
@@ -53,7 +53,7 @@ pub(crate) async fn prune(connection: &mut Connection, source: i64, newest: i64,
     .await?;
     let (lists, always) = (new.full_lists_kept, Timestamp(i64::MAX));
     for (text, keep, made_before, expired_by) in [
-        (sql!("DELETE FROM user_changes WHERE {OLD_SYNCS}"), JOURNALS.max(lists), always, always),
+        (sql!("DELETE FROM user_changes WHERE {OLD_SYNCS}"), JOURNALS_KEPT.max(lists), always, always),
         (sql!("DELETE FROM job_details WHERE {OLD_SYNCS}"), lists, always, always),
         // Of a sync without its list nobody can tell whom it did not synchronize.
         (
@@ -66,7 +66,7 @@ pub(crate) async fn prune(connection: &mut Connection, source: i64, newest: i64,
         (sql!("DELETE FROM job_details WHERE {OLD_DRY_RUNS}"), lists, always, new.now),
         // Jobs of the last day are kept whatever their number: the disable guard adds up what they
         // disabled.
-        (sql!("DELETE FROM sync_jobs WHERE {OLD_JOBS}"), JOBS, new.now.minus(JOBS_KEPT), always),
+        (sql!("DELETE FROM sync_jobs WHERE {OLD_JOBS}"), JOBS_KEPT, new.now.minus(MIN_JOB_AGE), always),
     ] {
         let query = statement::query(text).bind(source).bind(keep).bind(made_before.0);
         query.bind(expired_by.0).bind(newest).execute(&mut *connection).await?;

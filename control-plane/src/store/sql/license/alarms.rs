@@ -25,13 +25,13 @@ impl Taken {
 
     /// Tells it if the use has come to another level. Belongs to the end of the transaction: it
     /// locks webhooks and the trail's head.
-    pub(crate) async fn tell(self, connection: &mut Connection, now: Timestamp) -> Result<()> {
-        self.tell_webhooks(connection, now).await?.record(connection, now).await
+    pub(crate) async fn publish(self, connection: &mut Connection, now: Timestamp) -> Result<()> {
+        self.enqueue_messages(connection, now).await?.record(connection, now).await
     }
 
     /// The first half of it: what is left is for the trail, perhaps behind another event.
-    pub(crate) async fn tell_webhooks(self, connection: &mut Connection, now: Timestamp) -> Result<Alarm> {
-        look(connection, self.0, now).await
+    pub(crate) async fn enqueue_messages(self, connection: &mut Connection, now: Timestamp) -> Result<Alarm> {
+        check_level(connection, self.0, now).await
     }
 }
 
@@ -52,7 +52,7 @@ impl Alarm {
     }
 }
 
-async fn look(connection: &mut Connection, number: TenantNo, now: Timestamp) -> Result<Alarm> {
+async fn check_level(connection: &mut Connection, number: TenantNo, now: Timestamp) -> Result<Alarm> {
     let LicenseUse { id, enabled_users: used, license_limit: limit, license_level } =
         locks::lock_license(connection, number).await?;
     let (tenant, before) = (TenantId(id), codec::license_level(license_level)?);
@@ -68,7 +68,7 @@ async fn look(connection: &mut Connection, number: TenantNo, now: Timestamp) -> 
         .await?;
     let data = message::of_license(&alarm.tenant, used, limit);
     for (kind, event) in crossed(before, next) {
-        outbox::put(connection, number, event, &data, now).await?;
+        outbox::enqueue(connection, number, event, &data, now).await?;
         let license = names::license(&alarm.tenant);
         alarm.events.push(Event::done(kind, license).with("used", used).with("limit", limit));
     }

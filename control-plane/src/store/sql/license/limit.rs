@@ -49,7 +49,7 @@ pub(crate) async fn set_limit(
         let event = Event::done(EventType::LicenseLimitSet, names::license(tenant));
         let event = event.with("from", before).with("to", limit);
         let number = locks::tenant_number(connection, tenant).await?;
-        let alarm = Taken::of(number).tell_webhooks(connection, call.now).await?;
+        let alarm = Taken::of(number).enqueue_messages(connection, call.now).await?;
         append::record(connection, &trail, call, event).await?;
         return alarm.record(connection, call.now).await;
     }

@@ -22,7 +22,7 @@ use crate::model::{
 use crate::store::{Result, StoreError};
 
 /// Entries of one statement.
-const ENTRIES: usize = 64;
+const ENTRIES_PER_STATEMENT: usize = 64;
 
 pub(crate) async fn draft(connection: &mut Connection, job: JobNo) -> Result<Option<SourceSettings>> {
     let query = statement::query_scalar("SELECT settings FROM sync_jobs WHERE job_no = $1").bind(job.0);
@@ -173,9 +173,10 @@ async fn insert(connection: &mut Connection, fence: Fence, entries: &[Line]) -> 
     let last =
         statement::query_scalar("SELECT COALESCE(MAX(position), 0) FROM plan_entries WHERE job_no = $1");
     let mut position: i64 = last.bind(fence.job.0).fetch_one(&mut *connection).await?;
-    for chunk in entries.chunks(ENTRIES) {
+    for chunk in entries.chunks(ENTRIES_PER_STATEMENT) {
         let mut query =
-            statement::query_of_rows(insert_statement(chunk.len()), chunk.len() == ENTRIES).bind(fence.job.0);
+            statement::query_of_rows(insert_statement(chunk.len()), chunk.len() == ENTRIES_PER_STATEMENT)
+                .bind(fence.job.0);
         for entry in chunk {
             position += 1;
             let before = entry.before.as_ref();

@@ -22,10 +22,10 @@ use crate::reconcile::rekey::Occurrence;
 use crate::store::Result;
 
 /// Pairs of one statement.
-const PAIRS: usize = 128;
+const PAIRS_PER_STATEMENT: usize = 128;
 
 /// Entries that are refused in one go.
-const CLASHES: usize = 1_000;
+const CLASHES_PER_PAGE: usize = 1_000;
 
 #[derive(sqlx::FromRow)]
 struct PairRow {
@@ -52,11 +52,11 @@ pub(crate) async fn note(
     let occurrences = rekey::occurrences(&before, &ids);
     let new: Vec<_> =
         pairs.iter().zip(&occurrences).filter(|(_, occurrence)| **occurrence != Occurrence::Again).collect();
-    for chunk in new.chunks(PAIRS) {
+    for chunk in new.chunks(PAIRS_PER_STATEMENT) {
         let into = "id_pairs (job_no, former_id, new_id, digest, counted)";
         // Of entries that are no records two can look the same.
         let text = format!("{} ON CONFLICT DO NOTHING", statement::insert_many(into, 1, 4, chunk.len()));
-        let mut query = statement::query_of_rows(text, chunk.len() == PAIRS).bind(fence.job.0);
+        let mut query = statement::query_of_rows(text, chunk.len() == PAIRS_PER_STATEMENT).bind(fence.job.0);
         for ((pair, record), occurrence) in chunk {
             query = query
                 .bind(bytes(pair.former.as_ref()))
@@ -110,7 +110,7 @@ pub(crate) async fn refuse_clashes(connection: &mut Connection, fence: Fence, no
     );
     let ids: Vec<Vec<u8>> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let ids: Vec<ImmutableId> = ids.into_iter().map(|id| ImmutableId(id.into())).collect();
-    for ids in ids.chunks(CLASHES) {
+    for ids in ids.chunks(CLASHES_PER_PAGE) {
         let text = sql!("{DEFERRED} AND immutable_id {IN_BLOBS_2}");
         let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids.iter().map(|id| &id.0[..]));
         let mut waiting: HashMap<ImmutableId, UserValues> = HashMap::new();

@@ -28,7 +28,7 @@ pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
     }
     let mut known = HashMap::new();
     let mut holders = HashMap::new();
-    for chunk in waiting.chunks(KEYS) {
+    for chunk in waiting.chunks(KEYS_PER_LOOKUP) {
         let ids = chunk.iter().map(|waiting| &waiting.id);
         let users = lookup::known_by_id(connection, fence.source, ids).await?;
         known.extend(users.into_iter().map(|user| (user.id.clone(), user)));
@@ -97,4 +97,4 @@ pub(crate) struct BeforeRow {
 }
 
 /// Keys of one look-up.
-const KEYS: usize = 5_000;
+const KEYS_PER_LOOKUP: usize = 5_000;

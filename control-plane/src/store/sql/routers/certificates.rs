@@ -57,7 +57,7 @@ pub(crate) async fn advance(
 }
 
 /// Keeps the key of a certificate, and forgets those whose certificates can be of no use any more.
-pub(crate) async fn keep(
+pub(crate) async fn record_issued(
     connection: &mut Connection,
     tenant: TenantNo,
     router: &RouterId,

@@ -87,7 +87,7 @@ pub(crate) async fn enroll(
             void_reads(connection, number, &router).await?;
         }
     }
-    certificates::keep(connection, number, &router, issued, new, call.now).await?;
+    certificates::record_issued(connection, number, &router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterEnrolled, names::router(&tenant, &router))
         .with("generation", issued)
         .with("key_fingerprint", hex(&new.key))
@@ -106,7 +106,7 @@ pub(crate) async fn renew(
     new: NewCertificate,
     call: &Call,
 ) -> Result<Admission<i64>> {
-    let locked = match stand(connection, tenant, router).await? {
+    let locked = match lock_active(connection, tenant, router).await? {
         Ok(locked) => locked,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -115,11 +115,11 @@ pub(crate) async fn renew(
     let (issue, confirmed) = match admission::renewal(&locked.standing, certificate, holds, requested) {
         Ok(issue) => issue,
         Err(verdict) => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, call).await;
+            return deny(connection, (tenant, router), &locked, certificate, verdict, call).await;
         }
     };
     let issued = certificates::advance(connection, router, &locked, issue, confirmed, 0).await?;
-    certificates::keep(connection, locked.tenant, router, issued, new, call.now).await?;
+    certificates::record_issued(connection, locked.tenant, router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterRenewed, names::router(tenant, router))
         .with("generation", issued)
         .with("expire_time", new.expires_at.0);
@@ -136,7 +136,7 @@ pub(crate) async fn recover(
     new: NewCertificate,
     call: &Call,
 ) -> Result<Admission<i64>> {
-    let locked = match stand(connection, tenant, router).await? {
+    let locked = match lock_active(connection, tenant, router).await? {
         Ok(locked) => locked,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -149,12 +149,12 @@ pub(crate) async fn recover(
     let (issue, confirmed) = match decided {
         Ok(issue) => issue,
         Err(verdict) => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, &call).await;
+            return deny(connection, (tenant, router), &locked, certificate, verdict, &call).await;
         }
     };
     let recoveries = locked.standing.recoveries + i64::from(matches!(issue, Issue::Next(_)));
     let issued = certificates::advance(connection, router, &locked, issue, confirmed, recoveries).await?;
-    certificates::keep(connection, locked.tenant, router, issued, new, call.now).await?;
+    certificates::record_issued(connection, locked.tenant, router, issued, new, call.now).await?;
     let event = Event::done(EventType::RouterRecovered, names::router(tenant, router))
         .with("generation", issued)
         .with("recoveries_left", RECOVERIES - recoveries);
@@ -170,7 +170,7 @@ pub(crate) async fn admit(
     shown: PresentedCertificate,
     call: &Call,
 ) -> Result<Admission<Admitted>> {
-    let locked = match stand(connection, tenant, router).await? {
+    let locked = match lock_active(connection, tenant, router).await? {
         Ok(locked) => locked,
         Err(refused) => return Ok(Err(refused)),
     };
@@ -178,7 +178,7 @@ pub(crate) async fn admit(
     let confirmed = match admission::check_certificate(&locked.standing, certificate) {
         AdmissionDecision::Admit(confirmed) => confirmed,
         verdict => {
-            return turn_away(connection, (tenant, router), &locked, certificate, verdict, call).await;
+            return deny(connection, (tenant, router), &locked, certificate, verdict, call).await;
         }
     };
     if confirmed != locked.standing.confirmed {
@@ -237,7 +237,7 @@ pub(crate) async fn revoke(
             "" => format!("Revoked by {}.", call.by.name),
             reason => format!("Revoked by {}: {reason}", call.by.name),
         };
-        let voided = bar(connection, number, router, RouterState::Revoked, &message, call.now).await?;
+        let voided = deactivate(connection, number, router, RouterState::Revoked, &message, call.now).await?;
         let event = Event::done(EventType::RouterRevoked, names::router(tenant, router))
             .with("reason", reason)
             .with("voided_reads", voided);
@@ -247,7 +247,7 @@ pub(crate) async fn revoke(
 }
 
 /// A router's row by names, locked; a refusal if there is none, or its tenant is suspended.
-async fn stand(
+async fn lock_active(
     connection: &mut Connection,
     tenant: &TenantId,
     router: &RouterId,
@@ -266,7 +266,7 @@ async fn stand(
 }
 
 /// Refuses, and suspends a router of which there are two.
-async fn turn_away<T>(
+async fn deny<T>(
     connection: &mut Connection,
     (tenant, router): (&TenantId, &RouterId),
     locked: &LockedRouter,
@@ -277,7 +277,7 @@ async fn turn_away<T>(
     let refusal = match verdict {
         AdmissionDecision::Deny(refusal) => refusal,
         AdmissionDecision::Cloned | AdmissionDecision::Admit(_) => {
-            bar(connection, locked.tenant, router, RouterState::Suspended, CLONED, call.now).await?;
+            deactivate(connection, locked.tenant, router, RouterState::Suspended, CLONED, call.now).await?;
             let event = Event::refused(EventType::RouterCloned, names::router(tenant, router))
                 .with("generation", locked.standing.newest)
                 .with("shown_generation", certificate.generation.unwrap_or_default());
@@ -289,7 +289,7 @@ async fn turn_away<T>(
 }
 
 /// Takes a router's right to connect, and voids what it is reading. How many reads that were.
-async fn bar(
+async fn deactivate(
     connection: &mut Connection,
     tenant: TenantNo,
     router: &RouterId,

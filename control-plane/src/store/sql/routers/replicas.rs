@@ -5,7 +5,7 @@ use super::super::{codec, locks, statement};
 use crate::model::{DistantRouter, Replica, ReplicaKey, RouterId, RouterState, TenantId, Timestamp};
 use crate::store::{Result, StoreError};
 
-pub(crate) async fn heard(
+pub(crate) async fn record_heartbeat(
     connection: &mut Connection,
     replica: &Replica,
     connected: Option<&[(TenantId, RouterId)]>,
@@ -50,13 +50,13 @@ pub(crate) async fn heard(
     Ok(true)
 }
 
-pub(crate) async fn gone(connection: &mut Connection, replica: ReplicaKey) -> Result<()> {
+pub(crate) async fn remove(connection: &mut Connection, replica: ReplicaKey) -> Result<()> {
     let delete = statement::query("DELETE FROM replicas WHERE certificate = $1").bind(replica.0.to_vec());
     delete.execute(connection).await?;
     Ok(())
 }
 
-pub(crate) async fn forget(connection: &mut Connection, before: Timestamp) -> Result<()> {
+pub(crate) async fn remove_stale(connection: &mut Connection, before: Timestamp) -> Result<()> {
     statement::query("DELETE FROM replicas WHERE heard_at < $1").bind(before.0).execute(connection).await?;
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(crate) async fn live(connection: &mut Connection, since: Timestamp) -> Resul
     rows.into_iter().map(|(key, address)| replica(key, address)).collect()
 }
 
-pub(crate) async fn distant(
+pub(crate) async fn connected_elsewhere(
     connection: &mut Connection,
     tenant: &TenantId,
     but: ReplicaKey,

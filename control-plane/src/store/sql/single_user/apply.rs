@@ -78,7 +78,7 @@ pub(crate) async fn apply(
     view.same = apply::same(records, &view, &values);
     let known = view.known.get(&record.id).map(|user| user.number);
     let before = match known {
-        Some(user) => lookup::sighting(connection, fence.tenant, user).await?,
+        Some(user) => lookup::by_number(connection, fence.tenant, user).await?,
         None => None,
     };
     if before.as_ref().map(|user| user.version) != observation.version {
@@ -128,8 +128,8 @@ pub(crate) async fn apply(
             let row = Row::of(record, user.0, before.user.status, 0);
             write::refresh_digests(connection, fence, observation.now, &[row]).await?;
         }
-        if pending::must_stamp(observation, &before.version, pending) {
-            pending::stamp(
+        if pending::must_record(observation, &before.version, pending) {
+            pending::record_observation(
                 connection,
                 fence.tenant,
                 before.user.number,
@@ -143,12 +143,13 @@ pub(crate) async fn apply(
     };
     let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
     if outcome.changed() {
-        pending::stamp(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
-        let alarm = taken.tell_webhooks(connection, observation.now).await?;
+        pending::record_observation(connection, fence.tenant, user, observation.asked_at, pending, true)
+            .await?;
+        let alarm = taken.enqueue_messages(connection, observation.now).await?;
         write_trail(connection, observation, user, outcome).await?;
         alarm.record(connection, observation.now).await?;
     }
-    let user = lookup::sighting(connection, fence.tenant, user).await?;
+    let user = lookup::by_number(connection, fence.tenant, user).await?;
     let confirm = outcome.changed() && pending.is_some_and(|(_, runs)| runs);
     Ok(pending::done(Written { outcome, message: None, user, confirm }))
 }

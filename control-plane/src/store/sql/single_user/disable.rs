@@ -16,10 +16,10 @@ use crate::reconcile::guard;
 use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 
 /// How far back disables count for the guard.
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+const GUARD_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
 /// Disables that no guard asks for any more.
-const FORGOTTEN: Duration = Duration::from_secs(25 * 3_600);
+const DISABLES_KEPT: Duration = Duration::from_secs(25 * 3_600);
 
 /// Takes the user out of scope, if the guard allows it.
 pub(crate) async fn disable(
@@ -31,13 +31,13 @@ pub(crate) async fn disable(
     let Some(Begun { fence, source, pending }) = apply::begin(connection, observation).await? else {
         return Ok(SingleWrite::AskAgain(Some(user)));
     };
-    let before = lookup::sighting(connection, fence.tenant, user).await?;
+    let before = lookup::by_number(connection, fence.tenant, user).await?;
     let Some(before) = before.filter(|now| Some(now.version) == observation.version) else {
         return Ok(SingleWrite::AskAgain(Some(user)));
     };
     let enabled = before.user.status == Status::Enabled;
     if before.user.status == Status::OutOfScope
-        || enabled && !allowed(connection, observation, fence, &source, absence).await?
+        || enabled && !guard_allows(connection, observation, fence, &source, absence).await?
     {
         let held = before.user.status != Status::OutOfScope;
         let outcome = if held { SingleOutcome::Held } else { SingleOutcome::Unchanged };
@@ -53,23 +53,23 @@ pub(crate) async fn disable(
     .bind(observation.now.0)
     .execute(&mut *connection)
     .await?;
-    pending::stamp(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
+    pending::record_observation(connection, fence.tenant, user, observation.asked_at, pending, true).await?;
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -i64::from(enabled)).await?;
     if enabled {
-        remember(connection, fence.source, user, absence, observation.now).await?;
+        record_disable(connection, fence.source, user, absence, observation.now).await?;
     }
-    let alarm = taken.tell_webhooks(connection, observation.now).await?;
+    let alarm = taken.enqueue_messages(connection, observation.now).await?;
     let outcome = SingleOutcome::DisabledOutOfScope;
     apply::write_trail(connection, observation, user, outcome).await?;
     alarm.record(connection, observation.now).await?;
-    let user = lookup::sighting(connection, fence.tenant, user).await?;
+    let user = lookup::by_number(connection, fence.tenant, user).await?;
     let confirm = pending.is_some_and(|(_, runs)| runs);
     let message = Some(format!("The user was disabled: {}.", absence.text()));
     Ok(pending::done(Written { outcome, message, user, confirm }))
 }
 
 /// Whether the source's guard lets one more enabled user go.
-async fn allowed(
+async fn guard_allows(
     connection: &mut Connection,
     observation: &Observation,
     fence: Fence,
@@ -80,13 +80,14 @@ async fn allowed(
     let guard = codec::source_settings(published)?.disable_guard;
     let enabled = statement::query_scalar("SELECT enabled_users FROM identity_sources WHERE source_no = $1");
     let enabled: i64 = enabled.bind(fence.source.0).fetch_one(&mut *connection).await?;
-    let recent = absent_users::recent_disables(connection, fence, observation.now.minus(DAY)).await?;
+    let recent =
+        absent_users::recent_disables(connection, fence, observation.now.minus(GUARD_WINDOW)).await?;
     let unexplained = absence == Absence::Unexplained;
     Ok(guard::one_more(guard, enabled, (recent.all, recent.unexplained), unexplained))
 }
 
 /// Adds a disable to those of the day.
-async fn remember(
+async fn record_disable(
     connection: &mut Connection,
     source: SourceNo,
     user: UserNo,
@@ -95,7 +96,7 @@ async fn remember(
 ) -> Result<()> {
     statement::query("DELETE FROM single_disables WHERE source_no = $1 AND disabled_at < $2")
         .bind(source.0)
-        .bind(now.minus(FORGOTTEN).0)
+        .bind(now.minus(DISABLES_KEPT).0)
         .execute(&mut *connection)
         .await?;
     statement::query(

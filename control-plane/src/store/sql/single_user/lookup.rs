@@ -16,7 +16,7 @@ pub(crate) const VERSION: &str =
     "u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision";
 
 #[derive(sqlx::FromRow)]
-pub(crate) struct SightingRow {
+pub(crate) struct SnapshotRow {
     #[sqlx(flatten)]
     user: UserRow,
     digest: Vec<u8>,
@@ -27,10 +27,10 @@ pub(crate) struct SightingRow {
     published_revision: i64,
 }
 
-impl TryFrom<SightingRow> for UserSnapshot {
+impl TryFrom<SnapshotRow> for UserSnapshot {
     type Error = StoreError;
 
-    fn try_from(row: SightingRow) -> Result<Self> {
+    fn try_from(row: SnapshotRow) -> Result<Self> {
         let user = User::try_from(row.user)?;
         let version = UserVersion {
             user: user.number,
@@ -45,31 +45,31 @@ impl TryFrom<SightingRow> for UserSnapshot {
     }
 }
 
-pub(crate) async fn sighting(
+pub(crate) async fn by_number(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
 ) -> Result<Option<UserSnapshot>> {
     let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = $2");
     let query = statement::query_as(text).bind(tenant.0).bind(user.0);
-    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    let row: Option<SnapshotRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
 }
 
 /// The user of this number, or the one that holds the name; a user name comes before a mail
 /// address.
-pub(crate) async fn sight(
+pub(crate) async fn look_up(
     connection: &mut Connection,
     tenant: TenantNo,
     whom: &UserSelector,
 ) -> Result<Option<UserSnapshot>> {
     if let UserSelector::User(user) = whom {
-        return sighting(connection, tenant, *user).await;
+        return by_number(connection, tenant, *user).await;
     }
     let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
     let (user_name, mail) = keys(tenant, whom);
     let query = statement::query_as(text).bind(tenant.0).bind(user_name).bind(mail);
-    let row: Option<SightingRow> = query.fetch_optional(connection).await?;
+    let row: Option<SnapshotRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
 }
 
@@ -98,7 +98,7 @@ pub(crate) async fn last_observed(
     tenant: TenantNo,
     whom: &UserSelector,
 ) -> Result<Option<(User, Timestamp)>> {
-    let Some(UserSnapshot { user, version, .. }) = sight(connection, tenant, whom).await? else {
+    let Some(UserSnapshot { user, version, .. }) = look_up(connection, tenant, whom).await? else {
         return Ok(None);
     };
     // A sync that left leavers alone did not see everyone whom it left; a record that it did not

@@ -7,7 +7,7 @@ use super::super::statement;
 use super::super::statement::sql;
 use super::super::users::user::COLUMNS;
 use super::super::words::{JOB_HELD, JOB_RUNNING, KIND_DRY_RUN, PHASE_READING};
-use super::lookup::{SightingRow, VERSION};
+use super::lookup::{SnapshotRow, VERSION};
 use crate::model::{
     JobNo, Record, SingleOutcome, SourceNo, TenantNo, Timestamp, UserNo, UserSnapshot, UserVersion,
 };
@@ -38,7 +38,7 @@ impl JobRow {
 #[derive(sqlx::FromRow)]
 struct NowRow {
     #[sqlx(flatten)]
-    sighting: SightingRow,
+    sighting: SnapshotRow,
     #[sqlx(flatten)]
     job: JobRow,
 }
@@ -60,7 +60,7 @@ pub(crate) async fn pending(
 
 /// Whether an observation that changes nothing must be written down: a job that is under way must
 /// know of it, or its age matters.
-pub(crate) fn must_stamp(
+pub(crate) fn must_record(
     observation: &Observation,
     version: &UserVersion,
     pending: Option<((JobNo, i64), bool)>,
@@ -92,14 +92,14 @@ pub(crate) async fn nothing_new(
     let (user, pending) = (UserSnapshot::try_from(sighting)?, job.pending());
     let same_revision = user.source.1 == observation.revision;
     let user = Some(user).filter(|now| now.version == version);
-    Ok(user.filter(|_| same_revision && !must_stamp(observation, &version, pending)).map(|user| {
+    Ok(user.filter(|_| same_revision && !must_record(observation, &version, pending)).map(|user| {
         done(Written { outcome: SingleOutcome::Unchanged, message: None, user: Some(user), confirm: false })
     }))
 }
 
 /// Notes when the directory was asked for a user alone, which job was under way or held then, and
 /// whether that changed the user, whatever job it was in the name of.
-pub(crate) async fn stamp(
+pub(crate) async fn record_observation(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,

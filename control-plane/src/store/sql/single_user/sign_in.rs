@@ -6,7 +6,7 @@ use super::super::statement;
 use super::super::statement::sql;
 use super::super::transaction::Engine;
 use super::super::users::user::COLUMNS;
-use super::lookup::{NAMED, SightingRow, VERSION};
+use super::lookup::{NAMED, SnapshotRow, VERSION};
 use super::settings::{COLUMNS as SETTINGS_COLUMNS, SettingsRow};
 use super::{lookup, settings};
 use crate::model::{TenantId, UserSelector};
@@ -20,7 +20,7 @@ struct SignInRow {
     #[sqlx(flatten)]
     settings: SettingsRow,
     #[sqlx(flatten)]
-    known: SightingRow,
+    known: SnapshotRow,
 }
 
 /// With the number of the tenant, the sign-in of a known user begins with one statement.
@@ -49,6 +49,6 @@ pub(crate) async fn begin(engine: &Engine, tenant: &TenantId, whom: &UserSelecto
         }
         numbers.insert(tenant.clone(), number);
     }
-    let known = lookup::sight(&mut connection, number, whom).await?;
+    let known = lookup::look_up(&mut connection, number, whom).await?;
     Ok(SignIn { tenant: number, settings, suspended, known })
 }

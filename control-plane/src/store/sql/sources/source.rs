@@ -167,7 +167,7 @@ pub(crate) async fn delete(
         statement::query(text).bind(number).execute(&mut *connection).await?;
     }
     let taken = seats::take(connection, tenant_no, None, -enabled).await?;
-    let alarm = taken.tell_webhooks(connection, call.now).await?;
+    let alarm = taken.enqueue_messages(connection, call.now).await?;
     let event = Event::done(EventType::SourceDeleted, names::source(tenant, id)).with("users", users);
     append::record(connection, &Trail::Tenant(tenant.clone()), call, event).await?;
     alarm.record(connection, call.now).await

@@ -138,7 +138,7 @@ pub(crate) async fn take_out(
         .execute(&mut *connection)
         .await?;
     details::insert(connection, fence, lines).await?;
-    taken.tell(connection, now).await?;
+    taken.publish(connection, now).await?;
     Ok(counts)
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn apply(
     }
     counts::count(connection, fence, counts, left, now).await?;
     if let Some(taken) = taken {
-        taken.tell(connection, now).await?;
+        taken.publish(connection, now).await?;
     }
     applied.counts += counts;
     Ok(applied)

@@ -62,7 +62,7 @@ impl Sorted {
 
 /// Decides who gets contested names and carries that out. With `held`, what is not synchronized is
 /// kept for another try.
-pub(crate) async fn names(
+pub(crate) async fn resolve_names(
     connection: &mut Connection,
     fence: Fence,
     held: bool,
@@ -84,8 +84,8 @@ pub(crate) async fn names(
     let verdicts = resolve(&contested.claims, &contested.held);
     let sorted = Sorted::by(&contested, &verdicts);
 
-    let shown = revert::shown(connection, fence, &contested.numbers(&sorted.revert)).await?;
-    counts += give_back(connection, fence, &contested, &sorted, held).await?;
+    let shown = revert::displayed_values(connection, fence, &contested.numbers(&sorted.revert)).await?;
+    counts += release_and_revert(connection, fence, &contested, &sorted, held).await?;
     // All names that change hands are free before anyone takes one.
     let changed: Vec<Record> = sorted.apply.iter().filter_map(|at| contested.records[*at].clone()).collect();
     let users = sorted.apply.iter().filter_map(|at| contested.users[*at].clone());
@@ -97,8 +97,8 @@ pub(crate) async fn names(
     let disabled_only = sorted.refused.iter().filter_map(|at| contested.to_disable(*at));
     counts += apply::disable_only(connection, fence, disabled_only, now).await?;
 
-    let Told { lines, uncounted, not_synchronized } =
-        told(connection, fence, &contested, &sorted, &verdicts, &shown).await?;
+    let Explained { lines, uncounted, not_synchronized } =
+        explain(connection, fence, &contested, &sorted, &verdicts, &shown).await?;
     details::insert(connection, fence, lines).await?;
     counts.not_synchronized += not_synchronized;
     requeue(connection, fence, &contested, &sorted.moves).await?;
@@ -117,13 +117,13 @@ pub(crate) async fn names(
     }
     deferred::forget(connection, fence, &settled).await?;
     counts::count(connection, fence, counts, None, now).await?;
-    taken.tell(connection, now).await?;
+    taken.publish(connection, now).await?;
     Ok(counts)
 }
 
 /// Frees all names that change hands, and takes back what this job did to those who do not get
 /// theirs.
-async fn give_back(
+async fn release_and_revert(
     connection: &mut Connection,
     fence: Fence,
     contested: &NameClaims,
@@ -147,28 +147,29 @@ async fn give_back(
     let mut counts = Counts::default();
     for position in revert {
         if let Some(user) = &contested.users[*position] {
-            counts += revert::take_back(connection, fence, user, contested.stays_disabled(*position)).await?;
+            counts +=
+                revert::revert_user(connection, fence, user, contested.stays_disabled(*position)).await?;
         }
     }
     Ok(counts)
 }
 
 /// What is said of those who do not get their names.
-struct Told {
+struct Explained {
     lines: Vec<Detail>,
     /// Positions of those whose outcome the job has counted already.
     uncounted: HashSet<usize>,
     not_synchronized: i64,
 }
 
-async fn told(
+async fn explain(
     connection: &mut Connection,
     fence: Fence,
     contested: &NameClaims,
     sorted: &Sorted,
     verdicts: &[ClaimOutcome],
     shown: &HashMap<i64, UserValues>,
-) -> Result<Told> {
+) -> Result<Explained> {
     let (mut records, mut refused, mut lines, mut uncounted) =
         (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
     let mut not_synchronized = 0;
@@ -180,7 +181,12 @@ async fn told(
         }
         if let (None, Some(user), true) = (record, user, contested.stays_disabled(position)) {
             let number = Some(user.number);
-            lines.push(apply::line(Category::Updated, number, &revert::bare(user, shown), DISABLED_ONLY));
+            lines.push(apply::line(
+                Category::Updated,
+                number,
+                &revert::displayed_record(user, shown),
+                DISABLED_ONLY,
+            ));
             continue;
         }
         let (reason, holder) = match verdicts[position] {
@@ -198,13 +204,15 @@ async fn told(
             continue;
         }
         not_synchronized += 1;
-        if let Some(record) = record.cloned().or_else(|| user.map(|user| revert::bare(user, shown))) {
+        if let Some(record) =
+            record.cloned().or_else(|| user.map(|user| revert::displayed_record(user, shown)))
+        {
             refused.push(Refusal { record: records.len(), reason, holder });
             records.push(record);
         }
     }
     lines.extend(apply::refusals(connection, fence, &records, &refused).await?);
-    Ok(Told { lines, uncounted, not_synchronized })
+    Ok(Explained { lines, uncounted, not_synchronized })
 }
 
 /// Lets records wait for a seat instead.

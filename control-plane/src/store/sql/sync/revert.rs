@@ -16,7 +16,7 @@ use crate::store::Result;
 /// Takes back what this job did to a user: an add is deleted, a change undone from the journal.
 /// With `stays_disabled` the status stays: the directory says so, and the seat may have been given
 /// to another meanwhile.
-pub(crate) async fn take_back(
+pub(crate) async fn revert_user(
     connection: &mut Connection,
     fence: Fence,
     user: &KnownUser,
@@ -78,7 +78,7 @@ async fn restore(connection: &mut Connection, fence: Fence, user: UserNo, text: 
 }
 
 /// What is left to show of a user whose change is taken back.
-pub(crate) fn bare(user: &KnownUser, shown: &HashMap<i64, UserValues>) -> Record {
+pub(crate) fn displayed_record(user: &KnownUser, shown: &HashMap<i64, UserValues>) -> Record {
     Record {
         id: user.id.clone(),
         digest: user.digest,
@@ -90,7 +90,7 @@ pub(crate) fn bare(user: &KnownUser, shown: &HashMap<i64, UserValues>) -> Record
 }
 
 /// By what an administrator recognizes these users: their names as this job wrote them.
-pub(crate) async fn shown(
+pub(crate) async fn displayed_values(
     connection: &mut Connection,
     fence: Fence,
     users: &[i64],

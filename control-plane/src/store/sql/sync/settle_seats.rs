@@ -18,7 +18,7 @@ use crate::store::Result;
 
 /// Settles the next records that wait for a seat; false if there is none. With `held`, what is not
 /// synchronized is kept for another try.
-pub(crate) async fn seats(
+pub(crate) async fn assign_seats(
     connection: &mut Connection,
     fence: Fence,
     limit: i64,
@@ -66,6 +66,6 @@ pub(crate) async fn seats(
     deferred::forget(connection, fence, &ids).await?;
     let counts = Counts { waiting: -i64::try_from(records.len()).unwrap_or_default(), ..plan.counts };
     counts::count(connection, fence, counts, None, now).await?;
-    done_with.taken.tell(connection, now).await?;
+    done_with.taken.publish(connection, now).await?;
     Ok(true)
 }

@@ -27,7 +27,7 @@ pub(crate) async fn count(connection: &mut Connection, fence: Fence) -> Result<i
 }
 
 /// Lets the changes take their course that wait since they take something away.
-pub(crate) async fn trust(connection: &mut Connection, fence: Fence) -> Result<()> {
+pub(crate) async fn accept(connection: &mut Connection, fence: Fence) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     statement::query(sql!(
         "UPDATE deferred_records SET queue = CASE WHEN queue = {QUEUE_SUSPECT_CHANGE} THEN \

@@ -13,7 +13,7 @@ use crate::store::Result;
 const MAX_PENDING_MESSAGES: i64 = 10_000;
 
 /// Writes a message for each webhook of the tenant that wants it.
-pub(crate) async fn put(
+pub(crate) async fn enqueue(
     connection: &mut Connection,
     tenant: TenantNo,
     event: WebhookEvent,
