@@ -1,12 +1,13 @@
 //! Puts the control plane together, serves, and takes it apart: health first, then the routers and
 //! watchers, then the port.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +42,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 /// If it cannot start; the message says what to mend.
 pub async fn run(config: Config) -> Result<()> {
+    // Registered once: a signal that comes between two waits is not lost.
+    let mut signals = ShutdownSignals::register()?;
     let store = tokio::select! {
         store = database::open_when_ready(&config.database) => store.context("cannot open the database")?,
-        signaled = shutdown_signal() => return signaled,
+        () = signals.received() => return Ok(()),
     };
     let certificates = Certificates::load(&config.tls, config.authority.as_ref())?;
     let listener = TcpListener::bind(config.listen)
@@ -63,7 +66,7 @@ pub async fn run(config: Config) -> Result<()> {
     serve_enrolling(enrollment, enrolling, shutdown.clone());
     tracing::info!("listening on {address}");
 
-    shutdown_signal().await?;
+    signals.received().await;
     tracing::info!("shutting down");
     health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     shutdown.cancel();
@@ -131,11 +134,22 @@ async fn start(
     Ok(Parts { services, enrollment, jobs, replicas })
 }
 
-async fn shutdown_signal() -> Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT.
+struct ShutdownSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl ShutdownSignals {
+    fn register() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for the next of them, also if it came before.
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
