@@ -42,7 +42,7 @@ pub struct View {
     /// published anew all digests are other ones.
     pub same: HashSet<ImmutableId>,
     /// Records of known users whose change may come from a lost right to read: see
-    /// [`super::doubt`].
+    /// [`super::value_loss`].
     pub suspect: HashSet<ImmutableId>,
 }
 

@@ -16,8 +16,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> () = deletion::settings::set;
-    /// Marks all of these users, or with [`super::StoreError::NoSuchUsers`] none. UserSelector an
-    /// administrator has marked already stays as it is.
+    /// Marks all of these users, or with [`crate::store::StoreError::NoSuchUsers`] none.
+    /// UserSelector an administrator has marked already stays as it is.
     write fn mark_users(
         tenant: &TenantId,
         users: move Vec<UserNo>,

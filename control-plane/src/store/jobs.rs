@@ -33,8 +33,8 @@ operations! {
         after: Option<(Category, i64)>,
         limit: i64,
     ) -> Vec<(i64, Detail)> = jobs::lists::list;
-    /// The next page of a whole list of a job, behind a key; [`StoreError::DetailsReplaced`] if it
-    /// is not among the newest `kept` ones.
+    /// The next page of a whole list of a job, behind a key;
+    /// [`crate::store::StoreError::DetailsReplaced`] if it is not among the newest `kept` ones.
     read fn export_details(
         job: JobNo,
         category: Category,
@@ -105,8 +105,8 @@ operations! {
         owner: &str,
         now: Timestamp,
     ) -> ApprovedStart = jobs::holds::begin_approved;
-    /// Ends the job. Refused with [`StoreError::ConfigChanged`] for a success if the source was
-    /// published anew.
+    /// Ends the job. Refused with [`crate::store::StoreError::ConfigChanged`] for a success if the
+    /// source was published anew.
     write fn finish_job(
         fence: Fence,
         outcome: move Outcome,

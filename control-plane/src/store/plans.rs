@@ -26,8 +26,8 @@ operations! {
         lines: move Vec<PlanLine>,
         now: Timestamp,
     ) -> () = plans::entries::write;
-    /// Entries of a plan with their positions, after `after`. [`super::StoreError::PlanUnusable`]
-    /// if there is none, or not any more.
+    /// Entries of a plan with their positions, after `after`.
+    /// [`crate::store::StoreError::PlanUnusable`] if there is none, or not any more.
     read fn plan_entries(
         job: JobNo,
         category: Option<Category>,

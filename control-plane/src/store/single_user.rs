@@ -39,7 +39,7 @@ operations! {
         user: UserNo,
         absence: Absence,
     ) -> SingleWrite = single_user::disable::disable;
-    /// The user that [`Self::sight_user`] finds, and when the directory was last seen to have it
+    /// The user that [`Self::look_up_user`] finds, and when the directory was last seen to have it
     /// like that: alone, or by a complete sync.
     read fn last_observed(
         tenant: TenantNo,

@@ -40,7 +40,7 @@ operations! {
         now: Timestamp,
     ) -> Applied = sync::apply::apply;
     /// Ends the reading: from here on the job reconciles. Refused with
-    /// [`StoreError::ConfigChanged`] if the source was published anew.
+    /// [`crate::store::StoreError::ConfigChanged`] if the source was published anew.
     write fn begin_reconciling(fence: Fence) -> () = sync::begin_read::begin_reconciling;
     /// Users of the source that are in scope as far as is known, by number, after `after`.
     read fn users_in_scope(

@@ -51,8 +51,8 @@ operations! {
         by: &Actor,
         now: Timestamp,
     ) -> Webhook = webhooks::webhook::rotate;
-    /// Notes that a webhook is tested. Refused with [`super::StoreError::TestedJustNow`] if it was
-    /// within `pause`.
+    /// Notes that a webhook is tested. Refused with [`crate::store::StoreError::TestedJustNow`] if
+    /// it was within `pause`.
     write fn begin_webhook_test(
         tenant: &TenantId,
         webhook: &WebhookId,

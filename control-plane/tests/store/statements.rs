@@ -78,8 +78,8 @@ fn normalized(text: &str) -> String {
     kept
 }
 
-/// Text literals of the store's sources that begin as a statement does, or with a shared head, each as the parts between
-/// the names that it has in braces.
+/// Text literals of the store's sources that begin as a statement does, or with a shared head, each
+/// as the parts between the names that it has in braces.
 fn literals() -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/sql")];
