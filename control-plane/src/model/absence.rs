@@ -44,10 +44,14 @@ pub enum Presence {
     InScope,
     /// Elsewhere in the directory.
     OutOfScope,
+    /// Below a root, and not matching the filter.
+    NotMatching,
     /// The directory shows that it was deleted.
     Deleted,
-    /// Nowhere.
+    /// The directory says that there is no such entry.
     NotFound,
+    /// Not found, and the directory does not show that it is gone.
+    NotVisible,
 }
 
 impl Presence {
@@ -57,9 +61,9 @@ impl Presence {
     pub fn absence(self) -> Option<Absence> {
         match self {
             Self::InScope => None,
-            Self::OutOfScope => Some(Absence::Moved),
+            Self::OutOfScope | Self::NotMatching => Some(Absence::Moved),
             Self::Deleted => Some(Absence::Deleted),
-            Self::NotFound => Some(Absence::Unexplained),
+            Self::NotFound | Self::NotVisible => Some(Absence::Unexplained),
         }
     }
 }

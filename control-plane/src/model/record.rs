@@ -103,6 +103,9 @@ pub struct Record {
     pub values: UserValues,
     /// Whether the directory says that the account is disabled.
     pub disabled: bool,
+    /// Of a record that is not: whether the entry itself shows that it has no mark. Without that it
+    /// enables no user.
+    pub mark_proved: bool,
     /// Key of the user name.
     pub user_name_key: NameKey,
     /// Key of the mail address, if there is one.
@@ -137,12 +140,21 @@ pub struct Rejected {
     pub user_name: String,
     /// Mail address, if known.
     pub mail: String,
+    /// Whether the entry says that the account is disabled, as far as that can be read.
+    pub disabled: bool,
 }
 
 impl Rejected {
     /// An entry of which nothing more is told than the reason's usual text.
     #[must_use]
     pub fn of(id: Option<ImmutableId>, reason: NotSynchronizedReason) -> Self {
-        Self { id, reason, message: reason.text().to_owned(), user_name: String::new(), mail: String::new() }
+        Self {
+            id,
+            reason,
+            message: reason.text().to_owned(),
+            user_name: String::new(),
+            mail: String::new(),
+            disabled: false,
+        }
     }
 }

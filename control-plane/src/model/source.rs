@@ -96,7 +96,7 @@ impl SourceSettings {
 }
 
 impl AttributeMapping {
-    fn differs_in(&self, other: &Self) -> [(&'static str, bool); 12] {
+    fn differs_in(&self, other: &Self) -> [(&'static str, bool); 13] {
         let Self {
             immutable_id,
             immutable_id_format,
@@ -110,6 +110,7 @@ impl AttributeMapping {
             disabled,
             expires,
             policy_attributes,
+            assume_absent_mark,
         } = self;
         [
             ("draft.mapping.immutable_id", *immutable_id != other.immutable_id),
@@ -124,6 +125,7 @@ impl AttributeMapping {
             ("draft.mapping.disabled", *disabled != other.disabled),
             ("draft.mapping.expires", *expires != other.expires),
             ("draft.mapping.policy_attributes", *policy_attributes != other.policy_attributes),
+            ("draft.mapping.assume_absent_mark", *assume_absent_mark != other.assume_absent_mark),
         ]
     }
 }
@@ -187,6 +189,9 @@ pub struct AttributeMapping {
     pub expires: Option<ExpiryRule>,
     /// Further attributes.
     pub policy_attributes: Vec<String>,
+    /// Whether an entry that does not show the attribute of `disabled` or `expires` has none.
+    #[serde(default)]
+    pub assume_absent_mark: bool,
 }
 
 impl AttributeMapping {

@@ -366,6 +366,7 @@ mod tests {
             digest: [n; 16],
             values: UserValues::default(),
             disabled: false,
+            mark_proved: true,
             user_name_key: names::key(TenantNo(1), NameKind::UserName, &format!("user {n}")),
             mail_key: Some(mail(name)),
         }

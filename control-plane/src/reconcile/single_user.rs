@@ -211,6 +211,7 @@ mod tests {
                 ..UserValues::default()
             },
             disabled,
+            mark_proved: true,
             user_name_key: names::key(TENANT, NameKind::UserName, user_name),
             mail_key: (!mail.is_empty()).then(|| names::key(TENANT, NameKind::Mail, mail)),
         }

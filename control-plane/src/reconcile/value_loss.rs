@@ -46,6 +46,7 @@ mod tests {
             digest: [0; 16],
             values: values(after.0, after.1),
             disabled: false,
+            mark_proved: true,
             user_name_key: NameKey([0; 16]),
             mail_key: None,
         };

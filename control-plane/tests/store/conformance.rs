@@ -118,6 +118,7 @@ fn person(tenant: TenantNo, n: u16) -> Record {
         mail_key: Some(names::key(tenant, NameKind::Mail, &mail)),
         values: UserValues { user_name, mail, ..UserValues::default() },
         disabled: false,
+        mark_proved: true,
     }
 }
 
@@ -340,6 +341,7 @@ async fn details_end_at_400_a_category_and_are_replaced_by_the_next_job(engine: 
         message: "no mail".to_owned(),
         user_name: format!("x{n}"),
         mail: String::new(),
+        disabled: false,
     });
     world
         .store

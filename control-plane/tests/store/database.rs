@@ -88,6 +88,7 @@ pub(crate) fn settings() -> SourceSettings {
             disabled: None,
             expires: None,
             policy_attributes: Vec::new(),
+            assume_absent_mark: false,
         },
         sync_limit: 1_000_000,
         disable_guard: DisableGuard::default(),

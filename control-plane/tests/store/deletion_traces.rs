@@ -55,6 +55,7 @@ fn planted(tenant: TenantNo, user_name: &str, digest: u8) -> Record {
             policy_attributes: format!(r#"{{"title":["{attribute}"]}}"#),
         },
         disabled: false,
+        mark_proved: true,
     }
 }
 
@@ -93,6 +94,7 @@ fn rejected(id: &ImmutableId) -> Vec<Rejected> {
         message,
         user_name: user_name.to_owned(),
         mail: mail.to_owned(),
+        disabled: false,
     };
     use NotSynchronizedReason as Reason;
     vec![

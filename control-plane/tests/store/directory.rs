@@ -83,6 +83,7 @@ impl Person {
                 ..UserValues::default()
             },
             disabled: self.disabled,
+            mark_proved: true,
         }
     }
 }

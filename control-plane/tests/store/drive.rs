@@ -308,7 +308,7 @@ impl Database {
                 let reason = NotSynchronizedReason::SyncLimit;
                 let (user_name, mail, message) = (String::new(), String::new(), reason.text().to_owned());
                 let id = Some(records[*position as usize].id.clone());
-                Rejected { id, reason, message, user_name, mail }
+                Rejected { id, reason, message, user_name, mail, disabled: false }
             });
             let applied = store
                 .apply(start.fence, Arc::new(wanted), beyond.collect(), plan.unchanged, NOW)

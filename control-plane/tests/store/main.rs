@@ -30,6 +30,7 @@ mod schedules;
 mod single;
 mod single_order;
 mod statements;
+mod statements_of_engines;
 mod strategies;
 mod tamper;
 mod tenants;

@@ -100,6 +100,7 @@ pub(crate) fn person(tenant: TenantNo, n: u32, title: u32) -> Record {
             ..UserValues::default()
         },
         disabled: false,
+        mark_proved: true,
     }
 }
 

@@ -21,6 +21,9 @@ pub(super) fn digest(record: &UserRecord, revision: i32) -> [u8; 16] {
         disabled,
         // It says who the record was taken for before, and nothing of the record.
         former_id: _,
+        mark_proved: _,
+        warnings: _,
+        version: _,
     } = record;
     let mut form = Vec::with_capacity(512);
     form.extend_from_slice(b"rollcall record 1\0");

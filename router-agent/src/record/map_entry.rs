@@ -24,6 +24,7 @@ const MAX_POLICY_VALUES: usize = 100;
 
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records")]
 pub enum Mapped {
     /// A user record.
     Record(UserRecord),
@@ -50,6 +51,8 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
                 message,
                 user_name: shown(&mapping.user_name, USER_NAME),
                 mail: shown(&mapping.mail, MAIL),
+                disabled: false,
+                distinguished_name: String::new(),
             })
         }
     }
@@ -88,6 +91,9 @@ fn try_map(mapping: &Mapping, entry: &Entry) -> Result<UserRecord, Rejection> {
         policy_attributes: policy_attributes(mapping, entry)?,
         disabled,
         former_id: former_id.unwrap_or_default(),
+        mark_proved: true,
+        warnings: Vec::new(),
+        version: None,
     };
     record.digest = Bytes::copy_from_slice(&digest(&record, mapping.revision));
     Ok(record)

@@ -70,6 +70,7 @@ impl Mapping {
             disabled,
             expires,
             policy_attributes,
+            assume_absent_mark: _,
         } = mapping.clone();
         for (attribute, name) in [(&immutable_id, "immutable_id"), (&user_name, "user_name")] {
             if attribute.is_empty() {

@@ -91,6 +91,7 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
         disabled,
         expires,
         policy_attributes,
+        assume_absent_mark,
     } = mapping;
     proto::AttributeMapping {
         immutable_id,
@@ -122,5 +123,6 @@ fn mapping_to_proto(mapping: AttributeMapping) -> proto::AttributeMapping {
             proto::ExpiryRule { attribute, format: format.into() }
         }),
         policy_attributes,
+        assume_absent_mark,
     }
 }

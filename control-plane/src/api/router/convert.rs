@@ -60,6 +60,8 @@ pub(crate) fn order_to_proto(tenant: &TenantId, order: Order) -> proto::session_
                 request_id: request,
                 settings: Some(source_settings_to_proto(tenant, &settings)),
                 immutable_ids: ids.into_iter().map(|id| id.0).collect(),
+                distinguished_names: Vec::new(),
+                witnesses: Vec::new(),
             })
         }
         Order::Fetch { request, order } => {
@@ -91,6 +93,7 @@ fn fetch_to_proto(tenant: &TenantId, request: String, order: FetchOrder) -> prot
             FetchBy::Id(id) => proto::fetch_order::Whom::ImmutableId(id.0),
         }),
         deadline: duration_to_proto(deadline),
+        prove_mark: true,
     }
 }
 
@@ -164,6 +167,8 @@ fn presence_from_proto(said: i32) -> Presence {
         Ok(Said::InScope) => Presence::InScope,
         Ok(Said::OutOfScope) => Presence::OutOfScope,
         Ok(Said::Deleted) => Presence::Deleted,
+        Ok(Said::NotMatching) => Presence::NotMatching,
+        Ok(Said::NotVisible) => Presence::NotVisible,
         // What nobody understands explains nothing.
         Ok(Said::NotFound | Said::Unspecified) | Err(_) => Presence::NotFound,
     }
@@ -171,7 +176,7 @@ fn presence_from_proto(said: i32) -> Presence {
 
 /// What was looked up, or why not.
 pub(crate) fn lookup_from_proto(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
-    let proto::LookupResult { request_id, presences, failure: failed, server: _ } = result;
+    let proto::LookupResult { request_id, presences, failure: failed, server: _, freshness: _ } = result;
     if let Some(failed) = failed {
         return (request_id, Err(failure_from_proto(failed)));
     }
@@ -231,7 +236,7 @@ pub(super) fn completed_from_proto(complete: proto::Complete) -> Result<Complete
 }
 
 fn freshness_from_proto(freshness: proto::Freshness) -> Result<Freshness, Status> {
-    let proto::Freshness { context_csns, invocation_id, highest_committed_usn } = freshness;
+    let proto::Freshness { context_csns, invocation_id, highest_committed_usn, last_usn: _ } = freshness;
     if context_csns.len() > MAX_PROVIDERS || !matches!(invocation_id.len(), 0 | 16) {
         return Err(Status::invalid_argument("a freshness that no directory server has"));
     }
@@ -341,6 +346,9 @@ fn record_from_proto(
         disabled,
         // Only a dry run of another immutable id has one: see `paired`.
         former_id: _,
+        mark_proved,
+        warnings: _,
+        version: _,
     } = message;
     let id = immutable_id_from_proto(id)?;
     let policy_attributes = policy_json(policy_attributes);
@@ -367,6 +375,7 @@ fn record_from_proto(
             message: format!("{wrong}. Correct it in the directory."),
             user_name: String::new(),
             mail: String::new(),
+            disabled,
         }));
     }
     let user_name_key = names::key(tenant, NameKind::UserName, &user_name);
@@ -385,6 +394,7 @@ fn record_from_proto(
             policy_attributes,
         },
         disabled,
+        mark_proved,
         user_name_key,
         mail_key,
     }))
@@ -413,8 +423,16 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
     entries
         .into_iter()
         .map(|entry| {
-            let proto::RejectedEntry { immutable_id: id, reason, message, user_name, mail, former_id: _ } =
-                entry;
+            let proto::RejectedEntry {
+                immutable_id: id,
+                reason,
+                message,
+                user_name,
+                mail,
+                former_id: _,
+                disabled,
+                distinguished_name: _,
+            } = entry;
             let reason = i16::try_from(reason).ok().and_then(NotSynchronizedReason::from_number);
             let reason = reason.unwrap_or(NotSynchronizedReason::EntryUnreadable);
             let message = truncate(message, 1_000);
@@ -424,6 +442,7 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
                 message: if message.is_empty() { reason.text().to_owned() } else { message },
                 user_name: truncate(user_name, 256),
                 mail: truncate(mail, 256),
+                disabled,
             })
         })
         .collect()

@@ -75,7 +75,11 @@ async fn serve(
             upload_request::Message::Offer(offer) => {
                 let (sequence, offered, rejected) = convert::offer_from_proto(offer)?;
                 let positions = intake.offer(sequence, offered, rejected).await.map_err(intake_status)?;
-                send(sender, upload_response::Message::Want(Want { sequence, positions })).await?;
+                send(
+                    sender,
+                    upload_response::Message::Want(Want { sequence, positions, prove_mark: Vec::new() }),
+                )
+                .await?;
             }
             upload_request::Message::Records(records) => {
                 let sequence = records.sequence;

@@ -194,6 +194,9 @@ mod tests {
                         .collect(),
                     disabled,
                     former_id: former_id.into(),
+                    mark_proved: !disabled,
+                    warnings: Vec::new(),
+                    version: None,
                 }
             },
         )
@@ -201,14 +204,16 @@ mod tests {
 
     fn any_rejected() -> impl Strategy<Value = RejectedEntry> {
         let ids = (any_id(), prop_oneof![Just(Vec::new()), any_id()]);
-        (ids, any::<i32>(), any_text(), any_text(), any_text()).prop_map(
-            |((id, former_id), reason, message, user_name, mail)| RejectedEntry {
+        (ids, any::<i32>(), any_text(), any_text(), any_text(), any::<bool>()).prop_map(
+            |((id, former_id), reason, message, user_name, mail, disabled)| RejectedEntry {
                 immutable_id: id.into(),
                 reason,
                 message,
                 user_name,
                 mail,
                 former_id: former_id.into(),
+                disabled,
+                distinguished_name: String::new(),
             },
         )
     }

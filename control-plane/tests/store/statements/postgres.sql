@@ -248,6 +248,7 @@ UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id =
 UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason = 16, message = '' WHERE job_no = $1 AND category = 4 AND position = $2
 UPDATE plan_entries SET taken_by = $1 WHERE job_no = (SELECT origin FROM sync_jobs WHERE job_no = $1) AND category <> 3 AND immutable_id = ANY($2::BYTEA[])
 UPDATE plan_entries SET taken_by = $1 WHERE job_no = (SELECT origin FROM sync_jobs WHERE job_no = $1) AND category = 3 AND user_no = ANY($2::BIGINT[])
+UPDATE plan_entries SET taken_by = $1 WHERE job_no = (SELECT origin FROM sync_jobs WHERE job_no = $1) AND position = ANY($2::BIGINT[])
 UPDATE registration_codes SET used_at = $2, used_key = $3 WHERE secret_hash = $1
 UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2
 UPDATE registration_codes SET voided_at = $3 WHERE tenant_no = $1 AND id = $2 AND used_at IS NULL AND voided_at IS NULL AND expires_at >= $3
@@ -285,6 +286,7 @@ UPDATE tenants SET license_limit = $2 WHERE id = $1
 UPDATE tenants SET next_user_no = next_user_no + $2 WHERE tenant_no = $1 RETURNING next_user_no - $2
 UPDATE tenants SET suspended_at = $2 WHERE tenant_no = $1
 UPDATE tenants SET suspended_at = NULL WHERE tenant_no = $1
+UPDATE users SET digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 AND c.user_no = $2
 UPDATE users SET digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes, status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, disabled_at = c.disabled_at FROM user_changes c WHERE users.tenant_no = $1 AND users.user_no = $2 AND c.job_no = $3 AND c.user_no = $2
 UPDATE users SET immutable_id = decode('fe' || lpad(to_hex(users.user_no), 16, '0'), 'hex') WHERE tenant_no = $3 AND source_no = $2 AND (NOT EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.former_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0) OR EXISTS (SELECT 1 FROM id_pairs p WHERE p.job_no = $1 AND p.new_id = users.immutable_id AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0))
 UPDATE users SET immutable_id = p.new_id FROM id_pairs p WHERE p.job_no = $1 AND p.clashes = 0 AND length(p.former_id) > 0 AND length(p.new_id) > 0 AND users.tenant_no = $2 AND users.source_no = $3 AND p.user_no IS NULL AND users.immutable_id = p.former_id

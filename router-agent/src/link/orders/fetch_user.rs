@@ -250,6 +250,7 @@ mod tests {
             revision: 3,
             whom: Some(whom),
             deadline: Some(prost_types::Duration { seconds: 30, nanos: 0 }),
+            prove_mark: false,
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) fn result(request_id: String, answer: Result<LookupAnswer, ReadFailur
         Err(failure) => LookupResult { request_id, failure: Some(failure), ..LookupResult::default() },
         Ok(LookupAnswer { server, presences }) => {
             let presences = presences.into_iter().map(|one| to_proto_presence(one).into()).collect();
-            LookupResult { request_id, presences, failure: None, server }
+            LookupResult { request_id, presences, failure: None, server, freshness: None }
         }
     }
 }

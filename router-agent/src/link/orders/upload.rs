@@ -172,7 +172,7 @@ impl Upload {
                     .context("an answer to a batch that was not sent")?;
                 Ok(())
             }
-            Some(upload_response::Message::Want(Want { sequence, positions })) => {
+            Some(upload_response::Message::Want(Want { sequence, positions, prove_mark: _ })) => {
                 let offered =
                     self.unfinished.remove(&sequence).context("an answer to a batch that was not sent")?;
                 if positions.is_empty() {
@@ -230,6 +230,7 @@ impl Upload {
             context_csns,
             invocation_id: invocation_id.map(|id| id.to_vec()).unwrap_or_default().into(),
             highest_committed_usn: highest_committed_usn.unwrap_or_default(),
+            last_usn: 0,
         };
         Complete {
             batches: self.sequence,

@@ -238,6 +238,7 @@ impl RouterService for Service {
                         sequence: offer.sequence,
                         positions: (0..u32::try_from(offer.immutable_ids.len()).unwrap_or_default())
                             .collect(),
+                        prove_mark: Vec::new(),
                     }),
                     Asked::Records(records) => Answer::Applied(Applied { sequence: records.sequence }),
                     Asked::Complete(complete) => {

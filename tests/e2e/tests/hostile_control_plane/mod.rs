@@ -230,6 +230,7 @@ async fn try_all(
             true => [b"\xff".as_slice(), PLANTED.as_bytes(), b"-1"].concat().into(),
             false => vec![7; 16].into(),
         }],
+        ..LookupOrder::default()
     };
     link.say(session_response::Message::LookupOrder(order)).await?;
     if let session_request::Message::LookupResult(result) = link.answer(&id).await?
@@ -340,6 +341,7 @@ async fn orders_made_by_dice_and_orders_with_broken_bytes_get_nothing_either() -
                     request_id,
                     settings,
                     immutable_ids,
+                    ..LookupOrder::default()
                 }),
                 _ => session_response::Message::SyncOrder(SyncOrder {
                     sync_job: request_id,
@@ -431,6 +433,7 @@ async fn no_number_and_no_flood_of_orders_stops_a_router_or_fills_its_memory() -
                 request_id: id,
                 settings,
                 immutable_ids: vec![vec![7; 16].into(); 1_000],
+                ..LookupOrder::default()
             }),
             2 => session_response::Message::SyncOrder(SyncOrder {
                 sync_job: id,

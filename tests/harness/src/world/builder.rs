@@ -42,6 +42,7 @@ pub struct Builder {
     jwks: Option<String>,
     receivers: Option<String>,
     profile: Option<Profile>,
+    programs_in: Option<PathBuf>,
 }
 
 impl Builder {
@@ -247,6 +248,13 @@ impl Builder {
         self
     }
 
+    /// Runs the programs that are in this folder, as of another version.
+    #[must_use]
+    pub fn programs_in(mut self, folder: PathBuf) -> Self {
+        self.programs_in = Some(folder);
+        self
+    }
+
     /// Starts everything, sets the license, enrolls the routers and waits until every router is
     /// connected. Blocks its thread meanwhile.
     pub async fn start(self) -> Result<World> {
@@ -254,8 +262,11 @@ impl Builder {
             Some(profile) => profile,
             None => Profile::current()?,
         };
-        let control_plane_program = programs::program_in(profile, "control-plane")?;
-        let router_program = programs::program_in(profile, "router-agent")?;
+        let program = |name| match &self.programs_in {
+            Some(folder) => Ok(folder.join(name)),
+            None => programs::program_in(profile, name),
+        };
+        let (control_plane_program, router_program) = (program("control-plane")?, program("router-agent")?);
 
         let active_directory = self.active_directory.map(samba::Builder::start).transpose()?;
         let mut directories = Vec::new();
@@ -413,6 +424,7 @@ impl World {
             jwks: None,
             receivers: None,
             profile: None,
+            programs_in: None,
         }
     }
 }

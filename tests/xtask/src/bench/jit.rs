@@ -11,7 +11,7 @@ use comfy_table::{Table, presets};
 use harness::load::{Calls, call_all};
 use harness::programs::{self, Profile};
 use harness::world::connect::channel;
-use harness::world::{Admin, Database, TENANT, World};
+use harness::world::{Admin, Builder, Database, TENANT, World};
 use harness::{Dice, People, Slapd};
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use rollcall_proto::admin::v1::single_sync::Outcome;
@@ -73,7 +73,7 @@ async fn measure_all(options: &Options) -> Result<()> {
         if options.only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let bench = Bench::start(options.users, database).await?;
+        let bench = Box::pin(Bench::start(options.users, database)).await?;
         for (callers, calls) in LOADS {
             if options.callers.is_some_and(|only| only != callers) {
                 continue;
@@ -90,8 +90,9 @@ async fn measure_all(options: &Options) -> Result<()> {
     Ok(())
 }
 
-struct Bench {
-    world: World,
+/// A world with a source and people who may sign in.
+pub(super) struct Bench {
+    pub(super) world: World,
     people: People,
     service: harness::world::Identity,
 }
@@ -123,26 +124,44 @@ impl Row {
 
 impl Bench {
     async fn start(users: u64, database: Database) -> Result<Self> {
+        let bench = Self::prepare(users, |world| world.database(database)).await?;
+        let everyone = i32::try_from(users)?;
+        timed(&bench.world, |counts| counts == [everyone, 0, 0]).await?;
+        bench.allow_sign_ins().await?;
+        Ok(bench)
+    }
+
+    /// Nobody is synchronized yet.
+    pub(super) async fn prepare(users: u64, set: impl FnOnce(Builder) -> Builder) -> Result<Self> {
         let people = People {
             without_mail_permille: 0,
             shared_mail_permille: 0,
             disabled_permille: 0,
             ..People::new(users)
         };
-        let world = World::builder().database(database).license(100_000_000).profile(Profile::Dist);
+        let world = set(World::builder().license(100_000_000).profile(Profile::Dist));
         let world = world.these_people(people.clone()).start().await?;
         world.create_and_publish_source(world.settings()).await?;
-        let everyone = i32::try_from(users)?;
-        timed(&world, |counts| counts == [everyone, 0, 0]).await?;
+        let service = world.files.issue_authenticator("signin")?;
+        Ok(Self { world, people, service })
+    }
+
+    pub(super) async fn allow_sign_ins(&self) -> Result<()> {
         let settings = JustInTimeSettings {
             name: format!("tenants/{TENANT}/justInTimeSettings"),
             enabled: true,
             ..Default::default()
         };
         let request = UpdateJustInTimeSettingsRequest { just_in_time_settings: Some(settings) };
-        world.admin.just_in_time.clone().update_just_in_time_settings(request).await?;
-        let service = world.files.issue_authenticator("signin")?;
-        Ok(Self { world, people, service })
+        self.world.admin.just_in_time.clone().update_just_in_time_settings(request).await?;
+        Ok(())
+    }
+
+    /// Connections for so many callers.
+    pub(super) fn services(&self, callers: usize) -> Result<Vec<Admin>> {
+        let (port, authority) = (self.world.address().port(), self.world.files.authority());
+        let connect = |_| Ok(Admin::over(channel(port, Some(&self.service), &authority)?));
+        (0..callers.div_ceil(CALLERS)).map(connect).collect()
     }
 
     async fn measure(&self, callers: usize, calls: usize) -> Result<Row> {
@@ -153,11 +172,7 @@ impl Bench {
         for _ in 0..connections {
             ldaps.push(connect(directory).await?);
         }
-        let mut services = Vec::new();
-        for _ in 0..callers.div_ceil(CALLERS) {
-            let (port, authority) = (self.world.address().port(), self.world.files.authority());
-            services.push(Admin::over(channel(port, Some(&self.service), &authority)?));
-        }
+        let services = self.services(callers)?;
         let before = directory.connections()?;
         for round in 0..=ROUNDS {
             let persons = self.persons(round, calls)?;
@@ -182,7 +197,7 @@ impl Bench {
         Ok(Row { ours, plain, connections: (made, connections) })
     }
 
-    fn persons(&self, round: usize, calls: usize) -> Result<Arc<[Person]>> {
+    pub(super) fn persons(&self, round: usize, calls: usize) -> Result<Arc<[Person]>> {
         let mut dice = Dice::new(7, round as u64);
         let person = |_| {
             let person = self.people.person(dice.below(self.people.count));
@@ -195,12 +210,12 @@ impl Bench {
 }
 
 #[derive(Clone)]
-struct Person {
+pub(super) struct Person {
     uid: String,
     entry_uuid: String,
 }
 
-async fn sign_in(service: Admin, person: Person) -> Result<()> {
+pub(super) async fn sign_in(service: Admin, person: Person) -> Result<()> {
     let request = SyncAtSignInRequest { parent: format!("tenants/{TENANT}"), login: person.uid };
     let answer = service.just_in_time.clone().sync_at_sign_in(request).await?.into_inner();
     let sync = answer.sync.unwrap_or_default();

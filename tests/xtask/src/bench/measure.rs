@@ -15,6 +15,12 @@ impl Samples {
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
+    /// In the order of their size.
+    pub(super) fn middle_half(&self) -> &[f64] {
+        let quarter = self.0.len() / 4;
+        self.0.get(quarter..self.0.len() - quarter).unwrap_or_default()
+    }
+
     pub(super) fn range(&self) -> (f64, f64) {
         (self.0.first().copied().unwrap_or(f64::NAN), self.0.last().copied().unwrap_or(f64::NAN))
     }

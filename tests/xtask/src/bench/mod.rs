@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: whole syncs of many users through the real programs, beside the public
 //! tools doing the same work in the same run. Prints ratios: absolute times are those of this
 //! machine and this moment. Every sync's counts are checked, so that a wrong sync is not a fast
-//! one. `jit` measures single users instead.
+//! one. `jit` measures single users instead, `processor` this version beside another.
 
 mod jit;
 mod measure;
+mod processor;
 mod tools;
 
 use std::time::Instant;
@@ -40,11 +41,15 @@ enum What {
     /// Measures sign-ins of known users, at 1, 16 and 128 callers, against the same searches by a
     /// plain LDAP client.
     Jit(jit::Options),
+    /// Measures the control plane's processor time beside that of another version, in turns.
+    Processor(processor::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if let Some(What::Jit(options)) = &options.what {
-        return jit::run(options);
+    match &options.what {
+        Some(What::Jit(options)) => return jit::run(options),
+        Some(What::Processor(options)) => return processor::run(options),
+        None => {}
     }
     measure::warn_if_busy();
     println!("building both programs as packages have them (minutes, the first time)");

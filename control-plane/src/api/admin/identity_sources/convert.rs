@@ -36,6 +36,7 @@ pub(super) fn source_to_proto(tenant: &TenantId, source: IdentitySource) -> prot
         create_time: Some(timestamp_to_proto(created_at)),
         update_time: Some(timestamp_to_proto(updated_at)),
         publish_time: published_at.map(timestamp_to_proto),
+        sync_due_time: None,
     }
 }
 
@@ -98,6 +99,7 @@ pub(super) fn merge_path(to: &mut proto::IdentitySource, from: &proto::IdentityS
             disabled,
             expires,
             policy_attributes,
+            assume_absent_mark,
         ]
     ) {
         return true;

@@ -207,6 +207,7 @@ fn mapping_from_proto(check: &mut SettingsChecker, mapping: proto::AttributeMapp
         disabled,
         expires,
         policy_attributes,
+        assume_absent_mark,
     } = mapping;
     check.attribute("mapping.immutable_id", &immutable_id, true);
     check.attribute("mapping.user_name", &user_name, true);
@@ -272,6 +273,7 @@ fn mapping_from_proto(check: &mut SettingsChecker, mapping: proto::AttributeMapp
         disabled,
         expires,
         policy_attributes,
+        assume_absent_mark,
     }
 }
 

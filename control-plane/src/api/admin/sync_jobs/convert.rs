@@ -103,6 +103,7 @@ fn hold_to_proto(hold: Hold) -> proto::Hold {
         expire_time: Some(timestamp_to_proto(expires_at)),
         decision: i32::from(decision.number()),
         decided_by,
+        broken_checks: Vec::new(),
     }
 }
 
@@ -132,6 +133,8 @@ fn counts_to_proto(counts: Counts, expected: i64) -> proto::SyncCounts {
         waiting: count(waiting),
         expected: count(expected),
         still_in_scope: count(still_in_scope),
+        warnings: None,
+        not_visible: None,
     }
 }
 

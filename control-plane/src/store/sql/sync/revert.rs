@@ -84,6 +84,7 @@ pub(crate) fn displayed_record(user: &KnownUser, shown: &HashMap<i64, UserValues
         digest: user.digest,
         values: shown.get(&user.number.0).cloned().unwrap_or_default(),
         disabled: false,
+        mark_proved: true,
         user_name_key: user.user_name_key.unwrap_or(NameKey([0; 16])),
         mail_key: user.mail_key,
     }

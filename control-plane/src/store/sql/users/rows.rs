@@ -73,6 +73,7 @@ impl TryFrom<RecordRow> for Record {
             digest: codec::digest_bytes(row.digest)?,
             values: row.values.into(),
             disabled: codec::user_status(row.status)? != Status::Enabled,
+            mark_proved: true,
             user_name_key: NameKey(codec::digest_bytes(user_name_key)?),
             mail_key: row.mail_key.map(codec::digest_bytes).transpose()?.map(NameKey),
         })
