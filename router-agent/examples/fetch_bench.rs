@@ -143,6 +143,7 @@ async fn by_fetch(router: Arc<Router>, name: String) -> Result<()> {
         credential,
         ca_file: Some(ca_file),
         look_up_moved: true,
+        prove_mark: false,
     };
     let fetched =
         directory::fetch(pool, source, UserSelector::ByName(&asked), Duration::from_secs(30)).await?.1;

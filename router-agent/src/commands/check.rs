@@ -181,7 +181,9 @@ async fn probe(
         };
         let mut request = ReadRequest::new(&settings, &mapping).map_err(|error| error.to_string())?;
         request.filter = "(objectClass=*)".to_owned();
-        let test = directory::probe(&request, &request.servers[0], &credential, tls.clone(), &timeouts).await;
+        let test =
+            directory::probe((&request, &mapping), &request.servers[0], &credential, tls.clone(), &timeouts)
+                .await;
         if test.connected || !test.resolved {
             return Ok((name, test));
         }

@@ -8,10 +8,13 @@ use ldap3::result::ExopResult;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, StdStream};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
+use super::entry_version::VersionSource;
 use super::ldap_guard::{Guarded, Relay};
-use super::result_code::bind_hint;
+use super::mark_proof::ProofCache;
+use super::root_dse::RootDse;
 use super::search_budget::SearchBudgets;
 use super::{Credential, DirectoryError, Server, Timeouts, dial};
 
@@ -23,6 +26,11 @@ pub(super) struct Connection {
     pub(super) send_lock: tokio::sync::Mutex<()>,
     /// The server's certificate, in DER.
     pub(super) certificate: Option<Vec<u8>>,
+    /// What the server says about itself, once it was asked.
+    pub(super) root_dse: OnceCell<RootDse>,
+    pub(super) invocation_id: OnceCell<Option<[u8; 16]>>,
+    pub(super) version_source: OnceCell<VersionSource>,
+    pub(super) proofs: ProofCache,
     driver: JoinHandle<()>,
     relay: Relay,
 }
@@ -90,11 +98,7 @@ pub(super) async fn bind(
     let password = credential.password.expose_secret();
     let result = simple_bind(server, &mut connection, &credential.bind_dn, password, timeouts).await?;
     if result.rc != 0 {
-        return Err(DirectoryError::BindRejected {
-            server: server.to_string(),
-            code: result.rc,
-            hint: bind_hint(result.rc),
-        });
+        return Err(DirectoryError::bind_refused(server, result.rc));
     }
     check_not_anonymous(server, &mut connection, timeouts).await?;
     Ok(connection)
@@ -110,7 +114,18 @@ pub(super) async fn open(server: &Server, guarded: Guarded) -> Result<Connection
     let driver = tokio::spawn(async move {
         let _ = driver.drive().await;
     });
-    Ok(Connection { ldap, budgets, send_lock: tokio::sync::Mutex::default(), certificate, driver, relay })
+    Ok(Connection {
+        ldap,
+        budgets,
+        send_lock: tokio::sync::Mutex::default(),
+        certificate,
+        root_dse: OnceCell::new(),
+        invocation_id: OnceCell::new(),
+        version_source: OnceCell::new(),
+        proofs: ProofCache::default(),
+        driver,
+        relay,
+    })
 }
 
 /// The answer to a bind, whatever it is.
@@ -146,6 +161,7 @@ pub(super) async fn check_not_anonymous(
 
 /// Tries the servers in their order and keeps the first that binds. A refused credential ends the
 /// search: the other servers are replicas, and a wrong password tried everywhere locks the account.
+/// A server that cannot take a bind now has said nothing of the credential.
 pub(super) async fn connect_first(
     servers: &[Server],
     credential: &Credential,

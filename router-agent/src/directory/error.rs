@@ -3,6 +3,10 @@
 
 use rollcall_proto::admin::v1::FailureReason;
 
+use super::Server;
+use super::references::Referral;
+use super::result_code::{BindRefusal, bind_hint, bind_refusal};
+
 /// Why a directory could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
@@ -24,6 +28,30 @@ pub enum DirectoryError {
         "{server} did not accept the bind account (result code {code}{hint}). Check bind_dn and the password in the identity router's configuration"
     )]
     BindRejected {
+        /// `host:port`.
+        server: String,
+        /// RFC 4511 result code.
+        code: u32,
+        /// What the code is known to mean.
+        hint: &'static str,
+    },
+    /// The server does not take this kind of bind, whoever binds.
+    #[error(
+        "{server} does not take a bind in this way (result code {code}{hint}). Correct the protection of this server in the source's settings; the password was not looked at"
+    )]
+    BindNotProtected {
+        /// `host:port`.
+        server: String,
+        /// RFC 4511 result code.
+        code: u32,
+        /// What the code is known to mean.
+        hint: &'static str,
+    },
+    /// The server's own state lets it take no bind now.
+    #[error(
+        "{server} could not take the bind (result code {code}{hint}), which says nothing of the bind account. Check the server's log, and what it depends on"
+    )]
+    BindUnanswered {
         /// `host:port`.
         server: String,
         /// RFC 4511 result code.
@@ -111,7 +139,7 @@ pub enum DirectoryError {
     Overdue(String),
     /// A part of the scope is elsewhere.
     #[error(
-        "{server} refers to {target} for a part of {root}, which was not followed. Read that server as a source of its own, or narrow the root"
+        "{server} refers to {target} for {name} in {root}, which was not followed, so the read would not be complete. Choose an organizational unit without it as root, or read {name} as a source of its own"
     )]
     Referral {
         /// `host:port`.
@@ -120,6 +148,8 @@ pub enum DirectoryError {
         root: String,
         /// Host of the reference.
         target: String,
+        /// The name in the reference.
+        name: String,
     },
     /// The server broke the protocol.
     #[error("{server} broke the LDAP protocol: {why}")]
@@ -145,9 +175,13 @@ impl DirectoryError {
     #[must_use]
     pub fn failure_reason(&self) -> FailureReason {
         match self {
-            Self::Unreachable(_) | Self::Overdue(_) => FailureReason::DirectoryUnreachable,
+            Self::Unreachable(_) | Self::Overdue(_) | Self::BindUnanswered { .. } => {
+                FailureReason::DirectoryUnreachable
+            }
             Self::Tls { .. } | Self::Trust(_) => FailureReason::DirectoryTls,
-            Self::BindRejected { .. } | Self::BindAnonymous { .. } => FailureReason::BindRejected,
+            Self::BindRejected { .. } | Self::BindNotProtected { .. } | Self::BindAnonymous { .. } => {
+                FailureReason::BindRejected
+            }
             Self::EmptyCredential => FailureReason::CredentialMissing,
             Self::RootNotFound { .. } => FailureReason::RootNotFound,
             Self::RootChanged { .. } => FailureReason::RootChanged,
@@ -162,9 +196,39 @@ impl DirectoryError {
         }
     }
 
+    /// Why a server did not accept a bind, by the code of its answer.
+    pub(super) fn bind_refused(server: &Server, code: u32) -> Self {
+        let (server, hint) = (server.to_string(), bind_hint(code));
+        match bind_refusal(code) {
+            BindRefusal::Credential => Self::BindRejected { server, code, hint },
+            BindRefusal::Configuration => Self::BindNotProtected { server, code, hint },
+            BindRefusal::ServerState => Self::BindUnanswered { server, code, hint },
+        }
+    }
+
+    /// A part of the scope is elsewhere.
+    pub(super) fn referral(server: &Server, root: &str, referral: &Referral) -> Self {
+        let name = referral.what();
+        Self::Referral {
+            server: server.to_string(),
+            root: root.to_owned(),
+            target: referral.host.clone(),
+            name,
+        }
+    }
+
     /// Whether another server of the source may do better.
     #[must_use]
     pub(super) fn try_next_server(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Tls { .. } | Self::Protocol { .. })
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::Tls { .. } | Self::Protocol { .. } | Self::BindUnanswered { .. }
+        )
+    }
+
+    /// Whether trying the same credential again may lock its account.
+    #[must_use]
+    pub(super) fn is_about_credential(&self) -> bool {
+        matches!(self, Self::BindRejected { .. } | Self::BindAnonymous { .. } | Self::EmptyCredential)
     }
 }

@@ -7,16 +7,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ldap3::{LdapResult, Scope as LdapScope};
+use ldap3::LdapResult;
+use rollcall_proto::router::v1::EntryVersion;
 use tokio::time::Instant;
 
 use super::lookup::look_up_on;
+use super::mark_proof::{ProofContext, Unproved, prove};
 use super::pool::{Lease, PoolTarget};
+use super::references::Referral;
 use super::result_code::{BUSY, NO_SUCH_OBJECT, REFERRAL, SIZE_LIMIT_EXCEEDED, UNAVAILABLE, search_hint};
 use super::search::{Interrupted, Search};
-use super::{Credential, DirectoryError, LookupRequest, Pool, Presence, ReadRequest, Scope, Timeouts};
+use super::{Credential, DirectoryError, Evidence, LookupRequest, Pool, Presence, ReadRequest, Timeouts};
 use crate::ldap_syntax::normalize;
-use crate::record::{Entry, Mapping, NameQuery};
+use crate::record::{Entry, Mapping, NameQuery, unseen_marks};
 
 /// How many entries a server is asked to leave it at. More than two, since it may find some that
 /// have another name by our rule.
@@ -37,6 +40,8 @@ pub struct FetchSource<'a> {
     pub ca_file: Option<&'a Path>,
     /// Whether who is not in scope is searched in the naming context, by immutable id.
     pub look_up_moved: bool,
+    /// Whether the absence of a mark that the entry does not show is to be proved.
+    pub prove_mark: bool,
 }
 
 /// UserSelector to fetch.
@@ -52,11 +57,30 @@ pub enum UserSelector<'a> {
 #[derive(Clone, Debug)]
 pub enum Fetched {
     /// Exactly one entry in scope.
-    Entry(Entry),
+    Entry(FetchedEntry),
     /// None in scope. By name it is never known to be anywhere else.
     Absent(Presence),
     /// So many entries in scope have the name, or more.
     Ambiguous(usize),
+}
+
+/// An entry, and what else its server shows of it.
+#[derive(Clone, Debug, Default)]
+pub struct FetchedEntry {
+    entry: Entry,
+    /// Whether the marks that the entry does not show are proved absent. Only where it was asked
+    /// for.
+    pub is_mark_absent: bool,
+    /// Which version of the entry it is.
+    pub version: Option<EntryVersion>,
+}
+
+impl std::ops::Deref for FetchedEntry {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
 }
 
 /// Fetches one person within this time. Also says which server answered.
@@ -81,6 +105,11 @@ pub async fn fetch(
         let lease = failover.lease().await?;
         match search.run(&lease).await {
             Ok(fetched) => {
+                let lease = match fetched {
+                    Fetched::Absent(_) => failover.accept_absence(lease),
+                    _ => Some(lease),
+                };
+                let Some(lease) = lease else { continue };
                 let server = lease.server.to_string();
                 failover.keep(lease);
                 return Ok((server, fetched));
@@ -142,10 +171,38 @@ impl UserSearch<'_> {
             }
         }
         Ok(match (found.len(), found.pop()) {
-            (1, Some(entry)) => Fetched::Entry(entry),
+            (1, Some(entry)) => Fetched::Entry(self.with_evidence(lease, entry).await?),
             (0, _) | (_, None) => Fetched::Absent(Presence::NotFound),
             (more, _) => Fetched::Ambiguous(more),
         })
+    }
+
+    /// The entry with its version, and with the proof that it has no mark, if that was asked for.
+    async fn with_evidence(&self, lease: &Lease, entry: Entry) -> Result<FetchedEntry, FetchFailure> {
+        let FetchSource { request, mapping, credential, prove_mark, .. } = self.source;
+        let connection = lease.connection();
+        let versions = connection.version_source(lease.remaining()).await;
+        let version = versions.map_err(|why| interruption(lease, why))?.version_of(&entry);
+        let unseen = unseen_marks(mapping, &entry);
+        let mut is_mark_absent = false;
+        if prove_mark
+            && !unseen.is_empty()
+            && let (Some(id), Ok(dn)) = (mapping.immutable_id(&entry), std::str::from_utf8(entry.dn()))
+        {
+            let bind_dn = &credential.bind_dn;
+            let context = ProofContext {
+                request,
+                mapping,
+                bind_dn,
+                port: lease.server.port,
+                timeout: lease.remaining(),
+            };
+            let unproved = [Unproved { id, dn: dn.to_owned(), unseen }];
+            // A search for the proof that fails proves nothing, and costs nobody the answer.
+            let proved = prove(connection, context, &unproved).await.unwrap_or_default();
+            is_mark_absent = proved == [true];
+        }
+        Ok(FetchedEntry { entry, is_mark_absent, version })
     }
 
     /// The entries of the source that have the name or the id, each once where one root lies in
@@ -153,23 +210,27 @@ impl UserSearch<'_> {
     async fn in_scope(&self, lease: &Lease) -> Result<Vec<Entry>, FetchFailure> {
         let request = self.source.request;
         let (mut found, mut missing): (Vec<Entry>, _) = (Vec::new(), 0);
+        let connection = lease.connection();
+        let root_dse =
+            connection.root_dse(lease.remaining()).await.map_err(|why| interruption(lease, why))?;
+        let versions = connection.version_source(lease.remaining()).await;
+        let versions = versions.map_err(|why| interruption(lease, why))?;
+        let attributes: Vec<_> =
+            request.attributes.iter().map(String::as_str).chain(versions.attributes()).collect();
         for root in &request.roots {
             let search = Search {
                 base: root,
-                scope: match request.scope {
-                    Scope::Subtree => LdapScope::Subtree,
-                    Scope::OneLevel => LdapScope::OneLevel,
-                },
+                scope: request.search_scope(),
                 filter: &self.filter,
-                attributes: &request.attributes,
+                attributes: &attributes,
                 control: None,
                 size_limit: SIZE_LIMIT,
                 max_entries: MAX_ENTRIES,
                 allow_large: true,
-                protected_bases: &[root],
+                references: root_dse.references(),
                 timeout: lease.remaining(),
             };
-            let answer = lease.connection().search(search).await.map_err(|why| interruption(lease, why))?;
+            let answer = connection.search(search).await.map_err(|why| interruption(lease, why))?;
             // As in a read: one of several roots may be missing.
             if answer.result.rc == NO_SUCH_OBJECT {
                 missing += 1;
@@ -179,8 +240,16 @@ impl UserSearch<'_> {
             if !cut {
                 check_result(lease, root, &answer.result)?;
             }
-            if let Some(target) = answer.referral_host {
-                return Err(referral(lease, root, target).into());
+            if let Some(referral) = &answer.referral {
+                return Err(DirectoryError::referral(&lease.server, root, referral).into());
+            }
+            // Success with nothing, where the root itself is hidden.
+            if answer.entries.is_empty() {
+                let base = connection.read_entry(root, &["1.1"], lease.remaining()).await;
+                if base.map_err(|why| interruption(lease, why))?.is_none() {
+                    missing += 1;
+                    continue;
+                }
             }
             for entry in answer.entries {
                 if !request.covers(root, &entry) {
@@ -217,12 +286,14 @@ impl UserSearch<'_> {
     /// Where who is not in scope is, as far as the policy lets it be known.
     async fn presence_outside_scope(&self, lease: &Lease, id: &Bytes) -> Result<Presence, FetchFailure> {
         let FetchSource { request, mapping, look_up_moved, .. } = self.source;
-        if !look_up_moved {
-            return Ok(Presence::NotFound);
-        }
         let left = lease.remaining();
         let timeouts = Timeouts::within(left);
-        let wanted = LookupRequest { ids: std::slice::from_ref(id), mapping, include_moved: true };
+        let wanted = LookupRequest {
+            ids: std::slice::from_ref(id),
+            mapping,
+            include_moved: look_up_moved,
+            evidence: Evidence::default(),
+        };
         let server = lease.server.clone();
         let looked_up = look_up_on(&server, lease.connection(), request, wanted, &timeouts).await;
         match looked_up {
@@ -242,17 +313,16 @@ fn check_result(lease: &Lease, root: &str, result: &LdapResult) -> Result<(), Fe
     let server = lease.server.to_string();
     match result.rc {
         0 => Ok(()),
-        REFERRAL => Err(referral(lease, root, "another server".to_owned()).into()),
+        REFERRAL => {
+            let referral = result.refs.first().map_or_else(Referral::unknown, |url| Referral::parse(url));
+            Err(DirectoryError::referral(&lease.server, root, &referral).into())
+        }
         code => {
             let why = format!("result code {code}{}", search_hint(code));
             let error = DirectoryError::FetchFailed { server, why };
             Err(FetchFailure { error, is_connection_lost: matches!(code, BUSY | UNAVAILABLE) })
         }
     }
-}
-
-fn referral(lease: &Lease, root: &str, target: String) -> DirectoryError {
-    DirectoryError::Referral { server: lease.server.to_string(), root: root.to_owned(), target }
 }
 
 fn interruption(lease: &Lease, why: Interrupted) -> FetchFailure {

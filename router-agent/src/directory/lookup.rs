@@ -1,7 +1,7 @@
 //! Looks single people up by immutable id, before anyone is disabled for not having been read: on a
-//! connection of its own, first where the source reads, then in the whole naming context. Says of
-//! each only whether it is there, and where; whatever goes wrong is an error, and then nothing is
-//! said of anyone.
+//! connection of its own, first where the source reads, then in the whole naming context, then by
+//! their last known names. Says of each only whether it is there, and where; whatever goes wrong is
+//! an error, and then nothing is said of anyone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use ldap3::controls::RawControl;
 use ldap3::{LdapResult, Scope as LdapScope};
 use rustls::ClientConfig;
 
+use super::absence::Absences;
 use super::connect::{Connection, connect_first};
+use super::references::ReferenceRule;
 use super::result_code::{NO_SUCH_OBJECT, search_hint};
 use super::root_dse::RootDse;
 use super::search::{Answer, Interrupted, Search};
-use super::{Credential, DirectoryError, ReadRequest, Scope, Server, Timeouts};
+use super::{Credential, DirectoryError, Evidence, Freshness, ReadRequest, Server, Timeouts};
 use crate::ldap_syntax::is_within;
 use crate::record::{Entry, Mapping};
 
@@ -38,6 +40,8 @@ pub struct LookupRequest<'a> {
     pub mapping: &'a Mapping,
     /// Whether whoever is not in scope is searched in the naming context, too.
     pub include_moved: bool,
+    /// What helps to tell who is gone from who is hidden.
+    pub evidence: Evidence<'a>,
 }
 
 /// Where an entry is.
@@ -45,12 +49,16 @@ pub struct LookupRequest<'a> {
 pub enum Presence {
     /// Within a root and matching the filter.
     InScope,
-    /// In the naming context, but outside of the roots or not matching the filter.
+    /// In the naming context, but outside of the roots.
     OutOfScope,
+    /// Below a root, and not matching the filter.
+    NotMatching,
     /// Deleted, as the directory shows.
     Deleted,
-    /// Not visible to the bind account.
+    /// Not found, and the directory shows nothing that speaks for a hidden entry.
     NotFound,
+    /// Not found, and the directory does not show that it is gone.
+    NotVisible,
 }
 
 /// What a look-up found.
@@ -58,6 +66,8 @@ pub enum Presence {
 pub struct LookupAnswer {
     /// The server that answered.
     pub server: String,
+    /// How recent the server's data was before the first search.
+    pub freshness: Freshness,
     /// One an id, in the order of the ids.
     pub presences: Vec<Presence>,
 }
@@ -82,8 +92,10 @@ pub async fn lookup(
     // Before anyone is asked: one id that cannot be looked up fails all.
     ids_filter(wanted.mapping, wanted.ids)?;
     let (server, connection) = connect_first(&source.servers, credential, &tls, timeouts).await?;
+    let freshness = connection.freshness(&source.roots, timeouts.operation).await;
+    let freshness = freshness.map_err(|why| interruption(&server, "the root DSE", why))?;
     let presences = look_up_on(&server, &connection, source, wanted, timeouts).await?;
-    Ok(LookupAnswer { server: server.to_string(), presences })
+    Ok(LookupAnswer { server: server.to_string(), freshness, presences })
 }
 
 /// Looks these people up on a connection that stands.
@@ -94,19 +106,29 @@ pub(super) async fn look_up_on(
     wanted: LookupRequest<'_>,
     timeouts: &Timeouts,
 ) -> Result<Vec<Presence>, DirectoryError> {
-    let root_dse = match wanted.include_moved {
-        true => connection
-            .root_dse(timeouts.operation)
-            .await
-            .map_err(|why| interruption(server, "the root DSE", why))?,
-        false => RootDse::default(),
-    };
-    let mut lookup = Lookup { source, wanted, timeouts, server, connection, root_dse };
+    let root_dse = connection.root_dse(timeouts.operation).await;
+    let root_dse = root_dse.map_err(|why| interruption(server, "the root DSE", why))?;
+    let is_root_missing = false;
+    let mut lookup = Lookup { source, wanted, timeouts, server, connection, root_dse, is_root_missing };
     let mut presences = Vec::with_capacity(wanted.ids.len());
     for ids in wanted.ids.chunks(IDS_PER_FILTER) {
         presences.extend(lookup.look_up_chunk(ids).await?);
     }
-    Ok(presences)
+    let absent = presences.iter().enumerate().filter(|(_, presence)| presence.is_none());
+    let absent: Vec<_> = absent.map(|(at, _)| (at, wanted.ids[at].clone())).collect();
+    let mut absences = Absences {
+        connection,
+        request: source,
+        mapping: wanted.mapping,
+        evidence: wanted.evidence,
+        timeout: timeouts.page,
+        is_root_missing: lookup.is_root_missing,
+        is_id_search_shown: absent.len() < presences.len(),
+    };
+    let judged = absences.judge(&absent).await;
+    let mut judged = judged.map_err(|why| interruption(server, "the last known names", why))?.into_iter();
+    let presences = presences.into_iter().map(|known| known.or_else(|| judged.next()));
+    Ok(presences.map(|presence| presence.unwrap_or(Presence::NotVisible)).collect())
 }
 
 /// A filter for these ids.
@@ -128,7 +150,8 @@ struct Lookup<'a> {
     timeouts: &'a Timeouts,
     server: &'a Server,
     connection: &'a Connection,
-    root_dse: RootDse,
+    root_dse: &'a RootDse,
+    is_root_missing: bool,
 }
 
 /// An entry seen outside of the source's own searches.
@@ -140,7 +163,8 @@ struct SeenOutside {
 }
 
 impl Lookup<'_> {
-    async fn look_up_chunk(&mut self, ids: &[Bytes]) -> Result<Vec<Presence>, DirectoryError> {
+    /// Where these are; none for those that no search found.
+    async fn look_up_chunk(&mut self, ids: &[Bytes]) -> Result<Vec<Option<Presence>>, DirectoryError> {
         let mut in_scope = self.in_scope(ids).await?;
         let mut seen = HashMap::new();
         let rest = without(ids, &in_scope);
@@ -155,10 +179,11 @@ impl Lookup<'_> {
             }
         }
         let presence = |id: &Bytes| match seen.get(id) {
-            _ if in_scope.contains(id) => Presence::InScope,
-            Some(seen) if seen.is_deleted => Presence::Deleted,
-            Some(_) => Presence::OutOfScope,
-            None => Presence::NotFound,
+            _ if in_scope.contains(id) => Some(Presence::InScope),
+            Some(seen) if seen.is_deleted => Some(Presence::Deleted),
+            Some(seen) if seen.is_below_root => Some(Presence::NotMatching),
+            Some(_) => Some(Presence::OutOfScope),
+            None => None,
         };
         Ok(ids.iter().map(presence).collect())
     }
@@ -167,19 +192,21 @@ impl Lookup<'_> {
     async fn in_scope(&mut self, ids: &[Bytes]) -> Result<HashSet<Bytes>, DirectoryError> {
         let source = self.source;
         let filter = format!("(&{}{})", source.filter, ids_filter(self.wanted.mapping, ids)?);
-        let scope = match source.scope {
-            Scope::Subtree => LdapScope::Subtree,
-            Scope::OneLevel => LdapScope::OneLevel,
-        };
+        let (scope, rule) = (source.search_scope(), self.root_dse.references());
         let (mut found, mut missing) = (HashSet::new(), 0);
         for root in &source.roots {
-            let answer = self.search(root, scope, &filter, None, &[root]).await?;
+            let answer = self.search(root, scope, &filter, None, rule).await?;
             // As in a read: one of several roots may be missing.
             if answer.result.rc == NO_SUCH_OBJECT {
                 missing += 1;
                 continue;
             }
             self.check_result(root, &answer.result)?;
+            // Success with nothing, where the root itself is hidden.
+            if answer.entries.is_empty() && !self.is_root_there(root).await? {
+                missing += 1;
+                continue;
+            }
             for (id, entry) in self.with_requested_id(&answer.entries, ids) {
                 if !source.covers(root, entry) {
                     return Err(self.protocol(format!("it found an entry outside of {root} there")));
@@ -187,6 +214,7 @@ impl Lookup<'_> {
                 found.insert(id);
             }
         }
+        self.is_root_missing |= missing > 0;
         if missing == source.roots.len() {
             let root = source.roots.first().cloned().unwrap_or_default();
             return Err(DirectoryError::RootNotFound { server: self.server.to_string(), root });
@@ -194,10 +222,14 @@ impl Lookup<'_> {
         Ok(found)
     }
 
+    async fn is_root_there(&self, root: &str) -> Result<bool, DirectoryError> {
+        let base = self.connection.read_entry(root, &["1.1"], self.timeouts.operation).await;
+        Ok(base.map_err(|why| interruption(self.server, root, why))?.is_some())
+    }
+
     /// Where these are in the naming contexts that hold the roots.
     async fn outside_scope(&mut self, ids: &[Bytes]) -> Result<HashMap<Bytes, SeenOutside>, DirectoryError> {
         let source = self.source;
-        let roots: Vec<_> = source.roots.iter().map(String::as_str).collect();
         let filter = ids_filter(self.wanted.mapping, ids)?;
         let mut contexts = Vec::new();
         for root in &source.roots {
@@ -209,9 +241,10 @@ impl Lookup<'_> {
         let mut found: HashMap<Bytes, SeenOutside> = HashMap::new();
         for context in &contexts {
             let control = RawControl { ctype: SHOW_DELETED.to_owned(), crit: false, val: None };
-            // References count only where they may hide a part of the scope: a context may have
-            // others, such as child domains.
-            let answer = self.search(context, LdapScope::Subtree, &filter, Some(control), &roots).await?;
+            // The scope was searched before. A context may have other references, such as child
+            // domains.
+            let rule = ReferenceRule::Within(&source.roots);
+            let answer = self.search(context, LdapScope::Subtree, &filter, Some(control), rule).await?;
             // The bind account may see nothing outside of the roots. Then nobody is found there,
             // which says little of anyone.
             if answer.result.rc == NO_SUCH_OBJECT {
@@ -239,12 +272,12 @@ impl Lookup<'_> {
     }
 
     async fn search(
-        &mut self,
+        &self,
         base: &str,
         scope: LdapScope,
         filter: &str,
         control: Option<RawControl>,
-        protected_bases: &[&str],
+        references: ReferenceRule<'_>,
     ) -> Result<Answer, DirectoryError> {
         let attributes = [self.source.immutable_id_attribute.as_str(), IS_DELETED];
         let search = Search {
@@ -256,17 +289,13 @@ impl Lookup<'_> {
             size_limit: 0,
             max_entries: MAX_ENTRIES,
             allow_large: false,
-            protected_bases,
+            references,
             timeout: self.timeouts.page,
         };
         let answer =
             self.connection.search(search).await.map_err(|why| interruption(self.server, base, why))?;
-        match answer.referral_host {
-            Some(target) => Err(DirectoryError::Referral {
-                server: self.server.to_string(),
-                root: base.to_owned(),
-                target,
-            }),
+        match &answer.referral {
+            Some(referral) => Err(DirectoryError::referral(self.server, base, referral)),
             None => Ok(answer),
         }
     }

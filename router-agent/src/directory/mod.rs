@@ -18,22 +18,28 @@
 //! - `search`: one search to its result
 //! - `references`: which references hide a part of the scope
 //! - `root_dse`, `freshness`: what a server says about itself; how recent its data is
+//! - `entry_version`: which version of an entry was read
 //! - `read`: all users of a source, page by page
 //! - `lookup`: where single users are, before they are disabled
+//! - `absence`: whether the directory shows that a user is gone, or only that it is not seen
+//! - `mark_proof`: whether the mark of a disabled account is absent, not hidden
 //! - `fetch`: one user, by name or by immutable id
 //! - `verify`: whether a password is a user's
 //! - `probe`: tries a server step by step
 //! - `error`, `result_code`: what went wrong, and what to do
 
+mod absence;
 mod ber;
 mod connect;
 mod decode;
 mod dial;
+mod entry_version;
 mod error;
 mod fetch;
 mod freshness;
 mod ldap_guard;
 mod lookup;
+mod mark_proof;
 mod pool;
 mod probe;
 mod read;
@@ -48,13 +54,16 @@ mod server;
 mod tls;
 mod verify;
 
+pub use absence::{Evidence, LastName, Witness};
+pub use entry_version::VersionSource;
 pub use error::DirectoryError;
-pub use fetch::{FetchSource, Fetched, UserSelector, fetch};
+pub use fetch::{FetchSource, Fetched, FetchedEntry, UserSelector, fetch};
 pub use freshness::Freshness;
 pub use lookup::{LookupAnswer, LookupRequest, Presence, lookup};
+pub use mark_proof::{MarkProver, Unproved};
 pub use pool::{Pool, PoolLimits};
 pub use probe::probe;
-pub use read::{ReadComplete, RootRead, read};
+pub use read::{OpenRead, ReadComplete, RootRead, open_read, read};
 pub use read_request::{ReadRequest, Scope};
 #[cfg(feature = "fuzzing")]
 pub(crate) use response_sorter::sort_pieces;

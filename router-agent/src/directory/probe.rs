@@ -8,11 +8,13 @@ use rollcall_proto::admin::v1::{AttributeOccurrence, DirectoryServerTest};
 use rustls::ClientConfig;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::mark_proof::{ProofContext, describe};
 use super::{Credential, DirectoryError, ReadRequest, Server, Timeouts, connect, dial, read};
+use crate::record::Mapping;
 
 /// Tries a server that the policy allows.
 pub async fn probe(
-    request: &ReadRequest,
+    (request, mapping): (&ReadRequest, &Mapping),
     server: &Server,
     credential: &Credential,
     tls: Arc<ClientConfig>,
@@ -20,7 +22,7 @@ pub async fn probe(
 ) -> DirectoryServerTest {
     let mut test =
         DirectoryServerTest { server: server.to_string(), allowed_by_policy: true, ..Default::default() };
-    if let Err(error) = run_steps(&mut test, request, server, credential, &tls, timeouts).await {
+    if let Err(error) = run_steps(&mut test, (request, mapping), server, credential, &tls, timeouts).await {
         test.error = error.to_string();
     }
     test
@@ -28,7 +30,7 @@ pub async fn probe(
 
 async fn run_steps(
     test: &mut DirectoryServerTest,
-    request: &ReadRequest,
+    (request, mapping): (&ReadRequest, &Mapping),
     server: &Server,
     credential: &Credential,
     tls: &Arc<ClientConfig>,
@@ -41,7 +43,7 @@ async fn run_steps(
     test.certificate_expire_time = guarded.certificate.as_deref().and_then(expire_time);
     let connection = connect::bind(server, credential, guarded, timeouts).await?;
     test.bound = true;
-    let sample = read::read_sample(request, server, connection, timeouts).await?;
+    let sample = read::read_sample(request, server, &connection, timeouts).await?;
     test.roots_found = true;
     test.sample_count = i32::try_from(sample.len()).unwrap_or(i32::MAX);
     test.attributes = request
@@ -55,6 +57,9 @@ async fn run_steps(
             }
         })
         .collect();
+    let bind_dn = &credential.bind_dn;
+    let context = ProofContext { request, mapping, bind_dn, port: server.port, timeout: timeouts.operation };
+    test.mark_proof = describe(&connection, context).await;
     Ok(())
 }
 

@@ -11,10 +11,11 @@ use rustls::ClientConfig;
 use tokio::sync::mpsc::Sender;
 
 use super::connect::{Connection, connect_first};
-use super::references::{Reference, classify};
+use super::references::{ReferenceRule, Referral};
 use super::result_code::{NO_SUCH_OBJECT, REFERRAL, search_hint};
+use super::root_dse::is_entry_of;
 use super::search::{Interrupted, Search};
-use super::{Credential, DirectoryError, Freshness, ReadRequest, Scope, Server, Timeouts, decode};
+use super::{Credential, DirectoryError, Freshness, ReadRequest, Server, Timeouts, VersionSource, decode};
 use crate::ldap_syntax::normalize;
 use crate::record::Entry;
 
@@ -81,27 +82,78 @@ pub async fn read(
     timeouts: &Timeouts,
     sink: Sender<Vec<Entry>>,
 ) -> Result<ReadComplete, DirectoryError> {
+    open_read(request, credential, tls, timeouts).await?.run(request, timeouts, sink).await
+}
+
+/// A read whose server is chosen, before its first page.
+pub struct OpenRead {
+    server: Server,
+    connection: Connection,
+    versions: VersionSource,
+}
+
+/// Binds to the first server that can be bound to.
+///
+/// # Errors
+/// If there is none, or it does not answer.
+pub async fn open_read(
+    request: &ReadRequest,
+    credential: &Credential,
+    tls: Arc<ClientConfig>,
+    timeouts: &Timeouts,
+) -> Result<OpenRead, DirectoryError> {
     let (server, connection) = connect_first(&request.servers, credential, &tls, timeouts).await?;
-    let mut reader = Reader { request, timeouts, server, connection, sink };
-    let freshness = reader.connection.freshness(&request.roots, timeouts.operation).await;
-    let freshness = freshness.map_err(|why| reader.interruption("the root DSE", 0, why))?;
-    let mut roots = Vec::with_capacity(request.roots.len());
-    for root in &request.roots {
-        roots.push(reader.read_root(root).await?);
+    let versions = connection.version_source(timeouts.operation).await.cloned();
+    let versions = versions.map_err(|why| interruption(&server, "the root DSE", 0, why))?;
+    Ok(OpenRead { server, connection, versions })
+}
+
+impl OpenRead {
+    /// The server that is read.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
     }
-    reader.check_missing(&roots).await?;
-    Ok(ReadComplete { server: reader.server.to_string(), freshness, roots })
+
+    /// Where the server's entries have their version.
+    #[must_use]
+    pub fn versions(&self) -> &VersionSource {
+        &self.versions
+    }
+
+    /// Reads everything in the request.
+    ///
+    /// # Errors
+    /// If anything at all went wrong: then the read is not complete.
+    pub async fn run(
+        self,
+        request: &ReadRequest,
+        timeouts: &Timeouts,
+        sink: Sender<Vec<Entry>>,
+    ) -> Result<ReadComplete, DirectoryError> {
+        let Self { server, connection, versions } = self;
+        let mut reader = Reader::new(request, timeouts, server, &connection, sink);
+        reader.attributes.extend(versions.attributes());
+        let freshness = connection.freshness(&request.roots, timeouts.operation).await;
+        let freshness = freshness.map_err(|why| reader.interruption("the root DSE", 0, why))?;
+        let mut roots = Vec::with_capacity(request.roots.len());
+        for root in &request.roots {
+            roots.push(reader.read_root(root).await?);
+        }
+        reader.check_missing(&roots).await?;
+        Ok(ReadComplete { server: reader.server.to_string(), freshness, roots })
+    }
 }
 
 /// The first page of each root, at most a page in all; checks on the way that every root is there.
 pub(super) async fn read_sample(
     request: &ReadRequest,
     server: &Server,
-    connection: Connection,
+    connection: &Connection,
     timeouts: &Timeouts,
 ) -> Result<Vec<Entry>, DirectoryError> {
     let (sink, _) = tokio::sync::mpsc::channel(1);
-    let mut reader = Reader { request, timeouts, server: server.clone(), connection, sink };
+    let mut reader = Reader::new(request, timeouts, server.clone(), connection, sink);
     let mut sample = Vec::new();
     for root in &request.roots {
         reader.fingerprint(root).await?.ok_or_else(|| reader.not_found(root))?;
@@ -117,11 +169,23 @@ struct Reader<'a> {
     request: &'a ReadRequest,
     timeouts: &'a Timeouts,
     server: Server,
-    connection: Connection,
+    connection: &'a Connection,
     sink: Sender<Vec<Entry>>,
+    attributes: Vec<&'a str>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(
+        request: &'a ReadRequest,
+        timeouts: &'a Timeouts,
+        server: Server,
+        connection: &'a Connection,
+        sink: Sender<Vec<Entry>>,
+    ) -> Self {
+        let attributes = request.attributes.iter().map(String::as_str).collect();
+        Self { request, timeouts, server, connection, sink, attributes }
+    }
+
     async fn read_root(&mut self, root: &str) -> Result<RootRead, DirectoryError> {
         let mut read = RootRead { root: root.to_owned(), ..RootRead::default() };
         let Some(fingerprint) = self.fingerprint(root).await? else {
@@ -187,16 +251,22 @@ impl Reader<'_> {
             size_limit: 0,
             max_entries: 1,
             allow_large: false,
-            protected_bases: &[root],
+            references: ReferenceRule::AllBut(&[]),
             timeout: self.timeouts.operation,
         };
         let answer = self.connection.search(search).await.map_err(|why| self.interruption(root, 0, why))?;
+        if let Some(referral) = &answer.referral {
+            return Err(DirectoryError::referral(&self.server, root, referral));
+        }
         // Some servers say that there is no such entry, some answer with success and nothing.
         if answer.result.rc == NO_SUCH_OBJECT {
             return Ok(None);
         }
         self.check_result(root, 0, &answer.result)?;
         let Some(base) = answer.entries.first() else { return Ok(None) };
+        if !is_entry_of(base, root) {
+            return Err(self.protocol(&format!("it answered with another entry than {root}")));
+        }
         let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
         let id = id.unwrap_or_else(|| normalize(root).unwrap_or_default().join(",").into_bytes());
         let mut fingerprint = [0; 16];
@@ -210,33 +280,32 @@ impl Reader<'_> {
 
     async fn read_page(&mut self, root: &str, number: u64, cookie: Vec<u8>) -> Result<Page, DirectoryError> {
         let size = i32::try_from(self.request.page_size).unwrap_or(i32::MAX);
+        let root_dse = self.connection.root_dse(self.timeouts.operation).await;
+        let root_dse = root_dse.map_err(|why| self.interruption(root, number, why))?;
         let search = Search {
             base: root,
-            scope: match self.request.scope {
-                Scope::Subtree => LdapScope::Subtree,
-                Scope::OneLevel => LdapScope::OneLevel,
-            },
+            scope: self.request.search_scope(),
             filter: &self.request.filter,
-            attributes: &self.request.attributes,
+            attributes: &self.attributes,
             control: Some(PagedResults { size, cookie }.critical().into()),
             size_limit: 0,
             max_entries: self.request.page_size,
             allow_large: true,
-            protected_bases: &[root],
+            references: root_dse.references(),
             timeout: self.timeouts.page,
         };
         let answer =
             self.connection.search(search).await.map_err(|why| self.interruption(root, number, why))?;
         self.check_result(root, number, &answer.result)?;
-        if let Some(target) = answer.referral_host {
-            return Err(DirectoryError::Referral {
-                server: self.server.to_string(),
-                root: root.to_owned(),
-                target,
-            });
+        if let Some(referral) = &answer.referral {
+            return Err(DirectoryError::referral(&self.server, root, referral));
+        }
+        let coverage = self.request.coverage(root);
+        if !answer.entries.iter().all(|entry| coverage.has(entry)) {
+            return Err(self.protocol(&format!("it found an entry outside of {root} there")));
         }
         Ok(Page {
-            cookie: self.next_cookie(&answer.result)?,
+            cookie: self.next_cookie(root, number, &answer.result)?,
             entries: answer.entries,
             ignored_references: answer.ignored_references,
         })
@@ -248,11 +317,8 @@ impl Reader<'_> {
             0 => Ok(()),
             NO_SUCH_OBJECT => Err(self.not_found(root)),
             REFERRAL => {
-                let target = match result.refs.first().map(|url| classify(url, "")) {
-                    Some(Reference::Referral(target)) => target,
-                    _ => "another server".to_owned(),
-                };
-                Err(DirectoryError::Referral { server, root: root.to_owned(), target })
+                let referral = result.refs.first().map_or_else(Referral::unknown, |url| Referral::parse(url));
+                Err(DirectoryError::referral(&self.server, root, &referral))
             }
             code => Err(DirectoryError::ReadIncomplete {
                 server,
@@ -264,12 +330,16 @@ impl Reader<'_> {
         }
     }
 
-    /// The cookie of the next page. Without the control nobody knows whether this was the last.
-    fn next_cookie(&self, end: &LdapResult) -> Result<Vec<u8>, DirectoryError> {
+    /// The cookie of the next page. Without the control nobody knows whether this was the last: a
+    /// server that is about to stop may leave it out, so the read is incomplete and may be repeated.
+    fn next_cookie(&self, root: &str, page: u64, end: &LdapResult) -> Result<Vec<u8>, DirectoryError> {
         let control = end.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS);
         let value = control.and_then(|control| control.1.val.as_ref());
-        let value = value.ok_or_else(|| {
-            self.protocol("a page without the paged results control, so nobody knows whether it was the last (RFC 2696)")
+        let value = value.ok_or_else(|| DirectoryError::Broken {
+            server: self.server.to_string(),
+            root: root.to_owned(),
+            page,
+            why: "the page came without the paged results control of RFC 2696, as where the server stops or does not know the control".to_owned(),
         })?;
         decode::cookie(value).map_err(|why| self.protocol(why))
     }
@@ -279,12 +349,15 @@ impl Reader<'_> {
     }
 
     fn interruption(&self, root: &str, page: u64, interrupted: Interrupted) -> DirectoryError {
-        match interrupted {
-            Interrupted::Protocol(why) => self.protocol(&why),
-            Interrupted::Broken(why) => {
-                DirectoryError::Broken { server: self.server.to_string(), root: root.to_owned(), page, why }
-            }
-        }
+        interruption(&self.server, root, page, interrupted)
+    }
+}
+
+fn interruption(server: &Server, root: &str, page: u64, interrupted: Interrupted) -> DirectoryError {
+    let server = server.to_string();
+    match interrupted {
+        Interrupted::Protocol(why) => DirectoryError::Protocol { server, why },
+        Interrupted::Broken(why) => DirectoryError::Broken { server, root: root.to_owned(), page, why },
     }
 }
 

@@ -3,7 +3,7 @@
 use rollcall_proto::admin::v1::{IdentitySourceSettings, identity_source_settings};
 
 use super::{DirectoryError, Server};
-use crate::ldap_syntax::{is_within, normalize};
+use crate::ldap_syntax::normalize;
 use crate::record::{Entry, Mapping};
 
 /// How far below a root.
@@ -83,11 +83,40 @@ impl ReadRequest {
 
     /// Whether an entry's name is where a read of this root looks.
     pub(super) fn covers(&self, root: &str, entry: &Entry) -> bool {
-        let Ok(name) = std::str::from_utf8(entry.dn()) else { return false };
-        let depth = |name| normalize(name).map_or(0, |names| names.len());
+        self.coverage(root).has(entry)
+    }
+
+    /// The same for many entries.
+    pub(super) fn coverage(&self, root: &str) -> Coverage {
+        Coverage { root: normalize(root), scope: self.scope }
+    }
+
+    /// The scope of a search of a root.
+    pub(super) fn search_scope(&self) -> ldap3::Scope {
         match self.scope {
-            Scope::Subtree => is_within(name, root),
-            Scope::OneLevel => is_within(name, root) && depth(name) == depth(root) + 1,
+            Scope::Subtree => ldap3::Scope::Subtree,
+            Scope::OneLevel => ldap3::Scope::OneLevel,
         }
+    }
+}
+
+/// Where a read of one root looks.
+pub(super) struct Coverage {
+    root: Option<Vec<String>>,
+    scope: Scope,
+}
+
+impl Coverage {
+    pub(super) fn has(&self, entry: &Entry) -> bool {
+        std::str::from_utf8(entry.dn()).is_ok_and(|name| self.has_name(name))
+    }
+
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        let (Some(name), Some(root)) = (normalize(name), &self.root) else { return false };
+        let is_deep_enough = match self.scope {
+            Scope::Subtree => true,
+            Scope::OneLevel => name.len() == root.len() + 1,
+        };
+        is_deep_enough && name.ends_with(root)
     }
 }

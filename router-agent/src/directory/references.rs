@@ -1,44 +1,57 @@
-//! Which continuation references are harmless. A subtree search at an Active Directory domain's
-//! root always carries references to its own partitions (configuration, DNS zones): they hold no
-//! people, and are recorded and left alone. Any other means that a part of the scope lives
-//! elsewhere. None is ever followed.
+//! Which continuation references are harmless. A reference is a part of what was searched, whatever
+//! name it carries (RFC 4511, 4.5.3; RFC 3296). Only Active Directory's own partitions, as its root
+//! DSE names them, hold no people: a search at a domain's root always carries references to them.
+//! None is ever followed.
 
 use crate::ldap_syntax::normalize;
 
-/// Partitions of Active Directory that hold no people, by their first RDN.
-const HARMLESS_PARTITIONS: &[&str] =
-    &["cn=configuration", "cn=schema", "dc=domaindnszones", "dc=forestdnszones"];
-
-/// What a reference points to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reference {
-    /// Nothing that the root covers.
-    Harmless,
-    /// A part of the scope, at this host.
-    Referral(String),
+/// Which references hide a part of the scope.
+#[derive(Clone, Copy)]
+pub(super) enum ReferenceRule<'a> {
+    /// All but those to these partitions, by their normalized names.
+    AllBut(&'a [Vec<String>]),
+    /// Only those to a name in or above one of these. For searches beyond the scope, after the
+    /// scope itself was searched.
+    Within(&'a [String]),
 }
 
-/// Classifies one reference met while reading `root`.
-pub(super) fn classify(url: &str, root: &str) -> Reference {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let referral = || Reference::Referral(host.chars().filter(|c| !c.is_control()).take(255).collect());
-    let Some(target) = percent_decode(path.split('?').next().unwrap_or_default()) else { return referral() };
-    if target.is_empty() {
-        return referral();
+/// Where a reference points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Referral {
+    pub(super) host: String,
+    /// Empty if the reference has none that can be read.
+    pub(super) name: String,
+}
+
+impl Referral {
+    /// Takes a reference apart.
+    pub(super) fn parse(url: &str) -> Self {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let shown = |text: &str| text.chars().filter(|c| !c.is_control()).take(255).collect();
+        let name = percent_decode(path.split('?').next().unwrap_or_default()).unwrap_or_default();
+        Self { host: shown(host), name: shown(&name) }
     }
-    let (Some(names), Some(root_names)) = (normalize(&target), normalize(root)) else {
-        return referral();
-    };
-    // Neither below the root nor above it: another naming context.
-    if !names.ends_with(&root_names) && !root_names.ends_with(&names) {
-        return Reference::Harmless;
+
+    /// Of a referral without a usable URL.
+    pub(super) fn unknown() -> Self {
+        Self { host: "another server".to_owned(), name: String::new() }
     }
-    match names.first() {
-        Some(first) if names.len() > root_names.len() && HARMLESS_PARTITIONS.contains(&first.as_str()) => {
-            Reference::Harmless
+
+    /// What the reference is for, for people.
+    pub(super) fn what(&self) -> String {
+        if self.name.is_empty() { "a part".to_owned() } else { self.name.clone() }
+    }
+
+    /// Whether it hides a part of the scope.
+    pub(super) fn hides_scope(&self, rule: ReferenceRule<'_>) -> bool {
+        let Some(names) = normalize(&self.name).filter(|names| !names.is_empty()) else { return true };
+        match rule {
+            ReferenceRule::AllBut(harmless) => !harmless.contains(&names),
+            ReferenceRule::Within(bases) => bases.iter().any(|base| {
+                normalize(base).is_none_or(|base| names.ends_with(&base) || base.ends_with(&names))
+            }),
         }
-        _ => referral(),
     }
 }
 
@@ -62,34 +75,48 @@ fn percent_decode(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const DOMAIN: &str = "DC=lab,DC=test";
-
-    #[test]
-    fn active_directorys_own_partitions_are_harmless() {
-        for url in [
-            "ldaps://lab.test/CN=Configuration,DC=lab,DC=test",
-            "ldap://DomainDnsZones.lab.test/DC=DomainDnsZones,DC=lab,DC=test",
-            "ldap://ForestDnsZones.lab.test/DC=ForestDnsZones,DC=lab,DC=test??sub",
-            "ldap://other.test/DC=other,DC=test",
-        ] {
-            assert_eq!(classify(url, DOMAIN), Reference::Harmless, "{url}");
-        }
+    fn hides(url: &str, harmless: &[&str]) -> bool {
+        let harmless: Vec<_> = harmless.iter().filter_map(|name| normalize(name)).collect();
+        Referral::parse(url).hides_scope(ReferenceRule::AllBut(&harmless))
     }
 
     #[test]
-    fn a_part_of_the_scope_elsewhere_is_not_harmless() {
+    fn only_the_partitions_that_active_directory_names_are_harmless() {
+        let partitions = ["CN=Configuration,DC=lab,DC=test", "DC=DomainDnsZones,DC=lab,DC=test"];
+        for url in [
+            "ldaps://lab.test/CN=Configuration,DC=lab,DC=test",
+            "ldap://DomainDnsZones.lab.test/DC=DomainDnsZones,dc=LAB,DC=test??sub",
+        ] {
+            assert!(!hides(url, &partitions), "{url}");
+            assert!(hides(url, &[]), "{url}: another server names none");
+        }
         for url in [
             "ldap://child.lab.test/DC=child,DC=lab,DC=test",
-            "ldap://dc2.lab.test/OU=people,DC=lab,DC=test??sub",
+            "ldap://x.test/DC=DomainDnsZones,DC=child,DC=lab,DC=test",
+            "ldap://other.example.com/ou=branch,dc=other",
             "ldap://dc2.lab.test/DC=lab,DC=test",
             "ldap://dc2.lab.test",
             "ldap://dc2.lab.test/%zz",
         ] {
-            assert!(matches!(classify(url, DOMAIN), Reference::Referral(_)), "{url}");
+            assert!(hides(url, &partitions), "{url}");
         }
-        assert_eq!(
-            classify("ldap://elsewhere.invalid/ou=x%2Cou=people,dc=lab,dc=test", "ou=people,dc=lab,dc=test"),
-            Reference::Referral("elsewhere.invalid".to_owned())
-        );
+    }
+
+    #[test]
+    fn beyond_the_scope_a_reference_counts_by_its_name() {
+        let roots = ["ou=people,dc=lab,dc=test".to_owned()];
+        let hides = |url| Referral::parse(url).hides_scope(ReferenceRule::Within(&roots));
+        for url in ["ldap://x/ou=berlin,ou=people,dc=lab,dc=test", "ldap://x/dc=lab,dc=test", "ldap://x"] {
+            assert!(hides(url), "{url}");
+        }
+        assert!(!hides("ldap://x/ou=partners,dc=lab,dc=test") && !hides("ldap://x/dc=other"));
+    }
+
+    #[test]
+    fn a_reference_says_where_it_points_to() {
+        let parsed = Referral::parse("ldap://elsewhere.invalid/ou=x%2Cou=people,dc=lab?uid?sub");
+        let expected =
+            Referral { host: "elsewhere.invalid".to_owned(), name: "ou=x,ou=people,dc=lab".to_owned() };
+        assert_eq!(parsed, expected);
     }
 }

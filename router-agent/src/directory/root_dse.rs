@@ -1,23 +1,64 @@
-//! What a server says about itself (RFC 4512, 5.1): which naming contexts it has, and on Active
-//! Directory how far its copy has come. It may say nothing of it; then there is nothing.
+//! What a server says about itself (RFC 4512, 5.1): of which kind it is, which naming contexts it
+//! has, and how far its copy has come. It may say nothing of it; then there is nothing.
 
 use std::time::Duration;
 
 use ldap3::Scope;
 
 use super::connect::Connection;
+use super::references::ReferenceRule;
 use super::search::{Interrupted, Search};
-use crate::ldap_syntax::{is_within, normalize};
+use crate::ldap_syntax::{is_same_name, is_within, normalize};
 use crate::record::Entry;
+
+/// Among the capabilities of every Active Directory.
+const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
+const ATTRIBUTES: [&str; 14] = [
+    "objectClass",
+    "structuralObjectClass",
+    "vendorName",
+    "vendorVersion",
+    "namingContexts",
+    "defaultNamingContext",
+    "rootDomainNamingContext",
+    "configurationNamingContext",
+    "schemaNamingContext",
+    "supportedCapabilities",
+    "isGlobalCatalogReady",
+    "highestCommittedUSN",
+    "dsServiceName",
+    "netscapemdsuffix",
+];
+
+/// What kind of server it is, as far as it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Vendor {
+    /// It does not say.
+    #[default]
+    Unknown,
+    OpenLdap,
+    ActiveDirectory,
+    /// 389 Directory Server, or one of its family.
+    DirectoryServer389,
+}
 
 /// What a server says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct RootDse {
+    pub(super) vendor: Vendor,
     pub(super) naming_contexts: Vec<String>,
+    /// Active Directory: its partitions that hold no people, by their normalized names.
+    pub(super) harmless_partitions: Vec<Vec<String>>,
+    /// Active Directory: where its attributes are described.
+    pub(super) schema: Option<String>,
     /// Active Directory: the number of its newest change.
     pub(super) highest_committed_usn: Option<i64>,
     /// Active Directory: the entry of this domain controller.
     pub(super) ds_service_name: Option<String>,
+    /// 389 Directory Server: the number of the newest change, by backend.
+    pub(super) last_usns: Vec<(String, i64)>,
+    /// 389 Directory Server: what identifies the server.
+    pub(super) instance: Option<String>,
 }
 
 impl RootDse {
@@ -31,27 +72,68 @@ impl RootDse {
         longest.map_or(name, String::as_str)
     }
 
+    /// Which references are a part of the scope on this server.
+    pub(super) fn references(&self) -> ReferenceRule<'_> {
+        ReferenceRule::AllBut(&self.harmless_partitions)
+    }
+
     fn from_entry(entry: &Entry) -> Self {
         let texts = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
+        let text = |attribute| texts(attribute).next().map(str::to_owned);
+        let has = |attribute, wanted: &str| texts(attribute).any(|value| value.eq_ignore_ascii_case(wanted));
+        let vendor_name = text("vendorName").unwrap_or_default().to_ascii_lowercase();
+        let vendor = if has("supportedCapabilities", ACTIVE_DIRECTORY)
+            || text("isGlobalCatalogReady").is_some()
+            || text("dsServiceName").is_some()
+        {
+            Vendor::ActiveDirectory
+        } else if has("objectClass", "OpenLDAProotDSE") || has("structuralObjectClass", "OpenLDAProotDSE") {
+            Vendor::OpenLdap
+        } else if vendor_name.starts_with("389") || text("netscapemdsuffix").is_some() {
+            Vendor::DirectoryServer389
+        } else {
+            Vendor::Unknown
+        };
+        let is_ad = vendor == Vendor::ActiveDirectory;
+        let below = |rdn: &str, context| text(context).map(|context| format!("{rdn},{context}"));
+        let partitions = [
+            text("configurationNamingContext"),
+            text("schemaNamingContext"),
+            below("DC=DomainDnsZones", "defaultNamingContext"),
+            below("DC=ForestDnsZones", "rootDomainNamingContext"),
+        ];
+        let names = partitions.into_iter().flatten().filter_map(|name| normalize(&name));
+        let last_usns = entry.values_with_options("lastusn").filter_map(|(backend, usn)| {
+            let backend = std::str::from_utf8(backend).ok()?.to_ascii_lowercase();
+            Some((backend, std::str::from_utf8(usn).ok()?.parse().ok()?))
+        });
+        let instance = text("netscapemdsuffix").or_else(|| {
+            let contexts: Vec<_> = texts("namingContexts").collect();
+            text("vendorVersion").map(|version| format!("{version} {}", contexts.join(" ")))
+        });
         Self {
+            vendor,
             naming_contexts: texts("namingContexts").map(str::to_owned).collect(),
+            harmless_partitions: names.filter(|name| is_ad && !name.is_empty()).collect(),
+            schema: text("schemaNamingContext").filter(|_| is_ad),
             highest_committed_usn: texts("highestCommittedUSN").next().and_then(|usn| usn.parse().ok()),
-            ds_service_name: texts("dsServiceName").next().map(str::to_owned),
+            ds_service_name: text("dsServiceName"),
+            last_usns: if vendor == Vendor::DirectoryServer389 { last_usns.collect() } else { Vec::new() },
+            instance: instance.filter(|_| vendor == Vendor::DirectoryServer389),
         }
     }
 }
 
 impl Connection {
-    /// Asks the server about itself. An answer without an entry, or with an error, is one that says
-    /// nothing.
-    pub(super) async fn root_dse(&self, timeout: Duration) -> Result<RootDse, Interrupted> {
-        let attributes = ["namingContexts", "highestCommittedUSN", "dsServiceName"];
-        Ok(self
-            .read_entry("", &attributes, timeout)
-            .await?
-            .as_ref()
-            .map(RootDse::from_entry)
-            .unwrap_or_default())
+    /// Asks the server about itself, once for each connection. An answer without an entry, or with
+    /// an error, is one that says nothing.
+    pub(super) async fn root_dse(&self, timeout: Duration) -> Result<&RootDse, Interrupted> {
+        let ask = || async {
+            let attributes: Vec<_> = ATTRIBUTES.into_iter().chain(["lastusn"]).collect();
+            let entry = self.read_entry("", &attributes, timeout).await?;
+            Ok(entry.as_ref().map(RootDse::from_entry).unwrap_or_default())
+        };
+        self.root_dse.get_or_try_init(ask).await
     }
 
     /// One entry by its name, if the server shows it.
@@ -61,21 +143,41 @@ impl Connection {
         attributes: &[&str],
         timeout: Duration,
     ) -> Result<Option<Entry>, Interrupted> {
+        self.read_matching(name, "(objectClass=*)", attributes, timeout).await
+    }
+
+    /// The same if it matches a filter. An entry of another name breaks the protocol.
+    pub(super) async fn read_matching(
+        &self,
+        name: &str,
+        filter: &str,
+        attributes: &[&str],
+        timeout: Duration,
+    ) -> Result<Option<Entry>, Interrupted> {
         let search = Search {
             base: name,
             scope: Scope::Base,
-            filter: "(objectClass=*)",
+            filter,
             attributes,
             control: None,
             size_limit: 0,
             max_entries: 1,
             allow_large: false,
-            protected_bases: &[],
+            references: ReferenceRule::AllBut(&[]),
             timeout,
         };
         let answer = self.search(search).await?;
-        Ok(answer.entries.into_iter().next().filter(|_| answer.result.rc == 0))
+        let entry = answer.entries.into_iter().next();
+        if entry.as_ref().is_some_and(|entry| !is_entry_of(entry, name)) {
+            return Err(Interrupted::Protocol(format!("it answered with another entry than {name}")));
+        }
+        Ok(entry.filter(|_| answer.result.rc == 0 && answer.referral.is_none()))
     }
+}
+
+/// Whether an entry has this name.
+pub(super) fn is_entry_of(entry: &Entry, name: &str) -> bool {
+    std::str::from_utf8(entry.dn()).is_ok_and(|own| is_same_name(own, name))
 }
 
 #[cfg(test)]
@@ -95,5 +197,41 @@ mod tests {
         ] {
             assert_eq!(root_dse.naming_context(root), context);
         }
+    }
+
+    fn of(attributes: &[(&str, &[&[u8]])]) -> RootDse {
+        RootDse::from_entry(&Entry::from_parts("", attributes))
+    }
+
+    #[test]
+    fn the_vendor_is_who_says_so_and_only_active_directory_has_harmless_partitions() {
+        let contexts: [(&str, &[&[u8]]); 4] = [
+            ("configurationNamingContext", &[b"CN=Configuration,DC=lab,DC=test"]),
+            ("schemaNamingContext", &[b"CN=Schema,CN=Configuration,DC=lab,DC=test"]),
+            ("defaultNamingContext", &[b"DC=east,DC=lab,DC=test"]),
+            ("rootDomainNamingContext", &[b"DC=lab,DC=test"]),
+        ];
+        for own in [
+            ("supportedCapabilities", ACTIVE_DIRECTORY.as_bytes()),
+            ("isGlobalCatalogReady", b"FALSE"),
+            ("dsServiceName", b"CN=NTDS Settings"),
+        ] {
+            let value: &[&[u8]] = &[own.1];
+            let known = of(&[&contexts[..], &[(own.0, value)]].concat());
+            assert_eq!(known.vendor, Vendor::ActiveDirectory);
+            let expected = [
+                "CN=Configuration,DC=lab,DC=test",
+                "CN=Schema,CN=Configuration,DC=lab,DC=test",
+                "DC=DomainDnsZones,DC=east,DC=lab,DC=test",
+                "DC=ForestDnsZones,DC=lab,DC=test",
+            ];
+            let expected: Vec<_> = expected.iter().filter_map(|name| normalize(name)).collect();
+            assert_eq!(known.harmless_partitions, expected);
+        }
+        assert_eq!(of(&contexts), RootDse::default());
+        assert_eq!(of(&[("objectClass", &[b"top", b"OpenLDAProotDSE"])]).vendor, Vendor::OpenLdap);
+        let server = of(&[("vendorName", &[b"389 Project"]), ("lastusn;userroot", &[b"41"])]);
+        assert_eq!(server.vendor, Vendor::DirectoryServer389);
+        assert_eq!(server.last_usns, [("userroot".to_owned(), 41)]);
     }
 }

@@ -8,7 +8,7 @@ use ldap3::controls::RawControl;
 use ldap3::{LdapError, LdapResult, Scope, SearchOptions};
 
 use super::connect::Connection;
-use super::references::{Reference, classify};
+use super::references::{ReferenceRule, Referral};
 use super::search_budget::SearchItem;
 use crate::record::Entry;
 
@@ -26,8 +26,8 @@ pub(super) struct Search<'a, A> {
     /// Whether entries may be too large to be read. Where an entry's absence says something, they
     /// may not.
     pub(super) allow_large: bool,
-    /// Names that a reference must not hide a part of.
-    pub(super) protected_bases: &'a [&'a str],
+    /// Which references hide a part of what is searched.
+    pub(super) references: ReferenceRule<'a>,
     /// For all of it.
     pub(super) timeout: Duration,
 }
@@ -37,8 +37,8 @@ pub(super) struct Answer {
     pub(super) entries: Vec<Entry>,
     /// References that are no part of the scope.
     pub(super) ignored_references: u64,
-    /// The host of a reference that may hide a part of the scope.
-    pub(super) referral_host: Option<String>,
+    /// The first reference that hides a part of the scope.
+    pub(super) referral: Option<Referral>,
     pub(super) result: LdapResult,
 }
 
@@ -65,7 +65,7 @@ impl Connection {
             size_limit,
             max_entries,
             allow_large,
-            protected_bases,
+            references,
             timeout,
         } = search;
         let id = AtomicU32::new(0);
@@ -91,12 +91,12 @@ impl Connection {
         let id = Some(id.into_inner()).filter(|id| *id != 0);
         match result {
             Ok(Ok(result)) => {
-                let mut collected = Collected::new(protected_bases);
+                let mut collected = Collected::new(references);
                 collected.add(id.map(|id| self.budgets.take(id)).unwrap_or_default());
                 Ok(Answer {
                     entries: collected.entries,
                     ignored_references: collected.ignored_references,
-                    referral_host: collected.referral_host,
+                    referral: collected.referral,
                     result,
                 })
             }
@@ -115,15 +115,15 @@ impl Connection {
 
 /// What a search found, taken apart.
 struct Collected<'a> {
-    protected_bases: &'a [&'a str],
+    rule: ReferenceRule<'a>,
     entries: Vec<Entry>,
     ignored_references: u64,
-    referral_host: Option<String>,
+    referral: Option<Referral>,
 }
 
 impl<'a> Collected<'a> {
-    fn new(protected_bases: &'a [&'a str]) -> Self {
-        Self { protected_bases, entries: Vec::new(), ignored_references: 0, referral_host: None }
+    fn new(rule: ReferenceRule<'a>) -> Self {
+        Self { rule, entries: Vec::new(), ignored_references: 0, referral: None }
     }
 
     fn add(&mut self, items: Vec<SearchItem>) {
@@ -133,13 +133,11 @@ impl<'a> Collected<'a> {
                 SearchItem::Reference(urls) => {
                     self.ignored_references += 1;
                     // The URLs of one reference are alternatives for the same thing.
-                    let classified = urls
-                        .iter()
-                        .flat_map(|url| self.protected_bases.iter().map(|name| classify(url, name)));
-                    for reference in classified {
-                        if let Reference::Referral(host) = reference {
-                            self.referral_host.get_or_insert(host);
-                        }
+                    let mut referrals = urls.iter().map(|url| Referral::parse(url));
+                    let hiding = referrals.find(|referral| referral.hides_scope(self.rule));
+                    let nameless = urls.is_empty().then(Referral::unknown);
+                    if let Some(referral) = hiding.or(nameless) {
+                        self.referral.get_or_insert(referral);
                     }
                 }
             }

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::connect::{check_not_anonymous, no_server_error, open, simple_bind};
-use super::result_code::{INVALID_CREDENTIALS, bind_hint};
+use super::result_code::INVALID_CREDENTIALS;
 use super::{DirectoryError, Server, Timeouts, dial, tls_config};
 use crate::policy::MayVerify;
 
@@ -104,11 +104,7 @@ async fn bind_as_user(
     connection.ldap.with_controls(control);
     sent.store(true, Ordering::Relaxed);
     let result = simple_bind(server, &mut connection, dn, password.0.expose_secret(), &timeouts).await?;
-    let verdict = verdict_of(&result).ok_or_else(|| DirectoryError::BindRejected {
-        server: server.to_string(),
-        code: result.rc,
-        hint: bind_hint(result.rc),
-    })?;
+    let verdict = verdict_of(&result).ok_or_else(|| DirectoryError::bind_refused(server, result.rc))?;
     if matches!(verdict, PasswordVerdict::Right) {
         // A server that accepts everybody, as a stranger, has verified nobody.
         check_not_anonymous(server, &mut connection, &timeouts).await?;

@@ -2,6 +2,21 @@
 //! types and values and white space around them ignored, parts of a multi-valued RDN in any order.
 //! Servers answer another spelling than they were asked with.
 
+use unicode_normalization::UnicodeNormalization;
+
+/// Types of RFC 4514, section 3, with their other names.
+const SHORT_NAMES: &[(&str, &[&str])] = &[
+    ("cn", &["commonname", "2.5.4.3"]),
+    ("c", &["countryname", "2.5.4.6"]),
+    ("l", &["localityname", "2.5.4.7"]),
+    ("st", &["stateorprovincename", "2.5.4.8"]),
+    ("street", &["streetaddress", "2.5.4.9"]),
+    ("o", &["organizationname", "2.5.4.10"]),
+    ("ou", &["organizationalunitname", "2.5.4.11"]),
+    ("dc", &["domaincomponent", "0.9.2342.19200300.100.1.25"]),
+    ("uid", &["userid", "0.9.2342.19200300.100.1.1"]),
+];
+
 /// The RDNs of a name in one spelling, from the entry upwards; none if the text is not a
 /// distinguished name.
 #[must_use]
@@ -19,6 +34,19 @@ pub fn is_within(dn: &str, base: &str) -> bool {
         (Some(dn), Some(base)) => dn.ends_with(&base),
         _ => false,
     }
+}
+
+/// The name of the entry above, as the text has it; none for a name of one part or less.
+#[must_use]
+pub fn parent(dn: &str) -> Option<&str> {
+    let own = split(dn, ',')[0];
+    dn.get(own.len() + 1..).map(str::trim_start).filter(|rest| !rest.is_empty())
+}
+
+/// Whether two texts are one name; a text that is no name equals none.
+#[must_use]
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    normalize(one).is_some_and(|rdns| Some(rdns) == normalize(other))
 }
 
 /// Whether a value is what the entry is named by: `uid=anna,dc=lab` by the `uid` `Anna`.
@@ -48,6 +76,8 @@ fn rdn(text: &str) -> Option<String> {
 fn part(text: &str) -> Option<String> {
     let (kind, value) = text.split_once('=')?;
     let kind = kind.trim().to_ascii_lowercase();
+    let kind =
+        SHORT_NAMES.iter().find(|(_, names)| names.contains(&&*kind)).map_or(&*kind, |(short, _)| *short);
     if kind.is_empty()
         || !kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
     {
@@ -59,8 +89,13 @@ fn part(text: &str) -> Option<String> {
     Some(format!("{kind}={value}"))
 }
 
-/// A value without regard to case; inner white space counts as one space.
+/// A value without regard to case; inner white space counts as one space. A letter with its accent
+/// is one whether it came as one character or as two (RFC 4518, 2.3).
 fn plain(value: &str) -> String {
+    let value: std::borrow::Cow<'_, str> = match value.is_ascii() {
+        true => value.into(),
+        false => value.nfkc().collect::<String>().into(),
+    };
     value.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -123,6 +158,8 @@ mod tests {
             ("cn=a+uid=b,dc=x", "uid=B+cn=A,dc=x"),
             ("cn=M\\C3\\BCller,dc=x", "cn=müller,dc=x"),
             ("cn=a  b,dc=x", "cn=a b,dc=x"),
+            ("ou=Mu\u{308}nchen,dc=x", "ou=m\u{fc}nchen,dc=x"),
+            ("organizationalUnitName=people,dc=x", "2.5.4.11=People,domainComponent=X"),
         ] {
             assert_eq!(normalize(one), normalize(other), "{one} and {other}");
         }
@@ -164,6 +201,13 @@ mod tests {
             let _ = is_named(&dn, &attribute, &dn);
             prop_assert_eq!(is_within(&dn, &dn), normalize(&dn).is_some());
         }
+    }
+
+    #[test]
+    fn the_parent_of_a_name_begins_behind_its_first_part() {
+        assert_eq!(parent("cn=Smith\\, Anna, ou=people,dc=x"), Some("ou=people,dc=x"));
+        assert_eq!((parent("dc=x"), parent("")), (None, None));
+        assert!(is_same_name("OU=people, DC=x", "ou=People,dc=x") && !is_same_name("people", "people"));
     }
 
     #[test]

@@ -5,5 +5,5 @@ mod dn;
 mod filter;
 
 pub use attribute::is_attribute;
-pub use dn::{is_named, is_within, naming_values, normalize};
+pub use dn::{is_named, is_same_name, is_within, naming_values, normalize, parent};
 pub use filter::{FilterError, attributes_in};

@@ -93,6 +93,17 @@ impl Policy {
         }
     }
 
+    /// Whether every server of a source may be asked for an entry by this name: it is below a root
+    /// that the policy names for the server.
+    #[must_use]
+    pub fn allows_name(&self, settings: &IdentitySourceSettings, name: &str) -> bool {
+        let allows = |server: &DirectoryServer| {
+            let directory = self.directory(server);
+            directory.is_some_and(|directory| directory.roots.iter().any(|root| is_within(name, root)))
+        };
+        !settings.directory_servers.is_empty() && settings.directory_servers.iter().all(allows)
+    }
+
     /// The same for one server of it, within the limits.
     fn check_server(
         &self,
@@ -322,6 +333,17 @@ mod tests {
                 Some(DisabledRule { attribute: "nsAccountLock".to_owned(), test: None })))
             .contains("nsAccountLock")
         );
+    }
+
+    #[test]
+    fn an_entry_is_asked_for_by_name_only_below_a_root_of_the_policy() {
+        let settings = settings();
+        let root = &settings.roots[0];
+        assert!(policy().allows_name(&settings, &format!("uid=anna,{root}")));
+        for name in ["uid=anna,dc=elsewhere", "no name", ""] {
+            assert!(!policy().allows_name(&settings, name), "{name:?}");
+        }
+        assert!(!policy().allows_name(&IdentitySourceSettings::default(), root));
     }
 
     #[test]

@@ -21,9 +21,10 @@ pub(super) fn digest(record: &UserRecord, revision: i32) -> [u8; 16] {
         disabled,
         // It says who the record was taken for before, and nothing of the record.
         former_id: _,
+        // How the entry was observed, not what it says.
         mark_proved: _,
-        warnings: _,
         version: _,
+        warnings,
     } = record;
     let mut form = Vec::with_capacity(512);
     form.extend_from_slice(b"rollcall record 1\0");
@@ -38,6 +39,15 @@ pub(super) fn digest(record: &UserRecord, revision: i32) -> [u8; 16] {
         form.extend_from_slice(&length(attribute.values.len()));
         for value in &attribute.values {
             field(&mut form, value.as_bytes());
+        }
+    }
+    // Only where there are any: a record without warnings keeps the digest that it had before there
+    // were warnings. The mark keeps it apart from a policy attribute.
+    if !warnings.is_empty() {
+        form.extend_from_slice(b"\0warnings\0");
+        for warning in warnings {
+            field(&mut form, warning.attribute.as_bytes());
+            field(&mut form, warning.message.as_bytes());
         }
     }
     let mut digest = [0; 16];
@@ -74,6 +84,22 @@ mod tests {
             disabled,
             ..UserRecord::default()
         }
+    }
+
+    #[test]
+    fn a_warning_changes_the_digest_and_a_record_without_one_keeps_its_own() {
+        let plain = UserRecord { user_name: "anna".to_owned(), ..UserRecord::default() };
+        let warning = |attribute: &str, message: &str| rollcall_proto::router::v1::Warning {
+            attribute: attribute.to_owned(),
+            message: message.to_owned(),
+        };
+        let with = |warnings| digest(&UserRecord { warnings, ..plain.clone() }, 1);
+        assert_ne!(with(vec![warning("a", "b")]), digest(&plain, 1));
+        assert_ne!(with(vec![warning("a", "b")]), with(vec![warning("ab", "")]));
+        // As it was before records had warnings.
+        let known = "4f84cc03";
+        let hex: String = digest(&plain, 1)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, known);
     }
 
     proptest! {

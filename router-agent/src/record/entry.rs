@@ -82,15 +82,38 @@ impl Entry {
     /// very many of them: under the name `memberOf;range=0-1499`, and none under `memberOf`.
     #[must_use]
     pub fn has_range(&self, attribute: &str) -> bool {
-        const RANGE: &[u8] = b";range=";
-        self.parts.iter().any(|part| match part {
+        self.ranges(attribute).next().is_some()
+    }
+
+    /// The ranges in which an attribute's values came, such as `0-1499`, or `1500-*` at the end.
+    pub(crate) fn ranges(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().filter_map(move |part| match part {
+            Part::Name(name) => range_of(self.at(*name), attribute),
+            Part::Value(_) => None,
+        })
+    }
+
+    /// The values that came in ranges.
+    pub(crate) fn range_values(&self, attribute: &str) -> impl Iterator<Item = &[u8]> {
+        let mut named = false;
+        self.parts.iter().filter_map(move |part| match part {
             Part::Name(name) => {
-                let (name, length) = (self.at(*name), attribute.len());
-                name.len() > length + RANGE.len()
-                    && name[..length].eq_ignore_ascii_case(attribute.as_bytes())
-                    && name[length..length + RANGE.len()].eq_ignore_ascii_case(RANGE)
+                named = range_of(self.at(*name), attribute).is_some();
+                None
             }
-            Part::Value(_) => false,
+            Part::Value(value) => named.then(|| self.at(*value)),
+        })
+    }
+
+    /// The values of an attribute that has options, each with the options: `lastusn;userroot`.
+    pub(crate) fn values_with_options(&self, attribute: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut options: Option<&[u8]> = None;
+        self.parts.iter().filter_map(move |part| match part {
+            Part::Name(name) => {
+                options = options_of(self.at(*name), attribute);
+                None
+            }
+            Part::Value(value) => Some((options?, self.at(*value))),
         })
     }
 
@@ -122,6 +145,17 @@ impl Entry {
         entry.bytes = Bytes::from(bytes);
         entry
     }
+}
+
+/// The options behind an attribute's name; none if it is another attribute, or has no options.
+fn options_of<'n>(name: &'n [u8], attribute: &str) -> Option<&'n [u8]> {
+    let (own, options) = name.split_at_checked(attribute.len())?;
+    options.strip_prefix(b";").filter(|_| own.eq_ignore_ascii_case(attribute.as_bytes()))
+}
+
+fn range_of<'n>(name: &'n [u8], attribute: &str) -> Option<&'n [u8]> {
+    let (key, range) = options_of(name, attribute)?.split_at_checked(b"range=".len())?;
+    (key.eq_ignore_ascii_case(b"range=") && !range.is_empty()).then_some(range)
 }
 
 fn span(range: Range<usize>) -> Span {

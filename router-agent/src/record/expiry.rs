@@ -1,11 +1,12 @@
 //! Whether an entry says that its account has expired. A value that cannot be read never keeps
-//! anyone enabled: it is an error.
+//! an account enabled: it is an error.
 
 use rollcall_proto::admin::v1::ExpiryRule;
 use rollcall_proto::admin::v1::expiry_rule::Format;
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
 use super::Entry;
+use super::mark::{MarkSight, sight};
 
 /// Seconds from 1601 to 1970.
 const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
@@ -25,18 +26,10 @@ impl Rule {
         known.then(|| Self { attribute: rule.attribute.clone(), format: rule.format() })
     }
 
-    /// Whether the account has expired at `now`, in seconds since 1970; `Err` if a value cannot be
-    /// read and no other says so.
-    pub(super) fn is_expired(&self, entry: &Entry, now: i64) -> Result<bool, ()> {
-        let mut answer = Ok(false);
-        for value in entry.values(&self.attribute) {
-            match self.end(value) {
-                Ok(Some(end)) if end <= now => return Ok(true),
-                Ok(_) => {}
-                Err(()) => answer = Err(()),
-            }
-        }
-        answer
+    /// What the entry shows of its end at `now`, in seconds since 1970: marked if it has expired.
+    /// `Err` if a value cannot be read and no other is past.
+    pub(super) fn sight(&self, entry: &Entry, now: i64) -> Result<MarkSight, ()> {
+        sight(entry, &self.attribute, |value| Ok(self.end(value)?.is_some_and(|end| end <= now)))
     }
 
     /// When the account expires, in seconds since 1970; none for never.
@@ -98,9 +91,10 @@ mod tests {
 
     fn expired(format: Format, value: &[u8]) -> Result<bool, ()> {
         let rule = ExpiryRule { attribute: "accountExpires".to_owned(), format: format.into() };
-        Rule::new(&rule)
-            .expect("a rule")
-            .is_expired(&Entry::from_parts("", &[("AccountExpires", &[value])]), NOW)
+        let rule = Rule::new(&rule).expect("a rule");
+        let sight = rule.sight(&Entry::from_parts("", &[("AccountExpires", &[value])]), NOW)?;
+        assert_ne!(sight, MarkSight::Absent);
+        Ok(sight == MarkSight::Marked)
     }
 
     #[test]
@@ -172,20 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_the_attribute_never_expires_and_one_past_date_of_several_is_enough() {
+    fn an_entry_without_the_attribute_shows_no_end_and_one_past_date_of_several_is_enough() {
         let rule = ExpiryRule {
             attribute: "krbPrincipalExpiration".to_owned(),
             format: Format::GeneralizedTime.into(),
         };
         let rule = Rule::new(&rule).expect("a rule");
-        assert_eq!(rule.is_expired(&Entry::default(), NOW), Ok(false));
+        assert_eq!(rule.sight(&Entry::default(), NOW), Ok(MarkSight::Absent));
         let values: [&[u8]; 3] = [b"20990101000000Z", b"soon", b"20200101000000Z"];
         for rotated in 0..3 {
             let mut values = values;
             values.rotate_left(rotated);
             assert_eq!(
-                rule.is_expired(&Entry::from_parts("", &[("krbPrincipalExpiration", &values)]), NOW),
-                Ok(true)
+                rule.sight(&Entry::from_parts("", &[("krbPrincipalExpiration", &values)]), NOW),
+                Ok(MarkSight::Marked)
             );
         }
     }

@@ -62,6 +62,28 @@ pub(super) fn assertion(format: ImmutableIdFormat, id: &[u8]) -> Option<String> 
     same.then(|| ldap3::ldap_escape(value).into_owned())
 }
 
+/// What a filter compares the attribute with in every form that is read as this id: a directory
+/// compares text as it stands, with the hyphens and the case that it was written with. The
+/// attribute of RFC 4530 has one form.
+pub(super) fn assertions(attribute: &str, format: ImmutableIdFormat, id: &[u8]) -> Option<Vec<String>> {
+    let own = assertion(format, id)?;
+    let is_text = matches!(format, ImmutableIdFormat::Unspecified | ImmutableIdFormat::Uuid)
+        && !["entryUUID", "1.3.6.1.1.16.4"].iter().any(|name| name.eq_ignore_ascii_case(attribute));
+    if !is_text {
+        return Some(vec![own]);
+    }
+    let uuid = Uuid::from_slice(id).ok()?;
+    let (hyphens, digits) = (uuid.hyphenated().to_string(), uuid.simple().to_string());
+    let (upper, upper_digits) = (hyphens.to_uppercase(), digits.to_uppercase());
+    let (braces, upper_braces) = (format!("{{{hyphens}}}"), format!("{{{upper}}}"));
+    let mut forms = vec![own, digits, upper, upper_digits, braces, upper_braces];
+    forms.push(format!("urn:uuid:{hyphens}"));
+    // Where there are no letters, upper and lower case are one.
+    let mut seen = std::collections::HashSet::new();
+    forms.retain(|form| seen.insert(form.clone()));
+    Some(forms)
+}
+
 #[cfg(test)]
 mod tests {
     use ldap3::asn1::{PL, StructureTag, Tag};
@@ -113,6 +135,25 @@ mod tests {
         for (format, id) in cases {
             assert_eq!(assertion(format, id), None, "{format:?} {}", id.escape_ascii());
         }
+    }
+
+    #[test]
+    fn an_id_of_text_is_asked_for_in_every_form_and_all_are_read_as_the_same_id() {
+        let id = parse(ImmutableIdFormat::Uuid, b"9D1C3F0A5B7E4A52B8D30C11AA22BB33").expect("an id");
+        let forms = assertions("employeeNumber", ImmutableIdFormat::Uuid, &id).expect("forms");
+        for form in [
+            "9d1c3f0a-5b7e-4a52-b8d3-0c11aa22bb33",
+            "9D1C3F0A5B7E4A52B8D30C11AA22BB33",
+            "9d1c3f0a5b7e4a52b8d30c11aa22bb33",
+            "{9D1C3F0A-5B7E-4A52-B8D3-0C11AA22BB33}",
+        ] {
+            assert!(forms.iter().any(|other| other == form), "{form} in {forms:?}");
+        }
+        for form in &forms {
+            assert_eq!(parse(ImmutableIdFormat::Uuid, form.as_bytes()).as_ref(), Some(&id), "{form}");
+        }
+        let one = assertions("entryuuid", ImmutableIdFormat::Uuid, &id).expect("forms");
+        assert_eq!(one, [forms[0].clone()], "RFC 4530 has one form");
     }
 
     proptest! {

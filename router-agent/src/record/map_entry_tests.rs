@@ -6,6 +6,7 @@ use rollcall_proto::admin::v1::{AttributeMapping, DisabledRule, disabled_rule};
 use rollcall_proto::router::v1::FormerImmutableId;
 
 use super::super::MappingError;
+use super::super::optional::json_length;
 use super::*;
 
 const UUID: &[u8] = b"f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
@@ -91,10 +92,7 @@ fn what_an_entry_lacks_is_its_reason_and_its_id_stays_known() {
         ("mail", &[b""], Reason::MissingEmail, identified),
         ("mail", &[b"anna at lab.test"], Reason::InvalidEmail, identified),
         ("mail", &[&[b'a'; 1 << 20]], Reason::InvalidEmail, identified),
-        ("givenName", &[&[b'a'; 1 << 20]], Reason::InvalidAttribute, identified),
         ("userAccountControl", &[b"disabled"], Reason::InvalidAttribute, identified),
-        ("memberOf", &[b"\x80"], Reason::InvalidAttribute, identified),
-        ("memberOf", &[b"g" as &[u8]; 101], Reason::InvalidAttribute, identified),
     ];
     for (attribute, values, expected, identified) in cases {
         let shown = values.first().map(|value| value.escape_ascii().to_string());
@@ -129,10 +127,107 @@ fn an_entry_with_two_immutable_ids_has_none() {
     assert_eq!(reason(&anna(&[("entryUUID", &[UUID, other])])), (Reason::MissingUniqueId, false));
 }
 
+/// An attribute and its values.
+type Values<'a> = (&'a str, &'a [&'a [u8]]);
+
 #[test]
-fn a_range_of_the_values_is_not_taken_for_all_or_for_none() {
-    let entry = anna(&[("memberOf", &[]), ("memberOf;range=0-1499", &[b"x"])]);
-    assert_eq!(reason(&entry), (Reason::InvalidAttribute, true));
+fn an_optional_value_that_cannot_be_used_is_left_out_with_a_warning() {
+    let many = [b"g" as &[u8]; 101];
+    let cases: &[(&str, &[Values<'_>])] = &[
+        ("givenName", &[("givenName", &[&[b'a'; 1 << 20]])]),
+        ("givenName", &[("givenName", &[b"an\tna"])]),
+        ("memberOf", &[("memberOf", &[b"\x80"])]),
+        ("memberOf", &[("memberOf", &[b"fine", b"a\0b"])]),
+        ("memberOf", &[("memberOf", &many)]),
+        ("memberOf", &[("memberOf", &[]), ("memberOf;range=0-1499", &[b"x"])]),
+    ];
+    for (attribute, changed) in cases {
+        let with = record(&anna(changed));
+        let [warning] = &with.warnings[..] else { panic!("{attribute}: {:?}", with.warnings) };
+        assert_eq!(&warning.attribute, attribute);
+        assert!(warning.message.contains("left out"), "{}", warning.message);
+        // The rest is as it would be without the attribute.
+        let without = record(&anna(&[]));
+        assert_ne!(with.digest, without.digest);
+        assert_eq!(UserRecord { warnings: Vec::new(), digest: without.digest.clone(), ..with }, without);
+    }
+    let optional = AttributeMapping { mail_optional: true, phone: "givenName".to_owned(), ..settings() };
+    let optional = Mapping::new(&optional, 1, 0).expect("a mapping");
+    let entry = anna(&[("mail", &[b"none"]), ("givenName", &[b"\xff"])]);
+    let Mapped::Record(without_mail) = map_entry(&optional, &entry) else { panic!("rejected") };
+    let warned: Vec<_> = without_mail.warnings.iter().map(|warning| warning.attribute.as_str()).collect();
+    assert_eq!((without_mail.mail.as_str(), &warned[..]), ("", &["mail", "givenName"][..]));
+}
+
+#[test]
+fn a_rejected_entry_says_whether_its_own_mark_disables_the_account() {
+    let marked: (&str, &[&[u8]]) = ("userAccountControl", &[b"514"]);
+    let clear: (&str, &[&[u8]]) = ("userAccountControl", &[b"512"]);
+    let wrong: &[(&str, &[&[u8]])] = &[
+        ("mail", &[]),
+        ("mail", &[b"none"]),
+        ("uid", &[]),
+        ("uid", &[b"an\0na"]),
+        ("entryUUID", &[]),
+        ("entryUUID", &[UUID, b"f81d4fae-7dec-11d0-a765-00a0c91e6bf7"]),
+    ];
+    for change in wrong {
+        for (mark, expected) in [(marked, true), (clear, false)] {
+            let Mapped::Rejected(rejected) = map_entry(&mapping(), &anna(&[*change, mark])) else {
+                panic!("{change:?}")
+            };
+            assert_eq!(rejected.disabled, expected, "{change:?}");
+            let has_name = !rejected.distinguished_name.is_empty();
+            assert_eq!(has_name, rejected.immutable_id.is_empty(), "{change:?}");
+        }
+    }
+    let with_dn = |dn: &[u8]| {
+        let uac: &[&[u8]] = &[b"514"];
+        Entry::from_parts(dn, &[("entryUUID", &[UUID]), ("uid", &[b"a"]), ("userAccountControl", uac)])
+    };
+    let Mapped::Rejected(bad_name) = map_entry(&mapping(), &with_dn(b"uid=a\xff,dc=lab")) else { panic!() };
+    assert!(bad_name.disabled);
+    let Mapped::Rejected(large) = map_entry(&mapping(), &Entry::too_large(b"uid=anna,dc=lab")) else {
+        panic!()
+    };
+    assert_eq!((large.disabled, large.distinguished_name.as_str()), (false, "uid=anna,dc=lab"));
+    // Another rule says so, where this one cannot be read.
+    let both = AttributeMapping {
+        expires: Some(rollcall_proto::admin::v1::ExpiryRule {
+            attribute: "shadowExpire".to_owned(),
+            format: rollcall_proto::admin::v1::expiry_rule::Format::DaysSince1970.into(),
+        }),
+        ..settings()
+    };
+    let both = Mapping::new(&both, 1, 1_000_000_000).expect("a mapping");
+    let entry = anna(&[("userAccountControl", &[b"lots"]), ("shadowExpire", &[b"1"])]);
+    let Mapped::Rejected(rejected) = map_entry(&both, &entry) else { panic!("a record") };
+    assert!(rejected.disabled && rejected.reason() == Reason::InvalidAttribute, "{rejected:?}");
+}
+
+#[test]
+fn only_a_mark_that_was_read_whole_or_may_be_assumed_absent_is_proved() {
+    let proved = |settings: &AttributeMapping, changed: &[(&str, &[&[u8]])]| {
+        let mapping = Mapping::new(settings, 1, 0).expect("a mapping");
+        let Mapped::Record(record) = map_entry(&mapping, &anna(changed)) else { panic!("rejected") };
+        record.mark_proved
+    };
+    let rule = |attribute: &str| {
+        let test = Some(disabled_rule::Test::BitsSet(2));
+        let disabled = Some(DisabledRule { attribute: attribute.to_owned(), test });
+        AttributeMapping { disabled, ..settings() }
+    };
+    let (own, plain) = (rule("userAccountControl"), rule("pager"));
+    assert!(proved(&own, &[("userAccountControl", &[b"512"])]));
+    assert!(!proved(&own, &[]));
+    assert!(unseen_marks(&mapping(), &anna(&[])).disabled);
+    assert!(!proved(&own, &[("userAccountControl;range=0-0", &[b"512"])]));
+    assert!(!proved(&plain, &[]));
+    let assume = |settings: AttributeMapping| AttributeMapping { assume_absent_mark: true, ..settings };
+    assert!(proved(&assume(plain), &[]));
+    assert!(!proved(&assume(rule("USERACCOUNTCONTROL")), &[]), "every account has one");
+    let none = AttributeMapping { disabled: None, ..settings() };
+    assert!(proved(&none, &[]));
 }
 
 #[test]
@@ -146,18 +241,18 @@ fn an_entry_that_was_too_large_has_no_id_and_the_user_name_that_it_is_named_by()
 }
 
 #[test]
-fn policy_attributes_fit_into_what_the_control_plane_keeps_or_are_one_rejection() {
+fn policy_attributes_fit_into_what_the_control_plane_keeps_or_are_left_out() {
     // 64 values of 1,020 bytes; with quotes and commas they are 65,486, and 64 KiB are 50 more.
     let long: Vec<_> = (0..64).map(|number| format!("{number:02}{}", "x".repeat(1_018))).collect();
     let mapped = |values: &[String]| {
         let values: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
-        map_entry(&mapping(), &anna(&[("memberOf", &values)]))
+        record(&anna(&[("memberOf", &values)]))
     };
-    let Mapped::Record(fits) = mapped(&long) else { panic!("too long") };
-    assert_eq!(json_length(&fits.policy_attributes), 65_486);
+    let fits = mapped(&long);
+    assert_eq!((json_length(&fits.policy_attributes), fits.warnings.len()), (65_486, 0));
     let quoted: Vec<_> = long.iter().map(|value| value.replace("xx", "x\"")).collect();
-    let Mapped::Rejected(rejected) = mapped(&quoted) else { panic!("it fits") };
-    assert_eq!(rejected.reason(), Reason::InvalidAttribute);
+    let left_out = mapped(&quoted);
+    assert_eq!((left_out.policy_attributes.len(), left_out.warnings.len()), (0, 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use rollcall_proto::admin::v1::{AttributeMapping, attribute_mapping::ImmutableId
 use rollcall_proto::router::v1::FormerImmutableId;
 use rollcall_proto::secrets::is_password_attribute;
 
-use super::{Entry, disabled, expiry, immutable_id};
+use super::{Entry, UnseenMarks, disabled, expiry, immutable_id, is_always_present};
 
 /// Why a mapping cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +46,7 @@ pub struct Mapping {
     pub(super) phone: String,
     pub(super) disabled: Option<disabled::Rule>,
     pub(super) expires: Option<expiry::Rule>,
+    assume_absent_mark: bool,
     pub(super) now: i64,
     pub(super) policy: Vec<String>,
     attributes: Vec<String>,
@@ -70,7 +71,7 @@ impl Mapping {
             disabled,
             expires,
             policy_attributes,
-            assume_absent_mark: _,
+            assume_absent_mark,
         } = mapping.clone();
         for (attribute, name) in [(&immutable_id, "immutable_id"), (&user_name, "user_name")] {
             if attribute.is_empty() {
@@ -107,6 +108,7 @@ impl Mapping {
             phone,
             disabled: rule,
             expires,
+            assume_absent_mark,
             now,
             policy,
             attributes: Vec::new(),
@@ -161,10 +163,46 @@ impl Mapping {
         single_id(entry, attribute, *format)
     }
 
-    /// A filter for the entry with this immutable id; none if no value could be read as it.
+    /// A filter for the entry with this immutable id, in every form in which a directory may have
+    /// it; none if no value could be read as it.
     #[must_use]
     pub fn immutable_id_filter(&self, id: &[u8]) -> Option<String> {
-        Some(format!("({}={})", self.id, immutable_id::assertion(self.id_format, id)?))
+        let forms = immutable_id::assertions(&self.id, self.id_format, id)?;
+        let each: String = forms.iter().map(|form| format!("({}={form})", self.id)).collect();
+        Some(if forms.len() == 1 { each } else { format!("(|{each})") })
+    }
+
+    /// Whether these rules need no proof: every rule was seen, or the source says that an attribute
+    /// which is not shown is absent. An attribute that every account has never is.
+    pub(super) fn shows_no_mark(&self, unseen: UnseenMarks) -> bool {
+        let assumed = |attribute| self.assume_absent_mark && !is_always_present(attribute);
+        self.unseen_attributes(unseen).all(assumed)
+    }
+
+    /// The attributes of these rules.
+    pub fn unseen_attributes(&self, unseen: UnseenMarks) -> impl Iterator<Item = &str> {
+        let disabled = self.disabled.as_ref().filter(|_| unseen.disabled).map(|rule| &*rule.attribute);
+        let expires = self.expires.as_ref().filter(|_| unseen.expires).map(|rule| &*rule.attribute);
+        disabled.into_iter().chain(expires)
+    }
+
+    /// All rules of the mapping.
+    #[must_use]
+    pub fn all_marks(&self) -> UnseenMarks {
+        UnseenMarks { disabled: self.disabled.is_some(), expires: self.expires.is_some() }
+    }
+
+    /// Whether the source says that an attribute which is not shown is absent.
+    #[must_use]
+    pub fn assumes_absent_mark(&self) -> bool {
+        self.assume_absent_mark
+    }
+
+    /// The groups whose members are disabled, if the rule for disabled accounts is about groups and
+    /// names them.
+    #[must_use]
+    pub fn mark_groups(&self) -> Option<&[String]> {
+        self.disabled.as_ref()?.groups()
     }
 
     fn all_attributes(&self) -> Vec<String> {

@@ -2,6 +2,9 @@
 
 use rollcall_proto::limits::is_longer;
 
+use super::Entry;
+use crate::ldap_syntax::is_named;
+
 /// A value that cannot be used. Ordered, so that of several reasons always the same is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TextError {
@@ -11,6 +14,16 @@ pub(super) enum TextError {
     ControlCharacter,
     /// More characters than fit.
     TooLong(usize),
+}
+
+impl std::fmt::Display for TextError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotText => f.write_str("is not text"),
+            Self::ControlCharacter => f.write_str("has a control character"),
+            Self::TooLong(max_chars) => write!(f, "is longer than {max_chars} characters"),
+        }
+    }
 }
 
 /// The value as trimmed text of at most `max_chars` characters.
@@ -27,6 +40,41 @@ pub(super) fn parse_text(value: &[u8], max_chars: usize) -> Result<&str, TextErr
         return Err(TextError::TooLong(max_chars));
     }
     Ok(text)
+}
+
+/// The value that counts: of those that are text, those of the right form if there are any; of
+/// these the one that the entry is named by, else the smallest by its bytes. An error only if no
+/// value can be used and one is not text.
+pub(super) fn choose_value<'e>(
+    entry: &'e Entry,
+    attribute: &str,
+    max_chars: usize,
+    form: impl Fn(&str) -> bool,
+) -> Result<Option<&'e str>, TextError> {
+    if attribute.is_empty() {
+        return Ok(None);
+    }
+    let mut wrong: Option<TextError> = None;
+    let mut best: Option<&str> = None;
+    let dn = || std::str::from_utf8(entry.dn()).unwrap_or_default();
+    // Most entries have one value; only between two something has to be decided.
+    let rank = |value: &str| (!form(value), !is_named(dn(), attribute, value));
+    for value in entry.values(attribute) {
+        match parse_text(value, max_chars) {
+            Ok("") => {}
+            Ok(value) => {
+                best = Some(match best {
+                    Some(other) if (rank(other), other) <= (rank(value), value) => other,
+                    _ => value,
+                });
+            }
+            Err(error) => wrong = Some(wrong.map_or(error, |other| other.min(error))),
+        }
+    }
+    match (best, wrong) {
+        (None, Some(error)) => Err(error),
+        (best, _) => Ok(best),
+    }
 }
 
 /// Whether a text can be a mail address: one `@` behind a local part, a domain without white space

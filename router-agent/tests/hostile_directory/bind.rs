@@ -85,6 +85,36 @@ async fn a_refused_password_is_tried_once_however_many_servers_there_are() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_take_a_bind_leaves_it_to_the_next_and_one_without_protection_does_not() {
+    for (code, is_next_asked) in [(51, true), (52, true), (80, true), (1, true), (2, true), (3, true)]
+        .into_iter()
+        .chain([(8, false), (13, false), (50, false), (7, false), (34, false), (32, false), (48, false)])
+    {
+        let first = serve(move |id, asked| match asked {
+            Request::Bind => message(id, &result(0x61, code), &[]),
+            _ => honest(id, &asked),
+        });
+        let binds = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&binds);
+        let second = serve(move |id, asked| {
+            counted.fetch_add(usize::from(matches!(asked, Request::Bind)), Ordering::Relaxed);
+            honest(id, &asked)
+        });
+        let mut servers = read_request(first.await).servers;
+        servers.extend(read_request(second.await).servers);
+        let read_request = ReadRequest { servers, ..read_request(0) };
+        let (sink, _entries) = mpsc::channel(1);
+        let error = directory::read(&read_request, &credential(), tls(), &Timeouts::default(), sink)
+            .await
+            .expect_err("no root");
+        assert_eq!(binds.load(Ordering::Relaxed) == 1, is_next_asked, "{code}: {error}");
+        if matches!(code, 8 | 13) {
+            assert!(matches!(error, DirectoryError::BindNotProtected { .. }), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_names_the_account_or_does_not_know_the_question_is_read() {
     let named = [&[10, 1, 0, 4, 0, 4, 0][..], &element(0x8B, b"dn:cn=a")].concat();
     for answer in [element(0x78, &named), result(0x78, 2), result(0x78, 53)] {

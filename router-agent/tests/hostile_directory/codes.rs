@@ -9,7 +9,7 @@ use router_agent::directory::{self, DirectoryError, ReadComplete, Timeouts};
 use tokio::sync::mpsc;
 
 use super::server::{
-    Request, credential, done, element, entries, entry, honest, message, read_request, serve, tls,
+    Request, credential, done, element, entries, entry_at, honest, message, read_request, serve, tls,
 };
 
 /// Reads `dc=x` from a server that is honest but for what the script answers; none is the honest
@@ -20,7 +20,9 @@ async fn read(
     let port = serve(move |id, asked| match (script(id, &asked), &asked) {
         (Some(answer), _) => answer,
         (None, Request::Search(_, 2)) => [entries(id, 1..4), done(id, 0, b"")].concat(),
-        (None, Request::Search(base, 0)) if !base.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+        (None, Request::Search(base, 0)) if !base.is_empty() => {
+            [entry_at(id, 0, base), honest(id, &asked)].concat()
+        }
         _ => honest(id, &asked),
     })
     .await;

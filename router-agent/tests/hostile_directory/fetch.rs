@@ -59,6 +59,7 @@ impl HostileDirectory {
             Request::Search(base, 2) if base == ROOT => {
                 search(id, searches.fetch_add(1, Ordering::Relaxed) + 1)
             }
+            Request::Search(base, 0) if base == ROOT => root(id),
             _ => honest(id, &asked),
         };
         Self::at(&[serve(script).await])
@@ -72,6 +73,7 @@ impl HostileDirectory {
             credential: &credential(),
             ca_file: Some(&ca_file),
             look_up_moved: true,
+            prove_mark: false,
         };
         let fetch = directory::fetch(&self.pool, source, whom, within);
         tokio::time::timeout(TEST_TIMEOUT * 2, fetch).await.expect("an end in time")
@@ -89,6 +91,11 @@ impl HostileDirectory {
 
 fn found(id: u8, code: u8) -> Vec<u8> {
     message(id, &result(0x65, code), &[])
+}
+
+/// The root itself.
+fn root(id: u8) -> Vec<u8> {
+    [entry_at(id, 0, ROOT), found(id, 0)].concat()
 }
 
 /// The person with this number and name.
@@ -109,7 +116,7 @@ fn is_nobody(outcome: &Outcome) -> bool {
 
 #[tokio::test]
 async fn who_has_another_name_than_was_asked_for_is_not_who_was_asked_for() {
-    let hostile = HostileDirectory::start(|id, search| match search {
+    let mut hostile = HostileDirectory::start(|id, search| match search {
         1 => [person(id, 1, "root"), found(id, 0)].concat(),
         2 => [person(id, 1, "ann\u{e4}"), person(id, 2, "\u{430}nna"), found(id, 0)].concat(),
         3 => [shown(id, &format!("uid=anna,{ROOT}"), &[("cn", b"anna")]), found(id, 0)].concat(),
@@ -117,6 +124,8 @@ async fn who_has_another_name_than_was_asked_for_is_not_who_was_asked_for() {
     })
     .await;
     for search in 1..=3 {
+        // On a new connection, so that each question is one search.
+        hostile.pool = Pool::new(PoolLimits::default());
         let outcome = hostile.fetch("anna").await;
         assert!(is_nobody(&outcome), "{search}: {outcome:?}");
     }
@@ -126,17 +135,56 @@ async fn who_has_another_name_than_was_asked_for_is_not_who_was_asked_for() {
 
 #[tokio::test]
 async fn who_has_another_id_than_was_asked_for_is_not_who_was_asked_for() {
-    let hostile = HostileDirectory::start(|id, search| match search {
-        // In the root, and once more for where else it is, twice.
-        1..=3 => [person(id, 7, "anna"), found(id, 0)].concat(),
-        _ => [person(id, 1, "anna"), found(id, 0)].concat(),
+    let number = Arc::new(AtomicUsize::new(7));
+    let shown_number = Arc::clone(&number);
+    let hostile = HostileDirectory::start(move |id, _| {
+        let number = u32::try_from(shown_number.load(Ordering::Relaxed)).expect("small");
+        [person(id, number, "anna"), found(id, 0)].concat()
     })
     .await;
     let id = Bytes::copy_from_slice(Uuid::from_u128(1).as_bytes());
     let outcome = hostile.ask(UserSelector::ById(&id), TEST_TIMEOUT).await;
     assert!(is_nobody(&outcome), "{outcome:?}");
+    number.store(1, Ordering::Relaxed);
     let outcome = hostile.ask(UserSelector::ById(&id), TEST_TIMEOUT).await;
     assert!(is_anna(&outcome), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_used_connection_that_finds_nobody_is_asked_again_on_a_new_one() {
+    // A proxy whose connection goes on as with a stranger after the first search.
+    let binds = Arc::new(AtomicUsize::new(0));
+    let bound = Arc::clone(&binds);
+    let searches = AtomicUsize::new(0);
+    let port = serve(move |id, asked| match &asked {
+        Request::Bind => {
+            bound.fetch_add(1, Ordering::Relaxed);
+            searches.store(0, Ordering::Relaxed);
+            honest(id, &asked)
+        }
+        Request::Search(base, 0) if base == ROOT => root(id),
+        Request::Search(base, 2) if base == ROOT => match searches.fetch_add(1, Ordering::Relaxed) {
+            0 => [person(id, 1, "anna"), found(id, 0)].concat(),
+            _ => found(id, 0),
+        },
+        _ => honest(id, &asked),
+    })
+    .await;
+    let hostile = HostileDirectory::at(&[port]);
+    for connections in 1..=3 {
+        let outcome = hostile.fetch("anna").await;
+        assert!(is_anna(&outcome), "{outcome:?}");
+        assert_eq!(binds.load(Ordering::Relaxed), connections);
+        assert_eq!(hostile.pool.connections(), 1, "the old one is retired");
+    }
+}
+
+#[tokio::test]
+async fn a_root_that_answers_success_with_nothing_is_there_only_if_its_own_entry_is() {
+    let port = serve(|id, asked| honest(id, &asked)).await;
+    let hostile = HostileDirectory::at(&[port]);
+    let outcome = hostile.fetch("anna").await;
+    assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -215,20 +263,20 @@ async fn of_more_than_the_limit_two_with_the_name_are_nobody_and_one_is_not_know
 }
 
 #[tokio::test]
-async fn a_reference_into_the_scope_fails_the_fetch_and_one_to_elsewhere_does_not() {
+async fn a_reference_fails_the_fetch_whatever_name_it_carries() {
     let refer = |id, url: &str| message(id, &element(0x73, &element(4, url.as_bytes())), &[]);
-    for (url, fails) in [
-        ("ldap://other.test/ou=berlin,ou=people,dc=x", true),
-        ("ldap://other.test", true),
-        ("ldap://x.test/CN=Configuration,dc=x", false),
+    for url in [
+        "ldap://other.test/ou=berlin,ou=people,dc=x",
+        "ldap://other.test",
+        "ldap://other.test/ou=branch,dc=other",
+        "ldap://x.test/CN=Configuration,dc=x",
     ] {
         let hostile = HostileDirectory::start(move |id, _| {
             [refer(id, url), person(id, 1, "anna"), found(id, 0)].concat()
         })
         .await;
         let outcome = hostile.fetch("anna").await;
-        assert_eq!(matches!(outcome, Err(DirectoryError::Referral { .. })), fails, "{url}: {outcome:?}");
-        assert_eq!(is_anna(&outcome), !fails, "{url}: {outcome:?}");
+        assert!(matches!(outcome, Err(DirectoryError::Referral { .. })), "{url}: {outcome:?}");
     }
 }
 
@@ -357,6 +405,7 @@ async fn who_is_elsewhere_by_the_word_of_a_lying_server_is_not_in_scope() {
         Request::Search(base, 2) if base == "dc=x" => {
             [entry_at(id, 1, "uid=anna,ou=archive,dc=x"), found(id, 0)].concat()
         }
+        Request::Search(base, 0) if base == ROOT => root(id),
         _ => honest(id, &asked),
     })
     .await;
@@ -395,4 +444,25 @@ async fn what_one_search_breaks_on_a_connection_costs_no_other_search_its_answer
         }
     }
     assert_eq!(failed, 1, "the one that it was");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_take_a_bind_costs_the_credential_nothing() {
+    for code in [51, 52, 80, 1, 2, 3] {
+        let is_back = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let state = Arc::clone(&is_back);
+        let port = serve(move |id, asked| match &asked {
+            Request::Bind if !state.load(Ordering::Relaxed) => message(id, &result(0x61, code), &[]),
+            Request::Search(base, 2) if base == ROOT => [person(id, 1, "anna"), found(id, 0)].concat(),
+            _ => honest(id, &asked),
+        })
+        .await;
+        let hostile = HostileDirectory::at(&[port]);
+        let outcome = hostile.fetch("anna").await;
+        assert!(matches!(outcome, Err(DirectoryError::BindUnanswered { .. })), "{code}: {outcome:?}");
+        is_back.store(true, Ordering::Relaxed);
+        // At once, not after a pause.
+        let outcome = hostile.fetch("anna").await;
+        assert!(is_anna(&outcome), "{code}: {outcome:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rollcall_proto::admin::v1::AttributeMapping;
 use router_agent::directory::{
-    self, DirectoryError, LookupAnswer, LookupRequest, Presence, ReadRequest, Timeouts,
+    self, DirectoryError, Evidence, LookupAnswer, LookupRequest, Presence, ReadRequest, Timeouts,
 };
 use router_agent::record::Mapping;
 use uuid::Uuid;
@@ -30,6 +30,8 @@ async fn look_up(
         Request::Search(base, 0) if base.is_empty() => {
             [shown(id, "", &[("namingContexts", CONTEXT.as_bytes())]), found(id, 0)].concat()
         }
+        // Every name that is asked for is an entry.
+        Request::Search(base, 0) => [entry_at(id, 0, base), found(id, 0)].concat(),
         Request::Search(base, _) => search(id, base, searches.fetch_add(1, Ordering::Relaxed) + 1),
         _ => honest(id, &asked),
     })
@@ -45,7 +47,8 @@ async fn look_up(
     let number =
         |number: u32| Uuid::try_parse(&format!("00000000-0000-0000-0000-{number:012}")).expect("an id");
     let ids = [1, 2, 3].map(|id| Bytes::copy_from_slice(number(id).as_bytes()));
-    let wanted = LookupRequest { ids: &ids, mapping: &mapping, include_moved: true };
+    let wanted =
+        LookupRequest { ids: &ids, mapping: &mapping, include_moved: true, evidence: Evidence::default() };
     let second = Duration::from_secs(1);
     let timeouts = Timeouts { connect: second, operation: second, page: second };
     let credential = credential();
@@ -178,5 +181,21 @@ async fn who_moves_within_the_scope_while_it_is_searched_is_in_scope() {
     })
     .await
     .expect("a whole look-up");
-    assert_eq!(looked_up.presences, [Presence::InScope, Presence::OutOfScope, Presence::NotFound]);
+    assert_eq!(looked_up.presences, [Presence::InScope, Presence::NotMatching, Presence::NotFound]);
+}
+
+#[tokio::test]
+async fn where_no_entry_is_found_by_its_id_an_absence_by_id_proves_nothing() {
+    // An entry is there, and the search by its id does not find it.
+    let is_id_search = AtomicUsize::new(0);
+    let looked_up = look_up(move |id, base, _| match base {
+        // In scope by id; in the context by id; a sample; by the sample's id, by the root's id.
+        ROOT if is_id_search.fetch_add(1, Ordering::Relaxed) == 1 => {
+            [entry_at(id, 9, &at(9, ROOT)), found(id, 0)].concat()
+        }
+        _ => found(id, 0),
+    })
+    .await
+    .expect("a whole look-up");
+    assert_eq!(looked_up.presences, [Presence::NotVisible; 3]);
 }

@@ -7,8 +7,8 @@ use router_agent::directory::{self, DirectoryError, ReadComplete, ReadRequest, T
 use tokio::sync::mpsc;
 
 use super::server::{
-    Request, beginning, credential, done, element, entries, entry, honest, message, read_request, result,
-    serve, serve_dripping, shown, tls,
+    Request, beginning, credential, done, element, entries, entry, entry_at, honest, message, read_request,
+    result, serve, serve_dripping, shown, tls,
 };
 
 /// Answers pages after an honest bind and an honest base entry: what it gets is the message id and
@@ -16,7 +16,7 @@ use super::server::{
 async fn read(
     page: impl Fn(u8, usize) -> Vec<u8> + Send + Sync + 'static,
 ) -> Result<ReadComplete, DirectoryError> {
-    read_from(page, |id| [entry(id, 0), message(id, &result(0x65, 0), &[])].concat()).await
+    read_from(page, |id| there(id, "dc=x")).await
 }
 
 async fn read_from(
@@ -78,7 +78,64 @@ async fn a_page_that_fails_fails_the_read_whatever_its_code_and_whatever_comes_a
 #[tokio::test]
 async fn a_page_without_the_paging_control_is_not_the_last_one() {
     let outcome = read(|id, _| [entries(id, 0..5), message(id, &result(0x65, 0), &[])].concat()).await;
-    assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{outcome:?}");
+    // As where a server is about to stop: the read may be repeated.
+    assert!(matches!(outcome, Err(DirectoryError::Broken { page: 1, .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_entry_from_outside_of_the_root_fails_the_read() {
+    for place in ["uid=a,dc=y", "uid=a,dc=xx", "", "no name at all"] {
+        let outcome = read(move |id, _| [entry_at(id, 1, place), done(id, 0, b"")].concat()).await;
+        assert!(matches!(outcome, Err(DirectoryError::Protocol { .. })), "{place}: {outcome:?}");
+    }
+    let base = read_from(|id, _| done(id, 0, b""), |id| there(id, "dc=y")).await;
+    assert!(matches!(base, Err(DirectoryError::Protocol { .. })), "{base:?}");
+}
+
+#[tokio::test]
+async fn a_reference_fails_the_read_whatever_name_it_carries_unless_it_is_active_directorys_own() {
+    let refer = |id, url: &str| message(id, &element(0x73, &element(4, url.as_bytes())), &[]);
+    let own: [(&str, &[u8]); 4] = [
+        ("supportedCapabilities", b"1.2.840.113556.1.4.800"),
+        ("configurationNamingContext", b"CN=Configuration,dc=x"),
+        ("defaultNamingContext", b"dc=x"),
+        ("rootDomainNamingContext", b"dc=x"),
+    ];
+    for (url, is_harmless) in [
+        ("ldap://x.test/CN=Configuration,DC=x", true),
+        ("ldap://x.test/DC=DomainDnsZones,dc=x", true),
+        ("ldap://x.test/DC=ForestDnsZones,dc=x", true),
+        ("ldap://child.x.test/dc=child,dc=x", false),
+        ("ldap://x.test/DC=DomainDnsZones,dc=child,dc=x", false),
+        ("ldap://other.example.com/ou=branch,dc=other", false),
+        ("ldap://other.example.com", false),
+    ] {
+        for is_active_directory in [true, false] {
+            let port = serve(move |id, asked| match &asked {
+                Request::Search(name, 0) if name.is_empty() && is_active_directory => {
+                    [shown(id, "", &own), end(id, 0)].concat()
+                }
+                Request::Search(name, 0) if !name.is_empty() => there(id, name),
+                Request::Search(_, 2) => [refer(id, url), entries(id, 1..4), done(id, 0, b"")].concat(),
+                _ => honest(id, &asked),
+            })
+            .await;
+            match read_all_of(&read_request(port)).await {
+                Ok(complete) => {
+                    assert!(is_harmless && is_active_directory, "{url}");
+                    assert_eq!(complete.roots()[0].ignored_references, 1);
+                }
+                Err(error @ DirectoryError::Referral { .. }) => {
+                    assert!(!(is_harmless && is_active_directory), "{url}");
+                    let said = error.to_string();
+                    let name = url.splitn(4, '/').nth(3).unwrap_or("a part");
+                    assert!(said.contains(name) && said.contains("source of its own"), "{said}");
+                    assert!(said.contains("organizational unit"), "{said}");
+                }
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -155,7 +212,7 @@ async fn an_entry_that_is_too_large_is_one_entry_of_a_complete_read_and_those_be
             let large = shown(id, "uid=large,dc=x", &[("description", &vec![b'x'; 50 << 20])]);
             [entry(id, 1), large, entry(id, 2), done(id, 0, b"")].concat()
         }
-        Request::Search(name, 0) if !name.is_empty() => there(id),
+        Request::Search(name, 0) if !name.is_empty() => there(id, name),
         _ => honest(id, &asked),
     })
     .await;
@@ -194,7 +251,7 @@ async fn a_base_that_becomes_another_entry_while_it_is_read_is_noticed() {
         |id, _| [entries(id, 0..3), done(id, 0, b"")].concat(),
         move |id| {
             let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            [entry(id, number), message(id, &result(0x65, 0), &[])].concat()
+            [entry_at(id, number, "dc=x"), end(id, 0)].concat()
         },
     )
     .await;
@@ -206,7 +263,7 @@ async fn a_page_that_drips_is_given_up_when_the_time_for_a_page_is_over() {
     let port = serve_dripping(
         |id, asked| match &asked {
             Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
-            Request::Search(name, 0) if !name.is_empty() => [entry(id, 0), honest(id, &asked)].concat(),
+            Request::Search(name, 0) if !name.is_empty() => there(id, name),
             _ => honest(id, &asked),
         },
         |asked| matches!(asked, Request::Search(_, 2)),
@@ -227,7 +284,10 @@ async fn two_roots(
             let count = &asked_for[usize::from(name.starts_with("ou=b"))];
             base(id, name, count.fetch_add(1, Ordering::Relaxed) + 1)
         }
-        Request::Search(_, 2) => [entries(id, 1..4), done(id, 0, b"")].concat(),
+        Request::Search(root, 2) => {
+            let people = (1..4).flat_map(|number| entry_at(id, number, &format!("uid=u{number},{root}")));
+            [people.collect(), done(id, 0, b"")].concat()
+        }
         _ => honest(id, &asked),
     })
     .await;
@@ -239,15 +299,16 @@ fn end(id: u8, code: u8) -> Vec<u8> {
     message(id, &result(0x65, code), &[])
 }
 
-fn there(id: u8) -> Vec<u8> {
-    [entry(id, 0), end(id, 0)].concat()
+fn there(id: u8, name: &str) -> Vec<u8> {
+    [entry_at(id, 0, name), end(id, 0)].concat()
 }
 
 #[tokio::test]
 async fn a_root_that_is_not_there_is_missing_only_if_its_own_base_says_so_and_another_is_there() {
     // No such object, and success with nothing.
     for absent in [32, 0] {
-        let one = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, absent) } else { there(id) });
+        let one =
+            two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, absent) } else { there(id, name) });
         let complete = one.await.expect("a whole read");
         let [first, second] = complete.roots() else { panic!("{complete:?}") };
         assert!(!first.missing && first.entries == 3, "{first:?}");
@@ -256,7 +317,8 @@ async fn a_root_that_is_not_there_is_missing_only_if_its_own_base_says_so_and_an
         assert!(matches!(both, Err(DirectoryError::RootNotFound { .. })), "{both:?}");
     }
     for code in (1..=9).chain(11..=31).chain(33..=80) {
-        let other = two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, code) } else { there(id) });
+        let other =
+            two_roots(move |id, name, _| if name == "ou=b,dc=x" { end(id, code) } else { there(id, name) });
         let other = other.await;
         assert!(matches!(other, Err(DirectoryError::ReadIncomplete { .. })), "{code}: {other:?}");
     }
@@ -267,13 +329,13 @@ async fn a_root_that_goes_while_it_is_read_or_comes_while_others_are_fails_the_r
     for absent in [32, 0] {
         let gone = two_roots(move |id, name, time| match (name, time) {
             ("ou=a,dc=x", 2) => end(id, absent),
-            _ => there(id),
+            _ => there(id, name),
         });
         let gone = gone.await;
         assert!(matches!(gone, Err(DirectoryError::RootNotFound { .. })), "{gone:?}");
         let come = two_roots(move |id, name, time| match (name, time) {
             ("ou=a,dc=x", 1) => end(id, absent),
-            _ => there(id),
+            _ => there(id, name),
         });
         let come = come.await;
         assert!(matches!(come, Err(DirectoryError::RootChanged { .. })), "{come:?}");

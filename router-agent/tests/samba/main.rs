@@ -11,8 +11,8 @@ use rollcall_proto::admin::v1::{
     attribute_mapping::ImmutableIdFormat, directory_server::Security, disabled_rule,
 };
 use router_agent::directory::{
-    self, Credential, DirectoryError, Fetched, LookupAnswer, LookupRequest, Password, PasswordVerdict, Pool,
-    PoolLimits, Presence, ReadComplete, ReadRequest, Timeouts, UserSelector,
+    self, Credential, DirectoryError, Evidence, Fetched, LookupAnswer, LookupRequest, Password,
+    PasswordVerdict, Pool, PoolLimits, Presence, ReadComplete, ReadRequest, Timeouts, UserSelector,
 };
 use router_agent::policy::Policy;
 use router_agent::record::{Entry, Mapped, Mapping, Name, NameQuery, map_entry};
@@ -102,7 +102,8 @@ async fn read(source: &Source) -> Result<(ReadComplete, BTreeMap<String, Bytes>)
 }
 
 async fn look_up(source: &Source, ids: &[Bytes]) -> Result<LookupAnswer, DirectoryError> {
-    let wanted = LookupRequest { ids, mapping: &source.mapping, include_moved: true };
+    let wanted =
+        LookupRequest { ids, mapping: &source.mapping, include_moved: true, evidence: Evidence::default() };
     let timeouts = Timeouts::default();
     directory::lookup(&source.read_request, wanted, &source.credential, source.tls.clone(), &timeouts).await
 }
@@ -146,7 +147,7 @@ async fn starttls_is_as_good_as_ldaps_and_without_either_it_takes_no_password(do
         read(&source(domain, domain.base_dn(), Security::Starttls)).await.expect("a whole read");
     assert_eq!(people.len() as u64, PEOPLE);
     let refused = read(&source(domain, domain.base_dn(), Security::Plain)).await.expect_err("no protection");
-    assert!(matches!(refused, DirectoryError::BindRejected { code: 8, .. }), "{refused:?}");
+    assert!(matches!(refused, DirectoryError::BindNotProtected { code: 8, .. }), "{refused:?}");
     assert!(refused.to_string().contains("use LDAPS or STARTTLS"), "{refused}");
     let mut wrong = source(domain, domain.base_dn(), Security::Ldaps);
     wrong.credential.password = "wrong".into();
@@ -166,8 +167,8 @@ async fn who_moved_was_disabled_deleted_or_stayed_is_told_apart(domain: &Samba) 
     let nobody = Bytes::from_static(&[7; 16]);
     let found =
         look_up(&source, &[id(1), id(2), id(3), id(4), id(5), nobody]).await.expect("a whole look-up");
-    use Presence::{Deleted, InScope, NotFound, OutOfScope};
-    assert_eq!(found.presences, [OutOfScope, OutOfScope, Deleted, InScope, InScope, NotFound]);
+    use Presence::{Deleted, InScope, NotFound, NotMatching, OutOfScope};
+    assert_eq!(found.presences, [OutOfScope, NotMatching, Deleted, InScope, InScope, NotFound]);
 
     // Where the root is the domain, so is the container of what was deleted.
     let all = self::source(domain, domain.base_dn(), Security::Ldaps);
@@ -200,6 +201,7 @@ async fn fetch(source: &Source, pool: &Pool, whom: UserSelector<'_>) -> Fetched 
         credential: &source.credential,
         ca_file: Some(&source.ca_file),
         look_up_moved: true,
+        prove_mark: true,
     };
     directory::fetch(pool, from, whom, Duration::from_secs(60)).await.expect("an answer").1
 }

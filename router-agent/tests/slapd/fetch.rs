@@ -288,7 +288,7 @@ async fn who_left_the_scope_is_not_found_by_name_and_is_told_where_by_id_as_far_
         assert_eq!(by_name(&source, Name::User(name)).await, absent(Presence::NotFound), "{name}");
     }
     assert_eq!(by_id(&source, 1, true).await, "anna");
-    for (number, moved) in [(2, Presence::OutOfScope), (3, Presence::OutOfScope), (99, Presence::NotFound)] {
+    for (number, moved) in [(2, Presence::OutOfScope), (3, Presence::NotMatching), (99, Presence::NotFound)] {
         assert_eq!(by_id(&source, number, true).await, absent(moved), "{number}");
         assert_eq!(by_id(&source, number, false).await, absent(Presence::NotFound), "{number}");
     }

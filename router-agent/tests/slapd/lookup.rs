@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use harness::ldap::Slapd;
-use router_agent::directory::{self, DirectoryError, LookupAnswer, LookupRequest, Presence};
+use router_agent::directory::{
+    self, DirectoryError, Evidence, LastName, LookupAnswer, LookupRequest, Presence, Witness,
+};
 use uuid::Uuid;
 
 use super::{Source, person, source, unit};
@@ -30,7 +32,16 @@ async fn look_up(
     ids: &[Bytes],
     include_moved: bool,
 ) -> Result<LookupAnswer, DirectoryError> {
-    let wanted = LookupRequest { ids, mapping: &source.mapping, include_moved };
+    look_up_with(source, ids, include_moved, Evidence::default()).await
+}
+
+async fn look_up_with(
+    source: &Source,
+    ids: &[Bytes],
+    include_moved: bool,
+    evidence: Evidence<'_>,
+) -> Result<LookupAnswer, DirectoryError> {
+    let wanted = LookupRequest { ids, mapping: &source.mapping, include_moved, evidence };
     directory::lookup(&source.read_request, wanted, &source.credential, source.tls.clone(), &source.timeouts)
         .await
 }
@@ -49,8 +60,8 @@ async fn who_moved_left_the_filter_was_deleted_or_stayed_is_told_apart() {
     slapd.delete(&format!("uid=dora,{PEOPLE}")).expect("deleted");
     let ids: Vec<_> = [4, 3, 2, 1, 99].map(id).to_vec();
     let found = look_up(&source, &ids, true).await.expect("a whole look-up");
-    use Presence::{InScope, NotFound, OutOfScope};
-    assert_eq!(found.presences, [NotFound, OutOfScope, OutOfScope, InScope, NotFound]);
+    use Presence::{InScope, NotFound, NotMatching, OutOfScope};
+    assert_eq!(found.presences, [NotFound, NotMatching, OutOfScope, InScope, NotFound]);
     assert_eq!(found.server, format!("localhost:{}", slapd.ldaps_port()));
 }
 
@@ -141,4 +152,70 @@ async fn a_reference_that_may_hide_a_part_of_the_scope_fails_the_look_up_and_one
     slapd.add_referral(&format!("ou=sales,{PEOPLE}"), &within).expect("a reference");
     let outcome = look_up(&source, &[id(1)], true).await;
     assert!(matches!(outcome, Err(DirectoryError::Referral { .. })), "{outcome:?}");
+}
+
+/// The presences of these people, who were last known by these names, with Dora as the witness of
+/// the people's container.
+async fn judged(source: &Source, known: &[(u128, &str)]) -> Vec<Presence> {
+    let ids: Vec<_> = known.iter().map(|(number, _)| id(*number)).collect();
+    let names: Vec<_> = known.iter().map(|(_, name)| LastName::Known((*name).to_owned())).collect();
+    let witnesses = [Witness { container: PEOPLE.to_owned(), id: id(4) }];
+    let evidence = Evidence { names: &names, witnesses: &witnesses };
+    look_up_with(source, &ids, true, evidence).await.expect("a whole look-up").presences
+}
+
+#[tokio::test]
+async fn only_a_name_that_is_gone_from_a_visible_container_is_not_found() {
+    let slapd = directory();
+    let source = source(&slapd, &[PEOPLE]);
+    let name = |uid: &str| format!("uid={uid},{PEOPLE}");
+    let (anna, ben, carl, finn) =
+        (name("anna"), name("ben"), name("carl"), format!("uid=finn,ou=lyon,{PEOPLE}"));
+    slapd.delete(&anna).expect("deleted");
+    slapd.delete(&finn).expect("deleted");
+    use Presence::{NotFound, NotVisible};
+    // Gone, with a witness, and from a container that has none.
+    assert_eq!(judged(&source, &[(1, &anna), (6, &finn)]).await, [NotFound, NotFound]);
+    // The name was given to another person.
+    slapd.add(&person("anna", PEOPLE, 17)).expect("added");
+    assert_eq!(judged(&source, &[(1, &anna)]).await, [NotFound]);
+
+    // Hidden by access rules: the server says that there is no such entry, and no nearest one.
+    slapd
+        .allow(&[&format!("to dn.exact=\"{ben}\" by * none"), "to * by users read by * none"])
+        .expect("hidden");
+    assert_eq!(judged(&source, &[(2, &ben)]).await, [NotVisible]);
+    // The witness is hidden, so its container may hide others as well.
+    slapd.delete(&carl).expect("deleted");
+    slapd
+        .allow(&[&format!("to dn.exact=\"{}\" by * none", name("dora")), "to * by users read by * none"])
+        .expect("hidden");
+    assert_eq!(judged(&source, &[(3, &carl)]).await, [NotVisible]);
+    // The container is hidden, or gone with all of its people.
+    slapd.delete(&format!("ou=lyon,{PEOPLE}")).expect("deleted");
+    assert_eq!(judged(&source, &[(6, &finn)]).await, [NotVisible]);
+    // The policy does not allow asking for the name.
+    let evidence = Evidence { names: &[LastName::Denied], witnesses: &[] };
+    let denied = look_up_with(&source, &[id(3)], true, evidence).await.expect("a whole look-up");
+    assert_eq!(denied.presences, [NotVisible]);
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_searched_for_is_not_visible() {
+    let slapd = directory();
+    let source = source(&slapd, &[PEOPLE]);
+    // It may be read, and not searched for.
+    slapd
+        .allow(&[
+            "to attrs=entryUUID by users =rsc",
+            "to attrs=entryUUID by * none",
+            "to * by users read by * none",
+        ])
+        .expect("allowed");
+    let fine = judged(&source, &[(99, &format!("uid=x,{PEOPLE}"))]).await;
+    assert_eq!(fine, [Presence::NotFound], "it may be searched for");
+    slapd.allow(&["to attrs=entryUUID by users =rc", "to * by users read by * none"]).expect("allowed");
+    let hidden =
+        judged(&source, &[(1, &format!("uid=anna,{PEOPLE}")), (99, &format!("uid=x,{PEOPLE}"))]).await;
+    assert_eq!(hidden, [Presence::NotVisible; 2]);
 }

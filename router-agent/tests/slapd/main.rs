@@ -3,6 +3,7 @@
 mod certificate;
 mod fetch;
 mod lookup;
+mod mark;
 mod pool;
 mod read;
 mod verify;
@@ -102,6 +103,7 @@ impl Source {
             credential: &self.credential,
             ca_file: Some(&self.ca_file),
             look_up_moved,
+            prove_mark: false,
         }
     }
 }

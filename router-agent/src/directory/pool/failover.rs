@@ -23,6 +23,9 @@ pub(in super::super) struct Failover<'a> {
     target_pool: Arc<TargetPool>,
     target: PoolTarget<'a>,
     deadline: Instant,
+    /// Only connections that were made since then are asked.
+    not_before: Option<Instant>,
+    began: Instant,
     /// Servers that are not tried again for this request.
     failed_servers: Vec<usize>,
     errors: Vec<DirectoryError>,
@@ -42,7 +45,18 @@ impl<'a> Failover<'a> {
             return Err(overdue(&[]));
         };
         let (failed_servers, errors) = (Vec::new(), Vec::new());
-        Ok(Self { shared, target_pool, target, deadline, failed_servers, errors, _search_permit: permit })
+        let began = Instant::now();
+        Ok(Self {
+            shared,
+            target_pool,
+            target,
+            deadline,
+            not_before: None,
+            began,
+            failed_servers,
+            errors,
+            _search_permit: permit,
+        })
     }
 
     /// A connection to ask on.
@@ -92,6 +106,7 @@ impl<'a> Failover<'a> {
         let TargetState { connections, avoided, .. } = &mut *state;
         let usable = |one: &PooledConnection| {
             one.searches() < fewer_than
+                && self.not_before.is_none_or(|then| one.made() >= then)
                 && !self.failed_servers.contains(&one.server)
                 && avoided.get(&one.server).is_none_or(|until| *until <= now)
         };
@@ -130,6 +145,8 @@ impl<'a> Failover<'a> {
                 self.give_up(at, error);
                 Ok(None)
             }
+            // Another try costs the account nothing.
+            Err(error) if !error.is_about_credential() => Err(error),
             Err(error) => {
                 let mut state = self.target_pool.state();
                 let factor = 2u32.pow(state.refusals.min(MAX_PAUSE_DOUBLINGS));
@@ -232,6 +249,17 @@ impl<'a> Failover<'a> {
             true => Err(no_server_error(std::mem::take(&mut self.errors))),
             false => Ok(()),
         }
+    }
+
+    /// Whether an absence on this connection is evidence. A used connection may have lost its
+    /// identity on the way, behind a proxy for one: it is retired, and the next lease is of a
+    /// connection that was made for this request or since.
+    pub(in super::super) fn accept_absence(&mut self, lease: Lease) -> Option<Lease> {
+        if lease.pooled.made() >= self.began {
+            return Some(lease);
+        }
+        self.not_before = Some(self.began);
+        None
     }
 
     /// Keeps a connection on which all went well for the next search.

@@ -68,6 +68,7 @@ impl TargetPool {
 pub(super) struct PooledConnection {
     pub(super) server: usize,
     pub(super) connection: Connection,
+    made: Instant,
     /// When it is too old, or its server's certificate.
     end: Instant,
     searches: AtomicUsize,
@@ -91,7 +92,12 @@ impl PooledConnection {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let (searches, idle_end) = (AtomicUsize::new(1), Mutex::new(end));
-        Self { server, connection, end, searches, idle_end, _permit: permit }
+        Self { server, connection, made: Instant::now(), end, searches, idle_end, _permit: permit }
+    }
+
+    /// When it was made.
+    pub(super) fn made(&self) -> Instant {
+        self.made
     }
 
     pub(super) fn end(&self) -> Instant {

@@ -4,15 +4,22 @@
 use rollcall_proto::prost::Message;
 use rollcall_proto::router::v1::{RejectedEntry, UserRecord};
 
-use crate::record::Mapped;
+use crate::record::{Mapped, UnseenMarks};
 
 /// Bytes of a batch, encoded: a quarter of the largest message.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
+/// A record, and the rules of the mapping that its entry does not show.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct MappedRecord {
+    pub(super) record: UserRecord,
+    pub(super) unseen: UnseenMarks,
+}
+
 /// Records and rejected entries that travel together.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Batch {
-    pub(super) records: Vec<UserRecord>,
+    pub(super) records: Vec<MappedRecord>,
     pub(super) rejected: Vec<RejectedEntry>,
     bytes: usize,
 }
@@ -35,7 +42,7 @@ impl Batches {
     }
 
     /// Adds one; returns the batch before it if that is full.
-    pub(super) fn push(&mut self, mapped: Mapped) -> Option<Batch> {
+    pub(super) fn push(&mut self, mapped: Mapped, unseen: UnseenMarks) -> Option<Batch> {
         let bytes = match &mapped {
             Mapped::Record(record) => record.encoded_len(),
             Mapped::Rejected(rejected) => rejected.encoded_len(),
@@ -45,7 +52,7 @@ impl Batches {
         let done = full.then(|| std::mem::take(&mut self.open));
         self.open.bytes += bytes;
         match mapped {
-            Mapped::Record(record) => self.open.records.push(record),
+            Mapped::Record(record) => self.open.records.push(MappedRecord { record, unseen }),
             Mapped::Rejected(rejected) => self.open.rejected.push(rejected),
         }
         done
@@ -76,14 +83,14 @@ mod tests {
                     display_name: "x".repeat(*size),
                     ..UserRecord::default()
                 };
-                done.extend(batches.push(Mapped::Record(record)));
+                done.extend(batches.push(Mapped::Record(record), UnseenMarks::default()));
             }
             done.extend(batches.finish());
             for batch in &done {
                 prop_assert!(batch.len() <= most && batch.len() > 0);
                 prop_assert!(batch.bytes <= MAX_BATCH_BYTES);
             }
-            let seen: Vec<_> = done.iter().flat_map(|batch| &batch.records).map(|record| record.user_name.clone()).collect();
+            let seen: Vec<_> = done.iter().flat_map(|batch| &batch.records).map(|one| one.record.user_name.clone()).collect();
             let sent: Vec<_> = (0..sizes.len()).map(|number| number.to_string()).collect();
             prop_assert_eq!(seen, sent);
         }

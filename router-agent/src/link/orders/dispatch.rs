@@ -82,7 +82,7 @@ impl Orders {
         let (context, client) = (self.context.clone(), self.client.clone());
         let task = tokio::spawn(async move {
             let _permit = permit;
-            read(&context, client, order, &cancel).await;
+            Box::pin(read(&context, client, order, &cancel)).await;
         });
         self.reads.insert(job, JobRead { epoch, task, _end: end });
     }

@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use super::authorize::{Authorized, Unauthorized, authorize};
 use super::context::OrderContext;
 use super::password_attempts::PasswordAttempts;
-use super::reply::{directory_failure, failure, to_proto_presence};
+use super::reply::{directory_failure, failure, map_fetched, to_proto_presence};
 use crate::config::Config;
 use crate::directory::{self, FetchSource, Fetched, Pool, PoolLimits, UserSelector};
-use crate::record::{Mapped, Mapping, Name, NameQuery, map_entry};
+use crate::record::{Mapped, Mapping, Name, NameQuery};
 
 /// Fetches and verifications of passwords under way.
 const MAX_FETCHES: usize = 64;
@@ -106,8 +106,8 @@ pub(super) async fn fetch_entry(
         },
     };
     let ca_file = ca_file.as_deref();
-    let source =
-        FetchSource { request, mapping, credential, ca_file, look_up_moved: config.policy.look_up_moved };
+    let (look_up_moved, prove_mark) = (config.policy.look_up_moved, order.prove_mark);
+    let source = FetchSource { request, mapping, credential, ca_file, look_up_moved, prove_mark };
     let fetched = directory::fetch(pool, source, selector, deadline_of(order)).await;
     fetched.map(Some).map_err(|error| directory_failure(&error))
 }
@@ -141,7 +141,7 @@ fn absent(whereabouts: directory::Presence) -> fetch_result::Found {
 /// In the words of the contract; an entry becomes what a read of the whole source would make of it.
 fn to_proto_found(mapping: &Mapping, fetched: Fetched) -> fetch_result::Found {
     match fetched {
-        Fetched::Entry(entry) => match map_entry(mapping, &entry) {
+        Fetched::Entry(entry) => match map_fetched(mapping, &entry) {
             Mapped::Record(record) => fetch_result::Found::Record(record),
             Mapped::Rejected(rejected) => fetch_result::Found::Rejected(rejected),
         },

@@ -1,10 +1,11 @@
 //! Answers to orders in the words of the contract.
 
 use rollcall_proto::admin::v1::FailureReason;
-use rollcall_proto::router::v1::{ReadFailure, lookup_result};
+use rollcall_proto::router::v1::{Freshness, ReadFailure, lookup_result};
 
 use super::limits::LimitExceeded;
-use crate::directory::{DirectoryError, Presence};
+use crate::directory::{self, DirectoryError, FetchedEntry, Presence};
+use crate::record::{Mapped, Mapping, map_entry};
 
 pub(super) fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
     ReadFailure { reason: reason.into(), message: message.into() }
@@ -27,5 +28,28 @@ pub(super) fn to_proto_presence(presence: Presence) -> lookup_result::Presence {
         Presence::OutOfScope => Proto::OutOfScope,
         Presence::Deleted => Proto::Deleted,
         Presence::NotFound => Proto::NotFound,
+        Presence::NotVisible => Proto::NotVisible,
+        Presence::NotMatching => Proto::NotMatching,
     }
+}
+
+pub(super) fn to_proto_freshness(freshness: directory::Freshness) -> Freshness {
+    let directory::Freshness { context_csns, invocation_id, highest_committed_usn, last_usn } = freshness;
+    Freshness {
+        context_csns,
+        invocation_id: invocation_id.map(|id| id.to_vec()).unwrap_or_default().into(),
+        highest_committed_usn: highest_committed_usn.unwrap_or_default(),
+        last_usn: last_usn.unwrap_or_default(),
+    }
+}
+
+/// What a read of the whole source would make of an entry that was fetched, with what its server
+/// showed of it.
+pub(super) fn map_fetched(mapping: &Mapping, fetched: &FetchedEntry) -> Mapped {
+    let mut mapped = map_entry(mapping, fetched);
+    if let Mapped::Record(record) = &mut mapped {
+        record.mark_proved |= fetched.is_mark_absent && !record.disabled;
+        record.version.clone_from(&fetched.version);
+    }
+    mapped
 }

@@ -29,8 +29,15 @@ pub(super) async fn test_servers(
                     ..Default::default()
                 }
             }
-            Ok(PreparedRead { request, credential, tls, mapping: _ }) => {
-                directory::probe(&request, &request.servers[0], &credential, tls, &Timeouts::default()).await
+            Ok(PreparedRead { request, credential, tls, mapping }) => {
+                directory::probe(
+                    (&request, &mapping),
+                    &request.servers[0],
+                    &credential,
+                    tls,
+                    &Timeouts::default(),
+                )
+                .await
             }
         };
         tests.push(test);

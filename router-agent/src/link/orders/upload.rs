@@ -3,12 +3,13 @@
 //! taken, and the read of the directory waits.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 use rollcall_proto::router::v1::router_service_client::RouterServiceClient;
 use rollcall_proto::router::v1::{
-    AttributeCount, Complete, Freshness, Offer, Open, ReadFailure, Records, RootRead, SyncOrder,
-    UploadRequest, UploadResponse, UserRecord, Want, upload_request, upload_response,
+    AttributeCount, Complete, Offer, Open, ReadFailure, Records, RootRead, SyncOrder, UploadRequest,
+    UploadResponse, UserRecord, Want, upload_request, upload_response,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -17,10 +18,13 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::authorize::PreparedRead;
-use super::batches::{Batch, Batches};
+use super::batches::{Batch, Batches, MappedRecord};
 use super::limits::window_and_batch;
-use crate::directory::{self, DirectoryError, ReadComplete, Timeouts};
-use crate::record::{AttributeCounts, Entry, Mapped, map_entry};
+use super::reply::to_proto_freshness;
+use crate::directory::{
+    self, DirectoryError, MarkProver, ReadComplete, Server, Timeouts, Unproved, VersionSource,
+};
+use crate::record::{AttributeCounts, Entry, Mapped, Mapping, map_entry, unseen_marks};
 
 /// Reads and uploads; says in a few words how it ended.
 pub(super) async fn run(
@@ -39,8 +43,17 @@ pub(super) async fn run(
     }
     let (sink, pages) = mpsc::channel(1);
     let PreparedRead { mapping, request, credential, tls } = read;
+    let timeouts = Timeouts::default();
+    let (credential_again, tls_again) = (credential.clone(), Arc::clone(&tls));
+    let prover =
+        MarkProver::new(request.clone(), mapping.clone(), credential_again, tls_again, timeouts.clone());
+    // Set before the first page comes.
+    let opened: Arc<OnceLock<(Server, VersionSource)>> = Arc::default();
+    let opening = Arc::clone(&opened);
     let directory = DirectoryRead(tokio::spawn(async move {
-        directory::read(&request, &credential, tls, &Timeouts::default(), sink).await
+        let open = directory::open_read(&request, &credential, tls, &timeouts).await?;
+        let _ = opening.set((open.server().clone(), open.versions().clone()));
+        open.run(&request, &timeouts, sink).await
     }));
     let (window, max_records) = window_and_batch(&order);
     let mut upload = Upload {
@@ -53,9 +66,11 @@ pub(super) async fn run(
         records: 0,
         rejected: 0,
         attribute_counts: AttributeCounts::new(mapping.attributes()),
+        mapping,
+        opened,
+        prover,
     };
-    let batches = Batches::new(max_records);
-    upload.send_all(pages, batches, |entry| map_entry(&mapping, entry)).await?;
+    upload.send_all(pages, Batches::new(max_records)).await?;
     upload.finish(directory.result().await).await
 }
 
@@ -93,21 +108,20 @@ struct Upload {
     records_only: bool,
     window: usize,
     /// Batches without their last answer, with what may still be asked for.
-    unfinished: BTreeMap<u64, Vec<UserRecord>>,
+    unfinished: BTreeMap<u64, Vec<MappedRecord>>,
     sequence: u64,
     records: u64,
     rejected: u64,
     /// Over all roots, rejected entries too.
     attribute_counts: AttributeCounts,
+    mapping: Mapping,
+    /// The server that is read, and where its entries have their version.
+    opened: Arc<OnceLock<(Server, VersionSource)>>,
+    prover: MarkProver,
 }
 
 impl Upload {
-    async fn send_all(
-        &mut self,
-        mut pages: mpsc::Receiver<Vec<Entry>>,
-        mut batches: Batches,
-        map: impl Fn(&Entry) -> Mapped,
-    ) -> Result<()> {
+    async fn send_all(&mut self, mut pages: mpsc::Receiver<Vec<Entry>>, mut batches: Batches) -> Result<()> {
         loop {
             tokio::select! {
                 biased;
@@ -116,7 +130,8 @@ impl Upload {
                     let Some(page) = page else { break };
                     for entry in page {
                         self.attribute_counts.add(&entry);
-                        if let Some(batch) = batches.push(map(&entry)) {
+                        let unseen = unseen_marks(&self.mapping, &entry);
+                        if let Some(batch) = batches.push(self.map(&entry), unseen) {
                             self.send_batch(batch).await?;
                         }
                     }
@@ -133,6 +148,40 @@ impl Upload {
         Ok(())
     }
 
+    /// The record of an entry, with its version.
+    fn map(&self, entry: &Entry) -> Mapped {
+        let mut mapped = map_entry(&self.mapping, entry);
+        if let (Mapped::Record(record), Some((_, versions))) = (&mut mapped, self.opened.get()) {
+            record.version = versions.version_of(entry);
+        }
+        mapped
+    }
+
+    /// The records; those at these positions say whether their mark is proved.
+    async fn prove(
+        &mut self,
+        mut records: Vec<MappedRecord>,
+        is_asked: impl Fn(usize) -> bool,
+    ) -> Vec<UserRecord> {
+        let needs_proof = |(at, one): &(usize, &MappedRecord)| {
+            is_asked(*at) && !one.record.disabled && !one.record.mark_proved
+        };
+        let positions: Vec<_> = records.iter().enumerate().filter(needs_proof).map(|(at, _)| at).collect();
+        if let (false, Some((server, _))) = (positions.is_empty(), self.opened.get()) {
+            let unproved = positions.iter().map(|at| {
+                let MappedRecord { record, unseen } = &records[*at];
+                let (id, dn) = (record.immutable_id.clone(), record.distinguished_name.clone());
+                Unproved { id, dn, unseen: *unseen }
+            });
+            let unproved: Vec<_> = unproved.collect();
+            let proved = self.prover.prove(server, &unproved).await;
+            for (at, is_proved) in positions.into_iter().zip(proved) {
+                records[at].record.mark_proved = is_proved;
+            }
+        }
+        records.into_iter().map(|one| one.record).collect()
+    }
+
     /// Sends a batch as soon as the window allows.
     async fn send_batch(&mut self, batch: Batch) -> Result<()> {
         while self.unfinished.len() >= self.window {
@@ -146,11 +195,12 @@ impl Upload {
         self.rejected += rejected.len() as u64;
         let message = if self.records_only {
             self.unfinished.insert(sequence, Vec::new());
+            let records = self.prove(records, |_| true).await;
             upload_request::Message::Records(Records { sequence, records, rejected })
         } else {
-            let immutable_ids = records.iter().map(|record| record.immutable_id.clone()).collect();
+            let immutable_ids = records.iter().map(|one| one.record.immutable_id.clone()).collect();
             let mut digests = Vec::with_capacity(records.len() * 16);
-            records.iter().for_each(|record| digests.extend_from_slice(&record.digest));
+            records.iter().for_each(|one| digests.extend_from_slice(&one.record.digest));
             self.unfinished.insert(sequence, records);
             upload_request::Message::Offer(Offer {
                 sequence,
@@ -172,13 +222,16 @@ impl Upload {
                     .context("an answer to a batch that was not sent")?;
                 Ok(())
             }
-            Some(upload_response::Message::Want(Want { sequence, positions, prove_mark: _ })) => {
+            Some(upload_response::Message::Want(Want { sequence, positions, prove_mark })) => {
                 let offered =
                     self.unfinished.remove(&sequence).context("an answer to a batch that was not sent")?;
                 if positions.is_empty() {
                     return Ok(());
                 }
                 let records = pick_wanted(offered, &positions)?;
+                let is_asked =
+                    |at: usize| positions.get(at).is_some_and(|position| prove_mark.contains(position));
+                let records = self.prove(records, is_asked).await;
                 self.unfinished.insert(sequence, Vec::new());
                 let records = Records { sequence, records, rejected: Vec::new() };
                 self.sender
@@ -220,18 +273,11 @@ impl Upload {
             entries: root.entries,
             ignored_references: root.ignored_references,
             missing: root.missing,
+            fingerprint_attribute: String::new(),
         });
         let attributes = self.attribute_counts.counts();
         let attributes =
             attributes.map(|(name, entries)| AttributeCount { attribute: name.to_owned(), entries });
-        let directory::Freshness { context_csns, invocation_id, highest_committed_usn } =
-            complete.freshness().clone();
-        let freshness = Freshness {
-            context_csns,
-            invocation_id: invocation_id.map(|id| id.to_vec()).unwrap_or_default().into(),
-            highest_committed_usn: highest_committed_usn.unwrap_or_default(),
-            last_usn: 0,
-        };
         Complete {
             batches: self.sequence,
             records: self.records,
@@ -239,13 +285,13 @@ impl Upload {
             server: complete.server().to_owned(),
             roots: roots.collect(),
             attributes: attributes.collect(),
-            freshness: Some(freshness),
+            freshness: Some(to_proto_freshness(complete.freshness().clone())),
         }
     }
 }
 
 /// The wanted records of a batch.
-fn pick_wanted(offered: Vec<UserRecord>, positions: &[u32]) -> Result<Vec<UserRecord>> {
+fn pick_wanted(offered: Vec<MappedRecord>, positions: &[u32]) -> Result<Vec<MappedRecord>> {
     let mut wanted = positions.iter().map(|position| *position as usize).peekable();
     let mut records = Vec::with_capacity(positions.len());
     for (position, record) in offered.into_iter().enumerate() {

@@ -15,11 +15,13 @@ use super::authorize::{Authorized, Unauthorized, authorize};
 use super::context::OrderContext;
 use super::fetch_user::{UserFetches, deadline_of, fetch_entry};
 use super::password_attempts::PasswordAttempts;
-use super::reply::{directory_failure, failure, to_proto_presence};
+use super::reply::{directory_failure, failure, map_fetched, to_proto_presence};
 use crate::config::Config;
-use crate::directory::{self, DirectoryError, Fetched, Password, PasswordVerdict, Pool, Presence};
+use crate::directory::{
+    self, DirectoryError, Fetched, FetchedEntry, Password, PasswordVerdict, Pool, Presence,
+};
 use crate::policy::MayVerify;
-use crate::record::{Entry, Mapped, Mapping, Name, NameQuery, map_entry};
+use crate::record::{Mapped, Mapping, Name, NameQuery};
 
 /// What came of an order.
 struct Answer {
@@ -164,8 +166,8 @@ fn not_asked(found: Found) -> Answer {
 
 /// What an entry is, if its user name or mail address is the one that was typed. One that was found
 /// by immutable id may have another by now.
-fn found_by_name(mapping: &Mapping, entry: &Entry, query: &NameQuery<'_>) -> Option<Found> {
-    match map_entry(mapping, entry) {
+fn found_by_name(mapping: &Mapping, entry: &FetchedEntry, query: &NameQuery<'_>) -> Option<Found> {
+    match map_fetched(mapping, entry) {
         Mapped::Record(record) => {
             query.matches_any([&record.user_name, &record.mail]).then_some(Found::Record(record))
         }
@@ -189,7 +191,8 @@ fn to_proto_verdict(verdict: PasswordVerdict) -> ProtoVerdict {
 
 fn unanswered(error: &DirectoryError) -> ReadFailure {
     match error {
-        DirectoryError::BindRejected { server, code, hint } => failure(
+        DirectoryError::BindRejected { server, code, hint }
+        | DirectoryError::BindNotProtected { server, code, hint } => failure(
             FailureReason::BindRejected,
             format!(
                 "{server} takes no simple bind of this person (result code {code}{hint}). Check the server's rules for binds, and that the source uses LDAPS or STARTTLS."
