@@ -3,7 +3,7 @@
 use super::Inner;
 use super::absent_users::{AbsentUsers, disable_absent, record_absent};
 use super::reconcile_end::ReconcileEnd;
-use crate::model::{Absence, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
+use crate::model::{Absence, BrokenCheck, Fence, HoldReason, PlanLine, SyncPlan, UserNo, Withheld};
 use crate::reconcile::guard::Verdict;
 use crate::reconcile::preview;
 use crate::store::{Outcome, StoreError};
@@ -20,11 +20,11 @@ pub(super) async fn write_plan(
     absent: &AbsentUsers,
 ) -> Result<ReconcileEnd, StoreError> {
     let store = &inner.store;
-    let (doubt, withheld) = match verdict {
-        Verdict::Disable => (None, None),
-        Verdict::Hold(reason, message) => (Some((reason, message)), None),
+    let (doubts, withheld) = match verdict {
+        Verdict::Disable => (Vec::new(), None),
+        Verdict::Hold(broken) => (broken, None),
         // A sync with this verdict would disable no user.
-        Verdict::Withhold(message) => (None, Some(Withheld { message, users: absent.enabled() })),
+        Verdict::Withhold(message) => (Vec::new(), Some(Withheld { message, users: absent.enabled() })),
     };
     let leaving = withheld.is_none();
     if leaving {
@@ -47,7 +47,7 @@ pub(super) async fn write_plan(
         store.write_plan(fence, chunk, inner.clock.now()).await?;
     }
     let expires_at = inner.clock.now().plus(inner.settings.plan_expiry);
-    let plan = SyncPlan { expires_at, doubt, of_draft: false };
+    let plan = SyncPlan { expires_at, doubts, of_draft: false };
     Ok(ReconcileEnd::Finish(Outcome::Planned { plan, withheld }))
 }
 
@@ -60,19 +60,17 @@ pub(super) async fn allow_planned(
     fence: Fence,
     verdict: Verdict,
 ) -> Result<(Verdict, bool), StoreError> {
-    let Verdict::Hold(reason, message) = verdict else { return Ok((verdict, true)) };
-    let shown = match reason {
-        HoldReason::DisableGuard | HoldReason::UnexplainedAbsences => true,
-        reason => {
-            let job = inner.store.job_by_number(fence.job).await?;
-            let origin = inner.store.job(&job.tenant, &job.source, job.origin).await?;
-            origin.plan.and_then(|plan| plan.doubt).is_some_and(|(of_plan, _)| of_plan == reason)
-        }
+    let Verdict::Hold(broken) = verdict else { return Ok((verdict, true)) };
+    let job = inner.store.job_by_number(fence.job).await?;
+    let origin = inner.store.job(&job.tenant, &job.source, job.origin).await?;
+    let shown = origin.plan.map(|plan| plan.doubts).unwrap_or_default();
+    let is_shown = |check: &BrokenCheck| match check.reason {
+        HoldReason::DisableGuard | HoldReason::UnexplainedAbsences | HoldReason::MassEnable => true,
+        reason => shown.iter().any(|of_plan| of_plan.reason == reason),
     };
-    Ok(if shown {
-        (Verdict::Disable, true)
-    } else {
-        (Verdict::Withhold(format!("{message} The plan did not show that.")), false)
+    Ok(match broken.iter().find(|check| !is_shown(check)) {
+        None => (Verdict::Disable, true),
+        Some(check) => (Verdict::Withhold(format!("{} The plan did not show that.", check.message)), false),
     })
 }
 

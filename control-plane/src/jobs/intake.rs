@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roaring::RoaringTreemap;
+use roaring::{RoaringBitmap, RoaringTreemap};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::model::{
-    Failure, FailureReason, Fence, IdPair, ImmutableId, NotSynchronizedReason, Offered, ReadFacts, ReadStart,
-    Record, Rejected, UserNo,
+    Failure, FailureReason, Fence, IdPair, ImmutableId, JobKind, KnownUser, NotSynchronizedReason, Offered,
+    ReadFacts, ReadStart, Record, Rejected, UserNo,
 };
-use crate::reconcile::offer;
+use crate::reconcile::offer::{self, OfferPlan};
 use crate::reconcile::rekey::{self, Occurrence};
-use crate::store::{Store, StoreError};
+use crate::store::{Repeats, Store, StoreError};
 
 /// How long unchanged users may go uncounted in the store: they cost no write of their own.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
@@ -44,6 +44,15 @@ pub enum IntakeError {
     /// The store could not take records in; the run has its reason.
     #[error("the store could not take records in")]
     Interrupted,
+}
+
+/// The records of an offer that are to be sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Their positions in the offer.
+    pub positions: Vec<u32>,
+    /// Of those, the positions of records that would enable a user.
+    pub prove_mark: Vec<u32>,
 }
 
 /// What the router says of a complete read.
@@ -87,6 +96,11 @@ pub struct Intake {
     roots: Vec<String>,
     records_only: bool,
     seen: RoaringTreemap,
+    /// Hashes of the ids that the read has met.
+    met: RoaringBitmap,
+    /// Ids that came before and whose records were asked for all the same: only their values tell
+    /// whether they are the same entries.
+    again: HashSet<ImmutableId>,
     /// Offers whose records were asked for and have not come.
     open: BTreeMap<u64, HashSet<ImmutableId>>,
     /// Ids that were asked for and are not committed yet, with their digests: an entry on two pages
@@ -128,6 +142,8 @@ impl Intake {
             roots,
             records_only,
             seen: RoaringTreemap::new(),
+            met: RoaringBitmap::new(),
+            again: HashSet::new(),
             open: BTreeMap::new(),
             asked: HashMap::new(),
             gathered: Gathered::default(),
@@ -175,7 +191,7 @@ impl Intake {
         sequence: u64,
         offered: Vec<Offered>,
         rejected: Vec<Rejected>,
-    ) -> Result<Vec<u32>, IntakeError> {
+    ) -> Result<Wanted, IntakeError> {
         if self.records_only {
             return Err(IntakeError::Protocol("an offer where records were ordered"));
         }
@@ -187,8 +203,11 @@ impl Intake {
         let known = self.store.known_users(self.start.fence, ids).await;
         let known = self.report_failure(known)?;
         let earlier = Earlier { seen: &self.seen, asked: &self.asked };
-        let plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, &earlier);
+        let mut plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, &earlier);
         self.mark_seen(&plan.seen);
+        if self.start.kind == JobKind::DryRun {
+            self.ask_again(&offered, &known, &mut plan);
+        }
         self.unchanged += plan.unchanged;
         let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
         self.asked.extend(plan.want.iter().map(|position| {
@@ -199,31 +218,55 @@ impl Intake {
             let wanted = plan.want.iter().map(|position| offered[at(position)].id.clone()).collect();
             self.open.insert(sequence, wanted);
         }
-        let repeats = plan.repeats.iter().map(|position| offered[at(position)].clone()).collect();
-        let repeated = self.reject_repeats(repeats).await?;
+        self.met.extend(offered.iter().map(|offer| hash(&offer.id)));
+        let repeats = Repeats {
+            ids: self.meet(rejected.iter().filter_map(|rejected| rejected.id.as_ref())),
+            offered: plan.repeats.iter().map(|position| offered[at(position)].clone()).collect(),
+            ..Repeats::default()
+        };
         let mut refused = rejected;
         refused.extend(plan.beyond_limit.iter().map(|position| {
-            let id = offered[at(position)].id.clone();
-            Rejected::of(Some(id), NotSynchronizedReason::SyncLimit)
+            let Offered { id, digest } = &offered[at(position)];
+            let reason = NotSynchronizedReason::SyncLimit;
+            Rejected { digest: Some(*digest), ..Rejected::of(Some(id.clone()), reason) }
         }));
-        refused.extend(repeated);
-        if !refused.is_empty() || self.flushed.elapsed() > FLUSH_INTERVAL {
-            self.apply(Vec::new(), refused).await?;
+        if !refused.is_empty() || !repeats.offered.is_empty() || self.flushed.elapsed() > FLUSH_INTERVAL {
+            let ids = repeats.ids.iter().chain(repeats.offered.iter().map(|offered| &offered.id));
+            let in_flight = ids.filter(|id| self.asked.contains_key(*id)).cloned().collect();
+            self.apply(Vec::new(), refused, Repeats { in_flight, ..repeats }).await?;
         }
-        Ok(plan.want)
+        Ok(Wanted { positions: plan.want, prove_mark: plan.prove_mark })
     }
 
-    /// Rejects entries whose id came before with other values; an id whose first record waits
-    /// undecided is compared with that.
-    async fn reject_repeats(&mut self, repeats: Vec<Offered>) -> Result<Vec<Rejected>, IntakeError> {
-        if repeats.is_empty() {
-            return Ok(Vec::new());
+    /// A dry run does not note the digest of a record that only looks different, so a repeat can
+    /// only be told by the values of its record.
+    fn ask_again(&mut self, offered: &[Offered], known: &[Option<KnownUser>], plan: &mut OfferPlan) {
+        let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
+        let (again, repeats) = std::mem::take(&mut plan.repeats).into_iter().partition(|position| {
+            let Offered { id, digest } = &offered[at(position)];
+            let differs = known[at(position)].as_ref().is_some_and(|user| user.digest != *digest);
+            differs && !self.asked.contains_key(id)
+        });
+        plan.repeats = repeats;
+        let again: Vec<u32> = again;
+        self.again.extend(again.iter().map(|position| offered[at(position)].id.clone()));
+        plan.prove_mark.extend(&again);
+        plan.prove_mark.sort_unstable();
+        plan.want.extend(again);
+        plan.want.sort_unstable();
+    }
+
+    /// Remembers ids; returns those that the read may have met before.
+    fn meet<'a>(&mut self, ids: impl Iterator<Item = &'a ImmutableId>) -> HashSet<ImmutableId> {
+        let (met, mut now, mut before) = (&self.met, Vec::new(), HashSet::new());
+        for id in ids {
+            now.push(hash(id));
+            if met.contains(hash(id)) {
+                before.insert(id.clone());
+            }
         }
-        let ids = repeats.iter().map(|offer| offer.id.clone()).collect();
-        let waiting = self.store.waiting_digests(self.start.fence, ids).await;
-        let waiting = self.report_failure(waiting)?;
-        let others = repeats.into_iter().filter(|offer| waiting.get(&offer.id) != Some(&offer.digest));
-        Ok(others.map(|offer| duplicate(&offer.id)).collect())
+        self.met.extend(now);
+        before
     }
 
     /// Takes records, to be applied by [`Self::commit`].
@@ -328,7 +371,11 @@ impl Intake {
         rejected.extend(refused);
         let refused = rejected.iter().filter_map(|rejected| rejected.id.clone());
         let ids: Vec<_> = records.iter().map(|record| record.id.clone()).chain(refused).collect();
-        self.apply(records, rejected).await?;
+        let mut repeats = Repeats { ids: std::mem::take(&mut self.again), ..Repeats::default() };
+        if self.records_only {
+            repeats.ids = self.meet(ids.iter());
+        }
+        self.apply(records, rejected, repeats).await?;
         for id in &ids {
             self.asked.remove(id);
         }
@@ -347,7 +394,7 @@ impl Intake {
             self.failed(Failure::of(FailureReason::CountMismatch));
             return Ok(());
         }
-        self.apply(Vec::new(), Vec::new()).await?;
+        self.apply(Vec::new(), Vec::new(), Repeats::default()).await?;
         if let Some(end) = self.end.take() {
             let _ = end.send(ReadEnd::Complete(Box::new(self), completed));
         }
@@ -397,13 +444,22 @@ impl Intake {
         Ok(())
     }
 
-    async fn apply(&mut self, records: Vec<Record>, rejected: Vec<Rejected>) -> Result<(), IntakeError> {
-        if records.is_empty() && rejected.is_empty() && self.unchanged == 0 {
+    async fn apply(
+        &mut self,
+        records: Vec<Record>,
+        rejected: Vec<Rejected>,
+        mut repeats: Repeats,
+    ) -> Result<(), IntakeError> {
+        if records.is_empty() && rejected.is_empty() && repeats.offered.is_empty() && self.unchanged == 0 {
             return Ok(());
         }
+        if !repeats.ids.is_empty() || !repeats.offered.is_empty() {
+            repeats.seen = Arc::new(self.seen.clone());
+        }
         let unchanged = std::mem::take(&mut self.unchanged);
-        let now = self.clock.now();
-        let applied = self.store.apply(self.start.fence, Arc::new(records), rejected, unchanged, now).await;
+        let (fence, now) = (self.start.fence, self.clock.now());
+        let applied =
+            self.store.apply_after(fence, Arc::new(records), rejected, repeats, unchanged, now).await;
         let applied = self.report_failure(applied)?;
         self.mark_seen(&applied.seen);
         self.flushed = Instant::now();
@@ -446,8 +502,9 @@ impl offer::Earlier for Earlier<'_> {
     }
 }
 
-/// Under no id of its own: the user with that id is the other entry's, and has an outcome.
-fn duplicate(id: &ImmutableId) -> Rejected {
-    let usual = Rejected::of(None, NotSynchronizedReason::DuplicateUniqueId);
-    Rejected { message: format!("Immutable id {}: {}", id.text(), usual.message), ..usual }
+/// What is remembered of an id that a read has met: enough to tell that it may have come before.
+fn hash(id: &ImmutableId) -> u32 {
+    let digest = blake3::hash(&id.0);
+    let [a, b, c, d, ..] = digest.as_bytes();
+    u32::from_le_bytes([*a, *b, *c, *d])
 }

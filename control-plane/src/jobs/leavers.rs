@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 
-use super::absent_users::{self, LookUpError, disable_absent};
+use super::absent_users::{self, LookUpError, disable_absent, leave_alone};
 use super::reconcile_end::ReconcileEnd;
-use super::reconciliation::Reconciliation;
+use super::reconciliation::{Reconciliation, recency};
 use super::settle::{refuse_suspect_changes, settle};
 use super::{Inner, Intake, Session};
 use crate::model::{Failure, FailureReason, JobKind, KnownBy, ReadFacts, SourceSettings};
+use crate::reconcile::read_quality::Recency;
 use crate::store::{ApprovedStart, Outcome, StoreError};
 
 /// Reconciles after a complete read and says how the job ends.
@@ -25,6 +26,7 @@ pub(super) async fn reconcile(
     let root_not_found = || facts.roots.iter().find(|root| root.missing).filter(|_| start.before.is_none());
     if let Some(root) = root_not_found() {
         if start.kind != JobKind::DryRun {
+            refuse_suspect_changes(inner, fence, true).await?;
             settle(inner, fence, false).await?;
         }
         let message = format!("The root {} does not exist, or the bind account may not read it.", root.root);
@@ -35,7 +37,7 @@ pub(super) async fn reconcile(
     }
     let mut absent = absent_users::find(inner, intake).await?;
     // A directory without entries has nothing to look up; that is held in any case.
-    if absent.len() > 0 && facts.entries() > 0 {
+    if !absent.is_empty() && facts.entries() > 0 {
         let known_by = known_settings(settings, start.former.as_ref());
         absent = match absent_users::look_up(inner, fence, session, &known_by, absent).await {
             Ok(absent) => absent,
@@ -43,16 +45,21 @@ pub(super) async fn reconcile(
             Err(LookUpError::Lost) => return Ok(ReconcileEnd::Lost),
             Err(LookUpError::Failed(failure)) => {
                 if start.kind != JobKind::DryRun {
-                    refuse_suspect_changes(inner, fence).await?;
+                    let is_current = recency(start.before.as_ref(), &facts) == Recency::Current;
+                    refuse_suspect_changes(inner, fence, is_current).await?;
                     settle(inner, fence, false).await?;
                 }
                 return Ok(ReconcileEnd::Finish(Outcome::Failed(not_looked_up(failure))));
             }
         };
         inner.store.count_still_in_scope(fence, absent.still_in_scope, inner.clock.now()).await?;
+        leave_alone(inner, fence, &absent).await?;
     }
-    let reconciliation = Reconciliation::gather(inner, intake, settings, facts, absent).await?;
-    let verdict = reconciliation.judge(settings.disable_guard, intake.unidentified()).await?;
+    if start.kind != JobKind::DryRun {
+        absent_users::clear_marks(inner, intake, &absent).await?;
+    }
+    let reconciliation = Reconciliation::new(inner, intake, settings, facts, absent);
+    let verdict = reconciliation.judge(settings.disable_guard).await?;
     reconciliation.carry_out(verdict).await
 }
 
@@ -89,6 +96,7 @@ pub(super) async fn disable_approved(
             return Ok(ReconcileEnd::Finish(Outcome::Failed(not_looked_up(failure))));
         }
     };
+    leave_alone(inner, start.fence, &absent).await?;
     inner.store.requeue_retained(start.fence, inner.clock.now()).await?;
     disable_absent(inner, start.fence, absent.users(), Some(start.held_at)).await?;
     settle(inner, start.fence, false).await?;

@@ -61,7 +61,7 @@ use crate::model::{IdentityRouter, JobNo, SourceId, SourceSettings, TenantId};
 use crate::store::{Store, StoreError};
 
 pub use handle::Jobs;
-pub use intake::{Completed, Intake, IntakeError, MAX_UNFINISHED_BATCHES, PairedRecord, ReadEnd};
+pub use intake::{Completed, Intake, IntakeError, MAX_UNFINISHED_BATCHES, PairedRecord, ReadEnd, Wanted};
 pub use orders::{Answer, ConnectionTest, FetchOrder, Order, SyncOrder, VerifyOrder};
 pub use remote_routers::{QuestionScope, RemoteRouters, Reply};
 pub use session::Session;

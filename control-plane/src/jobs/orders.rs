@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use crate::model::{
-    Asked, Failure, FetchBy, Found, ImmutableId, KnownBy, Presence, RouterId, SourceId, SourceSettings,
+    Asked, Failure, FetchBy, Found, KnownBy, LookUp, Presence, RouterId, SourceId, SourceSettings,
 };
 
 /// What a router is told to do.
@@ -38,8 +38,8 @@ pub enum Order {
         request: String,
         /// The source as it was read.
         settings: Box<SourceSettings>,
-        /// UserSelector.
-        ids: Vec<ImmutableId>,
+        /// Whom to look up, and what helps to tell hidden from gone.
+        users: LookUp,
     },
     /// Fetch one person.
     Fetch {
@@ -81,6 +81,8 @@ pub struct FetchOrder {
     pub by: FetchBy,
     /// How long the directory may take.
     pub deadline: Duration,
+    /// Whether the record would enable a user, so that the answer must say whether the mark is proved.
+    pub prove_mark: bool,
 }
 
 /// A read that is ordered.

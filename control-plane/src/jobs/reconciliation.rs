@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::absent_users::{self, AbsentUsers, disable_absent, record_absent};
 use super::reconcile_end::ReconcileEnd;
-use super::settle::{refuse_suspect_changes, settle};
+use super::settle::{refuse_reenables, refuse_suspect_changes, settle};
 use super::{Inner, Intake, dry_run};
 use crate::model::{
-    Decision, DisableGuard, DisabledTest, Fence, Hold, HoldReason, JobKind, JobNo, ReadFacts, ReadStart,
-    SourceSettings, Timestamp, UnverifiedServer, Withheld,
+    BrokenCheck, Decision, DisableGuard, DisabledTest, Fence, Hold, HoldReason, JobKind, ReadFacts,
+    ReadStart, SourceSettings, Timestamp, Withheld,
 };
 use crate::reconcile::guard::{self, Evidence, Verdict};
-use crate::reconcile::read_quality;
+use crate::reconcile::read_quality::{self, Recency};
 use crate::store::{Outcome, StoreError};
 
 /// How far back disables count for the guard.
@@ -29,98 +29,136 @@ pub(super) struct Reconciliation<'a> {
     required: Vec<&'a str>,
     facts: ReadFacts,
     absent: AbsentUsers,
-    /// Whether the server's data is not older than that of the last trusted read, or the same
-    /// server has shown the same absences before.
-    is_fresh: bool,
-    /// Absent users that are left alone until the next read.
-    left_alone: i64,
+    /// Whether the server's data is as recent as that of the last trusted read. One that is not
+    /// enables no user and restores no former value.
+    recency: Recency,
+    /// The attribute of the immutable id.
+    id_attribute: &'a str,
+    /// Entries that had no readable immutable id: while there are any, no user is disabled for
+    /// absence, whatever an administrator decides.
+    unidentified: u64,
+}
+
+/// Whether a read is as recent as the last trusted one. The first one is.
+pub(super) fn recency(before: Option<&ReadFacts>, facts: &ReadFacts) -> Recency {
+    before.map_or(Recency::Current, |before| Recency::of(before, facts))
 }
 
 impl<'a> Reconciliation<'a> {
-    /// Compares the read with the last trusted one. Of a server that may be behind it, only the
-    /// users that were absent from an earlier read, too, count as absent.
-    pub(super) async fn gather(
+    /// Compares the read with the last trusted one.
+    pub(super) fn new(
         inner: &'a Inner,
         intake: &'a Intake,
         settings: &'a SourceSettings,
         facts: ReadFacts,
-        mut absent: AbsentUsers,
-    ) -> Result<Self, StoreError> {
-        let (fence, start, now) = (intake.fence(), intake.start(), inner.clock.now());
-        let before = start.before.as_ref();
-        let is_current = before.is_none_or(|before| read_quality::is_current(before, &facts));
-        let earlier =
-            before.filter(|_| !is_current).and_then(|before| read_quality::seen_before(before, &facts, now));
-        let mut left_alone = 0;
-        if let Some(job) = earlier {
-            left_alone = absent.retain(&absent_users::recorded(inner, fence, JobNo(job)).await?);
-        }
-        let is_fresh = is_current || earlier.is_some();
-        Ok(Self {
+        absent: AbsentUsers,
+    ) -> Self {
+        let start = intake.start();
+        Self {
             inner,
-            fence,
+            fence: intake.fence(),
             start,
-            now,
+            now: inner.clock.now(),
             required: required(settings),
+            recency: recency(start.before.as_ref(), &facts),
             facts,
             absent,
-            is_fresh,
-            left_alone,
-        })
+            id_attribute: &settings.mapping.immutable_id,
+            unidentified: intake.unidentified(),
+        }
     }
 
-    /// What the guard says of the absent users. `unidentified` entries had no readable immutable
-    /// id.
-    pub(super) async fn judge(&self, guard: DisableGuard, unidentified: u64) -> Result<Verdict, StoreError> {
+    /// What the guard says of the absent users, and whether users must not be enabled again without
+    /// an administrator.
+    pub(super) async fn judge(
+        &self,
+        guard: DisableGuard,
+    ) -> Result<(Verdict, Option<BrokenCheck>), StoreError> {
         let Self { inner, fence, absent, .. } = self;
         let recent = inner.store.recent_disables(*fence, self.now.minus(GUARD_PERIOD)).await?;
         let doubtful = inner.store.count_suspect_changes(*fence).await?;
-        Ok(guard::judge(&Evidence {
+        let reenables = inner.store.count_reenables(*fence).await?;
+        let evidence = Evidence {
             guard,
             enabled: self.start.enabled,
             before: self.start.before.as_ref(),
             read: &self.facts,
             required: self.required.clone(),
-            unidentified,
+            id_attribute: self.id_attribute,
+            unidentified: self.unidentified,
             absent: absent.len(),
             leavers: absent.enabled(),
             unexplained: absent.unexplained_enabled(),
-            not_looked_up: absent.not_looked_up,
+            not_visible: absent.not_visible(),
+            not_looked_up: absent.not_looked_up(),
             recent: recent.all,
             recent_unexplained: recent.unexplained,
             doubtful,
+            reenables: reenables.waiting,
+            disabled_in_directory: reenables.disabled,
+            enabling: reenables.all,
             emptied: absent_users::emptied(inner, *fence, absent).await?,
-            fresh: self.is_fresh,
-        }))
+            recency: self.recency.clone(),
+        };
+        Ok((guard::judge(&evidence), guard::mass_enable(&evidence)))
     }
 
     /// Does what the verdict says, for the kind of the job.
-    pub(super) async fn carry_out(self, verdict: Verdict) -> Result<ReconcileEnd, StoreError> {
+    pub(super) async fn carry_out(
+        mut self,
+        (verdict, mass_enable): (Verdict, Option<BrokenCheck>),
+    ) -> Result<ReconcileEnd, StoreError> {
         let (inner, fence, start) = (self.inner, self.fence, self.start);
         let (verdict, trusted) = match start.kind {
             JobKind::DryRun => {
                 if start.former.is_some() {
                     inner.store.refuse_clashes(fence, inner.clock.now()).await?;
                 }
+                let verdict = match (verdict, mass_enable) {
+                    (Verdict::Hold(broken), mass_enable) => {
+                        Verdict::Hold(broken.into_iter().chain(mass_enable).collect())
+                    }
+                    (Verdict::Disable, Some(mass_enable)) => Verdict::Hold(vec![mass_enable]),
+                    (verdict, _) => verdict,
+                };
                 return dry_run::write_plan(inner, fence, verdict, &self.absent).await;
             }
-            JobKind::Plan => dry_run::allow_planned(inner, fence, verdict).await?,
+            JobKind::Plan => {
+                let older = is_of_older_server(&verdict);
+                let (verdict, trusted) = dry_run::allow_planned(inner, fence, verdict).await?;
+                if older && trusted {
+                    // The plan showed it, so applying it is the administrator's approval.
+                    self.recency = Recency::Current;
+                }
+                (verdict, trusted)
+            }
             JobKind::Sync | JobKind::Undo => (verdict, true),
         };
-        match verdict {
-            Verdict::Hold(reason, message) => self.hold(reason, message).await,
-            Verdict::Disable => self.finish(None, trusted).await,
-            Verdict::Withhold(message) => self.finish(Some(message), trusted).await,
+        // Applying a plan is the approval of its list.
+        let mass_enable = mass_enable.filter(|_| start.kind == JobKind::Sync);
+        match (verdict, mass_enable) {
+            (Verdict::Hold(broken), mass_enable) => {
+                self.hold(broken.into_iter().chain(mass_enable).collect()).await
+            }
+            (verdict, Some(mass_enable)) => self.hold_reenables(verdict, mass_enable).await,
+            (Verdict::Disable, None) => self.finish(None, trusted).await,
+            (Verdict::Withhold(message), None) => self.finish(Some(message), trusted).await,
         }
     }
 
     /// Holds the job for an administrator.
-    async fn hold(self, reason: HoldReason, message: String) -> Result<ReconcileEnd, StoreError> {
+    async fn hold(mut self, broken: Vec<BrokenCheck>) -> Result<ReconcileEnd, StoreError> {
+        let is_current = self.is_current();
+        if self.unidentified > 0 {
+            self.absent.forget_leavers();
+        }
         let Self { inner, fence, facts, absent, .. } = self;
         let now = inner.clock.now();
+        let first = broken.first();
         let hold = Hold {
-            reason,
-            message,
+            reason: first.map_or(HoldReason::DisableGuard, |check| check.reason),
+            message: first.map(|check| check.message.clone()).unwrap_or_default(),
+            broken,
             users: absent.enabled(),
             etag: absent.etag(fence.job),
             since: now,
@@ -130,8 +168,34 @@ impl<'a> Reconciliation<'a> {
         };
         record_absent(inner, fence, &absent).await?;
         // A read that is held takes no value away from a user, whatever the reason.
-        refuse_suspect_changes(inner, fence).await?;
+        refuse_suspect_changes(inner, fence, is_current).await?;
         settle(inner, fence, true).await?;
+        let job = inner.store.hold_job(fence, hold, facts).await?;
+        Ok(ReconcileEnd::Held(Box::new(job)))
+    }
+
+    /// Applies everything but the enabling of users, and holds the job for that. Absent users are
+    /// disabled unless the verdict leaves them alone.
+    async fn hold_reenables(self, verdict: Verdict, check: BrokenCheck) -> Result<ReconcileEnd, StoreError> {
+        let Self { inner, fence, facts, absent, .. } = self;
+        refuse_reenables(inner, fence).await?;
+        inner.store.accept_suspect_changes(fence).await?;
+        if verdict == Verdict::Disable {
+            disable_absent(inner, fence, absent.users(), None).await?;
+        }
+        settle(inner, fence, true).await?;
+        let now = inner.clock.now();
+        let hold = Hold {
+            reason: check.reason,
+            message: check.message.clone(),
+            users: check.users,
+            etag: format!("{}-{}", absent.etag(fence.job), check.users),
+            broken: vec![check],
+            since: now,
+            expires_at: now.plus(inner.settings.hold_expiry),
+            decision: Decision::Pending,
+            decided_by: String::new(),
+        };
         let job = inner.store.hold_job(fence, hold, facts).await?;
         Ok(ReconcileEnd::Held(Box::new(job)))
     }
@@ -139,16 +203,21 @@ impl<'a> Reconciliation<'a> {
     /// Disables the absent users, or withholds that with a message, and ends the job.
     async fn finish(mut self, withhold: Option<String>, trusted: bool) -> Result<ReconcileEnd, StoreError> {
         let (inner, fence, start) = (self.inner, self.fence, self.start);
-        let lost = start.before.as_ref().map(|before| {
-            read_quality::attribute_losses(before, &self.facts, &self.required, self.absent.len())
-        });
+        let lost = start
+            .before
+            .as_ref()
+            .map(|before| read_quality::attribute_losses(before, &self.facts, &self.required));
         // What was lost and changed nothing is still what the next read is compared with.
         self.facts
             .attributes
             .extend(lost.unwrap_or_default().into_iter().map(|loss| (loss.attribute, loss.had)));
-        inner.store.accept_suspect_changes(fence).await?;
+        match self.is_current() {
+            true => inner.store.accept_suspect_changes(fence).await?,
+            false => refuse_suspect_changes(inner, fence, false).await?,
+        }
         let withheld = self.disable(withhold).await?;
-        let facts = if trusted { self.trusted_facts().await? } else { None };
+        // What the next read is compared with, unless it is what this one was compared with.
+        let facts = (trusted && self.is_current()).then_some(self.facts);
         settle(inner, fence, false).await?;
         if start.kind == JobKind::Plan {
             dry_run::leave_out_rest(inner, fence).await?;
@@ -158,7 +227,7 @@ impl<'a> Reconciliation<'a> {
 
     /// Disables the absent users; says which are withheld.
     async fn disable(&self, withhold: Option<String>) -> Result<Option<Withheld>, StoreError> {
-        let Self { inner, fence, absent, left_alone, .. } = self;
+        let Self { inner, fence, absent, .. } = self;
         if let Some(message) = withhold {
             return Ok(Some(Withheld { message, users: absent.enabled() }));
         }
@@ -167,31 +236,16 @@ impl<'a> Reconciliation<'a> {
             return Ok(None);
         }
         disable_absent(inner, *fence, absent.users(), None).await?;
-        Ok((*left_alone > 0).then(|| Withheld {
-            message: format!("{left_alone} users who seem to be gone from scope were there half an hour ago; the next sync disables them if they are still gone."),
-            users: *left_alone,
-        }))
+        Ok(None)
     }
 
-    /// What the next read is compared with.
-    async fn trusted_facts(self) -> Result<Option<ReadFacts>, StoreError> {
-        if self.is_fresh {
-            return Ok(Some(self.facts));
-        }
-        record_absent(self.inner, self.fence, &self.absent).await?;
-        Ok(self
-            .start
-            .before
-            .as_ref()
-            .map(|before| unverified_server(before, &self.facts, self.fence.job, self.now)))
+    fn is_current(&self) -> bool {
+        self.recency == Recency::Current
     }
 }
 
-/// The last trusted read, and the server that was read since and may be behind it.
-fn unverified_server(before: &ReadFacts, read: &ReadFacts, job: JobNo, now: Timestamp) -> ReadFacts {
-    let known = before.newcomer.clone().filter(|newcomer| newcomer.server == read.server);
-    let new = || UnverifiedServer { server: read.server.clone(), since: now.0, job: job.0 };
-    ReadFacts { newcomer: Some(known.unwrap_or_else(new)), ..before.clone() }
+fn is_of_older_server(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Hold(broken) if broken.iter().any(|check| check.reason == HoldReason::OlderServer))
 }
 
 /// Attributes without which an entry is no user.

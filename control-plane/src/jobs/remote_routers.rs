@@ -12,7 +12,7 @@ use super::orders::{Answer, FetchOrder, Order, VerifyOrder};
 use super::session::Session;
 use super::sessions::RouterChoice;
 use crate::model::{
-    Asked, DistantRouter, Failure, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings,
+    Asked, DistantRouter, Failure, Found, ImmutableId, LookUp, Presence, RouterId, SourceId, SourceSettings,
     TenantId, TenantNo,
 };
 
@@ -104,12 +104,12 @@ impl ReachableRouter<'_> {
         settings: &SourceSettings,
         id: &ImmutableId,
     ) -> Reply<Result<Presence, Failure>> {
-        let ids = vec![id.clone()];
+        let users = LookUp::of(id.clone());
         let presences = match self {
-            Self::Local(session) => Reply::from_answer(session.look_up(settings, ids).await),
+            Self::Local(session) => Reply::from_answer(session.look_up(settings, users).await),
             Self::Remote { .. } => {
                 let settings = Box::new(settings.clone());
-                let order = Order::LookUp { request: String::new(), settings, ids };
+                let order = Order::LookUp { request: String::new(), settings, users };
                 self.ask(order).await.take(|answer| match answer {
                     Answer::LookUp(presences) => Some(presences),
                     _ => None,

@@ -1,4 +1,5 @@
-//! Starts the runs of schedules. Every replica looks; which of them carries a run out is settled in
+//! Starts the runs of schedules, and syncs that are due between them since a sign-in did not find a
+//! user. Every replica looks; which of them carries a run out is settled in
 //! the store. A run that was missed is carried out once, and the next one is planned from then on.
 
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Inner;
-use crate::model::{Actor, DueSchedule, RunOutcome};
+use crate::model::{Actor, DueSchedule, RunOutcome, SourceId, TenantId, Timestamp};
 use crate::schedule;
 use crate::store::{NewJob, StoreError, Work};
 
@@ -15,6 +16,8 @@ use crate::store::{NewJob, StoreError, Work};
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Most runs carried out in one go.
 const MAX_RUNS_PER_POLL: i64 = 64;
+/// How often at most a sync of one source is queued because it is due.
+const DUE_SYNC_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Who starts the job of a run.
 const STARTED_BY: &str = "schedule";
 
@@ -45,7 +48,41 @@ async fn poll(inner: &Arc<Inner>) -> Result<(), StoreError> {
             }
         }
     }
+    start_due_syncs(inner).await
+}
+
+/// Queues syncs of sources with a schedule where a sign-in did not find an enabled user.
+async fn start_due_syncs(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let now = inner.clock.now();
+    let since = now.minus(DUE_SYNC_INTERVAL);
+    for (tenant, source) in inner.store.due_syncs(since, MAX_RUNS_PER_POLL).await? {
+        let job = new_job(inner, &tenant, &source, now);
+        match inner.store.run_due_sync(job, since).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(%tenant, %source, "a sync was due and is queued");
+                inner.wake.notify_one();
+            }
+            // Its trouble is nobody else's.
+            Err(error) => {
+                tracing::warn!(%tenant, %source, error = &error as &dyn std::error::Error, "cannot queue a sync that is due");
+            }
+        }
+    }
     Ok(())
+}
+
+fn new_job(inner: &Inner, tenant: &TenantId, source: &SourceId, now: Timestamp) -> NewJob {
+    NewJob {
+        id: Uuid::now_v7(),
+        tenant: tenant.clone(),
+        source: source.clone(),
+        started_by: Actor { name: STARTED_BY.to_owned(), ..Actor::system() },
+        request_id: None,
+        work: Work::Sync,
+        full_lists_kept: i64::from(inner.settings.full_lists_kept),
+        now,
+    }
 }
 
 async fn start_run(inner: &Arc<Inner>, due: DueSchedule) -> Result<Option<RunOutcome>, StoreError> {
@@ -56,16 +93,7 @@ async fn start_run(inner: &Arc<Inner>, due: DueSchedule) -> Result<Option<RunOut
     let after = now.max(due.run.planned);
     let next = schedule::next_run(&due.schedule, &seed, after)
         .map_err(|wrong| StoreError::Broken(Box::new(wrong)))?;
-    let job = NewJob {
-        id: Uuid::now_v7(),
-        tenant: due.tenant.clone(),
-        source: due.source.clone(),
-        started_by: Actor { name: STARTED_BY.to_owned(), ..Actor::system() },
-        request_id: None,
-        work: Work::Sync,
-        full_lists_kept: i64::from(inner.settings.full_lists_kept),
-        now,
-    };
+    let job = new_job(inner, &due.tenant, &due.source, now);
     let outcome = inner.store.run_schedule(&due, job, next, now).await?;
     if outcome == Some(RunOutcome::Started) {
         inner.wake.notify_one();

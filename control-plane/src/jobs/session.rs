@@ -12,8 +12,7 @@ use uuid::Uuid;
 
 use super::orders::{Answer, FetchOrder, Order, VerifyOrder};
 use crate::model::{
-    Admitted, Asked, Failure, Found, ImmutableId, Presence, RouterId, SourceId, SourceSettings, TenantId,
-    TenantNo,
+    Admitted, Asked, Failure, Found, LookUp, Presence, RouterId, SourceId, SourceSettings, TenantId, TenantNo,
 };
 
 /// Orders that a slow router may have outstanding; with more the session counts as lost.
@@ -104,10 +103,10 @@ impl Session {
     pub(super) async fn look_up(
         &self,
         settings: &SourceSettings,
-        ids: Vec<ImmutableId>,
+        users: LookUp,
     ) -> Option<Result<Vec<Presence>, Failure>> {
-        let (settings, asked) = (Box::new(settings.clone()), ids.len());
-        match self.ask(|request| Order::LookUp { request, settings, ids }).await? {
+        let (settings, asked) = (Box::new(settings.clone()), users.ids.len());
+        match self.ask(|request| Order::LookUp { request, settings, users }).await? {
             Answer::LookUp(Ok(presences)) if presences.len() != asked => None,
             Answer::LookUp(answer) => Some(answer),
             _ => None,

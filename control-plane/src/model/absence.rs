@@ -12,12 +12,20 @@ stored_enum! {
     /// What became of a user whom a complete read did not have, as far as the directory shows it.
     /// The numbers are those of the tables.
     pub enum Absence {
-        /// Found elsewhere: outside of the roots, or no longer matching the filter.
+        /// Found elsewhere: outside of the roots.
         Moved = 1,
         /// The directory shows that the entry was deleted.
         Deleted = 2,
-        /// Not visible: deleted, hidden from the bind account, or not yet replicated.
+        /// There is no such entry, and the directory does not say why: deleted, renamed, or not yet
+        /// replicated.
         Unexplained = 3,
+        /// Below a root, and no longer matching the filter.
+        NotMatching = 4,
+        /// Not found, and the directory does not show that it is gone: perhaps it is hidden from the
+        /// bind account. Such a user is never disabled.
+        NotVisible = 5,
+        /// Not looked up again: too many were absent, or the whole directory was empty.
+        NotLookedUp = 6,
     }
 }
 
@@ -26,14 +34,21 @@ impl Absence {
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Self::Moved => {
-                "the directory has the entry outside of the source's roots, or it no longer matches the filter"
-            }
+            Self::Moved => "the directory has the entry outside of the source's roots",
+            Self::NotMatching => "the entry is below a root and no longer matches the source's filter",
             Self::Deleted => "the directory shows that the entry was deleted",
             Self::Unexplained => {
-                "the directory no longer shows the entry: deleted, or hidden from the bind account"
+                "the directory no longer shows the entry, and does not show what became of it"
             }
+            Self::NotVisible => "the entry is not visible, and the directory does not show that it is gone",
+            Self::NotLookedUp => "the read did not have the entry, and it was not looked up again",
         }
+    }
+
+    /// Whether the directory shows what became of the entry.
+    #[must_use]
+    pub fn is_explained(self) -> bool {
+        matches!(self, Self::Moved | Self::NotMatching | Self::Deleted)
     }
 }
 
@@ -61,9 +76,11 @@ impl Presence {
     pub fn absence(self) -> Option<Absence> {
         match self {
             Self::InScope => None,
-            Self::OutOfScope | Self::NotMatching => Some(Absence::Moved),
+            Self::OutOfScope => Some(Absence::Moved),
+            Self::NotMatching => Some(Absence::NotMatching),
             Self::Deleted => Some(Absence::Deleted),
-            Self::NotFound | Self::NotVisible => Some(Absence::Unexplained),
+            Self::NotFound => Some(Absence::Unexplained),
+            Self::NotVisible => Some(Absence::NotVisible),
         }
     }
 }
@@ -75,10 +92,41 @@ pub struct Absentee {
     pub user: UserNo,
     /// Immutable id.
     pub id: ImmutableId,
+    /// The distinguished name that the user was last known by; empty if none is known.
+    pub distinguished_name: String,
     /// Status.
     pub status: Status,
     /// When values or status last changed.
     pub updated_at: Timestamp,
+}
+
+/// A user who is looked for as a sign that the people of a container are visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The container, by distinguished name.
+    pub container: String,
+    /// The user.
+    pub id: ImmutableId,
+}
+
+/// Users to look up again, and what helps to tell a hidden entry from one that is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookUp {
+    /// The users, by immutable id.
+    pub ids: Vec<ImmutableId>,
+    /// The distinguished name that each was last known by, in the order of the ids; empty where
+    /// none is known.
+    pub distinguished_names: Vec<String>,
+    /// At most one a container of these names.
+    pub witnesses: Vec<Witness>,
+}
+
+impl LookUp {
+    /// Looks one user up, by its id alone.
+    #[must_use]
+    pub fn of(id: ImmutableId) -> Self {
+        Self { ids: vec![id], ..Self::default() }
+    }
 }
 
 /// What a complete read found besides people: the facts that the next one is compared with.
@@ -92,8 +140,6 @@ pub struct ReadFacts {
     pub roots: Vec<RootFacts>,
     /// How many entries had each attribute of the mapping.
     pub attributes: BTreeMap<String, u64>,
-    /// Another server that was read since, and may be behind this one.
-    pub newcomer: Option<UnverifiedServer>,
 }
 
 impl ReadFacts {
@@ -111,6 +157,9 @@ pub struct RootFacts {
     pub root: String,
     /// Identifies the base entry.
     pub fingerprint: [u8; 16],
+    /// The attribute that the fingerprint was made of; empty if the router does not say.
+    #[serde(default)]
+    pub fingerprint_attribute: String,
     /// Its entries.
     pub entries: u64,
     /// There is no such entry.
@@ -126,17 +175,9 @@ pub struct Freshness {
     pub invocation_id: Vec<u8>,
     /// Active Directory: the highest change number of that copy.
     pub highest_usn: i64,
-}
-
-/// A server whose data could not be compared with that of the one before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnverifiedServer {
-    /// The server.
-    pub server: String,
-    /// When it was first read to the end, in microseconds since 1970.
-    pub since: i64,
-    /// The job that read it then, and noted whom it did not have.
-    pub job: i64,
+    /// 389 Directory Server: the last change number of that server; 0 if it has none.
+    #[serde(default)]
+    pub last_usn: i64,
 }
 
 stored_enum! {
@@ -156,6 +197,39 @@ stored_enum! {
         ContainerEmpty = 6,
         /// An attribute is suddenly missing.
         AttributeLoss = 7,
+        /// More users would be enabled again than a job enables by itself.
+        MassEnable = 8,
+        /// The server's data is older than what was read before, or cannot be compared with it.
+        OlderServer = 9,
+    }
+}
+
+/// One check of a complete read that broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenCheck {
+    /// For programs.
+    #[serde(with = "reason_number")]
+    pub reason: HoldReason,
+    /// For people.
+    pub message: String,
+    /// How many users it concerns.
+    pub users: i64,
+}
+
+/// A hold reason in JSON is its number.
+mod reason_number {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::HoldReason;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+    pub(super) fn serialize<S: Serializer>(reason: &HoldReason, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i16(reason.number())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HoldReason, D::Error> {
+        let number = i16::deserialize(deserializer)?;
+        HoldReason::from_number(number).ok_or_else(|| de::Error::custom("an unknown hold reason"))
     }
 }
 
@@ -182,6 +256,8 @@ pub struct Hold {
     pub reason: HoldReason,
     /// For people.
     pub message: String,
+    /// Everything that speaks against the read, the reason first.
+    pub broken: Vec<BrokenCheck>,
     /// Users who would be disabled.
     pub users: i64,
     /// Identifies the list of them.

@@ -19,6 +19,12 @@ stored_enum! {
         NotSynchronized = 4,
         /// Users whom a held job would disable.
         WouldBeDisabled = 5,
+        /// Users with a warning: what cannot be used was left out, everything else was applied.
+        Warning = 6,
+        /// Users whom a held job would enable again.
+        WouldBeEnabled = 7,
+        /// Absent users who were left alone, since the directory does not show that they are gone.
+        NotVisible = 8,
     }
 }
 

@@ -65,6 +65,10 @@ pub struct Counts {
     pub waiting: i64,
     /// Absent users who were in scope when looked up again.
     pub still_in_scope: i64,
+    /// Users of the source with warnings after the job; none until then.
+    pub warnings: Option<i64>,
+    /// Absent users who were left alone, since the directory does not show that they are gone.
+    pub not_visible: i64,
 }
 
 impl Counts {
@@ -86,6 +90,7 @@ impl std::ops::AddAssign for Counts {
         self.disabled_in_directory += other.disabled_in_directory;
         self.waiting += other.waiting;
         self.still_in_scope += other.still_in_scope;
+        self.not_visible += other.not_visible;
     }
 }
 
@@ -211,7 +216,7 @@ pub struct ReadStart {
     pub known: i64,
     /// Users of the source that are enabled.
     pub enabled: i64,
-    /// Users numbered from here on are beyond the sync limit, if there are more users than that.
+    /// Users in scope numbered from here on are beyond the sync limit, if more are in scope.
     pub beyond_limit: Option<UserNo>,
     /// What the job does.
     pub kind: JobKind,

@@ -6,6 +6,7 @@ mod call;
 mod chain;
 mod deletion;
 mod detail;
+mod entry_version;
 mod ids;
 mod job;
 mod license;
@@ -29,8 +30,8 @@ mod work;
 
 pub use crate::clock::Timestamp;
 pub use absence::{
-    Absence, Absentee, Decision, Freshness, Hold, HoldReason, Presence, ReadFacts, RootFacts,
-    UnverifiedServer,
+    Absence, Absentee, BrokenCheck, Decision, Freshness, Hold, HoldReason, LookUp, Presence, ReadFacts,
+    RootFacts, Witness,
 };
 pub use audit::{
     Actor, AuditEvent, AuditFilter, AuditHead, AuditOutcome, Event, EventType, Trail, hex, spelled,
@@ -39,6 +40,7 @@ pub use call::Call;
 pub use chain::{Broken, Chain};
 pub use deletion::{DeletionSettings, DuePurge, Mark, MarkReason, Marking, UserStanding};
 pub use detail::{Category, DETAILS_PER_CATEGORY, Detail};
+pub use entry_version::{EntryVersion, VersionKind};
 pub use ids::{JobNo, RouterId, SourceId, SourceNo, TenantId, TenantNo, UserNo, WebhookId, WebhookNo};
 pub use job::{Counts, Failure, Fence, JobState, JobSummary, Phase, ReadStart, SyncJob, Withheld};
 pub use license::{License, LicenseLevel, SourceUse};

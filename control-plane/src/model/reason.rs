@@ -34,10 +34,12 @@ reasons! {
         RejectedByRouterPolicy = 10 "The identity router's policy does not let the entry leave the premises. Extend the policy, or leave the entry out by the source's filter.",
         EntryUnreadable = 11 "The entry could not be read. Look at it in the directory, and at the identity router's log.",
         AttributeLoss = 12 "The change takes something away from the user, and the job is held: perhaps the bind account lost a right to read. The user stays as it was; approve the hold if it is right.",
-        DuplicateUniqueId = 13 "Two entries have the same immutable id; the one that was read first counts. Give each person an id of their own, or correct the mapping. An entry that changed while it was read can look like that, too: then the next sync is right.",
+        DuplicateUniqueId = 13 "Two entries have the same immutable id, so neither is applied and the user stays as it was. Give each person an id of their own, or correct the mapping. An entry that changed while it was read can look like that, too: then the next sync is right.",
         PlanChanged = 14 "Left out: the entry or the user has changed since the plan was made, or is not in it. Make a new plan, or synchronize.",
         ChangedSince = 15 "Left as it is: the user has changed since the job that is undone. Look at the user, and change the directory if it is wrong.",
         UserDeleted = 16 "The record was of a user who has been deleted since. The next sync adds whoever is in scope, as a new user.",
+        MarkNotVisible = 17 "The entry would enable a user, and does not show whether the account is disabled. Let the bind account read the attribute that marks disabled accounts, then synchronize again.",
+        OlderServer = 18 "The directory server is behind: what it says is older than what was read before, or cannot be compared with it. The user stays as it was; synchronize again once the server has caught up, or approve the hold.",
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Record {
     /// Of a record that is not: whether the entry itself shows that it has no mark. Without that it
     /// enables no user.
     pub mark_proved: bool,
+    /// Optional values of the entry that cannot be used and were left out, a sentence each.
+    pub warnings: Vec<String>,
     /// Key of the user name.
     pub user_name_key: NameKey,
     /// Key of the mail address, if there is one.
@@ -142,6 +144,10 @@ pub struct Rejected {
     pub mail: String,
     /// Whether the entry says that the account is disabled, as far as that can be read.
     pub disabled: bool,
+    /// Distinguished name of an entry without immutable id, if known.
+    pub distinguished_name: String,
+    /// Digest of the record, if the entry became one.
+    pub digest: Option<[u8; 16]>,
 }
 
 impl Rejected {
@@ -155,6 +161,33 @@ impl Rejected {
             user_name: String::new(),
             mail: String::new(),
             disabled: false,
+            distinguished_name: String::new(),
+            digest: None,
         }
+    }
+
+    /// What tells the entry from others of the read, where anything does: an entry below two roots
+    /// comes twice.
+    #[must_use]
+    pub fn key(&self) -> Option<[u8; 16]> {
+        if self.digest.is_some() {
+            return self.digest;
+        }
+        let mut hasher = blake3::Hasher::new();
+        match &self.id {
+            None if self.distinguished_name.is_empty() => return None,
+            None => {
+                hasher.update(self.distinguished_name.to_lowercase().as_bytes());
+            }
+            Some(_) => {
+                hasher.update(&self.reason.number().to_le_bytes()).update(&[u8::from(self.disabled)]);
+                for text in [&self.message, &self.user_name, &self.mail] {
+                    hasher.update(&text.len().to_le_bytes()).update(text.as_bytes());
+                }
+            }
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Some(key)
     }
 }

@@ -96,6 +96,9 @@ stored_enum! {
         InvalidAttribute = 20,
         LastKnown = 21,
         Internal = 22,
+        Absent = 23,
+        MarkNotVisible = 24,
+        OlderServer = 25,
     }
 }
 
@@ -113,6 +116,8 @@ impl SingleOutcome {
             Reason::LicenseLimit => Self::LicenseLimit,
             Reason::RejectedByRouterPolicy => Self::NotAllowed,
             Reason::DuplicateUniqueId => Self::Ambiguous,
+            Reason::MarkNotVisible => Self::MarkNotVisible,
+            Reason::OlderServer => Self::OlderServer,
             Reason::MissingUserName
             | Reason::InvalidAttribute
             | Reason::SyncLimit
@@ -153,6 +158,10 @@ pub struct UserVersion {
     pub observed_at: Timestamp,
     /// The job that was under way or held then, and its stage.
     pub fetched: (JobNo, i64),
+    /// Since when it was not found when it was asked for alone.
+    pub absent_since: Option<Timestamp>,
+    /// The job that was under way or held when it was last not found, and its stage.
+    pub absent_during: (JobNo, i64),
 }
 
 /// A user, and which version of it.

@@ -26,6 +26,8 @@ pub struct IdentitySource {
     pub updated_at: Timestamp,
     /// When it was last published.
     pub published_at: Option<Timestamp>,
+    /// Since when a sync is due, because an enabled user was not found when it was asked for alone.
+    pub sync_due_at: Option<Timestamp>,
 }
 
 /// What to read, from where, and how to map it. Defaults are filled in at the door.

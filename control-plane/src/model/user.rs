@@ -1,6 +1,8 @@
 //! What the control plane keeps of a person.
 
-use super::{ImmutableId, JobNo, Mark, NameKey, NameKind, SourceId, Status, Timestamp, UserNo, UserValues};
+use super::{
+    Absence, ImmutableId, JobNo, Mark, NameKey, NameKind, SourceId, Status, Timestamp, UserNo, UserValues,
+};
 
 /// What reconciliation needs to know of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct User {
     pub status: Status,
     /// Since when the user is not enabled.
     pub disabled_at: Option<Timestamp>,
+    /// What became of the entry, as far as the directory showed it; only of a user out of scope.
+    pub absence: Option<Absence>,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When values or status last changed.
@@ -72,6 +76,11 @@ pub struct User {
     pub last_sign_in_at: Option<Timestamp>,
     /// Whether the user is to be deleted.
     pub mark: Option<Mark>,
+    /// Since when an enabled user was not found when it was asked for alone, as at sign-ins. None if
+    /// it was found since.
+    pub absent_since: Option<Timestamp>,
+    /// Optional values of the entry that cannot be used and were left out, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Which users to list.
@@ -85,4 +94,6 @@ pub struct UserFilter {
     pub text: Option<String>,
     /// Only those that are marked for deletion.
     pub pending_deletion: bool,
+    /// Only those that sign-ins have not found.
+    pub absent: bool,
 }

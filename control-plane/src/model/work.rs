@@ -1,7 +1,9 @@
 //! What kind of work a sync job does, and the plan that a dry run makes.
 
 use super::stored_enum::stored_enum;
-use super::{Absence, HoldReason, ImmutableId, NotSynchronizedReason, Status, Timestamp, UserNo, UserValues};
+use super::{
+    Absence, BrokenCheck, ImmutableId, NotSynchronizedReason, Status, Timestamp, UserNo, UserValues,
+};
 
 stored_enum! {
     /// What a job does. The numbers are those of the API and of the tables.
@@ -22,8 +24,9 @@ stored_enum! {
 pub struct SyncPlan {
     /// Until when it can be applied.
     pub expires_at: Timestamp,
-    /// Why a sync would be held, for programs and for people, if it would be.
-    pub doubt: Option<(HoldReason, String)>,
+    /// Why a sync would be held: every check that broke, the most telling first; none if it would
+    /// not be.
+    pub doubts: Vec<BrokenCheck>,
     /// Whether it is of the draft: such a plan only shows what publishing it would lead to.
     pub of_draft: bool,
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::enabling::may_enable;
 use crate::model::{
     Counts, ImmutableId, JobNo, KnownUser, NameKey, NameKind, NotSynchronizedReason, Record, Status, UserNo,
 };
@@ -32,9 +33,10 @@ pub struct View {
     pub seats: i64,
     /// Seats kept for users of the source who may return. Only returning users may take them.
     pub reserve: i64,
-    /// New users that may still be added under the sync limit.
+    /// New users that may still be added under the sync limit. After the read, and while there are
+    /// more known users than the limit (then it is negative), returning users need a place, too.
     pub quota: i64,
-    /// Users numbered from here on are beyond the sync limit.
+    /// Users in scope numbered from here on are beyond the sync limit.
     pub beyond_limit: Option<UserNo>,
     /// Number of the read that the records are from; none for a record that was fetched alone.
     pub read: Option<i64>,
@@ -44,6 +46,12 @@ pub struct View {
     /// Records of known users whose change may come from a lost right to read: see
     /// [`super::value_loss`].
     pub suspect: HashSet<ImmutableId>,
+    /// Whether users that the directory had disabled are enabled again only after the read, when it
+    /// is known how many they are.
+    pub reenables_wait: bool,
+    /// Whether users who return to the scope wait for the end of the read, since it is compared
+    /// with an earlier one.
+    pub returns_wait: bool,
 }
 
 /// Where a record waits. Queues are settled in this order. The numbers are those of the tables.
@@ -60,6 +68,12 @@ pub enum Queue {
     SuspectChange = 4,
     /// The same, and the change is to other names.
     SuspectRename = 5,
+    /// A user that the directory had disabled and no longer does, for the number of those.
+    Reenable = 6,
+    /// The same, and the change is to other names.
+    ReenableRename = 7,
+    /// A user out of scope who returns, for the end of the read: whether the server is behind.
+    Return = 8,
 }
 
 /// A change of a known user.
@@ -71,9 +85,9 @@ pub struct Update {
     pub before: KnownUser,
     /// The status that it gets.
     pub status: Status,
-    /// Whether it gets nothing else: another user has a name that it wants, but the directory has
-    /// disabled it.
-    pub status_only: bool,
+    /// Why it gets nothing else, if so: the directory has disabled it, whatever else stands in the
+    /// way of its record.
+    pub status_only: Option<NotSynchronizedReason>,
     /// Whether this is the user's first change by this job; only that is counted.
     pub first: bool,
 }
@@ -103,6 +117,9 @@ pub struct BatchPlan {
     pub waits: Vec<(usize, Queue)>,
     /// Records that are not applied.
     pub refusals: Vec<Refusal>,
+    /// Records that only disable their users, to be listed as not applied. Their outcome is counted
+    /// as an update.
+    pub disabled_only: Vec<Refusal>,
     /// Known users that occur.
     pub seen: Vec<UserNo>,
     /// What this adds to the job's counts.
@@ -138,10 +155,13 @@ pub fn plan(job: JobNo, mode: Mode, records: &[Record], view: &View) -> BatchPla
     planner.plan
 }
 
-/// Plans to disable users whom the directory disables and who do not get the names that they have
-/// there.
+/// Plans to disable users that the directory disables, and why their records give them nothing
+/// else.
 #[must_use]
-pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser)>) -> BatchPlan {
+pub fn disable<'a>(
+    job: JobNo,
+    users: impl Iterator<Item = (usize, &'a KnownUser, NotSynchronizedReason)>,
+) -> BatchPlan {
     let mut planner = Planner {
         job,
         mode: Mode::Final,
@@ -150,8 +170,8 @@ pub fn disable<'a>(job: JobNo, users: impl Iterator<Item = (usize, &'a KnownUser
         claimed: HashMap::new(),
         plan: BatchPlan::default(),
     };
-    for (position, user) in users {
-        planner.update(position, user, Status::DisabledInDirectory, true);
+    for (position, user, reason) in users {
+        planner.update(position, user, Status::DisabledInDirectory, Some(reason));
     }
     planner.plan
 }
@@ -177,10 +197,12 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn known(&mut self, position: usize, record: &Record, user: &KnownUser) {
         self.plan.seen.push(user.number);
-        if self.view.beyond_limit.is_some_and(|first| user.number >= first) {
-            return self.refuse_known(position, user, NotSynchronizedReason::SyncLimit, None);
+        let fetched = self.view.read.is_some_and(|read| user.fetched_during(self.job, read));
+        let out_of_scope = user.status == Status::OutOfScope;
+        if !out_of_scope && self.view.beyond_limit.is_some_and(|first| user.number >= first) {
+            return self.beyond_limit(position, record, user, fetched);
         }
-        if self.view.read.is_some_and(|read| user.fetched_during(self.job, read)) {
+        if fetched {
             // The directory was asked for this user alone since the read began: what the read has
             // may be older. The next sync sees.
             if !user.counted_by(self.job) {
@@ -203,23 +225,44 @@ impl Planner<'_> {
             return;
         }
         let renamed = !user.names().eq(record.names());
+        let returns = user.status != Status::Enabled && status == Status::Enabled;
+        if returns && self.mode != Mode::Planning && !may_enable(record) {
+            return self.refuse_known(position, user, NotSynchronizedReason::MarkNotVisible, None);
+        }
+        if returns && !out_of_scope && self.mode != Mode::Final && self.view.reenables_wait {
+            return self.wait(position, if renamed { Queue::ReenableRename } else { Queue::Reenable });
+        }
         if self.mode != Mode::Final && self.view.suspect.contains(&record.id) {
             return self.wait(position, if renamed { Queue::SuspectRename } else { Queue::SuspectChange });
         }
         if self.mode == Mode::Planning {
             return self.wait(position, Queue::Name);
         }
+        if self.mode == Mode::Reading
+            && self.view.returns_wait
+            && user.status == Status::OutOfScope
+            && status == Status::Enabled
+        {
+            return self.wait(position, Queue::Return);
+        }
+        if out_of_scope && self.mode == Mode::Reading && self.plan.quota < 0 {
+            // Not all known users have a place: who returns gets one after the read, before new
+            // ones do.
+            return self.wait(position, Queue::Name);
+        }
         if let Some((kind, holder)) = self.conflict(record, Some(user.number)) {
             return match self.mode {
-                // No name keeps anyone enabled whom the directory has disabled.
+                // No name keeps a user enabled that the directory has disabled.
                 Mode::Final if record.disabled && user.status == Status::Enabled => {
-                    self.update(position, user, status, true);
+                    self.update(position, user, status, Some(duplicate(kind)));
                 }
                 Mode::Final => self.refuse_known(position, user, duplicate(kind), holder),
                 _ => self.wait(position, Queue::Name),
             };
         }
-        let returns = user.status != Status::Enabled && status == Status::Enabled;
+        if out_of_scope && self.mode == Mode::Final && self.plan.quota < 1 {
+            return self.refuse_known(position, user, NotSynchronizedReason::SyncLimit, None);
+        }
         if returns && self.seats < 1 {
             return match self.mode {
                 Mode::Final => self.refuse_known(position, user, NotSynchronizedReason::LicenseLimit, None),
@@ -232,10 +275,35 @@ impl Planner<'_> {
         }
         self.claimed.extend(user.names().map(|name| (name, Claim::Free)));
         self.claim(position, record);
-        self.update(position, user, status, false);
+        if out_of_scope && self.mode == Mode::Final {
+            self.plan.quota -= 1;
+        }
+        self.update(position, user, status, None);
     }
 
-    fn update(&mut self, position: usize, user: &KnownUser, status: Status, status_only: bool) {
+    /// A user beyond the sync limit is not synchronized. The limit does not keep it enabled when
+    /// the directory has disabled it.
+    fn beyond_limit(&mut self, position: usize, record: &Record, user: &KnownUser, fetched: bool) {
+        let reason = NotSynchronizedReason::SyncLimit;
+        if !record.disabled || fetched || (user.status != Status::Enabled && !user.counted_by(self.job)) {
+            return self.refuse_known(position, user, reason, None);
+        }
+        if self.mode == Mode::Planning {
+            return self.wait(position, Queue::Name);
+        }
+        if user.status == Status::Enabled {
+            self.update(position, user, record.status(), Some(reason));
+        }
+        self.plan.disabled_only.push(Refusal { record: position, reason, holder: None });
+    }
+
+    fn update(
+        &mut self,
+        position: usize,
+        user: &KnownUser,
+        status: Status,
+        status_only: Option<NotSynchronizedReason>,
+    ) {
         let (was, is) = (user.status == Status::Enabled, status == Status::Enabled);
         self.take_seats(i64::from(is) - i64::from(was));
         let first = !user.counted_by(self.job);
@@ -251,6 +319,9 @@ impl Planner<'_> {
     fn new_user(&mut self, position: usize, record: &Record) {
         if self.mode == Mode::Planning {
             return self.wait(position, Queue::Name);
+        }
+        if !record.disabled && !may_enable(record) {
+            return self.refuse(position, NotSynchronizedReason::MarkNotVisible, None);
         }
         if let Some((kind, holder)) = self.conflict(record, None) {
             return match self.mode {
@@ -343,159 +414,5 @@ pub fn duplicate(kind: NameKind) -> NotSynchronizedReason {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::model::{TenantNo, UserValues};
-    use crate::reconcile::names;
-
-    const JOB: JobNo = JobNo(7);
-
-    fn id(n: u8) -> ImmutableId {
-        ImmutableId(Bytes::from(vec![n; 16]))
-    }
-
-    fn mail(name: &str) -> NameKey {
-        names::key(TenantNo(1), NameKind::Mail, name)
-    }
-
-    fn record(n: u8, name: &str) -> Record {
-        Record {
-            id: id(n),
-            digest: [n; 16],
-            values: UserValues::default(),
-            disabled: false,
-            mark_proved: true,
-            user_name_key: names::key(TenantNo(1), NameKind::UserName, &format!("user {n}")),
-            mail_key: Some(mail(name)),
-        }
-    }
-
-    fn known(n: u8, name: &str, status: Status) -> (ImmutableId, KnownUser) {
-        let in_scope = status != Status::OutOfScope;
-        let user = KnownUser {
-            number: UserNo(i64::from(n)),
-            id: id(n),
-            digest: [0; 16],
-            status,
-            user_name_key: in_scope.then(|| record(n, name).user_name_key),
-            mail_key: in_scope.then(|| mail(name)),
-            added_job: JobNo(1),
-            changed_job: JobNo(0),
-            fetched: (JobNo(0), 0),
-        };
-        (id(n), user)
-    }
-
-    fn view(seats: i64) -> View {
-        View { seats, quota: 1_000, ..View::default() }
-    }
-
-    #[test]
-    fn new_users_take_seats_until_there_are_none_and_then_wait() {
-        let plan = plan(JOB, Mode::Reading, &[record(1, "a"), record(2, "b"), record(3, "c")], &view(2));
-        assert_eq!(plan.adds.len(), 2);
-        assert_eq!(plan.waits, [(2, Queue::New)]);
-        assert_eq!(plan.seats_taken, 2);
-    }
-
-    #[test]
-    fn no_name_keeps_anyone_enabled_whom_the_directory_has_disabled() {
-        let holders = HashMap::from([((NameKind::Mail, mail("x")), UserNo(8))]);
-        let known = HashMap::from([known(9, "z", Status::Enabled)]);
-        let view = View { known, holders, ..view(0) };
-        let leaves = |mail| Record { disabled: true, ..record(9, mail) };
-        let renamed = plan(JOB, Mode::Reading, &[leaves("y"), record(1, "a")], &view);
-        assert_eq!((renamed.updates.len(), renamed.adds.len()), (1, 1), "its seat is free at once");
-        let contested = plan(JOB, Mode::Reading, &[leaves("x")], &view);
-        assert_eq!(contested.waits, [(0, Queue::Name)]);
-        let at_last = plan(JOB, Mode::Final, &[leaves("x"), record(1, "a")], &view);
-        let update = &at_last.updates[0];
-        assert_eq!((update.status, update.status_only), (Status::DisabledInDirectory, true));
-        assert_eq!((at_last.counts.disabled_in_directory, at_last.adds.len()), (1, 1));
-    }
-
-    #[test]
-    fn after_the_read_whoever_finds_no_seat_is_not_synchronized() {
-        let plan = plan(JOB, Mode::Final, &[record(1, "a")], &view(0));
-        assert_eq!(plan.refusals[0].reason, NotSynchronizedReason::LicenseLimit);
-        assert_eq!(plan.counts.not_synchronized, 1);
-    }
-
-    #[test]
-    fn seats_kept_for_users_who_may_return_are_not_given_to_new_ones() {
-        let view = View { reserve: 1, known: HashMap::from([known(9, "z", Status::OutOfScope)]), ..view(1) };
-        let newcomer = plan(JOB, Mode::Reading, &[record(1, "a")], &view);
-        assert_eq!(newcomer.waits, [(0, Queue::New)]);
-        let both = plan(JOB, Mode::Reading, &[record(1, "a"), record(9, "z")], &view);
-        assert_eq!((both.adds.len(), both.updates.len(), both.reserve), (0, 1, 0));
-        assert_eq!(both.counts.reenabled, 1);
-    }
-
-    #[test]
-    fn a_name_that_its_holder_may_still_give_up_is_waited_for() {
-        let view = View { holders: HashMap::from([((NameKind::Mail, mail("z")), UserNo(9))]), ..view(10) };
-        assert_eq!(plan(JOB, Mode::Reading, &[record(1, "z")], &view).waits, [(0, Queue::Name)]);
-        let refusal = &plan(JOB, Mode::Final, &[record(1, "z")], &view).refusals[0];
-        assert_eq!(
-            (refusal.reason, refusal.holder),
-            (NotSynchronizedReason::DuplicateEmail, Some(UserNo(9)))
-        );
-    }
-
-    #[test]
-    fn a_name_that_is_given_up_in_a_batch_is_free_in_the_rest_of_it() {
-        let view = View {
-            known: HashMap::from([known(9, "z", Status::Enabled)]),
-            holders: HashMap::from([((NameKind::Mail, mail("z")), UserNo(9))]),
-            ..view(10)
-        };
-        let plan = plan(JOB, Mode::Reading, &[record(9, "y"), record(1, "z")], &view);
-        assert_eq!((plan.updates.len(), plan.adds.len(), plan.waits.len()), (1, 1, 0));
-    }
-
-    #[test]
-    fn whoever_was_fetched_alone_since_the_read_began_stays_as_it_is_and_counts_as_unchanged() {
-        let fetched = |job, stage| {
-            let (id, user) = known(9, "z", Status::Enabled);
-            let known = HashMap::from([(id, KnownUser { fetched: (job, stage), ..user })]);
-            plan(JOB, Mode::Reading, &[record(9, "y")], &View { known, read: Some(3), ..view(10) })
-        };
-        for stage in [6, 7] {
-            let left = fetched(JOB, stage);
-            assert_eq!((left.updates.len(), left.counts.unchanged, left.seen.len()), (0, 1, 1), "{stage}");
-        }
-        assert_eq!(fetched(JOB, 5).updates.len(), 1, "before this read");
-        assert_eq!(fetched(JobNo(8), 6).updates.len(), 1, "during another job");
-    }
-
-    #[test]
-    fn a_user_disabled_in_the_directory_gives_its_seat_to_the_next() {
-        let view = View { known: HashMap::from([known(9, "z", Status::Enabled)]), ..view(0) };
-        let disabled = Record { disabled: true, ..record(9, "z") };
-        let plan = plan(JOB, Mode::Reading, &[disabled, record(1, "a")], &view);
-        assert_eq!((plan.counts.disabled_in_directory, plan.adds.len(), plan.seats_taken), (1, 1, 0));
-    }
-
-    #[test]
-    fn a_license_below_the_use_stops_adds_and_lets_updates_pass() {
-        let view = View { known: HashMap::from([known(9, "z", Status::Enabled)]), ..view(-3) };
-        let plan = plan(JOB, Mode::Final, &[record(9, "y"), record(1, "a")], &view);
-        assert_eq!((plan.updates.len(), plan.adds.len()), (1, 0));
-        assert_eq!(plan.refusals[0].reason, NotSynchronizedReason::LicenseLimit);
-    }
-
-    #[test]
-    fn a_user_that_the_job_has_counted_keeps_that_outcome() {
-        let (id, mut user) = known(9, "z", Status::Enabled);
-        user.changed_job = JOB;
-        let view = View {
-            known: HashMap::from([(id, user)]),
-            holders: HashMap::from([((NameKind::Mail, mail("y")), UserNo(8))]),
-            ..view(10)
-        };
-        let plan = plan(JOB, Mode::Final, &[record(9, "y")], &view);
-        assert_eq!((plan.counts, plan.refusals.len()), (Counts::default(), 0));
-    }
-}
+#[path = "batch_tests.rs"]
+mod tests;

@@ -1,13 +1,15 @@
 //! Whether the users that a complete read did not have may be disabled: at once, after an
 //! administrator has looked at the list, or not on the strength of this read.
 //!
-//! Changes that an attribute's sudden loss would explain come first, whether anyone is absent or
-//! not. Then the rungs, in this order: is anybody there at all, is it the right place, do we see
-//! with the same eyes, is a whole container gone, can every entry be told apart, is the server up
-//! to date, are there suspiciously many. The first that breaks decides.
+//! Every check that breaks is told, in this order: a sudden loss of an attribute that would change
+//! users, an empty directory, another place, other eyes, an emptied container, an older server,
+//! suspiciously many. Entries without a readable id are no reason to hold a job: they keep all
+//! leavers as they are, and no approval changes that.
 
-use super::read_quality::{self, Loss};
-use crate::model::{DisableGuard, HoldReason, ReadFacts};
+use super::containers::{self, EmptiedContainer};
+use super::mass_enable;
+use super::read_quality::{self, Loss, Recency};
+use crate::model::{BrokenCheck, DisableGuard, HoldReason, ReadFacts};
 
 /// However small a source is, this many may always leave at once.
 pub const FLOOR: i64 = 5;
@@ -27,15 +29,20 @@ pub struct Evidence<'a> {
     pub read: &'a ReadFacts,
     /// Attributes without which an entry is no user.
     pub required: Vec<&'a str>,
+    /// The attribute of the immutable id.
+    pub id_attribute: &'a str,
     /// Entries without readable immutable id.
     pub unidentified: u64,
     /// Users, enabled or not, whom the read did not have and who were not found in scope when
-    /// looked up again.
+    /// looked up again. Not those of `not_visible`.
     pub absent: i64,
     /// Of those, the enabled ones: whom the job would disable.
     pub leavers: i64,
     /// Of the leavers, those for whom the directory does not show what became of them.
     pub unexplained: i64,
+    /// Users, enabled or not, whom the read did not have and whom the directory does not show to be
+    /// gone. The job leaves them as they are whatever is decided.
+    pub not_visible: i64,
     /// Absent users who were too many to be looked up again.
     pub not_looked_up: i64,
     /// Users that syncs of the last 24 hours disabled for absence without having been approved.
@@ -44,11 +51,32 @@ pub struct Evidence<'a> {
     pub recent_unexplained: i64,
     /// Changes that take attributes away and wait.
     pub doubtful: i64,
-    /// Containers that had users and have none any more, by distinguished name.
-    pub emptied: Vec<String>,
-    /// Whether the server's data is not older than that of the last trusted read, or has shown the
-    /// same absences before.
-    pub fresh: bool,
+    /// Users that the directory had disabled and that the job would enable again.
+    pub reenables: i64,
+    /// Users of the source that the directory had disabled before the job.
+    pub disabled_in_directory: i64,
+    /// Records that wait and would enable their users again, whatever these were disabled for.
+    pub enabling: i64,
+    /// Containers that had users and have none any more.
+    pub emptied: Vec<EmptiedContainer>,
+    /// Whether the server's data is as recent as that of the last trusted read.
+    pub recency: Recency,
+}
+
+impl Evidence<'_> {
+    /// Users whom the read did not have.
+    fn missing(&self) -> i64 {
+        self.absent + self.not_visible
+    }
+
+    /// Whether no entry at all had a readable immutable id.
+    fn sees_no_id(&self) -> bool {
+        self.unidentified > 0 && self.unidentified >= self.read.entries()
+    }
+
+    fn server_before(&self) -> &str {
+        self.before.map(|before| before.server.as_str()).unwrap_or_default()
+    }
 }
 
 /// What to do.
@@ -56,8 +84,8 @@ pub struct Evidence<'a> {
 pub enum Verdict {
     /// Disable them.
     Disable,
-    /// Let an administrator decide.
-    Hold(HoldReason, String),
+    /// Let an administrator decide. Every check that broke, at least one, the most telling first.
+    Hold(Vec<BrokenCheck>),
     /// Leave them alone, and say so.
     Withhold(String),
 }
@@ -65,58 +93,71 @@ pub enum Verdict {
 /// Decides.
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
+    let mut broken = broken_eyes_or_place(evidence);
+    broken.extend(older_server(evidence));
+    if evidence.unidentified == 0 {
+        broken.extend(too_many(evidence));
+    }
+    match broken.is_empty() {
+        false => Verdict::Hold(broken),
+        true if evidence.unidentified > 0 && evidence.absent > 0 => Verdict::Withhold(unidentified(evidence)),
+        true => match &evidence.recency {
+            Recency::Older(by) => Verdict::Withhold(format!(
+                "The directory server {} is behind the server that was read before ({}): {by}. It would disable no user and enable none, so the job is not held; later reads are still compared with the read before.",
+                evidence.read.server,
+                evidence.server_before()
+            )),
+            Recency::Current | Recency::Incomparable => Verdict::Disable,
+        },
+    }
+}
+
+/// What is said of leavers that are kept since entries have no readable id.
+#[must_use]
+pub fn unidentified(evidence: &Evidence<'_>) -> String {
+    format!(
+        "{} entries have no readable immutable id, so {} users who seem to be gone from scope were left alone. Correct the entries or the mapping, then synchronize again.",
+        evidence.unidentified, evidence.absent
+    )
+}
+
+/// The checks that ask whether this is the right place, seen with the same eyes.
+fn broken_eyes_or_place(evidence: &Evidence<'_>) -> Vec<BrokenCheck> {
     let lost = evidence
         .before
-        .map(|before| {
-            read_quality::attribute_losses(before, evidence.read, &evidence.required, evidence.absent)
-        })
+        .map(|before| read_quality::attribute_losses(before, evidence.read, &evidence.required))
         .unwrap_or_default();
-    if !lost.is_empty() && evidence.doubtful > 0 {
-        return Verdict::Hold(HoldReason::AttributeLoss, attribute_loss(&lost));
+    let (doubtful, missing) = (evidence.doubtful, evidence.missing());
+    let mut broken = Vec::new();
+    if !lost.is_empty() && doubtful > 0 {
+        broken.push(check(HoldReason::AttributeLoss, attribute_loss(&lost), doubtful + missing));
     }
-    if evidence.absent == 0 {
-        return Verdict::Disable;
+    if missing == 0 {
+        return broken;
     }
     if evidence.read.entries() == 0 {
-        return Verdict::Hold(
-            HoldReason::DirectoryEmpty,
-            format!(
-                "The directory {} answered that there is nobody, where {} users were in scope. Check root, filter and the rights of the bind account before you approve.",
-                evidence.read.server, evidence.absent
-            ),
+        let message = format!(
+            "The directory {} answered that there is nobody, where {missing} users were in scope. Check root, filter and the rights of the bind account before you approve.",
+            evidence.read.server
         );
+        broken.push(check(HoldReason::DirectoryEmpty, message, missing));
+        return broken;
     }
-    if let Some((reason, message)) = evidence.before.and_then(|before| wrong_place(before, evidence.read)) {
-        return Verdict::Hold(reason, message);
+    if evidence.sees_no_id() {
+        broken.push(check(HoldReason::AttributeLoss, hidden_id(evidence), missing));
     }
-    if !lost.is_empty() {
-        return Verdict::Hold(HoldReason::AttributeLoss, attribute_loss(&lost));
+    if let Some(before) = evidence.before {
+        broken.extend(wrong_places(evidence, before));
     }
-    if !evidence.emptied.is_empty() {
-        return Verdict::Hold(
-            HoldReason::ContainerEmpty,
-            format!(
-                "Containers that had {} users or more have none any more: {}. Check whether they were renamed or moved, or are hidden from the bind account, before you approve.",
-                super::containers::MANY,
-                evidence.emptied.join("; ")
-            ),
-        );
+    if !lost.is_empty() && !broken.iter().any(|check| check.reason == HoldReason::AttributeLoss) {
+        broken.push(check(HoldReason::AttributeLoss, attribute_loss(&lost), missing));
     }
-    if evidence.unidentified > 0 {
-        return Verdict::Withhold(format!(
-            "{} entries have no readable immutable id, so {} users who seem to be gone from scope were left alone. Correct the entries or the mapping, then synchronize again.",
-            evidence.unidentified, evidence.absent
-        ));
-    }
-    if !evidence.fresh {
-        return Verdict::Withhold(format!(
-            "The directory server {} may be behind the one that was read before ({}), so {} users who seem to be gone from scope were left alone. They are disabled once a server that is not behind does not have them either, or this one after half an hour.",
-            evidence.read.server,
-            evidence.before.map(|before| before.server.as_str()).unwrap_or_default(),
-            evidence.absent
-        ));
-    }
-    too_many(evidence)
+    broken.extend(emptied_containers(&evidence.emptied));
+    broken
+}
+
+fn check(reason: HoldReason, message: String, users: i64) -> BrokenCheck {
+    BrokenCheck { reason, message, users }
 }
 
 fn attribute_loss(lost: &[Loss]) -> String {
@@ -130,8 +171,22 @@ fn attribute_loss(lost: &[Loss]) -> String {
     )
 }
 
-fn wrong_place(before: &ReadFacts, read: &ReadFacts) -> Option<(HoldReason, String)> {
-    before.roots.iter().zip(&read.roots).find_map(|(was, is)| {
+fn hidden_id(evidence: &Evidence<'_>) -> String {
+    format!(
+        "The immutable id {} is readable in none of {} entries. Check that the bind account may read the attribute; no approval disables a user while entries have no readable id.",
+        evidence.id_attribute,
+        evidence.read.entries()
+    )
+}
+
+/// Roots that are missing, empty, or another entry.
+fn wrong_places<'a>(
+    evidence: &'a Evidence<'_>,
+    before: &'a ReadFacts,
+) -> impl Iterator<Item = BrokenCheck> + 'a {
+    let missing = evidence.missing();
+    before.roots.iter().zip(&evidence.read.roots).filter_map(move |(was, is)| {
+        let had = i64::try_from(was.entries).unwrap_or(i64::MAX).min(missing);
         if was.missing {
             None
         } else if is.missing || (is.entries == 0 && was.entries > 0) {
@@ -140,21 +195,71 @@ fn wrong_place(before: &ReadFacts, read: &ReadFacts) -> Option<(HoldReason, Stri
                 "The root {} {what}; at the last sync it had {} entries. Check whether it was renamed or moved, or is hidden from the bind account, before you approve.",
                 is.root, was.entries
             );
-            Some((HoldReason::RootMissing, message))
-        } else if was.fingerprint != is.fingerprint {
+            Some(check(HoldReason::RootMissing, message, had))
+        } else if was.fingerprint == is.fingerprint || evidence.sees_no_id() {
+            // Without a readable id the router compares another attribute of the base entry.
+            None
+        } else if was.fingerprint_attribute != is.fingerprint_attribute && !was.fingerprint_attribute.is_empty() {
             let message = format!(
-                "The root {} is no longer the entry that it was at the last sync: it was made anew, or another entry has its name. Check it before you approve.",
+                "The root {} can no longer be recognized: {} of its base entry is not readable any more. Check that the bind account may read the attribute before you approve.",
+                is.root, was.fingerprint_attribute
+            );
+            Some(check(HoldReason::AttributeLoss, message, had))
+        } else {
+            let message = format!(
+                "The root {} is no longer the entry that it was at the last sync: it was created again, or another entry has its name. Check it before you approve.",
                 is.root
             );
-            Some((HoldReason::RootChanged, message))
-        } else {
-            None
+            Some(check(HoldReason::RootChanged, message, had))
         }
     })
 }
 
-fn too_many(evidence: &Evidence<'_>) -> Verdict {
+fn emptied_containers(emptied: &[EmptiedContainer]) -> Option<BrokenCheck> {
+    if emptied.is_empty() {
+        return None;
+    }
+    let names: Vec<_> = emptied.iter().map(|one| one.name.as_str()).collect();
+    let message = format!(
+        "Containers that had {} users or more have none any more: {}. Check whether they were renamed or moved, or are hidden from the bind account, before you approve.",
+        containers::MANY,
+        names.join("; ")
+    );
+    let users = emptied.iter().map(|one| one.users).fold(0, u64::saturating_add);
+    Some(check(HoldReason::ContainerEmpty, message, i64::try_from(users).unwrap_or(i64::MAX)))
+}
+
+/// A server that is older, or that cannot be compared, decides nothing by itself: neither who is
+/// disabled nor who is enabled again.
+fn older_server(evidence: &Evidence<'_>) -> Option<BrokenCheck> {
+    // Leavers stay as they are in any case while entries have no readable id.
+    let absent = if evidence.unidentified > 0 { 0 } else { evidence.absent };
+    let leavers = if evidence.unidentified > 0 { 0 } else { evidence.leavers };
+    if absent == 0 && evidence.enabling == 0 && evidence.doubtful == 0 {
+        return None;
+    }
+    let (server, before) = (&evidence.read.server, evidence.server_before());
+    let what = match &evidence.recency {
+        Recency::Current => return None,
+        Recency::Older(by) => {
+            format!(
+                "The directory server {server} is behind the server that was read before ({before}): {by}."
+            )
+        }
+        Recency::Incomparable => format!(
+            "The directory server {server} may be behind the server that was read before ({before}): the two do not show which one is more recent."
+        ),
+    };
+    let message = format!(
+        "{what} It would disable {leavers} users and enable {} again. Synchronize again once it has caught up; approve only if its data is the right one.",
+        evidence.enabling
+    );
+    Some(check(HoldReason::OlderServer, message, leavers + evidence.enabling.max(evidence.doubtful)))
+}
+
+fn too_many(evidence: &Evidence<'_>) -> Vec<BrokenCheck> {
     let Evidence { guard, enabled, leavers, unexplained, recent, recent_unexplained, .. } = evidence;
+    let mut broken = Vec::new();
     let within = |recent: i64| match recent {
         0 => String::new(),
         recent => format!(", and syncs of the last 24 hours disabled {recent}"),
@@ -163,38 +268,42 @@ fn too_many(evidence: &Evidence<'_>) -> Verdict {
     let enabled = &(enabled + recent);
     let allowed = limit(*enabled, guard.max_users, i64::from(guard.max_percent) * 10, FLOOR);
     if *leavers > 0 && leavers + recent > allowed {
-        return Verdict::Hold(
-            HoldReason::DisableGuard,
-            format!(
-                "{leavers} users are gone from scope{}; the disable guard allows {allowed} (at most {} users and {} percent of {enabled} enabled ones). Look at the list; approve it if it is right.",
-                within(*recent),
-                guard.max_users,
-                guard.max_percent
-            ),
+        let message = format!(
+            "{leavers} users are gone from scope{}; the disable guard allows {allowed} (at most {} users and {} percent of {enabled} enabled ones). Look at the list; approve it if it is right.",
+            within(*recent),
+            guard.max_users,
+            guard.max_percent
         );
+        broken.push(check(HoldReason::DisableGuard, message, *leavers));
     }
-    if evidence.not_looked_up > 0 {
-        return Verdict::Hold(
-            HoldReason::UnexplainedAbsences,
-            format!(
-                "{leavers} users are gone from scope, too many to look all of them up again. Look at the list; approve it if it is right."
-            ),
+    if evidence.not_looked_up > 0 && evidence.read.entries() > 0 {
+        let message = format!(
+            "{leavers} users are gone from scope, too many to look all of them up again: {} were not. Look at the list; approve it if it is right.",
+            evidence.not_looked_up
         );
+        broken.push(check(HoldReason::UnexplainedAbsences, message, evidence.not_looked_up));
+        return broken;
     }
     let allowed =
         limit(*enabled, guard.max_unexplained, i64::from(guard.max_unexplained_permille), FLOOR_UNEXPLAINED);
     if *unexplained > 0 && unexplained + recent_unexplained > allowed {
-        return Verdict::Hold(
-            HoldReason::UnexplainedAbsences,
-            format!(
-                "{unexplained} users are gone from scope, and the directory does not show what became of them{}; the disable guard allows {allowed} of those (at most {} users and {} permille of {enabled} enabled ones). They were deleted, or are hidden from the bind account. Look at the list; approve it if it is right.",
-                within(*recent_unexplained),
-                guard.max_unexplained,
-                guard.max_unexplained_permille
-            ),
+        let message = format!(
+            "{unexplained} users are gone from scope, and the directory does not show what became of them{}; the disable guard allows {allowed} of those (at most {} users and {} permille of {enabled} enabled ones). They were deleted, or are hidden from the bind account. Look at the list; approve it if it is right.",
+            within(*recent_unexplained),
+            guard.max_unexplained,
+            guard.max_unexplained_permille
         );
+        broken.push(check(HoldReason::UnexplainedAbsences, message, *unexplained));
     }
-    Verdict::Disable
+    broken
+}
+
+/// The last check, whatever becomes of the leavers: why a job that would enable many users again is
+/// held.
+#[must_use]
+pub fn mass_enable(evidence: &Evidence<'_>) -> Option<BrokenCheck> {
+    let message = mass_enable::too_many(evidence.reenables, evidence.disabled_in_directory)?;
+    Some(check(HoldReason::MassEnable, message, evidence.reenables))
 }
 
 /// Whether one more user may be disabled for absence, outside of a job. `recent` as in
@@ -218,182 +327,5 @@ fn limit(enabled: i64, most: u32, permille: i64, floor: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::model::RootFacts;
-
-    fn facts(roots: &[(u8, u64)]) -> ReadFacts {
-        let root = |(at, (fingerprint, entries)): (usize, &(u8, u64))| RootFacts {
-            root: format!("ou={at}"),
-            fingerprint: [*fingerprint; 16],
-            entries: *entries,
-            missing: *fingerprint == 0,
-        };
-        ReadFacts { roots: roots.iter().enumerate().map(root).collect(), ..ReadFacts::default() }
-    }
-
-    fn evidence<'a>(
-        before: Option<&'a ReadFacts>,
-        read: &'a ReadFacts,
-        enabled: i64,
-        leavers: i64,
-    ) -> Evidence<'a> {
-        Evidence {
-            guard: DisableGuard::default(),
-            enabled,
-            before,
-            read,
-            required: vec!["mail"],
-            unidentified: 0,
-            absent: leavers,
-            leavers,
-            unexplained: 0,
-            not_looked_up: 0,
-            recent: 0,
-            recent_unexplained: 0,
-            doubtful: 0,
-            emptied: Vec::new(),
-            fresh: true,
-        }
-    }
-
-    fn held(evidence: &Evidence<'_>) -> Option<HoldReason> {
-        match judge(evidence) {
-            Verdict::Hold(reason, _) => Some(reason),
-            Verdict::Disable | Verdict::Withhold(_) => None,
-        }
-    }
-
-    #[test]
-    fn the_lower_of_number_and_percent_holds() {
-        let read = facts(&[(1, 900)]);
-        for (enabled, leavers, reason) in [
-            (1_000, 50, None),
-            (1_000, 51, Some(HoldReason::DisableGuard)),
-            (100_000, 500, None),
-            (100_000, 501, Some(HoldReason::DisableGuard)),
-            (6, 5, None),
-            (7, 6, Some(HoldReason::DisableGuard)),
-        ] {
-            assert_eq!(held(&evidence(None, &read, enabled, leavers)), reason, "{leavers} of {enabled}");
-        }
-    }
-
-    #[test]
-    fn far_fewer_may_leave_of_whom_nobody_can_say_where_they_went() {
-        let read = facts(&[(1, 900)]);
-        for (enabled, unexplained, reason) in [
-            (1_000, 5, None),
-            (1_000, 6, Some(HoldReason::UnexplainedAbsences)),
-            (100_000, 25, None),
-            (100_000, 26, Some(HoldReason::UnexplainedAbsences)),
-            (100, 2, None),
-            (100, 3, Some(HoldReason::UnexplainedAbsences)),
-        ] {
-            let evidence = Evidence { unexplained, ..evidence(None, &read, enabled, unexplained) };
-            assert_eq!(held(&evidence), reason, "{unexplained} of {enabled}");
-        }
-        let guard = DisableGuard {
-            max_users: 1_000_000,
-            max_percent: 100,
-            max_unexplained: 1_000_000,
-            max_unexplained_permille: 1_000,
-        };
-        let many = Evidence {
-            guard,
-            unexplained: 50_000,
-            not_looked_up: 30_000,
-            ..evidence(None, &read, 100_000, 50_000)
-        };
-        assert_eq!(
-            held(&many),
-            Some(HoldReason::UnexplainedAbsences),
-            "no guard lets through who was not looked up"
-        );
-    }
-
-    #[test]
-    fn dripping_does_not_get_past_the_guard() {
-        let read = facts(&[(1, 900)]);
-        let drip = Evidence { recent: 50, ..evidence(None, &read, 1_000, 3) };
-        assert_eq!(held(&drip), Some(HoldReason::DisableGuard));
-        let drip =
-            Evidence { recent: 10, recent_unexplained: 5, unexplained: 1, ..evidence(None, &read, 1_000, 1) };
-        assert_eq!(held(&drip), Some(HoldReason::UnexplainedAbsences));
-        let nobody = Evidence { recent: 500, recent_unexplained: 25, ..evidence(None, &read, 1_000, 0) };
-        assert_eq!(held(&nobody), None, "whoever disables nobody is not held for what came before");
-    }
-
-    #[test]
-    fn single_disables_add_up_to_what_the_guard_allows_a_day() {
-        let guard = DisableGuard::default();
-        assert!(one_more(guard, 1_000, (49, 4), true));
-        assert!(!one_more(guard, 950, (50, 0), false));
-        assert!(!one_more(guard, 1_000, (10, 5), true), "the smaller guard");
-        assert!(one_more(guard, 1_000, (10, 5), false), "is for unexplained ones only");
-        assert!(one_more(guard, 1, (1, 1), true) && !one_more(guard, 1, (2, 2), true), "the floor");
-    }
-
-    #[test]
-    fn a_directory_without_anybody_is_held_however_few_there_were() {
-        let empty = facts(&[(1, 0)]);
-        assert_eq!(held(&evidence(None, &empty, 1, 1)), Some(HoldReason::DirectoryEmpty));
-        assert_eq!(held(&evidence(None, &empty, 0, 0)), None, "the first sync of an empty directory");
-    }
-
-    #[test]
-    fn a_root_that_is_missing_empty_or_another_entry_is_held_and_named() {
-        let before = facts(&[(1, 50), (2, 50)]);
-        for (now, reason) in [
-            (facts(&[(1, 50), (0, 0)]), HoldReason::RootMissing),
-            (facts(&[(1, 50), (2, 0)]), HoldReason::RootMissing),
-            (facts(&[(1, 50), (3, 50)]), HoldReason::RootChanged),
-        ] {
-            let Verdict::Hold(why, message) = judge(&evidence(Some(&before), &now, 1_000, 1)) else {
-                panic!("not held")
-            };
-            assert_eq!(why, reason);
-            assert!(message.contains("ou=1"), "{message}");
-        }
-        let was_missing = facts(&[(1, 50), (0, 0)]);
-        assert_eq!(
-            held(&evidence(Some(&was_missing), &before, 1_000, 1)),
-            None,
-            "a root that has come is no loss"
-        );
-    }
-
-    #[test]
-    fn an_attribute_that_is_suddenly_missing_is_held_if_it_would_change_anything() {
-        let of = |mail, phone| ReadFacts {
-            attributes: BTreeMap::from([("mail".to_owned(), mail), ("phone".to_owned(), phone)]),
-            ..facts(&[(1, 1_000)])
-        };
-        let before = of(1_000, 500);
-        let (no_phone, less_mail) = (of(1_000, 0), of(980, 500));
-        assert_eq!(held(&evidence(Some(&before), &no_phone, 1_000, 0)), None);
-        let doubtful = Evidence { doubtful: 1, ..evidence(Some(&before), &no_phone, 1_000, 0) };
-        assert_eq!(held(&doubtful), Some(HoldReason::AttributeLoss));
-        assert_eq!(held(&evidence(Some(&before), &less_mail, 1_000, 1)), Some(HoldReason::AttributeLoss));
-    }
-
-    #[test]
-    fn without_ids_or_from_a_server_that_may_be_behind_leavers_are_left_alone() {
-        let read = facts(&[(1, 900)]);
-        let blind = Evidence { unidentified: 1, ..evidence(None, &read, 1_000, 1) };
-        assert!(matches!(judge(&blind), Verdict::Withhold(why) if why.contains("immutable id")));
-        let behind = Evidence { fresh: false, ..evidence(None, &read, 1_000, 1) };
-        assert!(matches!(judge(&behind), Verdict::Withhold(why) if why.contains("behind")));
-    }
-
-    #[test]
-    fn a_container_that_lost_all_its_users_is_held_and_named() {
-        let read = facts(&[(1, 900)]);
-        let emptied = Evidence { emptied: vec!["ou=sales".to_owned()], ..evidence(None, &read, 1_000, 10) };
-        assert!(
-            matches!(judge(&emptied), Verdict::Hold(HoldReason::ContainerEmpty, why) if why.contains("ou=sales"))
-        );
-    }
-}
+#[path = "guard_tests.rs"]
+mod tests;

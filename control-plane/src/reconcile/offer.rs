@@ -10,14 +10,17 @@ use crate::model::{ImmutableId, JobNo, KnownUser, Offered, Status, UserNo};
 pub struct OfferPlan {
     /// Positions of the records to ask for.
     pub want: Vec<u32>,
+    /// Of those, the positions of records that would enable a user: new ones, and known ones that
+    /// are not enabled.
+    pub prove_mark: Vec<u32>,
     /// Known users that occur in the offer.
     pub seen: Vec<UserNo>,
     /// Users that are right already and that the job has not counted before.
     pub unchanged: i64,
     /// Positions of users beyond the sync limit: seen, and not synchronized.
     pub beyond_limit: Vec<u32>,
-    /// Positions of entries whose id came before in this read with another digest, as far as is
-    /// known here.
+    /// Positions of entries whose id came before in this read, as far as is known here: the same
+    /// entries again, or others with the same id.
     pub repeats: Vec<u32>,
 }
 
@@ -52,20 +55,28 @@ pub fn plan(
         }
         let Some(user) = known else {
             plan.want.push(position);
+            plan.prove_mark.push(position);
             continue;
         };
-        let beyond_limit = beyond_limit.is_some_and(|first| user.number >= first);
+        let out_of_scope = user.status == Status::OutOfScope;
+        let beyond_limit = !out_of_scope && beyond_limit.is_some_and(|first| user.number >= first);
         if earlier.has_seen(user.number) {
-            if user.digest != offer.digest && !beyond_limit {
-                plan.repeats.push(position);
-            }
+            plan.repeats.push(position);
             continue;
         }
         plan.seen.push(user.number);
         if beyond_limit {
-            plan.beyond_limit.push(position);
-        } else if user.status == Status::OutOfScope || user.digest != offer.digest {
+            // The record may have the mark of a disabled account.
+            if user.status == Status::Enabled && user.digest != offer.digest {
+                plan.want.push(position);
+            } else {
+                plan.beyond_limit.push(position);
+            }
+        } else if out_of_scope || user.digest != offer.digest {
             plan.want.push(position);
+            if user.status != Status::Enabled {
+                plan.prove_mark.push(position);
+            }
         } else if !user.counted_by(job) {
             plan.unchanged += 1;
         }
@@ -121,6 +132,7 @@ mod tests {
             [None, user(2, 2, Status::Enabled), user(3, 9, Status::Enabled), user(4, 4, Status::OutOfScope)];
         let plan = plan(JOB, &offered, &known, None, &NOTHING);
         assert_eq!(plan.want, [0, 2, 3]);
+        assert_eq!(plan.prove_mark, [0, 3], "what would enable a user");
         assert_eq!(plan.unchanged, 1);
         assert_eq!(plan.seen, [UserNo(2), UserNo(3), UserNo(4)]);
     }
@@ -138,7 +150,7 @@ mod tests {
     #[test]
     fn an_entry_that_comes_twice_counts_once() {
         let plan = plan(JOB, &[offer(1, 1)], &[user(1, 1, Status::Enabled)], None, &Had(&[1], &[]));
-        assert_eq!(plan, OfferPlan::default());
+        assert_eq!(plan, OfferPlan { repeats: vec![0], ..OfferPlan::default() });
     }
 
     #[test]
@@ -149,10 +161,22 @@ mod tests {
     }
 
     #[test]
-    fn users_beyond_the_sync_limit_are_seen_and_not_wanted() {
-        let known = [user(5, 9, Status::Enabled)];
-        let plan = plan(JOB, &[offer(5, 1)], &known, Some(UserNo(5)), &NOTHING);
-        assert_eq!((plan.beyond_limit, plan.want.len(), plan.seen.len()), (vec![0], 0, 1));
+    fn beyond_the_sync_limit_only_changed_records_of_enabled_users_are_wanted() {
+        for (digest, status, wanted) in [
+            (1, Status::Enabled, 0),
+            (9, Status::Enabled, 1),
+            (9, Status::DisabledInDirectory, 0),
+            (1, Status::DisabledInDirectory, 0),
+        ] {
+            let known = [user(5, digest, status)];
+            let plan = plan(JOB, &[offer(5, 1)], &known, Some(UserNo(5)), &NOTHING);
+            let (want, beyond) = (plan.want.len(), plan.beyond_limit.len());
+            assert_eq!((want, beyond, plan.prove_mark.len()), (wanted, 1 - wanted, 0), "{status:?}");
+            assert_eq!((plan.seen.len(), plan.unchanged), (1, 0));
+        }
+        let returning = [user(5, 1, Status::OutOfScope)];
+        let plan = plan(JOB, &[offer(5, 1)], &returning, Some(UserNo(5)), &NOTHING);
+        assert_eq!((plan.want, plan.prove_mark), (vec![0], vec![0]), "it is in scope no longer");
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub fn failed(reason: FailureReason) -> PasswordOutcome {
 pub fn accepted(found: &Found) -> PasswordOutcome {
     match found {
         Found::Record(record) if record.disabled => PasswordOutcome::AccountDisabled,
+        Found::Rejected(rejected) if rejected.disabled => PasswordOutcome::AccountDisabled,
         _ => PasswordOutcome::Verified,
     }
 }

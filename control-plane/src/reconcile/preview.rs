@@ -16,6 +16,10 @@ pub struct Waiting {
     pub id: ImmutableId,
     /// Whether the directory says that the account is disabled.
     pub disabled: bool,
+    /// Of one that is not: whether the entry itself shows that.
+    pub mark_proved: bool,
+    /// Of one that is disabled: why its entry gives the user nothing else.
+    pub reason: Option<NotSynchronizedReason>,
     /// The names that it claims.
     pub names: Vec<Name>,
     /// The user, if there is one.
@@ -33,13 +37,28 @@ pub struct Situation {
     pub holders: HashMap<Name, UserNo>,
     /// Seats that are free once they are gone.
     pub seats: i64,
-    /// New users that may be added under the sync limit.
+    /// New and returning users that may be added under the sync limit.
     pub quota: i64,
+    /// Users in scope numbered from here on are beyond the sync limit.
+    pub beyond_limit: Option<UserNo>,
 }
 
 impl Waiting {
     fn status(&self) -> Status {
         self.user.as_ref().map_or(Status::OutOfScope, |user| user.status)
+    }
+
+    /// Why the record gives its user nothing, whatever becomes of names and seats.
+    fn refused(&self, beyond_limit: Option<UserNo>) -> Option<NotSynchronizedReason> {
+        let beyond = |user: &KnownUser| beyond_limit.is_some_and(|first| user.number >= first);
+        if self.status() != Status::OutOfScope && self.user.as_ref().is_some_and(beyond) {
+            return Some(NotSynchronizedReason::SyncLimit);
+        }
+        if self.reason.is_some() {
+            return self.reason;
+        }
+        let enables = !self.disabled && self.status() != Status::Enabled;
+        (enables && !self.mark_proved).then_some(NotSynchronizedReason::MarkNotVisible)
     }
 
     fn renamed(&self) -> bool {
@@ -63,7 +82,7 @@ impl Waiting {
 /// What would become of each record, in their order.
 #[must_use]
 pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
-    let Situation { waiting, leaving, holders, seats, quota } = situation;
+    let Situation { waiting, leaving, holders, seats, quota, beyond_limit } = situation;
     // UserSelector the directory disables gives the seat up, whatever becomes of the names.
     let mut seats = *seats + count(waiting.iter().filter(|w| w.disabled && w.status() == Status::Enabled));
     let mut quota = *quota;
@@ -71,11 +90,19 @@ pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
     order.sort_by(|one, other| waiting[*one].id.cmp(&waiting[*other].id));
     let needs_seat = |w: &Waiting| !w.disabled && w.status() != Status::Enabled;
     let mut claims: Vec<NameClaim> = waiting.iter().map(Waiting::claim).collect();
+    let refused: Vec<_> = waiting.iter().map(|one| one.refused(*beyond_limit)).collect();
+    for (claim, _) in claims.iter_mut().zip(&refused).filter(|(_, refused)| refused.is_some()) {
+        claim.stuck = true;
+    }
     // Users in scope who move to other names get their seats first: without one they keep their
     // names from others.
     for position in &order {
         let one = &waiting[*position];
-        if needs_seat(one) && one.status() == Status::DisabledInDirectory && one.renamed() {
+        if refused[*position].is_none()
+            && needs_seat(one)
+            && one.status() == Status::DisabledInDirectory
+            && one.renamed()
+        {
             claims[*position].stuck = seats < 1;
             seats -= i64::from(seats > 0);
         }
@@ -92,6 +119,13 @@ pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
     let new_last = order.iter().filter(|at| waiting[**at].user.is_none());
     for position in known_first.chain(new_last) {
         let one = &waiting[*position];
+        if let Some(reason) = refused[*position] {
+            let disables = one.disabled && one.status() == Status::Enabled;
+            let forecast = if disables { PlannedChange::DisableOnly } else { PlannedChange::Refuse };
+            forecasts[*position] = forecast(reason);
+            continue;
+        }
+        let returns = one.status() == Status::OutOfScope;
         let has_seat = one.status() == Status::DisabledInDirectory && one.renamed();
         let seat = i64::from(needs_seat(one) && !has_seat);
         forecasts[*position] = match (verdicts[*position], &one.user) {
@@ -100,18 +134,16 @@ pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
             }
             (ClaimOutcome::Refused { kind, .. }, _) => PlannedChange::Refuse(duplicate(kind)),
             (ClaimOutcome::Stuck, _) => continue,
-            (ClaimOutcome::Granted, None) if quota < 1 => {
+            (ClaimOutcome::Granted, _) if returns && quota < 1 => {
                 PlannedChange::Refuse(NotSynchronizedReason::SyncLimit)
             }
             (ClaimOutcome::Granted, _) if seat > 0 && seats < 1 => continue,
-            (ClaimOutcome::Granted, None) => {
-                quota -= 1;
-                PlannedChange::Add(one.after())
-            }
+            (ClaimOutcome::Granted, None) => PlannedChange::Add(one.after()),
             (ClaimOutcome::Granted, Some(_)) => PlannedChange::Update(one.after()),
         };
         if matches!(forecasts[*position], PlannedChange::Add(_) | PlannedChange::Update(_)) {
             seats -= seat;
+            quota -= i64::from(returns);
         }
     }
     forecasts
@@ -137,7 +169,14 @@ mod tests {
     }
 
     fn new(n: u8, name: u8) -> Waiting {
-        Waiting { id: id(n), disabled: false, names: vec![mail(name)], user: None }
+        Waiting {
+            id: id(n),
+            disabled: false,
+            mark_proved: true,
+            reason: None,
+            names: vec![mail(name)],
+            user: None,
+        }
     }
 
     fn known(n: u8, status: Status, had: u8, wants: u8) -> Waiting {
@@ -190,6 +229,39 @@ mod tests {
         let beyond = PlannedChange::Refuse(NotSynchronizedReason::SyncLimit);
         let taken = PlannedChange::Refuse(NotSynchronizedReason::DuplicateEmail);
         assert_eq!(planned_change(&situation), [PlannedChange::Add(Status::Enabled), taken, beyond]);
+    }
+
+    #[test]
+    fn a_record_that_does_not_show_the_mark_enables_no_user_and_takes_no_name() {
+        let unproved = |waiting| Waiting { mark_proved: false, ..waiting };
+        let waiting = vec![
+            unproved(new(1, 1)),
+            unproved(known(2, Status::DisabledInDirectory, 2, 3)),
+            unproved(known(3, Status::OutOfScope, 0, 4)),
+            unproved(known(4, Status::Enabled, 5, 6)),
+            new(7, 1),
+            new(8, 3),
+            new(9, 2),
+        ];
+        let hidden = PlannedChange::Refuse(NotSynchronizedReason::MarkNotVisible);
+        let taken = PlannedChange::Refuse(NotSynchronizedReason::DuplicateEmail);
+        let (added, updated) = (PlannedChange::Add(Status::Enabled), PlannedChange::Update(Status::Enabled));
+        let changes = planned_change(&situation(waiting, 9));
+        assert_eq!(changes, [hidden, hidden, hidden, updated, added, added, taken]);
+    }
+
+    #[test]
+    fn beyond_the_sync_limit_only_the_mark_counts() {
+        let marked = Waiting { disabled: true, ..known(5, Status::Enabled, 5, 7) };
+        let waiting = vec![marked, known(6, Status::Enabled, 6, 8), known(4, Status::Enabled, 4, 9)];
+        let beyond = Situation { beyond_limit: Some(UserNo(5)), ..situation(waiting, 0) };
+        let reason = NotSynchronizedReason::SyncLimit;
+        let wanted = [
+            PlannedChange::DisableOnly(reason),
+            PlannedChange::Refuse(reason),
+            PlannedChange::Update(Status::Enabled),
+        ];
+        assert_eq!(planned_change(&beyond), wanted);
     }
 
     #[test]

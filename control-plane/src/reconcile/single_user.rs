@@ -3,8 +3,8 @@
 
 use super::names;
 use crate::model::{
-    FailureReason, FetchBy, NameKey, NameKind, Record, SingleOutcome, SingleUserSettings, Status, TenantNo,
-    Timestamp, User, UserSelector,
+    FailureReason, FetchBy, NameKey, NameKind, NotSynchronizedReason, Presence, Record, SingleOutcome,
+    SingleUserSettings, Status, TenantNo, Timestamp, User, UserSelector,
 };
 
 /// Keys of the names that are asked for; none where a user is asked for by number.
@@ -65,6 +65,61 @@ pub fn changed(before: Status, after: Status) -> SingleOutcome {
     }
 }
 
+/// What a call says that has changed the user and then asked for it once more. What the first
+/// answer came to is not called the directory's state: the call itself has just written it. What a
+/// call disabled stays said.
+#[must_use]
+pub fn confirmed(first: SingleOutcome, second: SingleOutcome) -> SingleOutcome {
+    let disabled = matches!(first, SingleOutcome::DisabledInDirectory | SingleOutcome::DisabledOutOfScope);
+    if second == SingleOutcome::Unchanged || disabled && !second.changed() { first } else { second }
+}
+
+/// What is known of a user that a search by immutable id did not find, after it was looked up once
+/// more on a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// It is there after all.
+    Here,
+    /// The directory shows its tombstone.
+    Deleted,
+    /// It was not found, which proves nothing.
+    NotFound,
+}
+
+/// What a look-up proves of one user. Only a tombstone proves that the user is gone; everything
+/// else may be a lost right, a mistyped filter, a renamed root or a server that is behind, and only
+/// a read of the whole source can tell.
+#[must_use]
+pub fn sight(presence: Presence) -> Sight {
+    match presence {
+        Presence::InScope => Sight::Here,
+        Presence::Deleted => Sight::Deleted,
+        Presence::OutOfScope | Presence::NotMatching | Presence::NotFound | Presence::NotVisible => {
+            Sight::NotFound
+        }
+    }
+}
+
+/// Where an entry is that was not found in scope, for people.
+#[must_use]
+pub fn whereabouts(presence: Presence) -> &'static str {
+    match presence {
+        Presence::InScope => "The entry is found in the source's scope on one connection only.",
+        Presence::OutOfScope => "The entry is in the directory outside of the roots.",
+        Presence::NotMatching => "The entry no longer matches the filter.",
+        Presence::Deleted => "The directory shows that the entry was deleted.",
+        Presence::NotFound => "The entry is not found in the source's scope.",
+        Presence::NotVisible => "The entry is not visible to the bind account.",
+    }
+}
+
+/// The message about a user that was not found.
+#[must_use]
+pub fn absent_text(presence: Presence) -> String {
+    let next = "The user may not be let in, and was not disabled, since one search cannot prove that it is gone. Start a sync, which finds the user or disables it.";
+    format!("{} {next}", whereabouts(presence))
+}
+
 /// What it comes to that a router could not fetch.
 #[must_use]
 pub fn failed(reason: FailureReason) -> SingleOutcome {
@@ -106,7 +161,8 @@ pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
     seen && !record.disabled && user.status == Status::Enabled
 }
 
-/// Whether a user may be let in as last known, when neither router nor directory answer.
+/// Whether a user may be let in as last known, when neither router nor directory answer. A user that
+/// was not found at the last sign-in may not.
 #[must_use]
 pub fn may_enter_as_known(
     settings: &SingleUserSettings,
@@ -117,6 +173,7 @@ pub fn may_enter_as_known(
 ) -> bool {
     let away = matches!(outcome, SingleOutcome::NoRouter | SingleOutcome::DirectoryUnreachable);
     away && user.status == Status::Enabled
+        && user.absent_since.is_none()
         && !settings.last_known_max_age.is_zero()
         && observed_at >= now.minus(settings.last_known_max_age)
 }
@@ -143,10 +200,10 @@ pub fn text(outcome: SingleOutcome) -> &'static str {
             "The user was disabled, since the directory says so. Enable the account there."
         }
         Outcome::DisabledOutOfScope => {
-            "The user was disabled, since the directory no longer has it in the source's scope."
+            "The user was disabled, since the directory shows that the entry was deleted."
         }
         Outcome::Held => {
-            "The user is gone from scope, and was not disabled: more users were in the last 24 hours than the source's disable guard allows. Start a sync; it shows the list and waits for an approval."
+            "The entry was deleted in the directory, and the user was not disabled: more users were in the last 24 hours than the source's disable guard allows. Start a sync; it shows the list and waits for an approval."
         }
         Outcome::NotFound => {
             "No identity source has such a user. Check the name, and the roots and filters of the sources."
@@ -186,6 +243,11 @@ pub fn text(outcome: SingleOutcome) -> &'static str {
         Outcome::LastKnown => {
             "The directory did not answer; the user is let in as last known, as the tenant's settings say."
         }
+        Outcome::Absent => {
+            "The user was not found in the source's scope and may not be let in. It was not disabled, since one search cannot prove that it is gone. Start a sync, which finds the user or disables it."
+        }
+        Outcome::MarkNotVisible => NotSynchronizedReason::MarkNotVisible.text(),
+        Outcome::OlderServer => NotSynchronizedReason::OlderServer.text(),
         Outcome::Internal => "A fault of the control plane or of its database. Its log has the cause.",
     }
 }
@@ -212,6 +274,7 @@ mod tests {
             },
             disabled,
             mark_proved: true,
+            warnings: Vec::new(),
             user_name_key: names::key(TENANT, NameKind::UserName, user_name),
             mail_key: (!mail.is_empty()).then(|| names::key(TENANT, NameKind::Mail, mail)),
         }
@@ -225,10 +288,13 @@ mod tests {
             values: record(user_name, mail, false).values,
             status,
             disabled_at: None,
+            absence: None,
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
             last_sign_in_at: None,
             mark: None,
+            absent_since: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -287,6 +353,8 @@ mod tests {
         assert!(!enter(&settings, SingleOutcome::NoRouter, Status::Enabled, hour + Duration::from_micros(1)));
         assert!(!enter(&settings, SingleOutcome::NoRouter, Status::DisabledInDirectory, hour));
         assert!(!enter(&settings, SingleOutcome::NotFound, Status::Enabled, hour));
+        let absent = User { absent_since: Some(Timestamp(1)), ..user("anna", "", Status::Enabled) };
+        assert!(!may_enter_as_known(&settings, SingleOutcome::NoRouter, &absent, now, now));
         assert!(!enter(&settings, SingleOutcome::NotAllowed, Status::Enabled, hour));
         assert!(!enter(
             &SingleUserSettings::default(),
@@ -294,6 +362,38 @@ mod tests {
             Status::Enabled,
             Duration::ZERO
         ));
+    }
+
+    #[test]
+    fn only_a_tombstone_proves_that_one_user_is_gone() {
+        let all = [
+            Presence::InScope,
+            Presence::OutOfScope,
+            Presence::NotMatching,
+            Presence::Deleted,
+            Presence::NotFound,
+            Presence::NotVisible,
+        ];
+        for presence in all {
+            assert_eq!(sight(presence) == Sight::Deleted, presence == Presence::Deleted);
+            assert_eq!(sight(presence) == Sight::Here, presence == Presence::InScope);
+            assert!(absent_text(presence).contains("Start a sync"));
+        }
+    }
+
+    #[test]
+    fn an_answer_does_not_call_the_directorys_what_the_call_has_written() {
+        use SingleOutcome as Outcome;
+        for first in [Outcome::Added, Outcome::Updated, Outcome::Reenabled, Outcome::DisabledOutOfScope] {
+            assert_eq!(confirmed(first, Outcome::Unchanged), first);
+        }
+        assert_eq!(confirmed(Outcome::Added, Outcome::Absent), Outcome::Absent);
+        assert_eq!(confirmed(Outcome::Reenabled, Outcome::MissingEmail), Outcome::MissingEmail);
+        assert_eq!(
+            confirmed(Outcome::DisabledInDirectory, Outcome::MissingEmail),
+            Outcome::DisabledInDirectory
+        );
+        assert_eq!(confirmed(Outcome::DisabledInDirectory, Outcome::Reenabled), Outcome::Reenabled);
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod tests {
             values: values(after.0, after.1),
             disabled: false,
             mark_proved: true,
+            warnings: Vec::new(),
             user_name_key: NameKey([0; 16]),
             mail_key: None,
         };

@@ -47,6 +47,6 @@ pub use open::{backup, open, open_trail};
 pub use open_error::OpenError;
 pub use types::{
     Admission, Applied, ApprovedStart, DeletionLease, JobName, NewJob, NewWebhook, Observation, Outcome,
-    Purged, RecentDisables, ScheduleChange, SignIn, SingleWrite, SourceChange, StoredTrail, WebhookChange,
-    Work, Written,
+    Purged, RecentDisables, Reenables, Repeats, ScheduleChange, SignIn, SingleWrite, SourceChange,
+    StoredTrail, WebhookChange, Work, Written,
 };

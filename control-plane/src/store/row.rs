@@ -1,6 +1,7 @@
 //! One row of a statement over many users, as both engines bind it.
 
 use crate::model::{Record, Status, UserValues};
+use crate::reconcile::enabling::may_enable;
 
 /// One row of a statement over many users.
 pub(crate) struct Row<'a> {
@@ -12,6 +13,10 @@ pub(crate) struct Row<'a> {
     pub(crate) values: &'a UserValues,
     pub(crate) status: i64,
     pub(crate) queue: i64,
+    /// Of a record that waits: whether it may enable a user.
+    pub(crate) mark_proved: i64,
+    /// JSON array of sentences; none if there are none.
+    pub(crate) warnings: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -25,6 +30,16 @@ impl<'a> Row<'a> {
             values: &record.values,
             status: i64::from(status.number()),
             queue,
+            mark_proved: i64::from(may_enable(record)),
+            warnings: warnings_json(&record.warnings),
         }
     }
+}
+
+/// Warnings as the tables have them.
+fn warnings_json(warnings: &[String]) -> Option<String> {
+    if warnings.is_empty() {
+        return None;
+    }
+    serde_json::to_string(warnings).ok()
 }

@@ -3,8 +3,8 @@
 use super::operations::operations;
 use super::{Observation, SignIn, SingleWrite};
 use crate::model::{
-    Absence, Actor, Record, SingleUserSettings, TenantId, TenantNo, Timestamp, User, UserNo, UserSelector,
-    UserSnapshot,
+    Actor, ImmutableId, Presence, Record, SingleUserSettings, TenantId, TenantNo, Timestamp, User, UserNo,
+    UserSelector, UserSnapshot,
 };
 
 operations! {
@@ -33,12 +33,21 @@ operations! {
         observation: Observation,
         record: Record,
     ) -> SingleWrite = single_user::apply::observe;
-    /// Takes one user out of scope, if the source's guard allows one more.
-    write fn disable_user(
+    /// Writes down that an entry cannot be used: its user is disabled if the entry says so, and
+    /// otherwise left as it is.
+    write fn observe_rejected(
         observation: move Observation,
+        id: &ImmutableId,
+        disabled: bool,
+    ) -> SingleWrite = single_user::rejected::observe;
+    /// Writes down that one user was not found, and what a look-up says of it: takes it out of scope
+    /// for a tombstone, if the source's guard allows one more; otherwise marks it as not found, and
+    /// its source as one that is to be synchronized.
+    steps fn observe_absence(
+        observation: Observation,
         user: UserNo,
-        absence: Absence,
-    ) -> SingleWrite = single_user::disable::disable;
+        presence: Presence,
+    ) -> SingleWrite = single_user::absent::observe;
     /// The user that [`Self::look_up_user`] finds, and when the directory was last seen to have it
     /// like that: alone, or by a complete sync.
     read fn last_observed(

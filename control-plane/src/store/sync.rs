@@ -1,14 +1,13 @@
 //! The work of a job. Every operation that writes checks the fence, or the owner where it makes
 //! one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::operations::operations;
-use super::{Applied, RecentDisables};
+use super::{Applied, RecentDisables, Reenables, Repeats};
 use crate::model::{
-    Absence, Absentee, Counts, Fence, ImmutableId, JobNo, KnownUser, ReadStart, Record, Rejected, RouterId,
-    Status, Timestamp, UserNo,
+    Absence, Absentee, Counts, Fence, ImmutableId, JobNo, KnownUser, NotSynchronizedReason, ReadStart,
+    Record, Rejected, RouterId, Status, Timestamp, UserNo,
 };
 
 operations! {
@@ -25,11 +24,6 @@ operations! {
         fence: Fence,
         ids: move Vec<ImmutableId>,
     ) -> Vec<Option<KnownUser>> = sync::known_users::known_users;
-    /// Digests of those of these records that wait undecided.
-    read fn waiting_digests(
-        fence: Fence,
-        ids: move Vec<ImmutableId>,
-    ) -> HashMap<ImmutableId, [u8; 16]> = sync::deferred::waiting_digests;
     /// Applies a batch as [`crate::reconcile::batch::plan`] decides while reading, and counts it:
     /// one transaction. `unchanged` adds users that were seen to be right already.
     write fn apply(
@@ -39,6 +33,17 @@ operations! {
         unchanged: i64,
         now: Timestamp,
     ) -> Applied = sync::apply::apply;
+    /// The same where some of it came before in the read, perhaps: an entry below two roots counts
+    /// once, and two entries with one immutable id are refused both. What the first of them did is
+    /// taken back.
+    write fn apply_after(
+        fence: Fence,
+        records: move Arc<Vec<Record>>,
+        rejected: move Vec<Rejected>,
+        repeats: move Repeats,
+        unchanged: i64,
+        now: Timestamp,
+    ) -> Applied = sync::apply::apply_after;
     /// Ends the reading: from here on the job reconciles. Refused with
     /// [`crate::store::StoreError::ConfigChanged`] if the source was published anew.
     write fn begin_reconciling(fence: Fence) -> () = sync::begin_read::begin_reconciling;
@@ -48,12 +53,24 @@ operations! {
         after: Option<UserNo>,
         limit: i64,
     ) -> Vec<(UserNo, Status)> = sync::absent_users::in_scope;
-    /// Distinguished names of those, in the same way.
+    /// Statuses and distinguished names of those, in the same way.
     read fn distinguished_names(
         fence: Fence,
         after: Option<UserNo>,
         limit: i64,
-    ) -> Vec<(UserNo, String)> = sync::absent_users::distinguished_names;
+    ) -> Vec<(UserNo, Status, String)> = sync::absent_users::distinguished_names;
+    /// Users of the source that sign-ins did not find, by number, after `after`.
+    read fn marked_absent(
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Vec<UserNo> = jobs::absent_marks::marked;
+    /// Takes that mark off users that the job has seen: in its read, or in a later look-up.
+    write fn clear_absent_marks(
+        fence: Fence,
+        users: move Vec<UserNo>,
+        in_read: bool,
+    ) -> () = jobs::absent_marks::clear;
     /// Those of these users who are in scope as far as is known, by number.
     read fn absentees(
         fence: Fence,
@@ -83,6 +100,13 @@ operations! {
         users: move Vec<UserNo>,
         now: Timestamp,
     ) -> () = sync::absent_users::remove_absent;
+    /// Takes users off that list whom the directory does not show to be gone, counts them as not
+    /// visible and lists them.
+    write fn leave_alone(
+        fence: Fence,
+        users: move Vec<UserNo>,
+        now: Timestamp,
+    ) -> () = sync::absent_users::leave_alone;
     /// What syncs of the source disabled for absence since then without having been approved, and
     /// this job whenever it did.
     read fn recent_disables(
@@ -97,14 +121,29 @@ operations! {
         unchanged_since: Option<Timestamp>,
         now: Timestamp,
     ) -> Counts = sync::absent_users::disable;
-    /// How many changes wait since they take something away: see [`crate::reconcile::value_loss`].
+    /// How many changes wait since they take something away, see [`crate::reconcile::value_loss`],
+    /// or enable a user again.
     read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
-    /// Lets those changes take their course.
+    /// Users that would be enabled again at the end of the read.
+    read fn count_reenables(fence: Fence) -> Reenables = sync::suspect_changes::count_reenables;
+    /// Leaves the next of those disabled whom the directory had disabled, at most `limit`, and keeps
+    /// the records. False once none is left.
+    write fn refuse_reenables(
+        fence: Fence,
+        limit: i64,
+        now: Timestamp,
+    ) -> bool = sync::suspect_changes::refuse_reenables;
+    /// Lets everything take its course that waits for the end of the read: those changes, and users
+    /// who return to the scope.
     write fn accept_suspect_changes(fence: Fence) -> () = sync::suspect_changes::accept;
-    /// Leaves the users of the next such changes as they are, at most `limit`, and keeps the
-    /// records. False once none is left.
+    /// Lets only the records of users who return to the scope take their course.
+    write fn accept_returns(fence: Fence) -> () = sync::suspect_changes::accept_returns;
+    /// Leaves the users of the next such changes as they are for this reason, at most `limit`, and
+    /// keeps the records. Those of users who return to the scope are among them only where the
+    /// server is behind. False once none is left.
     write fn refuse_suspect_changes(
         fence: Fence,
+        reason: NotSynchronizedReason,
         limit: i64,
         now: Timestamp,
     ) -> bool = sync::suspect_changes::refuse;

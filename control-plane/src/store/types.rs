@@ -1,13 +1,16 @@
 //! What operations of the store take and return, beside the words of the model.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use roaring::RoaringTreemap;
 use uuid::Uuid;
 
 use crate::model::{
-    Actor, Counts, Failure, Fence, PlannedRun, ReadFacts, RouterDenied, Schedule, SingleOutcome,
-    SingleUserSettings, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp, Trail, UserNo,
-    UserSnapshot, UserVersion, WebhookEvent, WebhookId, Withheld,
+    Actor, Counts, Failure, Fence, ImmutableId, Offered, PlannedRun, ReadFacts, RouterDenied, Schedule,
+    SingleOutcome, SingleUserSettings, SourceId, SourceSettings, SyncPlan, TenantId, TenantNo, Timestamp,
+    Trail, UserNo, UserSnapshot, UserVersion, WebhookEvent, WebhookId, Withheld,
 };
 
 /// A new or changed identity source.
@@ -66,6 +69,19 @@ pub struct Applied {
     pub counts: Counts,
 }
 
+/// What a read knows of the entries of a batch that came before in it, perhaps.
+#[derive(Clone, Debug, Default)]
+pub struct Repeats {
+    /// Ids of records and rejected entries that came before; a few did not.
+    pub ids: HashSet<ImmutableId>,
+    /// Ids of which a record was asked for and has not arrived.
+    pub in_flight: HashSet<ImmutableId>,
+    /// Users that the read has seen.
+    pub seen: Arc<RoaringTreemap>,
+    /// Offered records that are not asked for, since their ids came before.
+    pub offered: Vec<Offered>,
+}
+
 /// How a job ends.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -105,6 +121,18 @@ pub struct RecentDisables {
     pub all: i64,
     /// Those for whom the directory did not show what became of them.
     pub unexplained: i64,
+}
+
+/// Users that a job would enable again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reenables {
+    /// Those whom the directory had disabled.
+    pub waiting: i64,
+    /// Users of the source that the directory had disabled before the job; none counted where none
+    /// waits.
+    pub disabled: i64,
+    /// All whose waiting record would enable them, whatever they were disabled for.
+    pub all: i64,
 }
 
 /// A held job by name: tenant, source, and its id or none for the newest.

@@ -64,6 +64,7 @@ fn hold(expires_at: Timestamp) -> Hold {
     Hold {
         reason: HoldReason::DisableGuard,
         message: "many".to_owned(),
+        broken: Vec::new(),
         users: 7,
         etag: "the list".to_owned(),
         since: NOW,

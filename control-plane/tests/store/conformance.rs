@@ -119,6 +119,7 @@ fn person(tenant: TenantNo, n: u16) -> Record {
         values: UserValues { user_name, mail, ..UserValues::default() },
         disabled: false,
         mark_proved: true,
+        warnings: Vec::new(),
     }
 }
 
@@ -342,6 +343,8 @@ async fn details_end_at_400_a_category_and_are_replaced_by_the_next_job(engine: 
         user_name: format!("x{n}"),
         mail: String::new(),
         disabled: false,
+        distinguished_name: String::new(),
+        digest: None,
     });
     world
         .store

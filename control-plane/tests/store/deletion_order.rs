@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control_plane::model::{
-    Absence, Actor, Category, Decision, Fence, Hold, HoldReason, JobState, Offered, ReadFacts, Record,
-    SourceId, Status, SyncJob, Timestamp, UserNo, UserSelector,
+    Absence, Actor, Category, Decision, Fence, Hold, HoldReason, JobState, NotSynchronizedReason, Offered,
+    Presence, ReadFacts, Record, SourceId, Status, SyncJob, Timestamp, UserNo, UserSelector,
 };
 use control_plane::reconcile::offer;
 use control_plane::store::{Observation, Outcome, StoreError};
@@ -83,8 +83,15 @@ struct Scene {
 
 impl Scene {
     async fn new(engine: &Engine) -> Self {
-        let person =
-            |id| Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0 };
+        let person = |id| Person {
+            id,
+            user_name: id,
+            mail: Some(id),
+            title: 0,
+            disabled: false,
+            spelling: 0,
+            hidden: false,
+        };
         Self {
             world: World::new(engine, SEATS).await,
             now: NOW,
@@ -190,7 +197,7 @@ impl Scene {
         match (record, known) {
             (Some(record), _) => drop(store.apply_observation(observation, record).await.expect("an answer")),
             (None, Some(user)) => {
-                drop(store.disable_user(observation, user, Absence::Moved).await.expect("an answer"));
+                drop(store.observe_absence(observation, user, Presence::Deleted).await.expect("an answer"));
             }
             (None, None) => {}
         }
@@ -260,7 +267,9 @@ impl Scene {
             }
             step if step == PEOPLE + 1 => {
                 if bulk.held {
-                    while store.refuse_suspect_changes(fence, 10, now).await? {}
+                    let reason = NotSynchronizedReason::AttributeLoss;
+                    while store.refuse_suspect_changes(fence, reason, 10, now).await? {}
+                    store.accept_returns(fence).await?;
                 }
                 store.resolve_names(fence, bulk.held, now).await?;
             }
@@ -346,6 +355,7 @@ fn hold(now: Timestamp) -> Hold {
     Hold {
         reason: HoldReason::DisableGuard,
         message: "Look.".to_owned(),
+        broken: Vec::new(),
         users: 0,
         etag: "the list".to_owned(),
         since: now,

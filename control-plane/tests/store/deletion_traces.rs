@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use control_plane::model::{
     Absence, Actor, Decision, Fence, Hold, HoldReason, ImmutableId, JobState, NameKind,
-    NotSynchronizedReason, ReadFacts, Record, Rejected, SourceId, TenantNo, UserNo, UserSelector, UserValues,
-    hex,
+    NotSynchronizedReason, Presence, ReadFacts, Record, Rejected, SourceId, TenantNo, UserNo, UserSelector,
+    UserValues, hex,
 };
 use control_plane::reconcile::names;
 use control_plane::store::{Observation, SingleWrite};
@@ -56,6 +56,7 @@ fn planted(tenant: TenantNo, user_name: &str, digest: u8) -> Record {
         },
         disabled: false,
         mark_proved: true,
+        warnings: Vec::new(),
     }
 }
 
@@ -95,6 +96,8 @@ fn rejected(id: &ImmutableId) -> Vec<Rejected> {
         user_name: user_name.to_owned(),
         mail: mail.to_owned(),
         disabled: false,
+        distinguished_name: String::new(),
+        digest: None,
     };
     use NotSynchronizedReason as Reason;
     vec![
@@ -145,7 +148,7 @@ impl Scene {
         };
         let written = match found {
             Some(record) => store.apply_observation(observation, record).await,
-            None => store.disable_user(observation, self.user, Absence::Deleted).await,
+            None => store.observe_absence(observation, self.user, Presence::Deleted).await,
         };
         assert!(matches!(written, Ok(SingleWrite::Done(_))), "{written:?}");
     }
@@ -285,6 +288,7 @@ async fn hold(world: &World, fence: Fence) {
     let hold = Hold {
         reason: HoldReason::DisableGuard,
         message: "Look.".to_owned(),
+        broken: Vec::new(),
         users: 1,
         etag: "the list".to_owned(),
         since: later(),

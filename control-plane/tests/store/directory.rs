@@ -14,6 +14,8 @@ pub(crate) struct Person {
     pub(crate) disabled: bool,
     /// How both names are written: the same names in other letters.
     pub(crate) spelling: u8,
+    /// The bind account may not read whether the account is disabled.
+    pub(crate) hidden: bool,
 }
 
 /// Spellings of one name: lower case, upper case, decomposed, and folded to other letters.
@@ -70,7 +72,9 @@ impl Person {
         let user_name = format!("{spelled}{}", self.user_name);
         let mail = self.mail.map(|mail| format!("{spelled}{mail}@lab.test")).unwrap_or_default();
         let mut digest = [0; 16];
-        digest.copy_from_slice(&blake3::hash(format!("{self:?}").as_bytes()).as_bytes()[..16]);
+        // What proves the mark is no part of the digest, and what hides it changes the record.
+        let seen = Self { disabled: self.disabled && !self.hidden, hidden: false, ..self.clone() };
+        digest.copy_from_slice(&blake3::hash(format!("{seen:?}").as_bytes()).as_bytes()[..16]);
         Record {
             id: self.immutable_id(),
             digest,
@@ -82,8 +86,9 @@ impl Person {
                 display_name: format!("title {}", self.title),
                 ..UserValues::default()
             },
-            disabled: self.disabled,
-            mark_proved: true,
+            disabled: seen.disabled,
+            mark_proved: !self.hidden,
+            warnings: Vec::new(),
         }
     }
 }

@@ -209,6 +209,8 @@ impl Database {
             .filter(|(user, _)| !seen.contains(user))
             .map(|(user, _)| (user, Absence::Unexplained))
             .collect();
+        self.clear_marks(fence, seen).await;
+        steps.step()?;
         if reading.held {
             self.store.record_absent(fence, leavers.clone()).await.expect("noted");
             steps.step()?;
@@ -224,6 +226,15 @@ impl Database {
         steps.step()?;
         self.settle(fence, false, steps, used_before).await?;
         Some(fence)
+    }
+
+    /// Takes the marks of sign-ins off users that a complete read has seen.
+    pub(crate) async fn clear_marks(&self, fence: Fence, seen: &BTreeSet<UserNo>) {
+        let mut marked = self.store.marked_absent(fence, None, 1_000).await.expect("marked users");
+        marked.retain(|user| seen.contains(user));
+        if !marked.is_empty() {
+            self.store.clear_absent_marks(fence, marked, true).await.expect("cleared");
+        }
     }
 
     pub(crate) async fn settle(
@@ -249,6 +260,7 @@ impl Database {
         let hold = Hold {
             reason: HoldReason::DisableGuard,
             message: "Look.".to_owned(),
+            broken: Vec::new(),
             users: 0,
             etag: "the list".to_owned(),
             since: NOW,
@@ -305,10 +317,10 @@ impl Database {
             seen.extend(plan.seen);
             let wanted = plan.want.iter().map(|position| records[*position as usize].clone()).collect();
             let beyond = plan.beyond_limit.iter().map(|position| {
+                let record = &records[*position as usize];
                 let reason = NotSynchronizedReason::SyncLimit;
-                let (user_name, mail, message) = (String::new(), String::new(), reason.text().to_owned());
-                let id = Some(records[*position as usize].id.clone());
-                Rejected { id, reason, message, user_name, mail, disabled: false }
+                let digest = Some(record.digest);
+                Rejected { digest, ..Rejected::of(Some(record.id.clone()), reason) }
             });
             let applied = store
                 .apply(start.fence, Arc::new(wanted), beyond.collect(), plan.unchanged, NOW)
@@ -340,6 +352,25 @@ impl Database {
             license.used,
             "seats are enabled users"
         );
+    }
+
+    /// Publishes the first source with another sync limit.
+    pub(crate) async fn publish_limit(&self, sync_limit: u32) {
+        let source = SourceId::from(SOURCES[0]);
+        let kept = self.store.source(&self.tenant, &source).await.expect("the source");
+        let mut draft = settings();
+        draft.sync_limit = sync_limit;
+        draft.roots = vec![format!("ou={source},dc=lab,dc=test")];
+        let change = SourceChange { display_name: "People".to_owned(), draft };
+        let (store, by) = (&self.store, admin());
+        store.update_source(&self.tenant, &source, kept.version, change, &by, NOW).await.expect("changed");
+        store.publish_source(&self.tenant, &source, None, &by, NOW).await.expect("published");
+    }
+
+    /// Users by number, with their ids.
+    pub(crate) async fn numbers_by_id(&self) -> Vec<(UserNo, u8)> {
+        let users = self.store.list_users(&self.tenant, &UserFilter::default(), None, 1_000).await;
+        users.expect("users").into_iter().map(|user| (user.number, user.id.0[0] - 1)).collect()
     }
 
     pub(crate) async fn users(&self) -> Users {

@@ -42,6 +42,19 @@ impl Database {
         let fence = start.fence;
         store.begin_reconciling(fence).await.expect("reconciling");
         let absent = self.absent(fence, &seen).await;
+        let (job, entries) = self.end_dry_run(fence, absent).await;
+        let read = i64::try_from(directory.len()).expect("a small number");
+        assert_eq!(job.counts.read(), read, "the numbers add up: {:?}", job.counts);
+        (job, entries)
+    }
+
+    /// Makes the plan of a complete read.
+    pub(crate) async fn end_dry_run(
+        &self,
+        fence: Fence,
+        absent: Vec<(UserNo, Absence)>,
+    ) -> (SyncJob, Vec<PlanEntry>) {
+        let store = self.store();
         store.record_absent(fence, absent.clone()).await.expect("noted");
         let situation = store.planning_inputs(fence).await.expect("the situation");
         let forecasts = preview::planned_change(&situation);
@@ -51,18 +64,16 @@ impl Database {
         for chunk in lines.chunks(3) {
             store.write_plan(fence, chunk.to_vec(), NOW).await.expect("lines of the plan");
         }
-        let plan = SyncPlan { expires_at: LATER, doubt: None, of_draft: false };
+        let plan = SyncPlan { expires_at: LATER, doubts: Vec::new(), of_draft: false };
         let job = store.finish_job(fence, End::Planned { plan, withheld: None }, NOW).await.expect("an end");
         assert_eq!((job.state, job.counts.waiting), (JobState::Succeeded, 0));
-        let read = i64::try_from(directory.len()).expect("a small number");
-        assert_eq!(job.counts.read(), read, "the numbers add up: {:?}", job.counts);
         let entries = store.plan_entries(job.number, None, 0, 1_000, NOW).await.expect("the plan");
         let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
         (job, entries)
     }
 
     /// Applies a plan to what the directory is by now.
-    async fn apply_plan(&self, plan: Uuid, directory: &Directory, reading: Reading) -> Outcome {
+    pub(crate) async fn apply_plan(&self, plan: Uuid, directory: &Directory, reading: Reading) -> Outcome {
         let store = self.store();
         let used = store.license(&self.tenant()).await.expect("a license").used;
         let job = self.started(Work::Plan(plan)).await;
@@ -264,7 +275,7 @@ proptest! {
 }
 
 fn person(id: u8, title: u8) -> Person {
-    Person { id, user_name: id, mail: Some(id), title, disabled: false, spelling: 0 }
+    Person { id, user_name: id, mail: Some(id), title, disabled: false, spelling: 0, hidden: false }
 }
 
 on_both! {

@@ -127,7 +127,7 @@ proptest! {
 }
 
 fn one(id: u8, name: u8) -> Person {
-    Person { id, user_name: name, mail: Some(name), title: 0, disabled: false, spelling: 0 }
+    Person { id, user_name: name, mail: Some(name), title: 0, disabled: false, spelling: 0, hidden: false }
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn id(number: u8) -> ImmutableId {
 }
 
 fn person(id: u8) -> Person {
-    Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0 }
+    Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0, hidden: false }
 }
 
 /// Entries whose new id is this.
@@ -132,7 +132,7 @@ impl Database {
         let mut lines: Vec<_> = records.map(|(id, forecast)| PlanLine::Record(id, forecast)).collect();
         lines.extend(absent.into_iter().map(|(user, absence)| PlanLine::Absent(user, absence)));
         store.write_plan(fence, lines, NOW).await.expect("lines of the plan");
-        let plan = SyncPlan { expires_at: LATER, doubt: None, of_draft: false };
+        let plan = SyncPlan { expires_at: LATER, doubts: Vec::new(), of_draft: false };
         store.finish_job(fence, End::Planned { plan, withheld: None }, NOW).await.expect("an end")
     }
 

@@ -8,15 +8,18 @@ use std::time::Duration;
 use control_plane::clock::Clock;
 use control_plane::jobs::{JobSettings, Jobs};
 use control_plane::model::{
-    Actor, DueSchedule, JobState, PlannedRun, Recurrence, RunOutcome, Schedule, SourceId, SyncJob,
-    SyncSchedule, TenantId, Timestamp,
+    Actor, DueSchedule, JobState, PlannedRun, Presence, ReadFacts, Recurrence, RunOutcome, Schedule,
+    SourceId, SyncJob, SyncSchedule, TenantId, Timestamp, UserSelector,
 };
 use control_plane::schedule::next_run;
-use control_plane::store::{NewJob, ScheduleChange, SourceChange, Store, StoreError, Work};
+use control_plane::store::{
+    NewJob, Observation, Outcome, ScheduleChange, SingleWrite, SourceChange, Store, StoreError, Work,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
+use crate::trouble::person;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -122,6 +125,90 @@ on_both! {
     a_run_that_comes_while_a_job_runs_is_left_out_and_says_so
     a_schedule_that_was_changed_does_not_run_as_it_was
     a_schedule_goes_with_its_source
+    a_sync_that_is_due_for_an_absence_is_queued_at_most_once_an_hour
+}
+
+async fn a_sync_that_is_due_for_an_absence_is_queued_at_most_once_an_hour(engine: Engine) {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let world = World::new(&engine).await;
+    let since = |world: &World| world.now().minus(HOUR);
+    let due = async |world: &World| world.store.due_syncs(since(world), 10).await.expect("a list");
+    let run = async |world: &World| world.store.run_due_sync(world.new_job(), since(world)).await;
+    let (number, _) = world.store.single_user_settings(&world.tenant).await.expect("a tenant");
+    let anna = person(number, 1, 0);
+    let observation = |version| Observation {
+        tenant: world.tenant.clone(),
+        source: world.source.clone(),
+        revision: 1,
+        version,
+        asked_at: world.now(),
+        keep_fresh: false,
+        by: Actor::system(),
+        now: world.now(),
+    };
+    let whom = UserSelector::UserName(anna.values.user_name.clone());
+    let sign_in = async |presence: Option<Presence>| {
+        let known = world.store.look_up_user(number, &whom).await.expect("an answer");
+        let observation = observation(known.as_ref().map(|known| known.version));
+        let written = match presence.zip(known) {
+            None => world.store.apply_observation(observation, anna.clone()).await,
+            Some((presence, known)) => {
+                world.store.observe_absence(observation, known.user.number, presence).await
+            }
+        };
+        assert!(matches!(written, Ok(SingleWrite::Done(_))), "{written:?}");
+    };
+    sign_in(None).await;
+    sign_in(Some(Presence::NotFound)).await;
+    assert!(due(&world).await.is_empty(), "the source has no schedule");
+    assert!(!run(&world).await.expect("an answer"));
+    world.nightly().await;
+    assert_eq!(due(&world).await, [(world.tenant.clone(), world.source.clone())]);
+
+    // Two replicas look, and one of them queues it.
+    let shutdown = CancellationToken::new();
+    let _replicas = (world.replica(&shutdown), world.replica(&shutdown));
+    for _ in 0..600 {
+        if !world.jobs().await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    shutdown.cancel();
+    let jobs = world.jobs().await;
+    assert_eq!((jobs.len(), jobs[0].started_by.as_str()), (1, "schedule"));
+    assert!(world.schedule().await.last.is_none(), "it is no run of the schedule");
+
+    // Not while it has not ended, nor within the hour; while a job is held, its list is left alone.
+    world.set(world.now().plus(HOUR));
+    assert!(due(&world).await.is_empty(), "it has not ended");
+    let stop = |world: &World| {
+        let (store, tenant, source) = (Arc::clone(&world.store), world.tenant.clone(), world.source.clone());
+        let now = world.now();
+        async move { store.stop_job(&tenant, &source, None, &admin(), now).await.expect("stopped") }
+    };
+    stop(&world).await;
+    world.set(Timestamp(world.now().0 - 1));
+    assert!(due(&world).await.is_empty(), "within the hour");
+    world.set(Timestamp(world.now().0 + 1));
+    assert_eq!(due(&world).await.len(), 1);
+    assert!(run(&world).await.expect("queued"));
+    assert!(!run(&world).await.expect("an answer"), "once");
+    stop(&world).await;
+
+    // A sync that has succeeded ends it.
+    world.set(world.now().plus(HOUR));
+    let job = world.store.create_job(world.new_job()).await.expect("a job").number;
+    assert!(world.store.claim_job(job, "this test", DAY, world.now()).await.expect("a claim"));
+    let fence =
+        world.store.begin_read(job, "this test", &"r1".into(), world.now()).await.expect("a read").fence;
+    world.store.begin_reconciling(fence).await.expect("reconciling");
+    let facts = Some(ReadFacts::default());
+    let outcome = Outcome::Succeeded { withheld: None, facts };
+    world.store.finish_job(fence, outcome, world.now()).await.expect("an end");
+    assert!(due(&world).await.is_empty(), "no sync is due");
+    sign_in(Some(Presence::NotFound)).await;
+    assert_eq!(due(&world).await.len(), 1, "the user is still marked, and was not found again");
 }
 
 async fn a_run_is_carried_out_once_however_many_replicas_look(engine: Engine) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Actor, Fence, Record, SingleOutcome, SingleUserSettings, SourceId, Status, TenantNo,
-    UserSelector, UserVersion, Withheld,
+    Absence, Actor, AuditFilter, Fence, Presence, Record, SingleOutcome, SingleUserSettings, SourceId,
+    Status, TenantNo, Timestamp, Trail, UserFilter, UserSelector, UserVersion, Withheld,
 };
 use control_plane::store::{self, Observation, SignIn, SingleWrite, Store, Written};
 use tokio::task::JoinSet;
@@ -22,7 +22,12 @@ on_both! {
     an_unchanged_user_is_written_only_if_a_job_must_know_or_its_age_matters
     a_new_user_who_is_disabled_in_the_directory_is_not_added
     names_and_seats_are_refused_as_after_a_read_and_the_holder_is_named
-    whom_single_syncs_disable_adds_up_to_what_the_guard_allows_a_day
+    tombstones_that_single_syncs_read_disable_up_to_what_the_guard_allows_a_day
+    an_absence_disables_nobody_and_is_marked_until_the_user_is_seen
+    an_absence_is_no_observation_of_the_user_and_starts_no_clock
+    a_complete_sync_takes_marks_off_whom_it_saw_and_is_no_longer_due
+    only_a_record_that_shows_its_mark_adds_or_enables_a_user
+    the_mark_of_an_entry_that_cannot_be_used_disables_its_user
     a_job_neither_forgets_whom_it_counted_nor_counts_twice
     whoever_was_fetched_alone_keeps_a_name_that_a_job_would_give_to_another
     the_license_holds_for_hundreds_of_single_syncs_beside_a_job
@@ -34,7 +39,7 @@ on_both! {
 const PLENTY: i64 = 1_000;
 
 fn person(id: u8) -> Person {
-    Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0 }
+    Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0, hidden: false }
 }
 
 fn people(ids: std::ops::Range<u8>) -> Directory {
@@ -91,13 +96,41 @@ impl World {
         }
     }
 
-    async fn disable(&self, person: &Person, absence: Absence) -> SingleOutcome {
+    async fn absent(&self, person: &Person, presence: Presence) -> SingleOutcome {
         let version = self.version(person).await.expect("a user");
-        let disabled = self.store.disable_user(self.observation(Some(version)), version.user, absence).await;
-        match disabled.expect("written") {
+        let absent =
+            self.store.observe_absence(self.observation(Some(version)), version.user, presence).await;
+        match absent.expect("written") {
             SingleWrite::Done(written) => written.outcome,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The same for an entry that cannot be used.
+    async fn rejected(&self, person: &Person, disabled: bool) -> SingleOutcome {
+        let (id, version) = (self.record(person).id, self.version(person).await);
+        let rejected = self.store.observe_rejected(self.observation(version), &id, disabled).await;
+        match rejected.expect("written") {
+            SingleWrite::Done(written) => written.outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Numbers of the users that are marked as not found.
+    async fn marked(&self) -> Vec<i64> {
+        let absent = UserFilter { absent: true, ..UserFilter::default() };
+        let users = self.store.list_users(&self.database.tenant(), &absent, None, 1_000).await;
+        users.expect("users").into_iter().map(|user| user.number.0).collect()
+    }
+
+    /// Since when a sync of the source is due.
+    async fn due(&self) -> Option<Timestamp> {
+        let source = self.store.source(&self.database.tenant(), &SourceId::from("hq")).await;
+        source.expect("a source").sync_due_at
+    }
+
+    async fn used(&self) -> i64 {
+        self.store.license(&self.database.tenant()).await.expect("a license").used
     }
 
     /// Reads people as a job does, without an end.
@@ -147,7 +180,7 @@ async fn a_user_is_found_by_number_and_while_in_scope_by_either_name(engine: Eng
         None,
         "a user name is no mail address"
     );
-    assert_eq!(world.disable(&person(1), Absence::Moved).await, SingleOutcome::DisabledOutOfScope);
+    assert_eq!(world.absent(&person(1), Presence::Deleted).await, SingleOutcome::DisabledOutOfScope);
     assert_eq!(find(UserSelector::Login(values.mail)).await, None, "its names are free");
     assert_eq!(find(UserSelector::User(number)).await.expect("a user").user.status, Status::OutOfScope);
 }
@@ -192,7 +225,8 @@ async fn a_record_is_written_only_over_what_was_there_before_the_directory_was_a
     let again = Person { title: 2, ..person(0) };
     let late = world.apply(world.observation(Some(known)), &again).await;
     assert_eq!(late, SingleWrite::AskAgain(Some(known.user)));
-    let late = world.store.disable_user(world.observation(Some(known)), known.user, Absence::Moved).await;
+    let late =
+        world.store.observe_absence(world.observation(Some(known)), known.user, Presence::Deleted).await;
     assert_eq!(late.expect("an answer"), SingleWrite::AskAgain(Some(known.user)));
     // Asked by settings that are no longer those of the source.
     let version = world.version(&person(0)).await;
@@ -259,27 +293,165 @@ async fn names_and_seats_are_refused_as_after_a_read_and_the_holder_is_named(eng
     assert_eq!(world.database.users().await[&("hq".to_owned(), 1)].title, "title 0");
 }
 
-async fn whom_single_syncs_disable_adds_up_to_what_the_guard_allows_a_day(engine: Engine) {
+async fn tombstones_that_single_syncs_read_disable_up_to_what_the_guard_allows_a_day(engine: Engine) {
     let world = World::new(&engine, PLENTY).await;
     world.database.sync(&people(0..8), Reading::plain()).await;
     let mut outcomes = Vec::new();
-    for (id, absence) in [(0, Absence::Unexplained), (1, Absence::Unexplained), (2, Absence::Unexplained)] {
-        outcomes.push(world.disable(&person(id), absence).await);
-    }
-    for id in 2..6 {
-        outcomes.push(world.disable(&person(id), Absence::Moved).await);
+    for id in 0..6 {
+        outcomes.push(world.absent(&person(id), Presence::Deleted).await);
     }
     use SingleOutcome::{DisabledOutOfScope as Gone, Held};
-    assert_eq!(outcomes, [Gone, Gone, Held, Gone, Gone, Gone, Held], "two unexplained, five in all");
+    assert_eq!(outcomes, [Gone, Gone, Gone, Gone, Gone, Held]);
+    assert_eq!((world.marked().await.len(), world.due().await.is_some()), (1, true), "held, so not let in");
     let job = world.database.claimed().await;
     let fence = world.database.begin(&job).await.fence;
     let recent = world.store.recent_disables(fence, NOW).await.expect("an answer");
-    assert_eq!((recent.all, recent.unexplained), (5, 2), "the guard of a job counts them along");
+    assert_eq!((recent.all, recent.unexplained), (5, 0), "the guard of a job counts them along");
     let later = NOW.plus(Duration::from_secs(12));
     assert_eq!(world.store.recent_disables(fence, later).await.expect("an answer").all, 0);
     // Who takes no seat is no surprise.
     world.written(&Person { disabled: true, ..person(7) }).await;
-    assert_eq!(world.disable(&person(7), Absence::Unexplained).await, Gone);
+    assert_eq!(world.absent(&person(7), Presence::Deleted).await, Gone);
+}
+
+/// Every presence but a tombstone.
+const UNPROVED: [Presence; 4] =
+    [Presence::OutOfScope, Presence::NotMatching, Presence::NotFound, Presence::NotVisible];
+
+async fn an_absence_disables_nobody_and_is_marked_until_the_user_is_seen(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..4), Reading::plain()).await;
+    let before = world.database.users().await;
+    assert_eq!((world.marked().await, world.due().await), (Vec::new(), None));
+    for (id, presence) in (0..4).zip(UNPROVED) {
+        for _ in 0..2 {
+            assert_eq!(world.absent(&person(id), presence).await, SingleOutcome::Absent, "{presence:?}");
+        }
+    }
+    assert_eq!(world.database.users().await, before, "everybody stays as it was");
+    assert_eq!((world.marked().await.len(), world.used().await), (4, 4));
+    let since = world.due().await.expect("a sync is due");
+    let trail = Trail::Tenant(world.database.tenant());
+    let events = world.store.list_events(&trail, &AuditFilter::default(), None, 100).await.expect("events");
+    let absent = events.iter().filter(|event| event.details.contains("ABSENT"));
+    assert_eq!(absent.count(), 4, "one event each, however often it is tried");
+
+    // Whatever sees the entry takes the mark off: a record that is as it was, one that changes the
+    // user, one that cannot be applied, and one that cannot be used.
+    assert_eq!(world.written(&person(0)).await.outcome, SingleOutcome::Unchanged);
+    let changed = Person { title: 9, ..person(1) };
+    assert_eq!(world.written(&changed).await.outcome, SingleOutcome::Updated);
+    let contested = Person { mail: Some(0), ..person(2) };
+    assert_eq!(world.written(&contested).await.outcome, SingleOutcome::DuplicateEmail);
+    assert_eq!(world.rejected(&person(3), false).await, SingleOutcome::Unchanged);
+    assert_eq!(world.marked().await, Vec::<i64>::new());
+    assert_eq!(world.due().await, Some(since), "a sync is due all the same");
+
+    // So does whatever disables the user.
+    for id in 0..3 {
+        assert_eq!(world.absent(&person(id), Presence::NotFound).await, SingleOutcome::Absent);
+    }
+    let disabled = Person { disabled: true, ..person(0) };
+    assert_eq!(world.written(&disabled).await.outcome, SingleOutcome::DisabledInDirectory);
+    assert_eq!(world.rejected(&changed, true).await, SingleOutcome::DisabledInDirectory);
+    assert_eq!(world.absent(&person(2), Presence::Deleted).await, SingleOutcome::DisabledOutOfScope);
+    assert_eq!((world.marked().await, world.used().await), (Vec::new(), 1));
+    // A user that is disabled already is denied and not marked.
+    assert_eq!(world.absent(&person(0), Presence::NotFound).await, SingleOutcome::Absent);
+    assert_eq!(world.marked().await, Vec::<i64>::new());
+}
+
+async fn an_absence_is_no_observation_of_the_user_and_starts_no_clock(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..1), Reading::plain()).await;
+    let whom = UserSelector::UserName(world.record(&person(0)).values.user_name);
+    let before = world.store.last_observed(world.tenant, &whom).await.expect("an answer").expect("a user");
+    world.absent(&person(0), Presence::NotFound).await;
+    let (user, observed_at) =
+        world.store.last_observed(world.tenant, &whom).await.expect("an answer").expect("a user");
+    assert_eq!((observed_at, user.disabled_at, user.updated_at), (before.1, None, before.0.updated_at));
+    assert!(user.absent_since.is_some());
+    // An older answer that had the user does not take the mark off: the version is another.
+    let version = world.version(&person(0)).await.expect("a user");
+    let older = UserVersion { absent_since: None, ..version };
+    let late = world.apply(world.observation(Some(older)), &person(0)).await;
+    assert_eq!(late, SingleWrite::AskAgain(Some(version.user)));
+}
+
+async fn a_complete_sync_takes_marks_off_whom_it_saw_and_is_no_longer_due(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..3), Reading::plain()).await;
+    for id in 0..3 {
+        world.absent(&person(id), Presence::NotFound).await;
+    }
+    let job = world.database.claimed().await;
+    let fence = world.database.begin(&job).await.fence;
+    assert_eq!(world.store.marked_absent(fence, None, 2).await.expect("users").len(), 2);
+    // One is asked for again while the job reads, after it was read, and is gone.
+    world.read(fence, &[person(0), person(1)]).await;
+    world.absent(&person(1), Presence::NotFound).await;
+    let users = world.store.marked_absent(fence, None, 100).await.expect("users");
+    assert_eq!(users.len(), 3, "a read by itself takes no mark off");
+    world.store.begin_reconciling(fence).await.expect("reconciling");
+    world.store.clear_absent_marks(fence, users[..2].to_vec(), true).await.expect("cleared");
+    assert_eq!(world.marked().await, [users[1].0, users[2].0], "not found after the read had begun");
+    let gone = vec![(users[2], Absence::Unexplained)];
+    world.store.disable_absent(fence, gone, None, NOW).await.expect("disabled");
+    world.database.finish(fence).await;
+    assert_eq!((world.marked().await, world.used().await), (vec![users[1].0], 2));
+    assert!(world.due().await.is_some(), "for whoever was not found meanwhile");
+    world.database.sync(&people(0..2), Reading::plain()).await;
+    assert_eq!((world.marked().await, world.due().await), (Vec::new(), None));
+}
+
+async fn only_a_record_that_shows_its_mark_adds_or_enables_a_user(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    let unproved = async |person: &Person| {
+        let record = Record { mark_proved: false, ..world.record(person) };
+        let observation = world.observation(world.version(person).await);
+        match world.store.apply_observation(observation, record).await.expect("written") {
+            SingleWrite::Done(written) => written.outcome,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(unproved(&person(0)).await, SingleOutcome::MarkNotVisible);
+    assert!(world.database.users().await.is_empty(), "a new person is not added");
+    world.database.sync(&people(0..1), Reading::plain()).await;
+    let changed = Person { title: 1, ..person(0) };
+    assert_eq!(unproved(&person(0)).await, SingleOutcome::Unchanged, "who is enabled stays so");
+    assert_eq!(unproved(&changed).await, SingleOutcome::Updated);
+    world.written(&Person { disabled: true, ..changed.clone() }).await;
+    assert_eq!(unproved(&changed).await, SingleOutcome::MarkNotVisible);
+    assert_eq!(world.used().await, 0, "and who is disabled stays that");
+    let gone = Person { title: 2, ..person(0) };
+    assert_eq!(world.absent(&gone, Presence::Deleted).await, SingleOutcome::DisabledOutOfScope);
+    let user = world.store.list_users(&world.database.tenant(), &UserFilter::default(), None, 1).await;
+    let user = UserSelector::User(user.expect("users")[0].number);
+    let version = world.store.look_up_user(world.tenant, &user).await.expect("an answer");
+    let observation = world.observation(version.map(|user| user.version));
+    let record = Record { mark_proved: false, ..world.record(&gone) };
+    let back = world.store.apply_observation(observation, record).await.expect("written");
+    assert!(matches!(back, SingleWrite::Done(done) if done.outcome == SingleOutcome::MarkNotVisible));
+    assert_eq!(world.used().await, 0);
+}
+
+async fn the_mark_of_an_entry_that_cannot_be_used_disables_its_user(engine: Engine) {
+    let world = World::new(&engine, PLENTY).await;
+    world.database.sync(&people(0..3), Reading::plain()).await;
+    assert_eq!(world.rejected(&person(0), false).await, SingleOutcome::Unchanged);
+    assert_eq!(world.used().await, 3);
+    assert_eq!(world.rejected(&person(0), true).await, SingleOutcome::DisabledInDirectory);
+    assert_eq!((world.rejected(&person(0), true).await, world.used().await), (SingleOutcome::Unchanged, 2));
+    assert_eq!(world.rejected(&person(9), true).await, SingleOutcome::Unchanged, "nobody knows it");
+    // A name that another user has keeps nobody enabled either.
+    let contested = Person { mail: Some(2), disabled: true, ..person(1) };
+    assert_eq!(world.written(&contested).await.outcome, SingleOutcome::DisabledInDirectory);
+    assert_eq!(world.used().await, 1);
+    // Found by a name that it is not known by: it is asked for by its id first.
+    let id = world.record(&person(2)).id;
+    let version = world.version(&person(2)).await.expect("a user");
+    let again = world.store.observe_rejected(world.observation(None), &id, true).await.expect("an answer");
+    assert_eq!(again, SingleWrite::AskAgain(Some(version.user)));
 }
 
 async fn a_job_neither_forgets_whom_it_counted_nor_counts_twice(engine: Engine) {

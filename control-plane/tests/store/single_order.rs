@@ -1,6 +1,7 @@
 //! Syncs of single users beside a sync of all, in every order of their steps: whatever was seen
 //! later is never overwritten by what was seen before, the numbers add up, and the next sync brings
-//! whatever was left.
+//! whatever was left. A single sync that does not find a user marks it, and the mark goes only when
+//! something has seen the entry since, or disables the user.
 //!
 //! The flow of a single sync is the real one; the identity router is this test, so that it can say
 //! when each answer is read in the directory and when it arrives.
@@ -13,8 +14,8 @@ use std::time::Duration;
 use control_plane::clock::Clock;
 use control_plane::jobs::{JobSettings, Jobs, Order, Session};
 use control_plane::model::{
-    Absence, Actor, Admitted, Fence, Found, ImmutableId, JobState, Offered, Presence, Single,
-    SingleUserSettings, Status, TenantNo, Timestamp, UserNo, UserSelector,
+    Absence, Actor, Admitted, Fence, Found, ImmutableId, JobState, Offered, Presence, Single, SingleOutcome,
+    SingleUserSettings, Status, TenantNo, Timestamp, UserFilter, UserNo, UserSelector,
 };
 use control_plane::reconcile::offer;
 use proptest::prelude::*;
@@ -37,6 +38,7 @@ enum Change {
     Edit,
     MoveOut,
     Vanish,
+    Delete,
     Return,
     Disable,
 }
@@ -68,6 +70,7 @@ impl Past {
             Change::Edit => last,
             Change::MoveOut => Moment { here: Presence::OutOfScope, ..last },
             Change::Vanish => Moment { here: Presence::NotFound, ..last },
+            Change::Delete => Moment { here: Presence::Deleted, ..last },
             Change::Return => Moment { here: Presence::InScope, disabled: false },
             Change::Disable => Moment { disabled: true, ..last },
         });
@@ -88,6 +91,7 @@ impl Past {
             title,
             disabled: moment.disabled,
             spelling: 0,
+            hidden: false,
         })
     }
 
@@ -119,6 +123,10 @@ struct Scene {
     bulk: Bulk,
     /// Of each person the latest moment that was written down, or found to be as it is written.
     accepted: BTreeMap<u8, usize>,
+    /// Whoever is marked as not found, and the moment at which it was not.
+    marked: BTreeMap<u8, usize>,
+    /// Of each person the latest moment at which anything saw its entry in scope.
+    seen: BTreeMap<u8, usize>,
 }
 
 /// A sync of all under way.
@@ -158,8 +166,15 @@ fn bulk_steps() -> Vec<BulkStep> {
 }
 
 fn whom(actor: usize, person: u8) -> UserSelector {
-    let person =
-        Person { id: person, user_name: person, mail: Some(person), title: 0, disabled: false, spelling: 0 };
+    let person = Person {
+        id: person,
+        user_name: person,
+        mail: Some(person),
+        title: 0,
+        disabled: false,
+        spelling: 0,
+        hidden: false,
+    };
     let values = person.record(TenantNo(1)).values;
     if actor == 0 { UserSelector::UserName(values.user_name) } else { UserSelector::Mail(values.mail) }
 }
@@ -189,7 +204,20 @@ impl Scene {
             looked_up: BTreeMap::new(),
         };
         let accepted = (0..PEOPLE).map(|person| (person, 0)).collect();
-        Self { database, jobs, end, session, orders, clock, past, calls: [None, None], bulk, accepted }
+        Self {
+            database,
+            jobs,
+            end,
+            session,
+            orders,
+            clock,
+            past,
+            calls: [None, None],
+            bulk,
+            accepted,
+            marked: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
     }
 
     /// What the store has of a person, as a moment would look.
@@ -235,9 +263,55 @@ impl Scene {
         Ok(())
     }
 
+    /// Whoever is marked as not found at a sign-in. Only enabled users are.
+    async fn now_marked(&self) -> BTreeSet<u8> {
+        let absent = UserFilter { absent: true, ..UserFilter::default() };
+        let users = self
+            .database
+            .store()
+            .list_users(&self.database.tenant(), &absent, None, 100)
+            .await
+            .expect("users");
+        assert!(users.iter().all(|user| user.status == Status::Enabled), "{users:?}");
+        users.into_iter().map(|user| person_of(&user.id)).collect()
+    }
+
+    /// Another promise: a mark goes only when somebody saw the entry again, or disabled the user.
+    async fn check_marks(&mut self, at: BTreeMap<u8, usize>) -> Result<(), TestCaseError> {
+        let now = self.now_marked().await;
+        for (person, marked_at) in self.marked.clone() {
+            if !now.contains(&person) {
+                self.marked.remove(&person);
+                let disabled = self.kept(person).await.is_none_or(|(_, status)| status != Status::Enabled);
+                let seen_at = self.seen.get(&person).copied();
+                prop_assert!(
+                    disabled || seen_at.is_some_and(|seen_at| seen_at >= marked_at),
+                    "person {} was not found at moment {} of {:?}, was last seen at {:?}, and is not marked",
+                    person,
+                    marked_at,
+                    self.past.moments[usize::from(person)],
+                    seen_at
+                );
+            }
+        }
+        for person in now {
+            let moment = at.get(&person).copied().unwrap_or_else(|| self.past.now(person));
+            self.marked.entry(person).or_insert(moment);
+        }
+        Ok(())
+    }
+
+    /// Notes that the entry was seen in scope.
+    fn note_seen(&mut self, person: u8, at: usize) {
+        if self.past.person(person, at).is_some() {
+            let latest = self.seen.entry(person).or_default();
+            *latest = (*latest).max(at);
+        }
+    }
+
     /// The next step of a single sync: it is called, the directory is read for it, the answer
     /// arrives.
-    async fn step_call(&mut self, actor: usize, person: u8) {
+    async fn step_call(&mut self, actor: usize, person: u8) -> Result<(), TestCaseError> {
         match self.calls[actor].take() {
             None => {
                 let (jobs, tenant, number) = (self.jobs.clone(), self.database.tenant(), TenantNo(1));
@@ -246,7 +320,7 @@ impl Scene {
                 let done = tokio::spawn(async move {
                     jobs.sync_user((&tenant, number), whom, settings, Actor::system()).await
                 });
-                self.wait(actor, person, done).await;
+                self.wait(actor, person, done).await?;
             }
             Some(call) if call.read_at.is_none() => {
                 let read_at = Some(self.past.now(call.person));
@@ -254,35 +328,52 @@ impl Scene {
             }
             Some(Call { person, done, order, read_at }) => {
                 let at = read_at.expect("it was read");
-                self.answer(&order, person, at);
-                self.wait(actor, person, done).await;
-                // That nobody has a name says nothing of the user who had it.
                 let hq = match &order {
-                    Order::Fetch { order, .. } => {
-                        order.settings.roots[0].starts_with("ou=hq,")
-                            && self.past.person(person, at).is_some()
-                    }
+                    Order::Fetch { order, .. } => order.settings.roots[0].starts_with("ou=hq,"),
                     _ => true,
                 };
                 if hq {
+                    self.note_seen(person, at);
+                }
+                self.answer(&order, person, at);
+                self.wait(actor, person, done).await?;
+                self.check_marks(BTreeMap::from([(person, at)])).await?;
+                // That nobody has a name says nothing of the user who had it.
+                let is_fetch = matches!(order, Order::Fetch { .. });
+                if hq && (!is_fetch || self.past.person(person, at).is_some()) {
                     self.accept(person, at).await;
                 }
             }
         }
+        Ok(())
     }
 
     /// Waits until a call asks something, or has ended.
-    async fn wait(&mut self, actor: usize, person: u8, mut done: JoinHandle<Arc<Single>>) {
-        let order = tokio::time::timeout(PATIENCE, async {
+    async fn wait(
+        &mut self,
+        actor: usize,
+        person: u8,
+        mut done: JoinHandle<Arc<Single>>,
+    ) -> Result<(), TestCaseError> {
+        let next = tokio::time::timeout(PATIENCE, async {
             tokio::select! {
                 biased;
-                order = self.orders.recv() => order,
-                _ = &mut done => None,
+                order = self.orders.recv() => Ok(order.expect("an order")),
+                single = &mut done => Err(single.expect("an answer")),
             }
         });
-        if let Some(order) = order.await.expect("it goes on") {
-            self.calls[actor] = Some(Call { person, done, order, read_at: None });
+        match next.await.expect("it goes on") {
+            Ok(order) => self.calls[actor] = Some(Call { person, done, order, read_at: None }),
+            Err(single) => {
+                let marked = single.user.as_ref().is_some_and(|user| user.absent_since.is_some());
+                let enabled = single.user.as_ref().is_some_and(|user| user.status == Status::Enabled);
+                prop_assert!(!(single.allowed && marked), "a marked user is let in: {:?}", single);
+                if single.outcome == SingleOutcome::Absent {
+                    prop_assert!(!single.allowed && marked == enabled, "{:?}", single);
+                }
+            }
         }
+        Ok(())
     }
 
     fn answer(&self, order: &Order, person: u8, at: usize) {
@@ -316,6 +407,7 @@ impl Scene {
             BulkStep::Begin => self.bulk.fence = Some(self.database.begin(&self.bulk.job).await.fence),
             BulkStep::Read(person) => {
                 self.bulk.read.insert(person, self.past.now(person));
+                self.note_seen(person, self.past.now(person));
             }
             BulkStep::Offer(person) => {
                 let fence = fence.expect("a read");
@@ -352,6 +444,7 @@ impl Scene {
             BulkStep::Find => {
                 let fence = fence.expect("a read");
                 store.begin_reconciling(fence).await.expect("reconciling");
+                self.database.clear_marks(fence, &self.bulk.seen).await;
                 let in_scope = store.users_in_scope(fence, None, 100).await.expect("users in scope");
                 let unseen =
                     in_scope.into_iter().map(|(user, _)| user).filter(|user| !self.bulk.seen.contains(user));
@@ -418,6 +511,7 @@ fn turns(singles: usize) -> impl Strategy<Value = Vec<Turn>> {
         3 => Just(Change::Edit),
         1 => Just(Change::MoveOut),
         1 => Just(Change::Vanish),
+        1 => Just(Change::Delete),
         2 => Just(Change::Return),
         1 => Just(Change::Disable),
     ];
@@ -434,11 +528,12 @@ async fn play(engine: &Engine, repeats: bool, turns: &[Turn]) -> Result<(), Test
     for turn in turns {
         match turn {
             Turn::Directory(person, change) => scene.past.change(*person, *change),
-            Turn::Single(actor, person) => scene.step_call(*actor, *person).await,
+            Turn::Single(actor, person) => scene.step_call(*actor, *person).await?,
             Turn::Bulk => {
                 scene.step_bulk().await;
             }
         }
+        scene.check_marks(BTreeMap::new()).await?;
         for person in 0..PEOPLE {
             // While a change is being confirmed, it may still turn out to be an old one.
             if scene.calls.iter().flatten().all(|call| call.person != person) {
@@ -449,10 +544,12 @@ async fn play(engine: &Engine, repeats: bool, turns: &[Turn]) -> Result<(), Test
     for actor in [0, 1] {
         while let Some(call) = &scene.calls[actor] {
             let person = call.person;
-            scene.step_call(actor, person).await;
+            scene.step_call(actor, person).await?;
         }
     }
-    while scene.step_bulk().await {}
+    while scene.step_bulk().await {
+        scene.check_marks(BTreeMap::new()).await?;
+    }
     for person in 0..PEOPLE {
         scene.check(person).await?;
     }
@@ -468,6 +565,9 @@ async fn play(engine: &Engine, repeats: bool, turns: &[Turn]) -> Result<(), Test
             Some((format!("title {}", person.title), wanted))
         );
     }
+    prop_assert_eq!(scene.now_marked().await, BTreeSet::new(), "everybody was seen, or disabled");
+    let hq = scene.database.store().source(&scene.database.tenant(), &"hq".into()).await;
+    prop_assert_eq!(hq.expect("a source").sync_due_at, None);
     prop_assert_eq!(outcome.enabled(), directory.iter().filter(|person| !person.disabled).count());
     Ok(())
 }

@@ -8,15 +8,16 @@ use crate::directory::{Crash, Directory, Person, Reading};
 /// A person with names below `names`.
 fn person(id: u8, names: u8) -> impl Strategy<Value = Person> {
     let mail = proptest::option::weighted(0.9, 0..names);
-    let spelling = 0..4_u8;
-    (0..names, mail, any::<bool>(), proptest::bool::weighted(0.15), spelling).prop_map(
-        move |(user_name, mail, changed, disabled, spelling)| Person {
+    let (spelling, hidden) = (0..4_u8, proptest::bool::weighted(0.1));
+    (0..names, mail, any::<bool>(), proptest::bool::weighted(0.15), spelling, hidden).prop_map(
+        move |(user_name, mail, changed, disabled, spelling, hidden)| Person {
             id,
             user_name,
             mail,
             title: u8::from(changed),
             disabled,
             spelling,
+            hidden,
         },
     )
 }
@@ -28,7 +29,7 @@ pub(crate) fn colliding(people: u8) -> impl Strategy<Value = Directory> {
     some.prop_map(|people| people.into_iter().flatten().collect())
 }
 
-/// Directories in which nobody has another's name. Between two of them names may have been swapped,
+/// Directories in which nobody has another's name, and every mark is visible. Between two of them names may have been swapped,
 /// or have gone round in cycles.
 pub(crate) fn distinct(people: u8) -> impl Strategy<Value = Directory> {
     let names = || Just((0..people).collect::<Vec<_>>()).prop_shuffle();
@@ -36,6 +37,7 @@ pub(crate) fn distinct(people: u8) -> impl Strategy<Value = Directory> {
         for person in &mut directory {
             person.user_name = user_names[usize::from(person.id)];
             person.mail = person.mail.map(|_| mails[usize::from(person.id)]);
+            person.hidden = false;
         }
         directory
     })
@@ -44,7 +46,7 @@ pub(crate) fn distinct(people: u8) -> impl Strategy<Value = Directory> {
 /// The same with nobody disabled in the directory.
 pub(crate) fn all_enabled(directories: impl Strategy<Value = Directory>) -> impl Strategy<Value = Directory> {
     directories.prop_map(|mut directory| {
-        directory.iter_mut().for_each(|person| person.disabled = false);
+        directory.iter_mut().for_each(|person| (person.disabled, person.hidden) = (false, false));
         directory
     })
 }

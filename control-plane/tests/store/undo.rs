@@ -1,7 +1,7 @@
 //! What is kept for an undo and for Show Details, how long, and whom an undo leaves alone.
 
 use control_plane::model::{
-    Absence, Actor, Category, NotSynchronizedReason, SourceId, Status, UserNo, UserSelector,
+    Actor, Category, NotSynchronizedReason, Presence, SourceId, Status, UserNo, UserSelector,
 };
 use control_plane::store::{Observation, Outcome as End, SingleWrite, StoreError, Work};
 
@@ -18,7 +18,7 @@ on_both! {
 }
 
 fn person(id: u8, title: u8) -> Person {
-    Person { id, user_name: id, mail: Some(id), title, disabled: false, spelling: 0 }
+    Person { id, user_name: id, mail: Some(id), title, disabled: false, spelling: 0, hidden: false }
 }
 
 async fn database(engine: &Engine, before: &Directory) -> Database {
@@ -114,7 +114,7 @@ async fn an_undo_leaves_whom_a_sync_of_one_user_changed_while_the_job_ran(engine
         assert!(written(store.apply_observation(observation, record).await.expect("written")));
     }
     let (gone, number): (_, UserNo) = observation(3).await;
-    assert!(written(store.disable_user(gone, number, Absence::Deleted).await.expect("written")));
+    assert!(written(store.observe_absence(gone, number, Presence::Deleted).await.expect("written")));
     let (undo, undone) = database.undo(job.id, false).await;
     let user = |id: u8| {
         let user = &undone.users[&(SOURCES[0].to_owned(), id)];

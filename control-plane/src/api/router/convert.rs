@@ -16,9 +16,9 @@ use crate::api::common::source_settings::{id_format_to_proto, source_settings_to
 use crate::jobs::{Completed, FetchOrder, MAX_UNFINISHED_BATCHES, Order, PairedRecord, VerifyOrder};
 use crate::model::names::job_of;
 use crate::model::{
-    Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, NameKind,
+    Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, LookUp, NameKind,
     NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts,
-    TenantId, TenantNo, UserValues,
+    TenantId, TenantNo, UserValues, Witness,
 };
 use crate::reconcile::names;
 
@@ -55,13 +55,16 @@ pub(crate) fn order_to_proto(tenant: &TenantId, order: Order) -> proto::session_
             request_id: request,
             settings: Some(source_settings_to_proto(tenant, &settings)),
         }),
-        Order::LookUp { request, settings, ids } => {
+        Order::LookUp { request, settings, users } => {
+            let LookUp { ids, distinguished_names, witnesses } = users;
+            let witness =
+                |Witness { container, id }| proto::lookup_order::Witness { container, immutable_id: id.0 };
             proto::session_response::Message::LookupOrder(proto::LookupOrder {
                 request_id: request,
                 settings: Some(source_settings_to_proto(tenant, &settings)),
                 immutable_ids: ids.into_iter().map(|id| id.0).collect(),
-                distinguished_names: Vec::new(),
-                witnesses: Vec::new(),
+                distinguished_names,
+                witnesses: witnesses.into_iter().map(witness).collect(),
             })
         }
         Order::Fetch { request, order } => {
@@ -81,7 +84,7 @@ pub(crate) fn order_to_proto(tenant: &TenantId, order: Order) -> proto::session_
 }
 
 fn fetch_to_proto(tenant: &TenantId, request: String, order: FetchOrder) -> proto::FetchOrder {
-    let FetchOrder { settings, revision, by, deadline } = order;
+    let FetchOrder { settings, revision, by, deadline, prove_mark } = order;
     proto::FetchOrder {
         request_id: request,
         settings: Some(source_settings_to_proto(tenant, &settings)),
@@ -93,7 +96,7 @@ fn fetch_to_proto(tenant: &TenantId, request: String, order: FetchOrder) -> prot
             FetchBy::Id(id) => proto::fetch_order::Whom::ImmutableId(id.0),
         }),
         deadline: duration_to_proto(deadline),
-        prove_mark: true,
+        prove_mark,
     }
 }
 
@@ -169,8 +172,9 @@ fn presence_from_proto(said: i32) -> Presence {
         Ok(Said::Deleted) => Presence::Deleted,
         Ok(Said::NotMatching) => Presence::NotMatching,
         Ok(Said::NotVisible) => Presence::NotVisible,
-        // What nobody understands explains nothing.
-        Ok(Said::NotFound | Said::Unspecified) | Err(_) => Presence::NotFound,
+        Ok(Said::NotFound) => Presence::NotFound,
+        // What is not understood explains nothing, and is no sign that the entry is gone.
+        Ok(Said::Unspecified) | Err(_) => Presence::NotVisible,
     }
 }
 
@@ -206,21 +210,23 @@ pub(super) fn completed_from_proto(complete: proto::Complete) -> Result<Complete
     if attributes.len() > MAX_ATTRIBUTES {
         return Err(Status::invalid_argument("counts of more attributes than a mapping can have"));
     }
-    let roots =
-        roots
-            .into_iter()
-            .map(|root| {
-                let proto::RootRead {
-                    root,
-                    base_fingerprint,
-                    pages: _,
-                    entries,
-                    ignored_references: _,
-                    missing,
-                } = root;
-                Ok(RootFacts { root, fingerprint: digest_bytes(&base_fingerprint)?, entries, missing })
-            })
-            .collect::<Result<_, Status>>()?;
+    let roots = roots
+        .into_iter()
+        .map(|root| {
+            let proto::RootRead {
+                root,
+                base_fingerprint,
+                pages: _,
+                entries,
+                ignored_references: _,
+                missing,
+                fingerprint_attribute,
+            } = root;
+            let fingerprint_attribute = truncate(fingerprint_attribute, 256);
+            let fingerprint = digest_bytes(&base_fingerprint)?;
+            Ok(RootFacts { root, fingerprint, fingerprint_attribute, entries, missing })
+        })
+        .collect::<Result<_, Status>>()?;
     let attributes = attributes
         .into_iter()
         .map(|proto::AttributeCount { attribute, entries }| (truncate(attribute, 256), entries))
@@ -230,13 +236,12 @@ pub(super) fn completed_from_proto(complete: proto::Complete) -> Result<Complete
         freshness: freshness_from_proto(freshness.unwrap_or_default())?,
         roots,
         attributes,
-        newcomer: None,
     };
     Ok(Completed { batches, records, rejected, facts })
 }
 
 fn freshness_from_proto(freshness: proto::Freshness) -> Result<Freshness, Status> {
-    let proto::Freshness { context_csns, invocation_id, highest_committed_usn, last_usn: _ } = freshness;
+    let proto::Freshness { context_csns, invocation_id, highest_committed_usn, last_usn } = freshness;
     if context_csns.len() > MAX_PROVIDERS || !matches!(invocation_id.len(), 0 | 16) {
         return Err(Status::invalid_argument("a freshness that no directory server has"));
     }
@@ -244,6 +249,7 @@ fn freshness_from_proto(freshness: proto::Freshness) -> Result<Freshness, Status
         context_csns: context_csns.into_iter().map(|csn| truncate(csn, 100)).collect(),
         invocation_id: invocation_id.to_vec(),
         highest_usn: highest_committed_usn,
+        last_usn,
     })
 }
 
@@ -302,9 +308,10 @@ pub(super) fn paired_from_proto(
     for mut message in rejected {
         let ids = pair_from_proto(&message.former_id, &message.immutable_id, [0; 16])?;
         message.immutable_id = std::mem::take(&mut message.former_id);
-        let found =
-            rejected_from_proto(vec![message])?.pop().map(|rejected| Err(explain_missing_id(rejected, &ids)));
-        paired.extend(found.map(|found| PairedRecord { ids, found }));
+        if let Some(rejected) = rejected_from_proto(vec![message])?.pop() {
+            let found = Err(explain_missing_id(rejected, &ids));
+            paired.push(PairedRecord { ids, found });
+        }
     }
     Ok(paired)
 }
@@ -347,7 +354,7 @@ fn record_from_proto(
         // Only a dry run of another immutable id has one: see `paired`.
         former_id: _,
         mark_proved,
-        warnings: _,
+        warnings,
         version: _,
     } = message;
     let id = immutable_id_from_proto(id)?;
@@ -376,6 +383,8 @@ fn record_from_proto(
             user_name: String::new(),
             mail: String::new(),
             disabled,
+            distinguished_name: String::new(),
+            digest: None,
         }));
     }
     let user_name_key = names::key(tenant, NameKind::UserName, &user_name);
@@ -395,9 +404,19 @@ fn record_from_proto(
         },
         disabled,
         mark_proved,
+        warnings: warnings.into_iter().take(MAX_WARNINGS).map(warning_from_proto).collect(),
         user_name_key,
         mail_key,
     }))
+}
+
+/// Most warnings that are kept of a user.
+const MAX_WARNINGS: usize = 20;
+
+fn warning_from_proto(warning: proto::Warning) -> String {
+    let proto::Warning { attribute, message } = warning;
+    let (attribute, message) = (truncate(attribute, 100), truncate(message, 400));
+    if message.contains(&attribute) { message } else { format!("{attribute}: {message}") }
 }
 
 /// What is wrong with a text, if it cannot be kept.
@@ -431,7 +450,7 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
                 mail,
                 former_id: _,
                 disabled,
-                distinguished_name: _,
+                distinguished_name,
             } = entry;
             let reason = i16::try_from(reason).ok().and_then(NotSynchronizedReason::from_number);
             let reason = reason.unwrap_or(NotSynchronizedReason::EntryUnreadable);
@@ -443,6 +462,8 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
                 user_name: truncate(user_name, 256),
                 mail: truncate(mail, 256),
                 disabled,
+                distinguished_name: truncate(distinguished_name, 4_096),
+                digest: None,
             })
         })
         .collect()

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::convert;
 use super::link::{RouterIdentity, RouterLink};
-use crate::jobs::IntakeError;
+use crate::jobs::{IntakeError, Wanted};
 use crate::store::StoreError;
 
 type Sender = mpsc::Sender<Result<UploadResponse, Status>>;
@@ -74,12 +74,10 @@ async fn serve(
             upload_request::Message::Open(_) => return Err(Status::invalid_argument("a second Open")),
             upload_request::Message::Offer(offer) => {
                 let (sequence, offered, rejected) = convert::offer_from_proto(offer)?;
-                let positions = intake.offer(sequence, offered, rejected).await.map_err(intake_status)?;
-                send(
-                    sender,
-                    upload_response::Message::Want(Want { sequence, positions, prove_mark: Vec::new() }),
-                )
-                .await?;
+                let wanted = intake.offer(sequence, offered, rejected).await.map_err(intake_status)?;
+                let Wanted { positions, prove_mark } = wanted;
+                send(sender, upload_response::Message::Want(Want { sequence, positions, prove_mark }))
+                    .await?;
             }
             upload_request::Message::Records(records) => {
                 let sequence = records.sequence;

@@ -110,11 +110,11 @@ mod tests {
         }
     }
 
-    fn taken(record: UserRecord) -> Result<Record, Rejected> {
+    fn taken(record: UserRecord) -> Result<Record, Box<Rejected>> {
         let records = Records { sequence: 1, records: vec![record], rejected: Vec::new() };
         let (mut usable, mut refused) =
             convert::records_from_proto(TenantNo(1), records).expect("a regular message");
-        usable.pop().ok_or_else(|| refused.remove(0))
+        usable.pop().ok_or_else(|| Box::new(refused.remove(0)))
     }
 
     #[test]

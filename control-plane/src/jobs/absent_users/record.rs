@@ -1,4 +1,4 @@
-//! Writes absent users to the store: on the job's list, or disabled.
+//! Writes absent users to the store: on the job's list, disabled, or left alone.
 
 use super::AbsentUsers;
 use crate::jobs::Inner;
@@ -37,5 +37,21 @@ pub(in crate::jobs) async fn disable_absent(
             return Ok(());
         }
         inner.store.disable_absent(fence, chunk, unchanged_since, inner.clock.now()).await?;
+    }
+}
+
+/// Counts and lists the users that the directory does not show to be gone.
+pub(in crate::jobs) async fn leave_alone(
+    inner: &Inner,
+    fence: Fence,
+    absent: &AbsentUsers,
+) -> Result<(), StoreError> {
+    let mut users = absent.users_not_visible();
+    loop {
+        let chunk: Vec<UserNo> = users.by_ref().take(USERS_PER_TRANSACTION).collect();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        inner.store.leave_alone(fence, chunk, inner.clock.now()).await?;
     }
 }

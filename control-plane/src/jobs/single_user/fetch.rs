@@ -12,8 +12,8 @@ use crate::reconcile::single_user;
 
 /// What a router is asked.
 enum Question {
-    /// For one person.
-    Fetch(FetchBy),
+    /// For one person, and whether its record would enable a user.
+    Fetch(FetchBy, bool),
     /// Where someone is.
     LookUp(ImmutableId),
 }
@@ -23,9 +23,14 @@ enum SearchAnswer {
     Presence(Presence),
 }
 
-/// Fetches one person.
-pub(super) async fn fetch(context: SearchContext<'_>, source: &Source, by: FetchBy) -> Result<Found, Single> {
-    match ask(context, source, &Question::Fetch(by)).await? {
+/// Fetches one person. With `prove_mark` the record would enable a user.
+pub(super) async fn fetch(
+    context: SearchContext<'_>,
+    source: &Source,
+    by: FetchBy,
+    prove_mark: bool,
+) -> Result<Found, Single> {
+    match ask(context, source, &Question::Fetch(by, prove_mark)).await? {
         SearchAnswer::Found(found) => Ok(found),
         SearchAnswer::Presence(_) => Err(failed_search(source, Failure::of(FailureReason::Internal))),
     }
@@ -100,12 +105,13 @@ async fn ask_router(
     question: &Question,
 ) -> Option<Result<SearchAnswer, Failure>> {
     match question {
-        Question::Fetch(by) => {
+        Question::Fetch(by, prove_mark) => {
             let order = FetchOrder {
                 settings: source.settings.clone(),
                 revision: source.revision,
                 by: by.clone(),
                 deadline: context.router_deadline(),
+                prove_mark: *prove_mark,
             };
             Some(router.fetch(context.number, order).await.answer()?.map(SearchAnswer::Found))
         }

@@ -2,7 +2,7 @@
 //! source; otherwise each published source is searched by the name, in the order of their ids.
 //!
 //! Usually that is one search. It takes a second one if the user is found by another name than it
-//! is known by, was written meanwhile, is gone, or changed while a job of the source runs.
+//! is known by, was written meanwhile, is not found, or changed while a job of the source runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,10 +11,10 @@ use super::fetch::{fetch, look_up};
 use super::outcome::outcome_only;
 use super::sources::{Source, published_sources};
 use crate::model::{
-    Actor, FetchBy, Found, Rejected, Single, SingleOutcome, SingleUserSettings, Timestamp, UserSelector,
-    UserSnapshot,
+    Actor, FetchBy, Found, Rejected, Single, SingleOutcome, SingleUserSettings, Status, Timestamp,
+    UserSelector, UserSnapshot,
 };
-use crate::reconcile::single_user;
+use crate::reconcile::single_user::{self, Sight};
 use crate::store::{Observation, Result, SingleWrite, Written};
 
 /// How often one user is fetched.
@@ -62,8 +62,23 @@ pub(super) async fn sync(call: &Call<'_>, known: Option<UserSnapshot>) -> Result
         return Ok(single);
     }
     let other = call.by_name().await?;
-    let nobody = other.user.is_none() && single.outcome == SingleOutcome::DisabledOutOfScope;
-    Ok(if nobody { single } else { other })
+    // Of the very user that was just disabled nothing is said but that, unless it changed again.
+    let number = |single: &Single| single.user.as_ref().map(|user| user.number);
+    let nothing_new = other.user.is_none() || number(&other) == number(&single) && !other.outcome.changed();
+    let disabled = single.outcome == SingleOutcome::DisabledOutOfScope;
+    Ok(if disabled && nothing_new { single } else { other })
+}
+
+/// Marks a known user as not found, if it is not. Nothing else is written.
+pub(super) async fn mark_if_absent(call: &Call<'_>, known: &UserSnapshot) -> Result<()> {
+    if let Ok(FetchResult { source, asked_at, found: Found::Absent(_) }) = call.fetch_known(known).await?
+        && let Ok(presence) = look_up(call.context, &source, &known.user.id).await
+        && single_user::sight(presence) != Sight::Here
+    {
+        let observation = call.observation(&source, known, asked_at);
+        call.context.inner.store.observe_absence(observation, known.user.number, presence).await?;
+    }
+    Ok(())
 }
 
 impl<'a> Call<'a> {
@@ -89,6 +104,7 @@ impl<'a> Call<'a> {
     ) -> Result<Single> {
         let store = &self.context.inner.store;
         let mut first_change: Option<Written> = None;
+        let mut contradicted = false;
         for attempt in 1..=MAX_FETCHES {
             let fetched = match seen.take() {
                 Some(seen) => seen,
@@ -100,7 +116,10 @@ impl<'a> Call<'a> {
             self.record_denial(&fetched.found);
             let written = match self.write_known(&known, &fetched).await? {
                 Ok(Some(written)) => written,
-                Ok(None) => continue,
+                Ok(None) => {
+                    contradicted = true;
+                    continue;
+                }
                 Err(single) => return Ok(single),
             };
             let FetchResult { source, asked_at, found } = fetched;
@@ -108,14 +127,12 @@ impl<'a> Call<'a> {
                 SingleWrite::Done(written) => {
                     let written = *written;
                     let again = written.user.clone().filter(|_| written.confirm && attempt < MAX_FETCHES);
-                    // What a call did is its first change, whatever confirming it comes to.
                     let done = match first_change.take() {
-                        Some(first) if !written.outcome.changed() => Written {
-                            outcome: first.outcome,
-                            message: first.message,
-                            user: written.user,
-                            confirm: false,
-                        },
+                        Some(first)
+                            if single_user::confirmed(first.outcome, written.outcome) == first.outcome =>
+                        {
+                            Written { user: written.user, confirm: false, ..first }
+                        }
                         _ => written,
                     };
                     match again {
@@ -137,8 +154,15 @@ impl<'a> Call<'a> {
                 }
             }
         }
-        let mut contested = outcome_only(SingleOutcome::Internal);
-        contested.message = "The user is being changed by others at the same time. Try again.".to_owned();
+        let mut contested = outcome_only(match contradicted {
+            true => SingleOutcome::DirectoryUnreachable,
+            false => SingleOutcome::Internal,
+        });
+        contested.message = match contradicted {
+            true => "The directory has the user on one connection and not on another. Check that its servers have the same data, and the rights of the bind account.",
+            false => "The user is being changed by others at the same time. Try again.",
+        }
+        .to_owned();
         Ok(Single { user: Some(known.user), ..contested })
     }
 
@@ -156,27 +180,55 @@ impl<'a> Call<'a> {
                 store.apply_observation(observation, (**record).clone()).await?
             }
             Found::Record(_) => return Ok(Err(self.nothing(source, SingleOutcome::Internal))),
-            Found::Rejected(rejected) => {
-                return Ok(Err(rejected_entry(source, rejected, Some(known.clone()), *asked_at)));
-            }
+            Found::Rejected(rejected) => self.write_rejected(observation, known, rejected).await?,
             Found::Ambiguous(_) => return Ok(Err(self.nothing(source, SingleOutcome::Ambiguous))),
             Found::Absent(_) => match look_up(self.context, source, &known.user.id).await {
-                Ok(presence) => match presence.absence() {
-                    // It came back, or another server was asked.
-                    None => return Ok(Ok(None)),
-                    Some(absence) => store.disable_user(observation, known.user.number, absence).await?,
-                },
+                // It came back, or another server was asked.
+                Ok(presence) if single_user::sight(presence) == Sight::Here => return Ok(Ok(None)),
+                Ok(presence) => store.observe_absence(observation, known.user.number, presence).await?,
                 Err(nothing) => return Ok(Err(Single { user: Some(known.user.clone()), ..nothing })),
             },
         };
         Ok(Ok(Some(written)))
     }
 
+    /// Writes what an entry that cannot be used says of its user: its mark counts, as long as it is
+    /// certain whose entry it is, and the user was seen.
+    async fn write_rejected(
+        &self,
+        observation: Observation,
+        known: &UserSnapshot,
+        rejected: &Rejected,
+    ) -> Result<SingleWrite> {
+        let is_its_entry = rejected.id.as_ref() == Some(&known.user.id);
+        let matters =
+            rejected.disabled && known.user.status == Status::Enabled || known.user.absent_since.is_some();
+        let mut written = if is_its_entry && matters {
+            let store = &self.context.inner.store;
+            store.observe_rejected(observation, &known.user.id, rejected.disabled).await?
+        } else {
+            SingleWrite::Done(Box::new(Written {
+                outcome: SingleOutcome::Unchanged,
+                message: None,
+                user: Some(known.clone()),
+                confirm: false,
+            }))
+        };
+        if let SingleWrite::Done(written) = &mut written
+            && !written.outcome.changed()
+        {
+            written.outcome = SingleOutcome::refused(rejected.reason);
+            written.message = Some(rejected.message.clone());
+        }
+        Ok(written)
+    }
+
     async fn fetch_known(&self, known: &UserSnapshot) -> Result<std::result::Result<FetchResult, Single>> {
         let SearchContext { inner, tenant, .. } = self.context;
         let source = inner.settings_cache.get(&inner.store, tenant, known).await?;
         let asked_at = self.context.inner.clock.now();
-        let found = fetch(self.context, &source, FetchBy::Id(known.user.id.clone())).await;
+        let by = FetchBy::Id(known.user.id.clone());
+        let found = fetch(self.context, &source, by, known.user.status != Status::Enabled).await;
         Ok(found.map(|found| FetchResult { source, asked_at, found }))
     }
 
@@ -191,7 +243,8 @@ impl<'a> Call<'a> {
         for (at, source) in sources.into_iter().enumerate() {
             let asked_at = self.context.inner.clock.now();
             let context = self.context.with_share_of(number - at);
-            let found = tokio::time::timeout_at(context.deadline, fetch(context, &source, by.clone())).await;
+            let found =
+                tokio::time::timeout_at(context.deadline, fetch(context, &source, by.clone(), true)).await;
             let found = match found {
                 Ok(Ok(found)) => found,
                 Err(_) => {
@@ -226,7 +279,7 @@ impl<'a> Call<'a> {
             Found::Record(record) if single_user::is_of(self.context.number, self.whom, record) => record,
             Found::Record(_) | Found::Absent(_) => return Ok(self.nothing(&source, SingleOutcome::NotFound)),
             Found::Ambiguous(_) => return Ok(self.nothing(&source, SingleOutcome::Ambiguous)),
-            Found::Rejected(rejected) => return Ok(rejected_entry(&source, rejected, None, asked_at)),
+            Found::Rejected(rejected) => return self.rejected_entry(&source, rejected, asked_at).await,
         };
         let observation = Observation { version: None, ..self.unversioned(&source, asked_at) };
         match store.apply_observation(observation, (**record).clone()).await? {
@@ -242,6 +295,31 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// An entry that was found by a name that no user is known by, and cannot be used. If it is of a
+    /// user that is known by another name, its mark counts.
+    async fn rejected_entry(
+        &self,
+        source: &Source,
+        rejected: &Rejected,
+        asked_at: Timestamp,
+    ) -> Result<Single> {
+        let store = &self.context.inner.store;
+        if let Some(id) = rejected.id.as_ref().filter(|_| rejected.disabled) {
+            let observation = self.unversioned(source, asked_at);
+            if let SingleWrite::AskAgain(Some(user)) = store.observe_rejected(observation, id, true).await?
+                && let Some(known) =
+                    store.look_up_user(self.context.number, &UserSelector::User(user)).await?
+            {
+                return self.by_id(known, None).await;
+            }
+        }
+        Ok(Single {
+            observed_at: Some(asked_at),
+            message: rejected.message.clone(),
+            ..self.nothing(source, SingleOutcome::refused(rejected.reason))
+        })
+    }
+
     /// A new user that was added while a job of the source runs is asked for once more.
     async fn confirmed(
         &self,
@@ -254,12 +332,10 @@ impl<'a> Call<'a> {
             return Ok(self.single(source, written, found, asked_at));
         };
         let single = self.by_id(known, None).await?;
-        Ok(match single.outcome {
-            SingleOutcome::Unchanged => Single {
-                outcome: written.outcome,
-                message: single_user::text(written.outcome).to_owned(),
-                ..single
-            },
+        Ok(match single_user::confirmed(written.outcome, single.outcome) {
+            outcome if outcome == written.outcome => {
+                Single { outcome, message: single_user::text(written.outcome).to_owned(), ..single }
+            }
             _ => single,
         })
     }
@@ -319,22 +395,5 @@ impl<'a> Call<'a> {
 
     fn nothing(&self, source: &Source, outcome: SingleOutcome) -> Single {
         Single { source: Some(source.id.clone()), ..outcome_only(outcome) }
-    }
-}
-
-/// An entry that is in scope and cannot be used: its user, if there is one, stays as it was, and is
-/// not let in.
-fn rejected_entry(
-    source: &Source,
-    rejected: &Rejected,
-    known: Option<UserSnapshot>,
-    asked_at: Timestamp,
-) -> Single {
-    Single {
-        user: known.map(|sighting| sighting.user),
-        observed_at: Some(asked_at),
-        message: rejected.message.clone(),
-        source: Some(source.id.clone()),
-        ..outcome_only(SingleOutcome::refused(rejected.reason))
     }
 }

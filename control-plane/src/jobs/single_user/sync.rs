@@ -28,7 +28,7 @@ pub(in crate::jobs) async fn sync_user(
         let deadline = Instant::now() + settings.deadline;
         let context = SearchContext { inner: &work, tenant: &tenant, number, deadline };
         let call = find::Call::new(context, &whom, settings, &by);
-        let single = match tokio::time::timeout_at(deadline, find::sync(&call, known)).await {
+        let single = match tokio::time::timeout_at(deadline, Box::pin(find::sync(&call, known))).await {
             Ok(Ok(single)) => single,
             Ok(Err(error)) => fault(&error),
             Err(_) => Single {

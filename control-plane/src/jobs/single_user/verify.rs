@@ -13,15 +13,15 @@ use tokio::time::Instant;
 
 use super::context::SearchContext;
 use super::fetch::none_left;
-use super::find::{Call, FetchResult};
+use super::find::{self, Call, FetchResult};
 use super::sign_in::record_sign_in;
 use super::sources::{Source, published, published_sources};
 use crate::jobs::remote_routers::{QuestionScope, Reply, RouterSearch};
 use crate::jobs::run::another_router_may;
 use crate::jobs::{FetchOrder, Inner, VerifyOrder};
 use crate::model::{
-    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, Single, TenantId, UserNo, UserSelector,
-    Verification, spelled,
+    Actor, Asked, Failure, FailureReason, FetchBy, PasswordOutcome, Single, SingleUserSettings, Status,
+    TenantId, TenantNo, UserNo, UserSelector, UserSnapshot, Verification, spelled,
 };
 use crate::reconcile::password::{self, Try};
 use crate::store::{SignIn, StoreError};
@@ -38,11 +38,13 @@ struct PasswordCheck {
     message: Option<String>,
     /// Whether it counts as a wrong password.
     end: Try,
+    /// The user that holds the name and was not found by its immutable id.
+    missing: Option<UserSnapshot>,
 }
 
 impl PasswordCheck {
     fn new(outcome: PasswordOutcome, end: Try) -> Self {
-        Self { outcome, sync: None, message: None, end }
+        Self { outcome, sync: None, message: None, end, missing: None }
     }
 
     fn failed(failure: Failure, end: Try) -> Self {
@@ -71,20 +73,23 @@ pub(in crate::jobs) async fn verify(
     let deadline = begun + settings.deadline;
     let context = SearchContext { inner, tenant, number, deadline };
     let call = Call::new(context, &whom, settings, &by);
-    let check =
-        match tokio::time::timeout_at(deadline, verify_by_directory(&call, known, (&login, &secret))).await {
-            Ok(Ok(check)) => check,
-            Ok(Err(error)) => {
-                attempt.ended(Try::Void);
-                return fault(&error);
-            }
-            // Nobody knows how far it came.
-            Err(_) => PasswordCheck::new(PasswordOutcome::DirectoryUnreachable, Try::Wrong),
-        };
-    let PasswordCheck { outcome, sync, message, end } = check;
+    let checking = Box::pin(verify_by_directory(&call, known, (&login, &secret)));
+    let check = match tokio::time::timeout_at(deadline, checking).await {
+        Ok(Ok(check)) => check,
+        Ok(Err(error)) => {
+            attempt.ended(Try::Void);
+            return fault(&error);
+        }
+        // Nobody knows how far it came.
+        Err(_) => PasswordCheck::new(PasswordOutcome::DirectoryUnreachable, Try::Wrong),
+    };
+    let PasswordCheck { outcome, sync, message, end, missing } = check;
     let refused_before = attempt.ended(end);
     if outcome == PasswordOutcome::TooManyAttempts {
         return too_many(tenant, &by, user, None);
+    }
+    if let Some(missing) = missing.filter(|_| sync.is_none()) {
+        mark_if_absent(inner, (tenant.clone(), number), missing, settings, by.clone());
     }
     if outcome == PasswordOutcome::WrongPasswordOrUnknown {
         let passed = begun.elapsed().as_millis() / ANSWER_STEP.as_millis();
@@ -98,6 +103,32 @@ pub(in crate::jobs) async fn verify(
     let user = sync.as_ref().and_then(|sync| sync.user.as_ref()).map(|user| user.number).or(user);
     let message = message.unwrap_or_else(|| password::text(outcome).to_owned());
     Verification { outcome, sync, message, retry: None, user, refused_before }
+}
+
+/// Finds out whether a user is absent that a verification did not find by its immutable id. Apart
+/// from the answer, whose time tells nothing of that. Nothing of a record is applied: nobody has
+/// proved to be the user.
+fn mark_if_absent(
+    inner: &Arc<Inner>,
+    (tenant, number): (TenantId, TenantNo),
+    known: UserSnapshot,
+    settings: SingleUserSettings,
+    by: Actor,
+) {
+    let inner = Arc::clone(inner);
+    tokio::spawn(async move {
+        let whom = UserSelector::User(known.user.number);
+        let deadline = Instant::now() + settings.deadline;
+        let context = SearchContext { inner: &inner, tenant: &tenant, number, deadline };
+        let call = Call::new(context, &whom, settings, &by);
+        match tokio::time::timeout_at(deadline, find::mark_if_absent(&call, &known)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%tenant, error = &error as &dyn std::error::Error, "an absent user could not be noted");
+            }
+            Err(_) => tracing::info!(%tenant, "whether a user is absent could not be found out in time"),
+        }
+    });
 }
 
 /// No directory was asked: this replica counts too many wrong ones, or the router does.
@@ -118,7 +149,7 @@ fn fault(error: &StoreError) -> Verification {
 
 async fn verify_by_directory(
     call: &Call<'_>,
-    known: Option<crate::model::UserSnapshot>,
+    known: Option<UserSnapshot>,
     typed: (&str, &SecretString),
 ) -> Result<PasswordCheck, StoreError> {
     let Call { context, .. } = call;
@@ -129,17 +160,27 @@ async fn verify_by_directory(
             return Ok(PasswordCheck::new(PasswordOutcome::NotAllowed, Try::Void));
         };
         let asked_at = context.inner.clock.now();
-        match ask_router(*context, &source, FetchBy::Id(known.user.id.clone()), typed).await {
+        let person = (FetchBy::Id(known.user.id.clone()), known.user.status != Status::Enabled);
+        match ask_router(*context, &source, person, typed).await {
             Ok(Asked::Accepted(found)) => {
                 let outcome = password::accepted(&found);
                 let single = call.by_id(known, Some(FetchResult { source, asked_at, found })).await?;
                 return Ok(PasswordCheck { sync: Some(single), ..PasswordCheck::new(outcome, Try::Right) });
             }
             // It is gone, or has another name by now: perhaps somebody else has this one.
-            Ok(Asked::Absent) => {}
+            Ok(Asked::Absent) => {
+                let check = verify_by_name(call, typed).await?;
+                return Ok(PasswordCheck { missing: Some(known), ..check });
+            }
             other => return Ok(not_accepted(other)),
         }
     }
+    verify_by_name(call, typed).await
+}
+
+/// Searches each source that verifies passwords by the name.
+async fn verify_by_name(call: &Call<'_>, typed: (&str, &SecretString)) -> Result<PasswordCheck, StoreError> {
+    let Call { context, .. } = call;
     let mut failed = None;
     let mut sources = published_sources(*context).await?;
     sources.retain(|source| source.settings.verify_passwords);
@@ -149,7 +190,7 @@ async fn verify_by_directory(
         match ask_router(
             context.with_share_of(number - at),
             &source,
-            FetchBy::Login(typed.0.to_owned()),
+            (FetchBy::Login(typed.0.to_owned()), true),
             typed,
         )
         .await
@@ -189,11 +230,12 @@ fn not_accepted(asked: Result<Asked, Failure>) -> PasswordCheck {
     }
 }
 
-/// Asks one router after the other, until one may. An error says that no directory was asked.
+/// Asks one router after the other, until one may; `prove_mark` says whether the person's record
+/// would enable a user. An error says that no directory was asked.
 async fn ask_router(
     context: SearchContext<'_>,
     source: &Source,
-    by: FetchBy,
+    (by, prove_mark): (FetchBy, bool),
     (login, secret): (&str, &SecretString),
 ) -> Result<Asked, Failure> {
     let scope = QuestionScope { tenant: context.tenant, number: Some(context.number), source: &source.id };
@@ -209,6 +251,7 @@ async fn ask_router(
                 revision: source.revision,
                 by: by.clone(),
                 deadline: context.router_deadline(),
+                prove_mark,
             },
             login: login.to_owned(),
             password: secret.clone(),

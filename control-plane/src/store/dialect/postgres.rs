@@ -34,6 +34,7 @@ pub(crate) const LIKE: &str = "ILIKE";
 pub(crate) const IN_INTS_2: &str = "= ANY($2::BIGINT[])";
 pub(crate) const IN_INTS_3: &str = "= ANY($3::BIGINT[])";
 pub(crate) const IN_INTS_4: &str = "= ANY($4::BIGINT[])";
+pub(crate) const IN_INTS_5: &str = "= ANY($5::BIGINT[])";
 pub(crate) const IN_INTS_6: &str = "= ANY($6::BIGINT[])";
 
 pub(crate) fn ints(query: Query, numbers: &[i64]) -> Query {
@@ -70,9 +71,9 @@ pub(crate) fn same_text(_rows: usize) -> bool {
 pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
     "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], \
      $11::BYTEA[], $12::TEXT[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], \
-     $18::BIGINT[], $19::BIGINT[]) AS r (user_no, immutable_id, digest, user_name, user_name_key, \
+     $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::TEXT[]) AS r (user_no, immutable_id, digest, user_name, user_name_key, \
      mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, \
-     policy_attributes, status, queue) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS \
+     policy_attributes, status, queue, mark_proved, warnings) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS \
      source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
 }
 
@@ -97,4 +98,6 @@ pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Quer
         .bind(column(rows, |row| row.values.policy_attributes.clone()))
         .bind(column(rows, |row| row.status))
         .bind(column(rows, |row| row.queue))
+        .bind(column(rows, |row| row.mark_proved))
+        .bind(column(rows, |row| row.warnings.clone()))
 }

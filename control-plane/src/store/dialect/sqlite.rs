@@ -35,6 +35,7 @@ pub(crate) const LIKE: &str = "LIKE";
 pub(crate) const IN_INTS_2: &str = "IN (SELECT value FROM json_each($2))";
 pub(crate) const IN_INTS_3: &str = "IN (SELECT value FROM json_each($3))";
 pub(crate) const IN_INTS_4: &str = "IN (SELECT value FROM json_each($4))";
+pub(crate) const IN_INTS_5: &str = "IN (SELECT value FROM json_each($5))";
 pub(crate) const IN_INTS_6: &str = "IN (SELECT value FROM json_each($6))";
 
 pub(crate) fn ints(query: Query, numbers: &[i64]) -> Query {
@@ -94,11 +95,11 @@ pub(crate) fn rows_and_scope(rows: usize) -> String {
          user_name, column5 AS user_name_key, column6 AS mail, column7 AS mail_key, column8 AS \
          first_name, column9 AS last_name, column10 AS display_name, column11 AS phone, column12 \
          AS distinguished_name, column13 AS policy_attributes, column14 AS status, column15 AS \
-         queue FROM (VALUES ",
+         queue, column16 AS mark_proved, column17 AS warnings FROM (VALUES ",
     );
     for row in 0..rows {
         text.push_str(if row == 0 { "" } else { ", " });
-        text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     }
     text.push_str(")) AS r CROSS JOIN (SELECT ? AS tenant_no, ? AS source_no, ? AS job_no, ? AS at) AS s");
     text
@@ -106,7 +107,18 @@ pub(crate) fn rows_and_scope(rows: usize) -> String {
 
 pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {
     let query = rows.iter().fold(query, |query, row| {
-        let Row { user_no, id, digest, user_name_key, mail_key, values, status, queue } = row;
+        let Row {
+            user_no,
+            id,
+            digest,
+            user_name_key,
+            mail_key,
+            values,
+            status,
+            queue,
+            mark_proved,
+            warnings,
+        } = row;
         query
             .bind(*user_no)
             .bind(id.to_vec())
@@ -123,6 +135,8 @@ pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Quer
             .bind(values.policy_attributes.clone())
             .bind(*status)
             .bind(*queue)
+            .bind(*mark_proved)
+            .bind(warnings.clone())
     });
     scope.into_iter().fold(query, Query::bind)
 }

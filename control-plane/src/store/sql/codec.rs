@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::model::{
-    Absence, AuditHead, KeyFingerprint, LicenseLevel, MarkReason, NameKey, NameKind, ReadFacts, RouterState,
-    Schedule, SourceId, SourceSettings, Status, Timestamp, UserNo, UserStanding, WebhookEvent,
+    Absence, AuditHead, BrokenCheck, KeyFingerprint, LicenseLevel, MarkReason, NameKey, NameKind, ReadFacts,
+    RouterState, Schedule, SourceId, SourceSettings, Status, Timestamp, UserNo, UserStanding, WebhookEvent,
 };
 use crate::store::{Result, StoreError};
 
@@ -60,6 +60,10 @@ pub(crate) fn source_settings(json: &str) -> Result<SourceSettings> {
 }
 
 pub(crate) fn read_facts(json: &str) -> Result<ReadFacts> {
+    serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
+}
+
+pub(crate) fn broken_checks(json: &str) -> Result<Vec<BrokenCheck>> {
     serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)))
 }
 
@@ -154,9 +158,10 @@ pub(crate) struct SourceRow {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) published_at: Option<i64>,
+    pub(crate) sync_due_at: Option<i64>,
 }
 
 /// Sources of a tenant.
 pub(crate) const SOURCE: &str = "SELECT s.source_no, s.id, s.display_name, s.version, s.draft, s.published, \
-     s.published_revision, s.created_at, s.updated_at, s.published_at FROM identity_sources s JOIN \
-     tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";
+     s.published_revision, s.created_at, s.updated_at, s.published_at, s.sync_due_at FROM \
+     identity_sources s JOIN tenants t ON t.tenant_no = s.tenant_no WHERE t.id = $1";

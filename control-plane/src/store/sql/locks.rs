@@ -39,6 +39,8 @@ pub(crate) struct LockedJob {
     pub(crate) quota: i64,
     pub(crate) sync_limit: i64,
     pub(crate) doubts: i64,
+    pub(crate) expected: i64,
+    both_ids: i64,
     beyond_limit: Option<i64>,
     added: i64,
     updated: i64,
@@ -49,6 +51,7 @@ pub(crate) struct LockedJob {
     disabled_in_directory: i64,
     waiting: i64,
     still_in_scope: i64,
+    not_visible: i64,
 }
 
 impl LockedJob {
@@ -63,6 +66,8 @@ impl LockedJob {
             disabled_in_directory: self.disabled_in_directory,
             waiting: self.waiting,
             still_in_scope: self.still_in_scope,
+            warnings: None,
+            not_visible: self.not_visible,
         }
     }
 
@@ -70,14 +75,19 @@ impl LockedJob {
         i16::try_from(self.kind).ok().and_then(JobKind::from_number).unwrap_or(JobKind::Sync)
     }
 
+    /// Whether each entry is read with two ids; pairs have rules of their own.
+    pub(crate) fn reads_both_ids(&self) -> bool {
+        self.both_ids != 0
+    }
+
     pub(crate) fn beyond_limit(&self) -> Option<UserNo> {
         self.beyond_limit.map(UserNo)
     }
 }
 
-const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit, doubts, beyond_limit, added, \
-     updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting, \
-     still_in_scope FROM sync_jobs WHERE job_no = $1";
+const JOB: &str = "SELECT epoch, state, kind, reads, reserve, quota, sync_limit, doubts, expected, \
+     both_ids, beyond_limit, added, updated, unchanged, disabled, not_synchronized, reenabled, disabled_in_directory, waiting, \
+     still_in_scope, not_visible FROM sync_jobs WHERE job_no = $1";
 
 /// Locks the job's row. [`StoreError::Fenced`] if the job has ended or another read of it has
 /// begun.

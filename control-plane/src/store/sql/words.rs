@@ -50,13 +50,18 @@ words! {
     CATEGORY_UPDATED = Category::Updated;
     CATEGORY_DISABLED = Category::Disabled;
     CATEGORY_NOT_SYNCHRONIZED = Category::NotSynchronized;
+    CATEGORY_WARNING = Category::Warning;
+    CATEGORY_NOT_VISIBLE = Category::NotVisible;
 
+    REASON_DUPLICATE_UNIQUE_ID = NotSynchronizedReason::DuplicateUniqueId;
     REASON_USER_DELETED = NotSynchronizedReason::UserDeleted;
 
     QUEUE_NAME = Queue::Name;
     QUEUE_RETURNING = Queue::Returning;
     QUEUE_SUSPECT_CHANGE = Queue::SuspectChange;
-    QUEUE_SUSPECT_RENAME = Queue::SuspectRename;
+    QUEUE_REENABLE = Queue::Reenable;
+    QUEUE_REENABLE_RENAME = Queue::ReenableRename;
+    QUEUE_RETURN = Queue::Return;
 
     CHANGE_UPDATED = Change::Updated;
     CHANGE_DISABLED = Change::Disabled;

@@ -19,6 +19,7 @@ pub(super) fn source_to_proto(tenant: &TenantId, source: IdentitySource) -> prot
         created_at,
         updated_at,
         published_at,
+        sync_due_at,
     } = source;
     let state = match &published {
         None => proto::identity_source::State::Unpublished,
@@ -36,7 +37,7 @@ pub(super) fn source_to_proto(tenant: &TenantId, source: IdentitySource) -> prot
         create_time: Some(timestamp_to_proto(created_at)),
         update_time: Some(timestamp_to_proto(updated_at)),
         publish_time: published_at.map(timestamp_to_proto),
-        sync_due_time: None,
+        sync_due_time: sync_due_at.map(timestamp_to_proto),
     }
 }
 

@@ -5,7 +5,7 @@ use rollcall_proto::admin::v1 as proto;
 use crate::api::admin::users::convert::user_values_to_proto;
 use crate::api::common::convert::{count_to_proto, timestamp_to_proto};
 use crate::api::common::resource_names;
-use crate::model::{Counts, Detail, Hold, PlanEntry, SyncJob, SyncPlan, TenantId};
+use crate::model::{BrokenCheck, Counts, Detail, Hold, PlanEntry, SyncJob, SyncPlan, TenantId};
 
 /// A job.
 pub(super) fn job_to_proto(job: SyncJob) -> proto::SyncJob {
@@ -67,12 +67,12 @@ pub(super) fn job_to_proto(job: SyncJob) -> proto::SyncJob {
 }
 
 fn plan_to_proto(plan: SyncPlan) -> proto::SyncPlan {
-    let SyncPlan { expires_at, doubt, of_draft } = plan;
-    let (reason, message) = doubt.unzip();
+    let SyncPlan { expires_at, doubts, of_draft } = plan;
+    let messages: Vec<_> = doubts.iter().map(|check| check.message.as_str()).collect();
     proto::SyncPlan {
         expire_time: Some(timestamp_to_proto(expires_at)),
-        hold_reason: reason.map_or(0, |reason| i32::from(reason.number())),
-        hold_message: message.unwrap_or_default(),
+        hold_reason: doubts.first().map_or(0, |check| i32::from(check.reason.number())),
+        hold_message: messages.join(" "),
         draft: of_draft,
     }
 }
@@ -94,7 +94,7 @@ pub(super) fn plan_entry_to_proto(tenant: &TenantId, entry: PlanEntry) -> proto:
 }
 
 fn hold_to_proto(hold: Hold) -> proto::Hold {
-    let Hold { reason, message, users, etag, since: _, expires_at, decision, decided_by } = hold;
+    let Hold { reason, message, broken, users, etag, since: _, expires_at, decision, decided_by } = hold;
     proto::Hold {
         reason: i32::from(reason.number()),
         message,
@@ -103,7 +103,16 @@ fn hold_to_proto(hold: Hold) -> proto::Hold {
         expire_time: Some(timestamp_to_proto(expires_at)),
         decision: i32::from(decision.number()),
         decided_by,
-        broken_checks: Vec::new(),
+        broken_checks: broken.into_iter().map(broken_check_to_proto).collect(),
+    }
+}
+
+fn broken_check_to_proto(check: BrokenCheck) -> proto::hold::BrokenCheck {
+    let BrokenCheck { reason, message, users } = check;
+    proto::hold::BrokenCheck {
+        reason: i32::from(reason.number()),
+        message,
+        user_count: count_to_proto(users),
     }
 }
 
@@ -119,6 +128,8 @@ fn counts_to_proto(counts: Counts, expected: i64) -> proto::SyncCounts {
         disabled_in_directory,
         waiting,
         still_in_scope,
+        warnings,
+        not_visible,
     } = counts;
     let count = |number| Some(count_to_proto(number));
     proto::SyncCounts {
@@ -133,8 +144,8 @@ fn counts_to_proto(counts: Counts, expected: i64) -> proto::SyncCounts {
         waiting: count(waiting),
         expected: count(expected),
         still_in_scope: count(still_in_scope),
-        warnings: None,
-        not_visible: None,
+        warnings: warnings.map(count_to_proto),
+        not_visible: count(not_visible),
     }
 }
 
@@ -222,6 +233,9 @@ mod tests {
             Category::Disabled,
             Category::NotSynchronized,
             Category::WouldBeDisabled,
+            Category::Warning,
+            Category::WouldBeEnabled,
+            Category::NotVisible,
         ] {
             let there =
                 proto::sync_job_detail::Category::try_from(i32::from(category.number())).expect("a category");

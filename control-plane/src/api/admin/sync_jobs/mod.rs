@@ -229,7 +229,7 @@ impl SyncJobService for SyncJobs {
         require_access(&request, &tenant)?;
         let category = i16::try_from(message.category).ok().and_then(Category::from_number);
         let category = category.ok_or_else(|| {
-            let why = "is required: ADDED, UPDATED, DISABLED, NOT_SYNCHRONIZED or WOULD_BE_DISABLED";
+            let why = "is required: ADDED, UPDATED, DISABLED, NOT_SYNCHRONIZED, WOULD_BE_DISABLED, WARNING, WOULD_BE_ENABLED or NOT_VISIBLE";
             status::invalid(vec![("category".to_owned(), why.to_owned())])
         })?;
         let (store, kept) = (self.0.store.clone(), self.0.jobs.full_lists_kept());

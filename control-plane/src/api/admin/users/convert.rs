@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use rollcall_proto::admin::v1 as proto;
+use rollcall_proto::admin::v1::user::AbsenceReason;
 
 use crate::api::common::convert::timestamp_to_proto;
 use crate::api::common::resource_names;
-use crate::model::{Status, TenantId, User, UserValues};
+use crate::model::{Absence, Status, TenantId, User, UserValues};
 
 /// What an administrator sees of a user.
 pub(in crate::api::admin) fn user_to_proto(tenant: &TenantId, user: User) -> proto::User {
@@ -17,10 +18,13 @@ pub(in crate::api::admin) fn user_to_proto(tenant: &TenantId, user: User) -> pro
         values,
         status,
         disabled_at,
+        absence,
         created_at,
         updated_at,
         last_sign_in_at,
         mark,
+        absent_since,
+        warnings,
     } = user;
     proto::User {
         name: resource_names::user_name(tenant, number),
@@ -34,7 +38,21 @@ pub(in crate::api::admin) fn user_to_proto(tenant: &TenantId, user: User) -> pro
         mark_reason: mark.as_ref().map_or(0, |mark| mark.reason.number().into()),
         marked_by: mark.map(|mark| mark.by).unwrap_or_default(),
         last_sign_in_time: last_sign_in_at.map(timestamp_to_proto),
+        absent_since_time: absent_since.map(timestamp_to_proto),
+        warnings,
+        absence_reason: absence.map_or(AbsenceReason::Unspecified, absence_to_proto).into(),
         ..user_values_to_proto(values, status)
+    }
+}
+
+fn absence_to_proto(absence: Absence) -> AbsenceReason {
+    match absence {
+        Absence::Moved => AbsenceReason::Moved,
+        Absence::NotMatching => AbsenceReason::NoLongerMatches,
+        Absence::Deleted => AbsenceReason::Deleted,
+        Absence::Unexplained | Absence::NotVisible => AbsenceReason::NotFound,
+        // Disabled by an approval without having been looked up: nothing is known.
+        Absence::NotLookedUp => AbsenceReason::Unspecified,
     }
 }
 

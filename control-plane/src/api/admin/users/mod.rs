@@ -63,6 +63,7 @@ impl UserService for Users {
             enabled,
             text: Some(message.text.clone()).filter(|text| !text.is_empty()),
             pending_deletion: message.pending_deletion,
+            absent: message.absent,
         };
         let query = [
             "users",
@@ -71,6 +72,7 @@ impl UserService for Users {
             message.status().as_str_name(),
             &message.text,
             if message.pending_deletion { "pending" } else { "" },
+            if message.absent { "absent" } else { "" },
         ];
         let page = Page::new(&self.0.page_key, message.page_size, &message.page_token, &query)?;
         let after = page.after().map(UserNo);

@@ -160,7 +160,7 @@ async fn forget_plans(
 
 /// What makes a line one about nobody. The list stays as long as the job's count says.
 const ANONYMIZE: &str = sql!(
-    "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, reason \
+    "UPDATE job_details SET user_no = NULL, user_name = '', mail = '', immutable_id = NULL, entry_key = NULL, reason \
      = {REASON_USER_DELETED}, message = ''"
 );
 

@@ -19,7 +19,7 @@ pub(crate) async fn count(
         "UPDATE sync_jobs SET added = added + $2, updated = updated + $3, unchanged = unchanged + \
          $4, disabled = disabled + $5, not_synchronized = not_synchronized + $6, reenabled = \
          reenabled + $7, disabled_in_directory = disabled_in_directory + $8, waiting = waiting + \
-         $9, still_in_scope = still_in_scope + $12, progress_at = CASE WHEN $13 > progress_at THEN \
+         $9, still_in_scope = still_in_scope + $12, not_visible = not_visible + $14, progress_at = CASE WHEN $13 > progress_at THEN \
          $13 ELSE progress_at END, reserve = CASE WHEN $10 < 0 THEN reserve ELSE $10 END, quota = \
          CASE WHEN $11 < 0 THEN quota ELSE $11 END WHERE job_no = $1",
     )
@@ -36,6 +36,7 @@ pub(crate) async fn count(
     .bind(quota)
     .bind(counts.still_in_scope)
     .bind(now.0)
+    .bind(counts.not_visible)
     .execute(connection)
     .await?;
     Ok(())

@@ -22,15 +22,33 @@ pub(crate) async fn name_details(connection: &mut Connection, fence: Fence) -> R
     Ok(())
 }
 
+/// A line, and what tells its entry from others of the read: the digest of its record, or
+/// [`crate::model::Rejected::key`].
+pub(crate) struct EntryLine {
+    pub(crate) detail: Detail,
+    pub(crate) key: Option<[u8; 16]>,
+}
+
+impl From<Detail> for EntryLine {
+    fn from(detail: Detail) -> Self {
+        Self { detail, key: None }
+    }
+}
+
 /// Lines of one statement.
 const LINES_PER_STATEMENT: usize = 64;
 
 /// Writes details: of users as many as Show Details has room for, since the journal has them all;
 /// of records that are not synchronized every one, since nothing else has them.
-pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: Vec<Detail>) -> Result<()> {
-    let mut lists: BTreeMap<i16, Vec<Detail>> = BTreeMap::new();
-    for detail in details {
-        lists.entry(detail.category.number()).or_default().push(detail);
+pub(crate) async fn insert(
+    connection: &mut Connection,
+    fence: Fence,
+    details: Vec<impl Into<EntryLine>>,
+) -> Result<()> {
+    let mut lists: BTreeMap<i16, Vec<EntryLine>> = BTreeMap::new();
+    for line in details {
+        let line: EntryLine = line.into();
+        lists.entry(line.detail.category.number()).or_default().push(line);
     }
     for (category, mut list) in lists {
         let last = statement::query_scalar(
@@ -48,7 +66,7 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
                 statement::query_of_rows(insert_statement(lines.len()), lines.len() == LINES_PER_STATEMENT)
                     .bind(fence.job.0)
                     .bind(i64::from(category));
-            for line in lines {
+            for EntryLine { detail: line, key } in lines {
                 position += 1;
                 let usual = line.reason.is_some_and(|reason| reason.text() == line.message);
                 query = query
@@ -58,7 +76,8 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
                     .bind(line.mail.clone())
                     .bind(line.id.as_ref().map(|id| id.0.to_vec()))
                     .bind(line.reason.map(|reason| i64::from(reason.number())))
-                    .bind(if usual { String::new() } else { line.message.clone() });
+                    .bind(if usual { String::new() } else { line.message.clone() })
+                    .bind(key.map(|key| key.to_vec()));
             }
             query.execute(&mut *connection).await?;
         }
@@ -67,9 +86,9 @@ pub(crate) async fn insert(connection: &mut Connection, fence: Fence, details: V
 }
 
 fn insert_statement(lines: usize) -> String {
-    let into =
-        "job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, message)";
-    statement::insert_many(into, 2, 7, lines)
+    let into = "job_details (job_no, category, position, user_no, user_name, mail, immutable_id, reason, \
+                message, entry_key)";
+    statement::insert_many(into, 2, 8, lines)
 }
 
 /// Takes back the details of users whose change is taken back.

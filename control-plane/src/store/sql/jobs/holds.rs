@@ -9,7 +9,7 @@ use super::super::statement::sql;
 use super::super::transaction::Engine;
 use super::super::words::{DECISION_APPROVED, JOB_HELD, JOB_RUNNING, JOB_SUCCEEDED, PHASE_RECONCILING};
 use super::super::{codec, locks, statement};
-use super::{job, leftovers, outcomes};
+use super::{job, leftovers, outcomes, warnings};
 use crate::model::{
     Call, Decision, EventType, Fence, Hold, HoldReason, JobNo, ReadFacts, SourceId, SourceNo, SyncJob,
     TenantId, TenantNo, Timestamp, Withheld,
@@ -28,7 +28,8 @@ pub(crate) async fn hold(
     statement::query(sql!(
         "UPDATE sync_jobs SET state = {JOB_HELD}, phase = NULL, owner = '', lease_expires_at = \
              0, hold_reason = $2, hold_message = $3, hold_users = $4, hold_etag = $5, held_at = \
-             $6, hold_expires_at = $7, read_facts = $8, progress_at = $6 WHERE job_no = $1"
+             $6, hold_expires_at = $7, read_facts = $8, progress_at = $6, hold_checks = $9 WHERE \
+             job_no = $1"
     ))
     .bind(fence.job.0)
     .bind(i64::from(hold.reason.number()))
@@ -38,9 +39,11 @@ pub(crate) async fn hold(
     .bind(hold.since.0)
     .bind(hold.expires_at.0)
     .bind(codec::to_json(facts)?)
+    .bind(codec::to_json(&hold.broken)?)
     .execute(&mut *connection)
     .await?;
-    if matches!(hold.reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences) {
+    let is_guard = |reason| matches!(reason, HoldReason::DisableGuard | HoldReason::UnexplainedAbsences);
+    if is_guard(hold.reason) && hold.broken.iter().all(|check| is_guard(check.reason)) {
         // The read itself is beyond doubt. If it is the first of its revision, the next one is
         // compared with it whatever is decided.
         statement::query(
@@ -52,6 +55,7 @@ pub(crate) async fn hold(
         .execute(&mut *connection)
         .await?;
     }
+    warnings::record(connection, fence).await?;
     let job = job::by_number(connection, fence.job).await?;
     outcomes::of_hold(connection, EventType::SyncHeld, &job, &Call::system(hold.since)).await?;
     Ok(job)
@@ -185,13 +189,16 @@ async fn release(
     now: Timestamp,
 ) -> Result<()> {
     let message = match decision {
-        Decision::Rejected => "An administrator rejected the disables.",
+        Decision::Rejected => "An administrator rejected what the job would do.",
         Decision::Expired => {
-            "Nobody decided on the disables in time. Synchronize again to see what is to be disabled now."
+            "No administrator decided in time. Synchronize again to see what is to be done now."
         }
         _ => "A later sync of the source took over.",
     };
-    let withheld = Withheld { users: hold.users, message: message.to_owned() };
+    // A job that is held for what it would enable has disabled what it would.
+    let withheld = Some(Withheld { users: hold.users, message: message.to_owned() })
+        .filter(|_| hold.reason != HoldReason::MassEnable);
+    let (users, message) = withheld.map(|withheld| (withheld.users, withheld.message)).unzip();
     statement::query(sql!(
         "UPDATE sync_jobs SET state = {JOB_SUCCEEDED}, phase = NULL, hold_decision = $2, \
              hold_decided_by = $3, withheld_users = $4, withheld_message = $5, ended_at = $6, \
@@ -200,8 +207,8 @@ async fn release(
     .bind(job.0)
     .bind(i64::from(decision.number()))
     .bind(by.to_owned())
-    .bind(withheld.users)
-    .bind(withheld.message)
+    .bind(users)
+    .bind(message)
     .bind(now.0)
     .execute(&mut *connection)
     .await?;

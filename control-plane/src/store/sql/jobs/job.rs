@@ -8,19 +8,20 @@ use super::super::statement::sql;
 use super::super::words::{JOB_QUEUED, JOB_RUNNING};
 use super::super::{codec, statement};
 use crate::model::{
-    Counts, Decision, Failure, FailureReason, Hold, HoldReason, JobKind, JobNo, JobState, JobSummary, Phase,
-    RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo, Timestamp, Withheld,
+    BrokenCheck, Counts, Decision, Failure, FailureReason, Hold, HoldReason, JobKind, JobNo, JobState,
+    JobSummary, Phase, RouterId, SourceId, SourceNo, SyncJob, SyncPlan, TenantId, TenantNo, Timestamp,
+    Withheld,
 };
 use crate::store::{Result, StoreError};
 
 const JOB: &str = "SELECT j.job_no, j.id, t.id AS tenant, j.tenant_no, s.id AS source, j.source_no, j.state, \
      j.phase, j.revision, j.router, j.reads, j.added, j.updated, j.unchanged, j.disabled, \
-     j.not_synchronized, j.reenabled, j.disabled_in_directory, j.waiting, j.still_in_scope, \
+     j.not_synchronized, j.reenabled, j.disabled_in_directory, j.waiting, j.still_in_scope, j.not_visible, \
      j.expected, j.failure_reason, j.failure_message, j.withheld_users, j.withheld_message, \
      j.hold_reason, j.hold_message, j.hold_users, j.hold_etag, j.held_at, j.hold_expires_at, \
-     j.hold_decision, j.hold_decided_by, j.started_by, j.stopped_by, j.created_at, j.started_at, \
+     j.hold_decision, j.hold_decided_by, j.hold_checks, j.started_by, j.stopped_by, j.created_at, j.started_at, \
      j.progress_at, j.ended_at, j.kind, o.id AS origin, j.plan_expires_at, j.plan_reason, \
-     j.plan_message, j.settings IS NOT NULL AS of_draft FROM sync_jobs j LEFT JOIN sync_jobs o ON \
+     j.plan_message, j.warnings, j.settings IS NOT NULL AS of_draft FROM sync_jobs j LEFT JOIN sync_jobs o ON \
      o.job_no = j.origin JOIN tenants t ON t.tenant_no = j.tenant_no JOIN identity_sources s ON \
      s.source_no = j.source_no";
 
@@ -46,6 +47,7 @@ struct JobRow {
     disabled_in_directory: i64,
     waiting: i64,
     still_in_scope: i64,
+    not_visible: i64,
     expected: i64,
     failure_reason: Option<i64>,
     failure_message: Option<String>,
@@ -59,6 +61,7 @@ struct JobRow {
     hold_expires_at: Option<i64>,
     hold_decision: i64,
     hold_decided_by: String,
+    hold_checks: Option<String>,
     started_by: String,
     stopped_by: String,
     created_at: i64,
@@ -70,7 +73,15 @@ struct JobRow {
     plan_expires_at: Option<i64>,
     plan_reason: Option<i64>,
     plan_message: Option<String>,
+    warnings: Option<i64>,
     of_draft: bool,
+}
+
+/// What a plan was doubted for before every check was kept.
+fn of_plan(reason: Option<i64>, message: Option<String>) -> Vec<BrokenCheck> {
+    let reason = reason.and_then(|reason| HoldReason::from_number(codec::to_i16(reason)));
+    let check = |reason| BrokenCheck { reason, message: message.unwrap_or_default(), users: 0 };
+    reason.map(check).into_iter().collect()
 }
 
 impl TryFrom<JobRow> for SyncJob {
@@ -85,11 +96,13 @@ impl TryFrom<JobRow> for SyncJob {
         let withheld = row
             .withheld_users
             .map(|users| Withheld { users, message: row.withheld_message.unwrap_or_default() });
+        let broken = row.hold_checks.as_deref().map(codec::broken_checks).transpose()?.unwrap_or_default();
         let hold =
             row.hold_reason.and_then(|reason| HoldReason::from_number(codec::to_i16(reason))).map(|reason| {
                 Hold {
                     reason,
                     message: row.hold_message.unwrap_or_default(),
+                    broken: broken.clone(),
                     users: row.hold_users.unwrap_or_default(),
                     etag: row.hold_etag.unwrap_or_default(),
                     since: Timestamp(row.held_at.unwrap_or_default()),
@@ -99,10 +112,9 @@ impl TryFrom<JobRow> for SyncJob {
                     decided_by: row.hold_decided_by,
                 }
             });
-        let doubt = row.plan_reason.and_then(|reason| HoldReason::from_number(codec::to_i16(reason)));
         let plan = row.plan_expires_at.map(|expires_at| SyncPlan {
             expires_at: Timestamp(expires_at),
-            doubt: doubt.map(|reason| (reason, row.plan_message.unwrap_or_default())),
+            doubts: if broken.is_empty() { of_plan(row.plan_reason, row.plan_message) } else { broken },
             of_draft: row.of_draft,
         });
         Ok(Self {
@@ -130,6 +142,8 @@ impl TryFrom<JobRow> for SyncJob {
                 disabled_in_directory: row.disabled_in_directory,
                 waiting: row.waiting,
                 still_in_scope: row.still_in_scope,
+                warnings: row.warnings,
+                not_visible: row.not_visible,
             },
             expected: row.expected,
             failure,

@@ -10,7 +10,7 @@ use super::super::statement::sql;
 use super::super::words::{JOB_FAILED, JOB_HELD, JOB_QUEUED, JOB_RUNNING, JOB_STOPPED};
 use super::super::{codec, locks, statement};
 use super::new_job::Noted;
-use super::{details, holds, job, leftovers, new_job, outcomes, prune};
+use super::{absent_marks, details, holds, job, leftovers, new_job, outcomes, prune, warnings};
 use crate::model::{
     Call, EventType, Failure, Fence, JobKind, JobNo, JobState, SourceId, SourceNo, SyncJob, SyncPlan,
     TenantId, Timestamp, spelled,
@@ -187,15 +187,16 @@ pub(crate) async fn fail(
 }
 
 async fn note_plan(connection: &mut Connection, fence: Fence, plan: &SyncPlan) -> Result<()> {
-    let (reason, message) = plan.doubt.clone().unzip();
+    let (reason, message) = plan.doubts.first().map(|check| (check.reason, check.message.clone())).unzip();
     statement::query(
-        "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4 WHERE \
-         job_no = $1",
+        "UPDATE sync_jobs SET plan_expires_at = $2, plan_reason = $3, plan_message = $4, \
+         hold_checks = $5 WHERE job_no = $1",
     )
     .bind(fence.job.0)
     .bind(plan.expires_at.0)
     .bind(reason.map(|reason| i64::from(reason.number())))
     .bind(message)
+    .bind(codec::to_json(&plan.doubts)?)
     .execute(connection)
     .await?;
     Ok(())
@@ -207,7 +208,7 @@ pub(crate) async fn finish(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<SyncJob> {
-    locks::lock_job(connection, fence).await?;
+    let locked = locks::lock_job(connection, fence).await?;
     let (state, failure, withheld) = match outcome {
         Outcome::Succeeded { withheld, facts } => {
             locks::lock_same_revision(connection, fence).await?;
@@ -220,6 +221,7 @@ pub(crate) async fn finish(
                 .bind(codec::to_json(facts)?)
                 .execute(&mut *connection)
                 .await?;
+                absent_marks::settle_due(connection, fence, locked.reads).await?;
             }
             (JobState::Succeeded, None, withheld.as_ref())
         }
@@ -251,6 +253,9 @@ pub(crate) async fn finish(
     leftovers::forget_deferred(connection, fence.job).await?;
     if state != JobState::Succeeded {
         leftovers::forget_id_pairs(connection, fence.job).await?;
+    }
+    if matches!(outcome, Outcome::Succeeded { .. }) {
+        warnings::record(connection, fence).await?;
     }
     let job = job::by_number(connection, fence.job).await?;
     if job.kind == JobKind::Undo {

@@ -1,17 +1,19 @@
 //! Whole lists of a job: users from the row and the journal, records that were not synchronized
 //! from their details. Page by page, by key.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_3};
 use super::super::statement::sql;
 use super::super::words::{
-    CATEGORY_NOT_SYNCHRONIZED, CHANGE_BOTH, CHANGE_DISABLED, CHANGE_UPDATED, JOB_HELD, KIND_DRY_RUN,
-    USER_ENABLED,
+    CHANGE_BOTH, CHANGE_DISABLED, CHANGE_UPDATED, JOB_HELD, KIND_DRY_RUN, USER_ENABLED, USER_OUT_OF_SCOPE,
 };
-use super::super::{codec, statement};
+use super::super::{codec, dialect, statement};
+use super::warnings;
 use crate::model::{
-    Category, DETAILS_PER_CATEGORY, Detail, ImmutableId, JobNo, NotSynchronizedReason, UserNo,
+    Category, DETAILS_PER_CATEGORY, Detail, ImmutableId, JobNo, NotSynchronizedReason, TenantNo, UserNo,
 };
 use crate::store::{Result, StoreError};
 
@@ -34,7 +36,11 @@ pub(crate) async fn page(
     }
     let text = match category {
         Category::WouldBeDisabled => return list_held(connection, job, after, limit).await,
-        Category::NotSynchronized => return list_records(connection, job, after, limit).await,
+        Category::WouldBeEnabled => return list_reenables(connection, job, after, limit).await,
+        Category::Warning => return warnings::list(connection, job, after, limit).await,
+        Category::NotSynchronized | Category::NotVisible => {
+            return list_records(connection, job, category, after, limit).await;
+        }
         Category::Added => ADDED,
         Category::Updated => UPDATED,
         Category::Disabled => DISABLED,
@@ -54,9 +60,43 @@ pub(crate) async fn page(
         .bind(source)
         .bind(after)
         .bind(limit)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
-    rows.into_iter().map(detail).collect()
+    let mut lines = rows.into_iter().map(detail).collect::<Result<Vec<_>>>()?;
+    if category == Category::Disabled {
+        tell_absences(connection, TenantNo(tenant), job, &mut lines).await?;
+    }
+    Ok(lines)
+}
+
+/// Says of disabled users what became of their entries, where it is known.
+async fn tell_absences(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    job: JobNo,
+    lines: &mut [(i64, Detail)],
+) -> Result<()> {
+    let users: Vec<i64> = lines.iter().map(|(user, _)| *user).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let text = sql!(
+        "SELECT user_no, absence FROM users WHERE tenant_no = $1 AND status = {USER_OUT_OF_SCOPE} \
+         AND status_job = $2 AND absence IS NOT NULL AND user_no {IN_INTS_3}"
+    );
+    let query = statement::query(text).bind(tenant.0).bind(job.0);
+    let rows = dialect::ints(query, &users).fetch_all(connection).await?;
+    let mut absences = HashMap::new();
+    for row in &rows {
+        let (user, absence): (i64, i64) = sqlx::FromRow::from_row(row)?;
+        absences.insert(user, codec::absence(absence)?);
+    }
+    for (user, line) in lines {
+        if let Some(absence) = absences.get(user) {
+            line.message = format!("Disabled: {}.", absence.text());
+        }
+    }
+    Ok(())
 }
 
 // In the order of a primary key, from where the page before ended: no page sorts what is behind it.
@@ -78,20 +118,21 @@ const DISABLED: &str = sql!(
      AND c.user_no > $6 ORDER BY c.job_no, c.user_no LIMIT $7"
 );
 
-/// Records that were not synchronized, by position.
+/// Records that were not synchronized, or users that are not visible, by position.
 async fn list_records(
     connection: &mut Connection,
     job: JobNo,
+    category: Category,
     after: i64,
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
     let text = sql!(
         "SELECT category, position, user_no, user_name, mail, immutable_id, reason, message FROM \
-         job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED} AND position > \
-         $2 ORDER BY position LIMIT $3"
+         job_details WHERE job_no = $1 AND category = $2 AND position > $3 ORDER BY position LIMIT \
+         $4"
     );
-    let rows: Vec<DetailRow> =
-        statement::query_as(text).bind(job.0).bind(after).bind(limit).fetch_all(connection).await?;
+    let query = statement::query_as(text).bind(job.0).bind(i64::from(category.number()));
+    let rows: Vec<DetailRow> = query.bind(after).bind(limit).fetch_all(connection).await?;
     rows.into_iter().map(detail).collect()
 }
 
@@ -104,8 +145,11 @@ pub(crate) async fn list(
     after: Option<(Category, i64)>,
     limit: i64,
 ) -> Result<Vec<(i64, Detail)>> {
-    if category == Some(Category::WouldBeDisabled) {
-        return list_held(connection, job, after.map_or(0, |(_, position)| position), limit).await;
+    let position = after.map_or(0, |(_, position)| position);
+    match category {
+        Some(Category::WouldBeDisabled) => return list_held(connection, job, position, limit).await,
+        Some(Category::WouldBeEnabled) => return list_reenables(connection, job, position, limit).await,
+        _ => {}
     }
     let newest = statement::query_scalar(sql!(
         "SELECT MAX(n.job_no) FROM sync_jobs n JOIN sync_jobs j ON j.source_no = n.source_no WHERE \
@@ -189,4 +233,40 @@ pub(crate) async fn list_held(
         Ok((user, detail))
     };
     rows.into_iter().map(detail).collect()
+}
+
+/// Users that a held job would enable again, by number, after `after`: their records wait for the
+/// decision.
+pub(crate) async fn list_reenables(
+    connection: &mut Connection,
+    job: JobNo,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<(i64, Detail)>> {
+    let rows: Vec<(i64, String, String, Vec<u8>)> = statement::query_as(sql!(
+        "SELECT u.user_no, u.user_name, u.mail, u.immutable_id FROM deferred_records d JOIN \
+             sync_jobs j ON j.job_no = d.job_no JOIN users u ON u.source_no = j.source_no AND \
+             u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.mark_proved = 1 AND j.state \
+             = {JOB_HELD} AND d.status = {USER_ENABLED} AND u.status <> {USER_ENABLED} AND u.user_no > $2 ORDER BY \
+             u.user_no LIMIT $3"
+    ))
+    .bind(job.0)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    let detail = |(user, user_name, mail, id): (i64, String, String, Vec<u8>)| {
+        let detail = Detail {
+            category: Category::WouldBeEnabled,
+            user: Some(UserNo(user)),
+            user_name,
+            mail,
+            id: Some(ImmutableId(id.into())),
+            reason: None,
+            message: "Would be enabled again: the directory has the user in scope and not disabled."
+                .to_owned(),
+        };
+        (user, detail)
+    };
+    Ok(rows.into_iter().map(detail).collect())
 }

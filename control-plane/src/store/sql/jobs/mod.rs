@@ -7,10 +7,13 @@
 //! - `leftovers`: drops what a job leaves behind.
 //! - `holds`: held, approved, rejected, expired.
 //! - `outcomes`: what is said of a job that ends.
+//! - `absent_marks`: what a complete read does to marks of users that sign-ins did not find.
 //! - `counts`: its counts.
 //! - `details`: writes Show Details.
 //! - `lists`: reads Show Details and whole lists.
+//! - `warnings`: lists and counts users with warnings.
 
+pub(crate) mod absent_marks;
 pub(crate) mod counts;
 pub(crate) mod details;
 pub(crate) mod holds;
@@ -21,3 +24,4 @@ pub(crate) mod lists;
 pub(crate) mod new_job;
 pub(crate) mod outcomes;
 pub(crate) mod prune;
+pub(crate) mod warnings;

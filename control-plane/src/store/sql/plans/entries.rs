@@ -115,15 +115,25 @@ fn changing(record: Record, user: Option<Before>, forecast: PlannedChange) -> Li
             (Category::Updated, directory, None, "Would be updated; is disabled in the directory.")
         }
         // The reason is why the rest of the record is not applied.
-        PlannedChange::DisableOnly(reason) => (
-            Category::Updated,
-            directory,
-            Some(reason),
-            "Would be disabled, and nothing else: another user has the same user name or mail address.",
-        ),
+        PlannedChange::DisableOnly(reason) => (Category::Updated, directory, Some(reason), ""),
         PlannedChange::Refuse(reason) => (Category::NotSynchronized, directory, Some(reason), reason.text()),
     };
-    Line { category, before: user, after: Some((record, status)), reason, message: message.to_owned() }
+    let message = match forecast {
+        PlannedChange::DisableOnly(reason) => only_disabled(reason),
+        _ => message.to_owned(),
+    };
+    Line { category, before: user, after: Some((record, status)), reason, message }
+}
+
+/// Of a user that would be disabled and get nothing else of its entry.
+fn only_disabled(reason: NotSynchronizedReason) -> String {
+    let why = match reason {
+        NotSynchronizedReason::DuplicateEmail | NotSynchronizedReason::DuplicateUserName => {
+            "another user has the same user name or mail address."
+        }
+        reason => reason.text(),
+    };
+    format!("Would be disabled, and nothing else: {why}")
 }
 
 /// Counts an entry as the sync would count what it does.

@@ -1,7 +1,7 @@
 //! What the dry run of another immutable id has read of both ids of each entry. Which users are
 //! given their new ids by it is in `rekey`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::FromRow;
 
@@ -14,8 +14,8 @@ use super::super::users::lookup;
 use super::super::users::rows::RecordRow;
 use super::super::{codec, dialect, locks, statement};
 use crate::model::{
-    Category, Counts, Detail, Fence, IdPair, ImmutableId, JobNo, NotSynchronizedReason, Record, SourceNo,
-    Timestamp, UserValues,
+    Category, Counts, Detail, Fence, IdPair, ImmutableId, JobNo, KnownUser, NotSynchronizedReason, Record,
+    SourceNo, Status, Timestamp, UserValues,
 };
 use crate::reconcile::rekey;
 use crate::reconcile::rekey::Occurrence;
@@ -121,12 +121,18 @@ pub(crate) async fn refuse_clashes(connection: &mut Connection, fence: Fence, no
         let known = lookup::known_by_id(connection, fence.source, ids.iter()).await?;
         let numbers: Vec<i64> = known.iter().map(|user| user.number.0).collect();
         let mut values = lookup::values(connection, fence.tenant, &numbers).await?;
+        let beyond = |user: &KnownUser| {
+            let first = job.beyond_limit().filter(|_| user.status != Status::OutOfScope);
+            first.is_some_and(|first| user.number >= first)
+        };
+        let beyond: HashSet<ImmutableId> =
+            known.iter().filter(|user| beyond(user)).map(|user| user.id.clone()).collect();
         let known: HashMap<_, _> = known.iter().map(|user| (&user.id, user.number)).collect();
         let (mut counts, mut lines) = (Counts::default(), Vec::new());
         for id in ids {
             let user = known.get(id).copied();
             // Whoever is beyond the sync limit is not synchronized already.
-            if user.is_some_and(|user| job.beyond_limit().is_some_and(|first| user >= first)) {
+            if beyond.contains(id) && !waiting.contains_key(id) {
                 continue;
             }
             let shown = match (waiting.remove(id), user) {

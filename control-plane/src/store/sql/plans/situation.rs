@@ -9,22 +9,30 @@ use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::users::rows::ValuesRow;
 use super::super::{codec, dialect, locks, statement};
-use crate::model::{Fence, ImmutableId, Status, UserNo, UserValues};
+use crate::model::{Fence, ImmutableId, NotSynchronizedReason, Status, UserNo, UserValues};
 use crate::reconcile::preview::{Situation, Waiting};
 use crate::store::Result;
 
 pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Result<Situation> {
     let job = locks::check_job(connection, fence).await?;
     let query = statement::query_as(
-        "SELECT immutable_id, user_name_key, mail_key, status FROM deferred_records WHERE job_no = \
-         $1 ORDER BY immutable_id",
+        "SELECT immutable_id, user_name_key, mail_key, status, mark_proved, reason FROM deferred_records \
+         WHERE job_no = $1 ORDER BY immutable_id",
     );
     let rows: Vec<WaitingRow> = query.bind(fence.job.0).fetch_all(&mut *connection).await?;
     let mut waiting = Vec::with_capacity(rows.len());
     for row in rows {
         let names = codec::name_keys(row.user_name_key, row.mail_key)?;
         let disabled = codec::user_status(row.status)? != Status::Enabled;
-        waiting.push(Waiting { id: ImmutableId(row.immutable_id.into()), disabled, names, user: None });
+        let mark_proved = row.mark_proved == 1;
+        waiting.push(Waiting {
+            id: ImmutableId(row.immutable_id.into()),
+            disabled,
+            mark_proved,
+            reason: row.reason.map(codec::to_i16).and_then(NotSynchronizedReason::from_number),
+            names,
+            user: None,
+        });
     }
     let mut known = HashMap::new();
     let mut holders = HashMap::new();
@@ -50,8 +58,17 @@ pub(crate) async fn situation(connection: &mut Connection, fence: Fence) -> Resu
     let free =
         statement::query_scalar("SELECT license_limit - enabled_users FROM tenants WHERE tenant_no = $1");
     let free: i64 = free.bind(fence.tenant.0).fetch_one(connection).await?;
+    let gone = i64::try_from(absent.len()).unwrap_or(i64::MAX);
     let leaving: HashSet<UserNo> = absent.into_iter().map(|(user, _)| UserNo(user)).collect();
-    Ok(Situation { waiting, leaving, holders, seats: free + enabled, quota: job.quota })
+    Ok(Situation {
+        waiting,
+        leaving,
+        holders,
+        seats: free + enabled,
+        // As after the read: who leaves the scope gives a place to another.
+        quota: (job.sync_limit - job.expected + gone).max(0),
+        beyond_limit: job.beyond_limit(),
+    })
 }
 
 /// A user as it is when the plan is written.
@@ -84,6 +101,8 @@ pub(crate) struct WaitingRow {
     pub(crate) user_name_key: Option<Vec<u8>>,
     pub(crate) mail_key: Option<Vec<u8>>,
     pub(crate) status: i64,
+    pub(crate) mark_proved: i64,
+    pub(crate) reason: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]

@@ -13,11 +13,11 @@ use super::super::users::write;
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
-    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, TenantNo, Trail, UserNo, names,
-    spelled,
+    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, Status, TenantNo, Trail, UserNo,
+    UserSnapshot, names, spelled,
 };
 use crate::reconcile::batch::{Mode, View};
-use crate::reconcile::{batch, single_user};
+use crate::reconcile::{batch, enabling, single_user};
 use crate::store::row::Row;
 use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 
@@ -84,17 +84,18 @@ pub(crate) async fn apply(
     if before.as_ref().map(|user| user.version) != observation.version {
         return Ok(SingleWrite::AskAgain(known));
     }
-    let unchanged = |outcome, message| {
-        let user = before.clone();
-        Ok(pending::done(Written { outcome, message, user, confirm: false }))
-    };
     if before.is_none() && record.disabled {
-        return unchanged(SingleOutcome::DisabledNotAdded, None);
+        return left_as_is(connection, fence, before, SingleOutcome::DisabledNotAdded, None).await;
+    }
+    let enables = before.as_ref().is_none_or(|before| before.user.status != Status::Enabled);
+    if enables && !record.disabled && !enabling::may_enable(record) {
+        return left_as_is(connection, fence, before, SingleOutcome::MarkNotVisible, None).await;
     }
     let plan = batch::plan(fence.job, Mode::Final, records, &view);
     let refused = apply::refusals(connection, fence, records, &plan.refusals).await?;
     if let Some((refusal, detail)) = plan.refusals.first().zip(refused.into_iter().next()) {
-        return unchanged(SingleOutcome::refused(refusal.reason), Some(detail.message));
+        let outcome = SingleOutcome::refused(refusal.reason);
+        return left_as_is(connection, fence, before, outcome, Some(detail.message)).await;
     }
     let (user, outcome) = if let Some((_, status)) = plan.adds.first() {
         let number = seats::take_numbers(connection, fence.tenant, 1).await?;
@@ -108,7 +109,7 @@ pub(crate) async fn apply(
         // it counted nor counts twice.
         let by_its_job = Fence { job: user.changed_job, ..fence };
         let status_job = status_job(connection, fence.tenant, user.number).await?;
-        if update.status_only {
+        if update.status_only.is_some() {
             write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
         } else {
             if !user.names().eq(record.names()) {
@@ -154,12 +155,27 @@ pub(crate) async fn apply(
     Ok(pending::done(Written { outcome, message: None, user, confirm }))
 }
 
-async fn status_job(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<i64> {
+/// What it comes to that a record is not applied. Its entry was seen all the same.
+async fn left_as_is(
+    connection: &mut Connection,
+    fence: Fence,
+    before: Option<UserSnapshot>,
+    outcome: SingleOutcome,
+    message: Option<String>,
+) -> Result<SingleWrite> {
+    let user = match before {
+        Some(before) => Some(pending::seen(connection, fence.tenant, before).await?),
+        None => None,
+    };
+    Ok(pending::done(Written { outcome, message, user, confirm: false }))
+}
+
+pub(crate) async fn status_job(connection: &mut Connection, tenant: TenantNo, user: UserNo) -> Result<i64> {
     let query = statement::query_scalar("SELECT status_job FROM users WHERE tenant_no = $1 AND user_no = $2");
     Ok(query.bind(tenant.0).bind(user.0).fetch_one(connection).await?)
 }
 
-async fn restore_status_job(
+pub(crate) async fn restore_status_job(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,

@@ -12,8 +12,8 @@ use crate::reconcile::single_user;
 use crate::store::{Result, StoreError};
 
 /// Columns that make a version of a user, besides those of the user, and of its source.
-pub(crate) const VERSION: &str =
-    "u.digest, u.observed_at, u.fetched_job, u.fetched_stage, s.source_no, s.published_revision";
+pub(crate) const VERSION: &str = "u.digest, u.observed_at, u.fetched_job, u.fetched_stage, u.absent_job, u.absent_stage, s.source_no, \
+     s.published_revision";
 
 #[derive(sqlx::FromRow)]
 pub(crate) struct SnapshotRow {
@@ -23,6 +23,8 @@ pub(crate) struct SnapshotRow {
     observed_at: i64,
     fetched_job: i64,
     fetched_stage: i64,
+    absent_job: i64,
+    absent_stage: i64,
     source_no: i64,
     published_revision: i64,
 }
@@ -39,6 +41,8 @@ impl TryFrom<SnapshotRow> for UserSnapshot {
             updated_at: user.updated_at,
             observed_at: Timestamp(row.observed_at),
             fetched: (JobNo(row.fetched_job), row.fetched_stage),
+            absent_since: user.absent_since,
+            absent_during: (JobNo(row.absent_job), row.absent_stage),
         };
         let revision = i32::try_from(row.published_revision).unwrap_or_default();
         Ok(Self { user, source: (SourceNo(row.source_no), revision), version })

@@ -24,6 +24,7 @@ impl TryFrom<SourceRow> for IdentitySource {
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             published_at: row.published_at.map(Timestamp),
+            sync_due_at: row.sync_due_at.map(Timestamp),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Users who are gone from scope.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::super::dialect::{Connection, IN_INTS_2, IN_INTS_3, IN_INTS_4, IN_INTS_6};
+use super::super::dialect::{Connection, IN_INTS_2, IN_INTS_3, IN_INTS_4, IN_INTS_5, IN_INTS_6};
 use super::super::jobs::{counts, details};
 use super::super::license::seats;
 use super::super::statement::sql;
@@ -36,16 +36,16 @@ pub(crate) async fn in_scope(
     rows.into_iter().map(|(user, number)| Ok((UserNo(user), codec::user_status(number)?))).collect()
 }
 
-/// Distinguished names of users in scope, by number, after `after`.
+/// Statuses and distinguished names of users in scope, by number, after `after`.
 pub(crate) async fn distinguished_names(
     connection: &mut Connection,
     fence: Fence,
     after: Option<UserNo>,
     limit: i64,
-) -> Result<Vec<(UserNo, String)>> {
+) -> Result<Vec<(UserNo, Status, String)>> {
     locks::check_job(connection, fence).await?;
-    let rows: Vec<(i64, String)> = statement::query_as(sql!(
-        "SELECT user_no, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 \
+    let rows: Vec<(i64, i64, String)> = statement::query_as(sql!(
+        "SELECT user_no, status, distinguished_name FROM users WHERE tenant_no = $1 AND source_no + 0 \
              = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no > $3 ORDER BY tenant_no, user_no \
              LIMIT $4"
     ))
@@ -55,7 +55,9 @@ pub(crate) async fn distinguished_names(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().map(|(user, name)| (UserNo(user), name)).collect())
+    rows.into_iter()
+        .map(|(user, status, name)| Ok((UserNo(user), codec::user_status(status)?, name)))
+        .collect()
 }
 
 /// Takes users out of scope. With `unchanged_since` only those whom nothing has changed since then.
@@ -72,18 +74,18 @@ pub(crate) async fn disable(
     let numbers: Vec<i64> = users.iter().map(|(user, _)| user.0).collect();
     let why = |user: i64| {
         let absence = absences.get(&user).copied().unwrap_or(Absence::Unexplained);
-        (format!("Disabled: {}.", absence.text()), absence == Absence::Unexplained)
+        (format!("Disabled: {}.", absence.text()), Some(absence))
     };
     let unchanged_since = unchanged_since.map_or(i64::MAX, |since| since.0);
     take_out(connection, fence, &numbers, (unchanged_since, &why), now).await
 }
 
-/// The same for whatever reason: `why` says it to people, and whether nothing explains it.
+/// The same for whatever reason: `why` says it to people, and what became of the entry.
 pub(crate) async fn take_out(
     connection: &mut Connection,
     fence: Fence,
     numbers: &[i64],
-    (unchanged_since, why): (i64, &(dyn Fn(i64) -> (String, bool) + Sync)),
+    (unchanged_since, why): (i64, &(dyn Fn(i64) -> (String, Option<Absence>) + Sync)),
     now: Timestamp,
 ) -> Result<Counts> {
     let job = locks::lock_job(connection, fence).await?;
@@ -102,15 +104,17 @@ pub(crate) async fn take_out(
         .bind(2 * job.reads);
     let rows = dialect::ints(query, numbers).fetch_all(&mut *connection).await?;
     let (mut lines, mut leaving, mut unexplained) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
+    let mut by_absence: BTreeMap<Option<Absence>, Vec<i64>> = BTreeMap::new();
     for row in &rows {
         let (user, user_name, mail, id, number): (i64, String, String, Vec<u8>, i64) =
             sqlx::FromRow::from_row(row)?;
         leaving.push(user);
+        let (message, absence) = why(user);
+        by_absence.entry(absence).or_default().push(user);
         if codec::user_status(number)? != Status::Enabled {
             continue;
         }
-        let (message, nothing_explains_it) = why(user);
-        unexplained += i64::from(nothing_explains_it);
+        unexplained += i64::from(absence.is_some_and(|absence| !absence.is_explained()));
         lines.push(Detail {
             category: Category::Disabled,
             user: Some(UserNo(user)),
@@ -123,13 +127,16 @@ pub(crate) async fn take_out(
     }
     let counts = Counts { disabled: i64::try_from(lines.len()).unwrap_or(i64::MAX), ..Counts::default() };
     write::journal(connection, fence, &leaving, Change::Disabled).await?;
-    let text = sql!(
-        "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, \
-         status_job = $2, updated_at = $3, disabled_at = COALESCE(disabled_at, $3) WHERE tenant_no \
-         = $1 AND user_no {IN_INTS_4}"
-    );
-    let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
-    dialect::ints(query, &leaving).execute(&mut *connection).await?;
+    for (absence, users) in by_absence {
+        let text = sql!(
+            "UPDATE users SET status = {USER_OUT_OF_SCOPE}, user_name_key = NULL, mail_key = NULL, \
+             status_job = $2, updated_at = $3, disabled_at = COALESCE(disabled_at, $3), absence = $4, absent_since = NULL \
+             WHERE tenant_no = $1 AND user_no {IN_INTS_5}"
+        );
+        let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
+        let query = query.bind(absence.map(|absence| i64::from(absence.number())));
+        dialect::ints(query, &users).execute(&mut *connection).await?;
+    }
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -counts.disabled).await?;
     counts::count(connection, fence, counts, None, now).await?;
     statement::query("UPDATE sync_jobs SET unexplained = unexplained + $2 WHERE job_no = $1")
@@ -151,16 +158,19 @@ pub(crate) async fn absentees(
     locks::check_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
     let text = sql!(
-        "SELECT user_no, immutable_id, status, updated_at FROM users WHERE tenant_no = $1 AND \
-         source_no = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no {IN_INTS_3} ORDER BY user_no"
+        "SELECT user_no, immutable_id, distinguished_name, status, updated_at FROM users WHERE \
+         tenant_no = $1 AND source_no = $2 AND status <> {USER_OUT_OF_SCOPE} AND user_no \
+         {IN_INTS_3} ORDER BY user_no"
     );
     let query = statement::query(text).bind(fence.tenant.0).bind(fence.source.0);
     let rows = dialect::ints(query, &numbers).fetch_all(connection).await?;
     let absentee = |row| -> Result<Absentee> {
-        let (user, id, number, updated_at): (i64, Vec<u8>, i64, i64) = sqlx::FromRow::from_row(row)?;
+        let (user, id, distinguished_name, number, updated_at): (i64, Vec<u8>, String, i64, i64) =
+            sqlx::FromRow::from_row(row)?;
         Ok(Absentee {
             user: UserNo(user),
             id: ImmutableId(id.into()),
+            distinguished_name,
             status: codec::user_status(number)?,
             updated_at: Timestamp(updated_at),
         })
@@ -175,9 +185,9 @@ pub(crate) async fn record_absent(
     users: &[(UserNo, Absence)],
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
-    for absence in [Absence::Moved, Absence::Deleted, Absence::Unexplained] {
+    for absence in Absence::ALL {
         let numbers: Vec<i64> =
-            users.iter().filter(|(_, of)| *of == absence).map(|(user, _)| user.0).collect();
+            users.iter().filter(|(_, of)| of == absence).map(|(user, _)| user.0).collect();
         if numbers.is_empty() {
             continue;
         }
@@ -206,6 +216,45 @@ pub(crate) async fn remove_absent(
     let still_in_scope = i64::try_from(struck).unwrap_or(i64::MAX);
     counts::count(connection, fence, Counts { still_in_scope, ..Counts::default() }, None, now).await
 }
+
+/// Takes users off the list whom the directory does not show to be gone, counts them, and lists
+/// them.
+pub(crate) async fn leave_alone(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[UserNo],
+    now: Timestamp,
+) -> Result<()> {
+    locks::lock_job(connection, fence).await?;
+    let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
+    let text = sql!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {IN_INTS_2}");
+    dialect::ints(statement::query(text).bind(fence.job.0), &numbers).execute(&mut *connection).await?;
+    let text = sql!(
+        "SELECT user_no, user_name, mail, immutable_id FROM users WHERE tenant_no = $1 AND user_no \
+         {IN_INTS_2} ORDER BY user_no"
+    );
+    let query = dialect::ints(statement::query(text).bind(fence.tenant.0), &numbers);
+    let rows = query.fetch_all(&mut *connection).await?;
+    let line = |row| -> Result<Detail> {
+        let (user, user_name, mail, id): (i64, String, String, Vec<u8>) = sqlx::FromRow::from_row(row)?;
+        Ok(Detail {
+            category: Category::NotVisible,
+            user: Some(UserNo(user)),
+            user_name,
+            mail,
+            id: Some(ImmutableId(id.into())),
+            reason: None,
+            message: NOT_VISIBLE.to_owned(),
+        })
+    };
+    let lines: Vec<Detail> = rows.iter().map(line).collect::<Result<_>>()?;
+    let not_visible = i64::try_from(lines.len()).unwrap_or(i64::MAX);
+    details::insert(connection, fence, lines).await?;
+    counts::count(connection, fence, Counts { not_visible, ..Counts::default() }, None, now).await
+}
+
+/// Of a user who was left alone.
+const NOT_VISIBLE: &str = "Left as it is: the entry is not visible, and the directory does not show that it is gone. Check the rights of the bind account.";
 
 /// Counts users that the read did not have and that are in scope all the same.
 pub(crate) async fn count_still_in_scope(

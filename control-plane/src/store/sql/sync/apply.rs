@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::dialect::{Connection, IN_INTS_2};
+use super::super::jobs::details::EntryLine;
 use super::super::jobs::{counts, details};
 use super::super::license::alarms::Taken;
 use super::super::license::seats;
@@ -11,7 +12,7 @@ use super::super::statement::sql;
 use super::super::users::{lookup, write};
 use super::super::words::Change;
 use super::super::{dialect, locks, statement};
-use super::{apply_plan, deferred};
+use super::{apply_plan, deferred, refuse, shared_ids};
 use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
     NotSynchronizedReason, Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
@@ -19,7 +20,7 @@ use crate::model::{
 use crate::reconcile::batch::{BatchPlan, Mode, Refusal, View};
 use crate::reconcile::{batch, value_loss};
 use crate::store::row::Row;
-use crate::store::{Applied, Result};
+use crate::store::{Applied, Repeats, Result};
 
 pub(crate) async fn apply(
     connection: &mut Connection,
@@ -29,11 +30,28 @@ pub(crate) async fn apply(
     unchanged: i64,
     now: Timestamp,
 ) -> Result<Applied> {
+    apply_after(connection, fence, records, rejected, &Repeats::default(), unchanged, now).await
+}
+
+/// The same where some of it came before in the read, perhaps.
+pub(crate) async fn apply_after(
+    connection: &mut Connection,
+    fence: Fence,
+    records: &[Record],
+    rejected: &[Rejected],
+    repeats: &Repeats,
+    unchanged: i64,
+    now: Timestamp,
+) -> Result<Applied> {
     let job = locks::lock_job(connection, fence).await?;
     let mut applied = Applied { counts: job.counts(), ..Applied::default() };
     let mut counts = Counts { unchanged, ..Counts::default() };
     let (mut left, mut taken) = (None, None);
-    if !records.is_empty() || !rejected.is_empty() {
+    if !records.is_empty() || !rejected.is_empty() || !repeats.offered.is_empty() {
+        let once = shared_ids::sort(connection, fence, &job, (records, rejected), repeats).await?;
+        counts += once.counts;
+        applied.seen.extend(&once.seen);
+        let (records, rejected) = (&once.records[..], &once.rejected[..]);
         let mut view = view(connection, fence, records, rejected).await?;
         (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
         view.read = Some(job.reads);
@@ -41,20 +59,27 @@ pub(crate) async fn apply(
         view.same = same(records, &view, &values);
         if job.doubts != 0 {
             view.suspect = suspect(records, &view, &values);
+            view.returns_wait = true;
         }
+        // An undo gives back what it is ordered to.
+        view.reenables_wait = job.kind() != JobKind::Undo;
         let mut planned;
         let (records, rejected) = if job.kind() == JobKind::Plan {
             planned = apply_plan::filter(connection, fence, records, &view).await?;
             planned.left_out.extend_from_slice(rejected);
             let disabled = planned.disabled.iter();
-            let users = || disabled.clone().filter_map(|record| Some((record, view.known.get(&record.id)?)));
-            applied.seen.extend(users().map(|(_, user)| user.number));
-            let enabled = users().filter(|(_, user)| user.status == Status::Enabled);
+            let of = |(record, reason): &'_ (Record, NotSynchronizedReason)| {
+                Some((record.clone(), view.known.get(&record.id)?, *reason))
+            };
+            let users: Vec<_> = disabled.filter_map(of).collect();
+            applied.seen.extend(users.iter().map(|(_, user, _)| user.number));
+            let enabled = users.into_iter().filter(|(_, user, _)| user.status == Status::Enabled);
             counts += disable_only(connection, fence, enabled, now).await?;
             (&planned.records[..], &planned.left_out[..])
         } else {
             (records, rejected)
         };
+        counts += refuse::refuse(connection, fence, &job, rejected, &view, &mut applied.seen, now).await?;
         let mode = if job.kind() == JobKind::DryRun { Mode::Planning } else { Mode::Reading };
         let plan = batch::plan(fence.job, mode, records, &view);
         counts += plan.counts;
@@ -64,7 +89,6 @@ pub(crate) async fn apply(
         counts.waiting += done.waits - i64::try_from(plan.waits.len()).unwrap_or_default();
         applied.seen.extend(done.added);
         taken = Some(done.taken);
-        counts.not_synchronized += refuse(connection, fence, rejected, &view, &mut applied.seen).await?;
     }
     counts::count(connection, fence, counts, left, now).await?;
     if let Some(taken) = taken {
@@ -78,12 +102,13 @@ pub(crate) async fn apply(
 pub(crate) async fn disable_only(
     connection: &mut Connection,
     fence: Fence,
-    users: impl Iterator<Item = (&Record, &KnownUser)>,
+    users: impl Iterator<Item = (Record, &KnownUser, NotSynchronizedReason)>,
     now: Timestamp,
 ) -> Result<Counts> {
-    let (records, users): (Vec<Record>, Vec<&KnownUser>) =
-        users.map(|(record, user)| (record.clone(), user)).unzip();
-    let plan = batch::disable(fence.job, users.into_iter().enumerate());
+    let (records, users): (Vec<Record>, Vec<_>) =
+        users.map(|(record, user, reason)| (record, (user, reason))).unzip();
+    let users = users.into_iter().enumerate();
+    let plan = batch::disable(fence.job, users.map(|(position, (user, reason))| (position, user, reason)));
     let _told_by_the_caller = carry_out(connection, fence, &records, &plan, now).await?.taken;
     Ok(plan.counts)
 }
@@ -118,14 +143,12 @@ pub(crate) fn same(
     same.map(|record| record.id.clone()).collect()
 }
 
-/// Records whose change must wait: it takes a value away, or enables a user whom the directory had
-/// disabled.
+/// Records whose change must wait: it takes a value away.
 fn suspect(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
     let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
     let doubted = records.iter().filter(|record| {
         of(record).is_some_and(|user| {
-            user.status == Status::DisabledInDirectory && !record.disabled
-                || values.get(&user.number.0).is_some_and(|before| value_loss::removes_value(before, record))
+            values.get(&user.number.0).is_some_and(|before| value_loss::removes_value(before, record))
         })
     });
     doubted.map(|record| record.id.clone()).collect()
@@ -165,8 +188,16 @@ async fn holders(
     Ok(users.iter().flat_map(|user| user.names().map(|name| (name, user.number))).collect())
 }
 
-/// Of a user who is disabled, and whose other changes wait for a name.
-pub(crate) const DISABLED_ONLY: &str = "Disabled: the directory says so. Nothing else was changed, since another user has the same user name or mail address.";
+/// Of a user that is disabled and gets nothing else of its record.
+pub(crate) fn disabled_only(reason: NotSynchronizedReason) -> String {
+    let why = match reason {
+        NotSynchronizedReason::DuplicateEmail | NotSynchronizedReason::DuplicateUserName => {
+            "Another user has the same user name or mail address."
+        }
+        reason => reason.text(),
+    };
+    format!("Disabled: the directory says so. Nothing else was changed. {why}")
+}
 
 /// What carrying out a plan led to.
 #[must_use]
@@ -186,13 +217,13 @@ pub(crate) async fn carry_out(
     now: Timestamp,
 ) -> Result<Done> {
     let (mut added_users, mut waits) = (Vec::new(), 0);
-    let mut lines = Vec::new();
+    let mut lines: Vec<EntryLine> = Vec::new();
     if !plan.updates.is_empty() {
         let first = plan.updates.iter().filter(|update| update.first);
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
         write::journal(connection, fence, &first, Change::Updated).await?;
         let (status_only, whole): (Vec<_>, Vec<_>) =
-            plan.updates.iter().partition(|update| update.status_only);
+            plan.updates.iter().partition(|update| update.status_only.is_some());
         let status_only: Vec<i64> = status_only.iter().map(|update| update.before.number.0).collect();
         write::disable_in_directory(connection, fence, &status_only, now).await?;
         let renamed = whole.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
@@ -204,16 +235,16 @@ pub(crate) async fn carry_out(
             .collect();
         write::update_users(connection, fence, now, &changed).await?;
         lines.extend(plan.updates.iter().filter(|update| update.first).map(|update| {
-            let message = match (update.before.status, update.status) {
+            let usual = match (update.before.status, update.status) {
                 (Status::Enabled, Status::Enabled) => "Updated.",
                 (_, Status::Enabled) => {
                     "Enabled again: the directory has the user in scope and not disabled."
                 }
-                (Status::Enabled, _) if update.status_only => DISABLED_ONLY,
                 (Status::Enabled, _) => "Disabled: the directory says so.",
                 (_, _) => "Updated; stays disabled.",
             };
-            line(Category::Updated, Some(update.before.number), &records[update.record], message)
+            let message = update.status_only.map_or_else(|| usual.to_owned(), disabled_only);
+            line(Category::Updated, Some(update.before.number), &records[update.record], &message).into()
         }));
     }
     if !plan.refreshed.is_empty() {
@@ -238,7 +269,7 @@ pub(crate) async fn carry_out(
             } else {
                 "Added as disabled: the directory says so."
             };
-            line(Category::Added, Some(UserNo(number)), &records[*record], message)
+            line(Category::Added, Some(UserNo(number)), &records[*record], message).into()
         }));
     }
     if !plan.waits.is_empty() {
@@ -253,7 +284,11 @@ pub(crate) async fn carry_out(
         waits = deferred::insert_deferred(connection, fence, now, &waiting).await?;
     }
     let taken = seats::take(connection, fence.tenant, Some(fence.source), plan.seats_taken).await?;
-    lines.extend(refusals(connection, fence, records, &plan.refusals).await?);
+    for refused in [&plan.refusals, &plan.disabled_only] {
+        let keys = refused.iter().map(|refusal| Some(records[refusal.record].digest));
+        let refused = refusals(connection, fence, records, refused).await?;
+        lines.extend(refused.into_iter().zip(keys).map(|(detail, key)| EntryLine { detail, key }));
+    }
     details::insert(connection, fence, lines).await?;
     Ok(Done { added: added_users, waits, taken })
 }
@@ -321,37 +356,4 @@ async fn name_users(
         Ok((number, format!("User tenants/{tenant}/users/{number} of identity source {source}")))
     };
     rows.iter().map(name).collect()
-}
-
-/// Writes down entries that could not become records. The user of one, if there is one, is seen and
-/// stays as it was.
-async fn refuse(
-    connection: &mut Connection,
-    fence: Fence,
-    rejected: &[Rejected],
-    view: &View,
-    seen: &mut Vec<UserNo>,
-) -> Result<i64> {
-    let mut lines = Vec::new();
-    let mut count = 0;
-    for entry in rejected {
-        let user = entry.id.as_ref().and_then(|id: &ImmutableId| view.known.get(id));
-        seen.extend(user.map(|user| user.number));
-        // UserSelector the job has counted already keeps that outcome.
-        if user.is_some_and(|user| user.counted_by(fence.job)) {
-            continue;
-        }
-        count += 1;
-        lines.push(Detail {
-            category: Category::NotSynchronized,
-            user: user.map(|user| user.number),
-            user_name: entry.user_name.clone(),
-            mail: entry.mail.clone(),
-            id: entry.id.clone(),
-            reason: Some(entry.reason),
-            message: entry.message.clone(),
-        });
-    }
-    details::insert(connection, fence, lines).await?;
-    Ok(count)
 }

@@ -36,20 +36,24 @@ impl Entry {
     }
 
     /// Whether the plan disables the user and gives it nothing else of its record.
-    fn only_disables(&self) -> bool {
-        self.category == i64::from(Category::Updated.number()) && self.reason.is_some()
+    fn only_disables(&self) -> Option<NotSynchronizedReason> {
+        self.reason().filter(|_| self.category == i64::from(Category::Updated.number()))
     }
 
-    /// Whether record and user are what they were.
-    fn holds(&self, record: &Record, user: Option<&KnownUser>) -> bool {
-        let same_user = match (user, &self.before_digest, self.before_status) {
+    /// Whether the user is what it was.
+    fn has_same_user(&self, user: Option<&KnownUser>) -> bool {
+        match (user, &self.before_digest, self.before_status) {
             (None, None, None) => true,
             (Some(user), Some(digest), Some(status)) => {
                 user.digest[..] == digest[..] && i64::from(user.status.number()) == status
             }
             _ => false,
-        };
-        same_user && self.digest.as_deref() == Some(&record.digest[..])
+        }
+    }
+
+    /// Whether record and user are what they were.
+    fn holds(&self, record: &Record, user: Option<&KnownUser>) -> bool {
+        self.has_same_user(user) && self.digest.as_deref() == Some(&record.digest[..])
     }
 }
 
@@ -66,7 +70,7 @@ pub(crate) struct Planned {
     /// To be applied as in a sync.
     pub(crate) records: Vec<Record>,
     /// Of these only that the directory disables the user.
-    pub(crate) disabled: Vec<Record>,
+    pub(crate) disabled: Vec<(Record, NotSynchronizedReason)>,
     /// Not as the plan has them, or refused by it.
     pub(crate) left_out: Vec<Rejected>,
 }
@@ -78,24 +82,17 @@ pub(crate) async fn filter(
     records: &[Record],
     view: &View,
 ) -> Result<Planned> {
-    let text = sql!(
-        "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM \
-         plan_entries WHERE job_no = {ORIGIN} AND immutable_id {IN_BLOBS_2}"
-    );
     let ids = || records.iter().map(|record| &record.id.0[..]);
-    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids());
-    let rows = query.fetch_all(&mut *connection).await?;
-    let entries = rows.iter().map(Entry::from_row).collect::<std::result::Result<Vec<_>, _>>()?;
-    let entries: HashMap<&[u8], &Entry> =
-        entries.iter().map(|entry| (&entry.immutable_id[..], entry)).collect();
+    let entries = entries(connection, fence, ids()).await?;
     let mut planned = Planned::default();
     for record in records {
         let user = view.known.get(&record.id);
         let entry = entries.get(&record.id.0[..]);
         // What an earlier read of this job has applied is no longer what it was, and right.
         let applied = user.is_some_and(|user| user.counted_by(fence.job));
-        if entry.is_some_and(|entry| entry.only_disables() && (applied || entry.holds(record, user))) {
-            planned.disabled.push(record.clone());
+        let holds = |entry: &&Entry| applied || entry.holds(record, user);
+        if let Some(reason) = entry.filter(holds).and_then(Entry::only_disables) {
+            planned.disabled.push((record.clone(), reason));
             continue;
         }
         // A plan has no entry for whoever only looks different.
@@ -110,6 +107,7 @@ pub(crate) async fn filter(
             Some(reason) => planned.left_out.push(Rejected {
                 user_name: record.values.user_name.clone(),
                 mail: record.values.mail.clone(),
+                digest: Some(record.digest),
                 ..Rejected::of(Some(record.id.clone()), reason)
             }),
         }
@@ -117,6 +115,46 @@ pub(crate) async fn filter(
     let query = statement::query(TAKE_RECORDS).bind(fence.job.0);
     dialect::blobs(query, ids()).execute(connection).await?;
     Ok(planned)
+}
+
+/// What the plan has of these ids.
+async fn entries<'a>(
+    connection: &mut Connection,
+    fence: Fence,
+    ids: impl Iterator<Item = &'a [u8]>,
+) -> Result<HashMap<Vec<u8>, Entry>> {
+    let text = sql!(
+        "SELECT immutable_id, category, digest, before_digest, before_status, reason FROM \
+         plan_entries WHERE job_no = {ORIGIN} AND immutable_id {IN_BLOBS_2}"
+    );
+    let query = dialect::blobs(statement::query(text).bind(fence.job.0), ids);
+    let rows = query.fetch_all(connection).await?;
+    let entry = |row| -> Result<(Vec<u8>, Entry)> {
+        let entry = Entry::from_row(row)?;
+        Ok((entry.immutable_id.clone(), entry))
+    };
+    rows.iter().map(entry).collect()
+}
+
+/// Of users whose entries cannot become records and have the mark of a disabled account, those that
+/// the plan disables and that are as they were.
+pub(crate) async fn planned_marks<'a>(
+    connection: &mut Connection,
+    fence: Fence,
+    mut users: Vec<(&'a KnownUser, NotSynchronizedReason)>,
+) -> Result<Vec<(&'a KnownUser, NotSynchronizedReason)>> {
+    if users.is_empty() {
+        return Ok(users);
+    }
+    let planned = entries(connection, fence, users.iter().map(|(user, _)| &user.id.0[..])).await?;
+    let is_planned = |user: &KnownUser| {
+        let entry = planned.get(&user.id.0[..]);
+        entry.is_some_and(|entry| entry.only_disables().is_some() && entry.has_same_user(Some(user)))
+    };
+    users.retain(|(user, _)| is_planned(user));
+    let query = statement::query(TAKE_RECORDS).bind(fence.job.0);
+    dialect::blobs(query, users.iter().map(|(user, _)| &user.id.0[..])).execute(connection).await?;
+    Ok(users)
 }
 
 /// Those of these absent users whom the plan disables, and who are as they were.

@@ -7,8 +7,8 @@ use super::super::locks::OwnedJob;
 use super::super::sources::rekey;
 use super::super::statement::sql;
 use super::super::words::{
-    CATEGORY_NOT_SYNCHRONIZED, CHANGE_BOTH, CHANGE_UPDATED, KIND_PLAN, KIND_SYNC, PHASE_READING,
-    PHASE_RECONCILING, USER_DISABLED_IN_DIRECTORY, USER_ENABLED, USER_OUT_OF_SCOPE,
+    CATEGORY_NOT_SYNCHRONIZED, CATEGORY_NOT_VISIBLE, CHANGE_BOTH, CHANGE_UPDATED, KIND_PLAN, KIND_SYNC,
+    PHASE_READING, PHASE_RECONCILING, USER_DISABLED_IN_DIRECTORY, USER_ENABLED, USER_OUT_OF_SCOPE,
 };
 use super::super::{codec, locks, statement};
 use crate::model::{
@@ -87,7 +87,7 @@ struct Users {
     in_scope: i64,
     /// Those that earlier syncs disabled, which may return.
     reserve: i64,
-    /// The first that is beyond the sync limit.
+    /// The first of those in scope that is beyond the sync limit.
     beyond_limit: Option<i64>,
 }
 
@@ -104,12 +104,18 @@ async fn count_users(
     ));
     let count = count.bind(held.tenant_no).bind(held.source_no).bind(job.0);
     let (known, in_scope, reserve): (i64, i64, i64) = count.fetch_one(&mut *connection).await?;
+    if held.reads > 0 {
+        // As it was at first: who left the scope since gives no place to others of this job.
+        let first = statement::query_scalar("SELECT beyond_limit FROM sync_jobs WHERE job_no = $1");
+        let beyond_limit = first.bind(job.0).fetch_one(connection).await?;
+        return Ok(Users { known, in_scope, reserve, beyond_limit });
+    }
     let mut beyond_limit = None;
-    if known > sync_limit {
-        let first = statement::query_scalar(
-            "SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 ORDER BY user_no \
-             LIMIT 1 OFFSET $3",
-        );
+    if in_scope > sync_limit {
+        let first = statement::query_scalar(sql!(
+            "SELECT user_no FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> \
+             {USER_OUT_OF_SCOPE} ORDER BY user_no LIMIT 1 OFFSET $3"
+        ));
         let first = first.bind(held.tenant_no).bind(held.source_no).bind(sync_limit);
         beyond_limit = first.fetch_optional(connection).await?;
     }
@@ -151,7 +157,7 @@ async fn start_read(
     let text = sql!(
         "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = {PHASE_READING}, \
          router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, not_synchronized = 0, \
-         waiting = 0, still_in_scope = 0, doubts = $9, progress_at = $3, read_at = $3, expected = \
+         waiting = 0, still_in_scope = 0, not_visible = 0, doubts = $9, progress_at = $3, read_at = $3, expected = \
          $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8, both_ids = $10 WHERE \
          job_no = $1"
     );
@@ -161,7 +167,8 @@ async fn start_read(
         .bind(now.0)
         .bind(users.in_scope)
         .bind(users.reserve)
-        .bind((start.sync_limit - users.known).max(0))
+        // Negative if not even all known users have a place.
+        .bind(start.sync_limit - users.known)
         .bind(start.sync_limit)
         .bind(users.beyond_limit)
         .bind(i64::from(start.compares))
@@ -175,7 +182,10 @@ async fn start_read(
 async fn forget_former_read(connection: &mut Connection, job: JobNo, kind: JobKind) -> Result<()> {
     leftovers::forget_deferred(connection, job).await?;
     let mut forgotten = vec![
-        sql!("DELETE FROM job_details WHERE job_no = $1 AND category = {CATEGORY_NOT_SYNCHRONIZED}"),
+        sql!(
+            "DELETE FROM job_details WHERE job_no = $1 AND category IN ({CATEGORY_NOT_SYNCHRONIZED}, \
+             {CATEGORY_NOT_VISIBLE})"
+        ),
         "DELETE FROM absent_users WHERE job_no = $1",
     ];
     if kind == JobKind::DryRun {

@@ -1,22 +1,20 @@
 //! Records that wait: for a name, for a seat, or for the decision on a held job.
 
-use std::collections::HashMap;
-
-use sqlx::FromRow;
-
 use super::super::dialect::{Connection, IN_BLOBS_2, IN_BLOBS_3, IN_INTS_4};
 use super::super::jobs::counts;
 use super::super::statement::sql;
 use super::super::users::write;
-use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, QUEUE_NAME};
-use super::super::{codec, dialect, locks, statement};
-use crate::model::{Counts, Fence, ImmutableId, Timestamp};
+use super::super::words::{
+    CATEGORY_NOT_SYNCHRONIZED, QUEUE_NAME, USER_DISABLED_IN_DIRECTORY, USER_ENABLED, USER_OUT_OF_SCOPE,
+};
+use super::super::{dialect, locks, statement};
+use crate::model::{Counts, Fence, ImmutableId, NotSynchronizedReason, Timestamp};
 use crate::store::Result;
 use crate::store::row::Row;
 
 pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-     display_name, phone, distinguished_name, policy_attributes, status FROM deferred_records \
-     WHERE job_no = $1";
+     display_name, phone, distinguished_name, policy_attributes, status, mark_proved, \
+     warnings FROM deferred_records WHERE job_no = $1";
 
 /// Forgets records that are settled.
 pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
@@ -72,7 +70,7 @@ pub(crate) async fn requeue_retained(
 }
 
 /// Keeps what users have of this job whose change is about to be taken back, as records for another
-/// try.
+/// try. What this job enabled was proved; of users that were enabled before, nothing is known.
 pub(crate) async fn retain_applied(
     connection: &mut Connection,
     fence: Fence,
@@ -85,10 +83,12 @@ pub(crate) async fn retain_applied(
     let text = sql!(
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
          user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-         distinguished_name, policy_attributes, status) SELECT $1, $3 + {QUEUE_NAME}, \
-         immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
-         display_name, phone, distinguished_name, policy_attributes, status FROM users WHERE \
-         tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
+         distinguished_name, policy_attributes, status, mark_proved, warnings) SELECT $1, $3 + \
+         {QUEUE_NAME}, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
+         last_name, display_name, phone, distinguished_name, policy_attributes, status, CASE WHEN \
+         EXISTS (SELECT 1 FROM user_changes c WHERE c.job_no = $1 AND c.user_no = users.user_no AND \
+         c.status = {USER_ENABLED}) THEN 0 ELSE 1 END, warnings FROM users WHERE tenant_no = $2 AND \
+         user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
     );
     let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
     let query = query.bind(if counted { RETAINED } else { RETAINED_UNCOUNTED });
@@ -118,15 +118,39 @@ pub(crate) async fn retain<'a>(
     Ok(())
 }
 
-/// How many known users have a record that is kept for another try, and are not counted yet. They
-/// come before new users under the sync limit.
+/// How many users out of scope have a record that is kept for another try, and are not counted yet.
+/// They come before new users under the sync limit.
 pub(crate) async fn retained_users(connection: &mut Connection, fence: Fence) -> Result<i64> {
-    let count = statement::query_scalar(
+    let count = statement::query_scalar(sql!(
         "SELECT COUNT(*) FROM deferred_records d JOIN users u ON u.source_no = $2 AND \
-         u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4",
-    );
+         u.immutable_id = d.immutable_id WHERE d.job_no = $1 AND d.queue > $3 AND d.queue < $4 AND \
+         u.status = {USER_OUT_OF_SCOPE}"
+    ));
     let count = count.bind(fence.job.0).bind(fence.source.0).bind(RETAINED).bind(RETAINED_UNCOUNTED);
     Ok(count.fetch_one(connection).await?)
+}
+
+/// In a dry run: lets users wait that the directory disables, and whose entries give them nothing
+/// else for this reason. No record has the digest that stands for such an entry.
+pub(crate) async fn insert_marks(
+    connection: &mut Connection,
+    fence: Fence,
+    users: &[i64],
+    reason: NotSynchronizedReason,
+) -> Result<i64> {
+    let text = sql!(
+        "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
+         user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
+         distinguished_name, policy_attributes, status, warnings, reason) SELECT $1, {QUEUE_NAME}, \
+         immutable_id, $5, user_name, user_name_key, mail, mail_key, first_name, last_name, \
+         display_name, phone, distinguished_name, policy_attributes, {USER_DISABLED_IN_DIRECTORY}, \
+         warnings, $3 FROM users WHERE tenant_no = $2 AND user_no {IN_INTS_4} ON CONFLICT (job_no, \
+         immutable_id) DO NOTHING"
+    );
+    let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
+    let query = dialect::ints(query.bind(i64::from(reason.number())), users).bind(vec![0_u8; 16]);
+    let inserted = query.execute(connection).await?.rows_affected();
+    Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
 }
 
 /// Lets records wait; one that waits already is not taken twice. Returns how many are new.
@@ -139,30 +163,12 @@ pub(crate) async fn insert_deferred(
     let text = (
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
          user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-         distinguished_name, policy_attributes, status) SELECT s.job_no, r.queue, r.immutable_id, \
+         distinguished_name, policy_attributes, status, mark_proved, warnings) SELECT s.job_no, r.queue, r.immutable_id, \
          r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, \
-         r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status",
+         r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, \
+         r.mark_proved, r.warnings",
         "WHERE true ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
     let inserted = write::execute_rows(connection, text, fence, now, rows).await?;
     Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
-}
-
-/// Digests of those of these records that wait.
-pub(crate) async fn waiting_digests(
-    connection: &mut Connection,
-    fence: Fence,
-    ids: &[ImmutableId],
-) -> Result<HashMap<ImmutableId, [u8; 16]>> {
-    let text = sql!(
-        "SELECT immutable_id, digest FROM deferred_records WHERE job_no = $1 AND immutable_id \
-         {IN_BLOBS_2}"
-    );
-    let query = statement::query(text).bind(fence.job.0);
-    let rows = dialect::blobs(query, ids.iter().map(|id| &id.0[..])).fetch_all(connection).await?;
-    let digest = |row| -> Result<(ImmutableId, [u8; 16])> {
-        let (id, digest): (Vec<u8>, Vec<u8>) = FromRow::from_row(row)?;
-        Ok((ImmutableId(id.into()), codec::digest_bytes(digest)?))
-    };
-    rows.iter().map(digest).collect()
 }

@@ -10,6 +10,7 @@ use super::super::statement::sql;
 use super::super::users::lookup;
 use super::super::{codec, dialect, statement};
 use crate::model::{Fence, ImmutableId, KnownUser, Record, Status, UserNo};
+use crate::reconcile::enabling::may_enable;
 use crate::reconcile::name_contests::{Name, NameClaim, Rank};
 use crate::store::Result;
 
@@ -17,6 +18,13 @@ use crate::store::Result;
 pub(crate) struct Before {
     pub(crate) status: Status,
     names: Vec<Name>,
+}
+
+impl Before {
+    /// The names that it held.
+    pub(crate) fn names(&self) -> &[Name] {
+        &self.names
+    }
 }
 
 /// Who takes part in the contested for names.
@@ -72,13 +80,19 @@ impl NameClaims {
     /// names; without one they are stuck. UserSelector the directory disables gives the seat up,
     /// whatever becomes of the names. Returns how many seats were given.
     pub(crate) fn give_seats(&mut self, free: i64) -> i64 {
-        let mut needing: Vec<usize> = (0..self.claims.len())
+        let needing: Vec<usize> = (0..self.claims.len())
             .filter(|at| {
                 let disabled =
                     self.users[*at].as_ref().is_some_and(|user| user.status == Status::DisabledInDirectory);
                 disabled && self.records[*at].as_ref().is_some_and(|record| !record.disabled)
             })
             .collect();
+        // What disabled such a user came after its record, which need not show the mark.
+        let (mut needing, hidden): (Vec<usize>, Vec<usize>) =
+            needing.into_iter().partition(|at| self.records[*at].as_ref().is_some_and(may_enable));
+        for at in hidden {
+            self.claims[at].stuck = true;
+        }
         let leaving = (0..self.claims.len()).filter(|at| self.to_disable(*at).is_some()).count();
         let free = usize::try_from(free + i64::try_from(leaving).unwrap_or_default()).unwrap_or_default();
         needing.sort_by(|one, other| self.claims[*one].id.cmp(&self.claims[*other].id));

@@ -10,7 +10,6 @@ use super::super::users::rows::RecordRow;
 use super::super::users::{lookup, write};
 use super::super::words::{Change, QUEUE_NAME};
 use super::super::{dialect, locks, statement};
-use super::apply::DISABLED_ONLY;
 use super::deferred::DEFERRED;
 use super::name_claims::NameClaims;
 use super::{apply, deferred, name_claims, revert};
@@ -20,6 +19,7 @@ use crate::model::{
 };
 use crate::reconcile::batch;
 use crate::reconcile::batch::{Mode, Queue, Refusal, View, duplicate};
+use crate::reconcile::enabling::may_enable;
 use crate::reconcile::name_contests::{ClaimOutcome, NameHolder, resolve};
 use crate::store::Result;
 
@@ -94,7 +94,10 @@ pub(crate) async fn resolve_names(
     let plan = batch::plan(fence.job, Mode::Final, &changed, &view);
     let taken = apply::carry_out(connection, fence, &changed, &plan, now).await?.taken;
     counts += plan.counts;
-    let disabled_only = sorted.refused.iter().filter_map(|at| contested.to_disable(*at));
+    let disabled_only = sorted.refused.iter().filter_map(|at| {
+        let (record, user) = contested.to_disable(*at)?;
+        Some((record.clone(), user, NotSynchronizedReason::DuplicateUserName))
+    });
     counts += apply::disable_only(connection, fence, disabled_only, now).await?;
 
     let Explained { lines, uncounted, not_synchronized } =
@@ -185,12 +188,15 @@ async fn explain(
                 Category::Updated,
                 number,
                 &revert::displayed_record(user, shown),
-                DISABLED_ONLY,
+                &apply::disabled_only(NotSynchronizedReason::DuplicateUserName),
             ));
             continue;
         }
         let (reason, holder) = match verdicts[position] {
             ClaimOutcome::Granted => continue,
+            ClaimOutcome::Stuck if record.is_some_and(|record| !may_enable(record)) => {
+                (NotSynchronizedReason::MarkNotVisible, None)
+            }
             ClaimOutcome::Stuck => (NotSynchronizedReason::LicenseLimit, None),
             ClaimOutcome::Refused { kind, holder: NameHolder::User(user) } => (duplicate(kind), Some(user)),
             ClaimOutcome::Refused { kind, holder: NameHolder::Claim(other) } => {

@@ -60,7 +60,7 @@ pub(crate) async fn revert_user(
 
 const VALUES: &str = "digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, \
      mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, \
-     distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes";
+     distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes, warnings = c.warnings";
 
 const STATUS: &str = "status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, \
      disabled_at = c.disabled_at";
@@ -84,7 +84,8 @@ pub(crate) fn displayed_record(user: &KnownUser, shown: &HashMap<i64, UserValues
         digest: user.digest,
         values: shown.get(&user.number.0).cloned().unwrap_or_default(),
         disabled: false,
-        mark_proved: true,
+        mark_proved: false,
+        warnings: Vec::new(),
         user_name_key: user.user_name_key.unwrap_or(NameKey([0; 16])),
         mail_key: user.mail_key,
     }

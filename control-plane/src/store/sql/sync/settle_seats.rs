@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use super::super::dialect::Connection;
 use super::super::jobs::counts;
+use super::super::locks::LockedJob;
 use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
-use super::super::words::QUEUE_SUSPECT_CHANGE;
+use super::super::words::{QUEUE_SUSPECT_CHANGE, USER_OUT_OF_SCOPE};
 use super::super::{locks, statement};
 use super::deferred::DEFERRED;
 use super::{apply, deferred};
-use crate::model::{Counts, Fence, Record, Timestamp};
+use crate::model::{Counts, Fence, JobKind, Record, Timestamp};
 use crate::reconcile::batch;
 use crate::reconcile::batch::{Mode, View};
 use crate::store::Result;
@@ -33,15 +34,9 @@ pub(crate) async fn assign_seats(
         return Ok(false);
     }
     let records = waiting.into_iter().map(Record::try_from).collect::<Result<Vec<_>>>()?;
-    let before = job.counts();
-    let mut quota = job.sync_limit - before.added - before.updated - before.unchanged;
-    // Known users whose records are kept come before new ones. Counted only where the limit is so
-    // near that it matters.
-    if held && quota - before.not_synchronized < i64::try_from(records.len()).unwrap_or_default() {
-        quota -= deferred::retained_users(connection, fence).await?;
-    }
+    let quota = quota(connection, fence, &job, held, records.len()).await?;
     let view = View {
-        quota: quota.max(0),
+        quota,
         beyond_limit: job.beyond_limit(),
         read: Some(job.reads),
         ..apply::view(connection, fence, &records, &[]).await?
@@ -55,7 +50,10 @@ pub(crate) async fn assign_seats(
     deferred::retain(connection, fence, refused.iter().map(|position| &records[*position].id), true).await?;
     // Who is disabled only may get its names yet.
     let disabled: HashSet<usize> = match held {
-        true => plan.updates.iter().filter(|update| update.status_only).map(|update| update.record).collect(),
+        true => {
+            let only = plan.updates.iter().filter(|update| update.status_only.is_some());
+            only.map(|update| update.record).collect()
+        }
         false => HashSet::new(),
     };
     deferred::retain(connection, fence, disabled.iter().map(|position| &records[*position].id), false)
@@ -68,4 +66,34 @@ pub(crate) async fn assign_seats(
     counts::count(connection, fence, counts, None, now).await?;
     done_with.taken.publish(connection, now).await?;
     Ok(true)
+}
+
+/// Places that the sync limit leaves for new and returning users: of the users in scope each has
+/// one, synchronized or not. Users in scope are counted only where the limit is so near that it
+/// matters.
+async fn quota(
+    connection: &mut Connection,
+    fence: Fence,
+    job: &LockedJob,
+    held: bool,
+    records: usize,
+) -> Result<i64> {
+    // An undo gives back what it is ordered to.
+    if job.kind() == JobKind::Undo {
+        return Ok(i64::MAX);
+    }
+    let records = i64::try_from(records).unwrap_or_default();
+    let done = job.counts();
+    if job.expected + done.added + done.updated + records <= job.sync_limit {
+        return Ok(records);
+    }
+    let in_scope = statement::query_scalar(sql!(
+        "SELECT COUNT(*) FROM users WHERE tenant_no = $1 AND source_no = $2 AND status <> \
+         {USER_OUT_OF_SCOPE}"
+    ));
+    let in_scope: i64 =
+        in_scope.bind(fence.tenant.0).bind(fence.source.0).fetch_one(&mut *connection).await?;
+    // Users that return come before new ones, those whose records are kept for another try, too.
+    let kept = if held { deferred::retained_users(connection, fence).await? } else { 0 };
+    Ok((job.sync_limit - in_scope - kept).max(0))
 }

@@ -2,6 +2,11 @@
 //! leavers and contests. Users whom something has changed since are left as they are and listed. A
 //! sync of a single user changes it in the name of the job that changed it last, so that it is told
 //! by `alone_at`: the time of the last change, if that was one.
+//!
+//! No entry is read, so no entry can show whether its account is disabled. An undo enables all the
+//! same, and is the only way to: an administrator orders it for a job whose list was there to be
+//! seen, and only users whose last observation is that very job's get their status back. The next
+//! sync and each sign-in read the entry, and disable the user whose entry has the mark.
 
 use super::super::dialect::Connection;
 use super::super::jobs::leftovers;
@@ -87,7 +92,7 @@ pub(crate) async fn changes(
     let mut rows: Vec<ChangeRow> = statement::query_as(sql!(
         "SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, \
              c.mail_key, c.first_name, c.last_name, c.display_name, c.phone, c.distinguished_name, \
-             c.policy_attributes, c.status, CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 \
+             c.policy_attributes, c.status, CAST(1 AS BIGINT) AS mark_proved, c.warnings, CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 \
              THEN 1 ELSE 0 END AS BIGINT) AS done, CAST(CASE WHEN u.updated_at > $2 OR (c.what <> \
              {CHANGE_DISABLED} AND u.changed_job <> $3) OR (c.what <> {CHANGE_UPDATED} AND \
              u.status_job <> $3) OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS \
@@ -168,6 +173,6 @@ pub(crate) async fn adds(
 }
 
 async fn take_out(connection: &mut Connection, fence: Fence, users: &[i64], now: Timestamp) -> Result<()> {
-    let undone = |_| ("Disabled: the sync that let the user in was undone.".to_owned(), false);
+    let undone = |_| ("Disabled: the sync that let the user in was undone.".to_owned(), None);
     absent_users::take_out(connection, fence, users, (i64::MAX, &undone), now).await.map(drop)
 }

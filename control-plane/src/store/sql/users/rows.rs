@@ -45,6 +45,14 @@ pub(crate) struct RecordRow {
     user_name_key: Option<Vec<u8>>,
     mail_key: Option<Vec<u8>>,
     status: i64,
+    mark_proved: i64,
+    warnings: Option<String>,
+}
+
+/// Warnings from their column.
+pub(crate) fn warnings(json: Option<&str>) -> Result<Vec<String>> {
+    let parse = |json| serde_json::from_str(json).map_err(|error| StoreError::Broken(Box::new(error)));
+    json.map_or_else(|| Ok(Vec::new()), parse)
 }
 
 impl RecordRow {
@@ -73,7 +81,8 @@ impl TryFrom<RecordRow> for Record {
             digest: codec::digest_bytes(row.digest)?,
             values: row.values.into(),
             disabled: codec::user_status(row.status)? != Status::Enabled,
-            mark_proved: true,
+            mark_proved: row.mark_proved == 1,
+            warnings: warnings(row.warnings.as_deref())?,
             user_name_key: NameKey(codec::digest_bytes(user_name_key)?),
             mail_key: row.mail_key.map(codec::digest_bytes).transpose()?.map(NameKey),
         })

@@ -7,15 +7,17 @@ use super::super::dialect::{Connection, IN_INTS_2, LIKE};
 use super::super::statement::sql;
 use super::super::words::USER_ENABLED;
 use super::super::{codec, dialect, locks, statement};
-use super::rows::ValuesRow;
-use crate::model::{ImmutableId, Mark, SourceId, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo};
+use super::rows::{self, ValuesRow};
+use crate::model::{
+    ImmutableId, Mark, SourceId, Status, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo,
+};
 use crate::store::{Result, StoreError};
 
 /// Columns of a [`UserRow`].
 pub(crate) const COLUMNS: &str = "u.user_no, s.id AS source, u.immutable_id, u.user_name, u.mail, u.first_name, u.last_name, \
      u.display_name, u.phone, u.distinguished_name, u.policy_attributes, u.status, u.created_at, \
-     u.updated_at, u.disabled_at, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, \
-     u.mark_reason";
+     u.updated_at, u.disabled_at, u.absence, u.last_sign_in_at, u.marked_at, u.purge_at, u.marked_by, \
+     u.mark_reason, u.absent_since, u.warnings";
 
 /// Where they are.
 pub(crate) const FROM: &str =
@@ -32,11 +34,14 @@ pub(crate) struct UserRow {
     created_at: i64,
     updated_at: i64,
     disabled_at: Option<i64>,
+    absence: Option<i64>,
     last_sign_in_at: Option<i64>,
     marked_at: Option<i64>,
     purge_at: Option<i64>,
     marked_by: Option<String>,
     mark_reason: Option<i64>,
+    absent_since: Option<i64>,
+    warnings: Option<String>,
 }
 
 impl TryFrom<UserRow> for User {
@@ -52,17 +57,22 @@ impl TryFrom<UserRow> for User {
             }),
             _ => None,
         };
+        let status = codec::user_status(row.status)?;
+        let absence = row.absence.filter(|_| status == Status::OutOfScope).map(codec::absence).transpose()?;
         Ok(Self {
             number: UserNo(row.user_no),
             source: SourceId(row.source),
             id: ImmutableId(Bytes::from(row.immutable_id)),
             values: row.values.into(),
-            status: codec::user_status(row.status)?,
+            status,
+            absence,
             disabled_at: row.disabled_at.map(Timestamp),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
             last_sign_in_at: row.last_sign_in_at.map(Timestamp),
             mark,
+            absent_since: row.absent_since.map(Timestamp),
+            warnings: rows::warnings(row.warnings.as_deref())?,
         })
     }
 }
@@ -101,7 +111,8 @@ pub(crate) async fn list(
         "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR \
          (u.status = {USER_ENABLED}) = ($4 = 1)) AND ($5 = '' OR u.user_name {LIKE} $5 ESCAPE '!' \
          OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') AND ($7 = 0 OR \
-         u.purge_at IS NOT NULL) ORDER BY u.user_no LIMIT $6"
+         u.purge_at IS NOT NULL) AND ($8 = 0 OR u.absent_since IS NOT NULL) ORDER BY u.user_no \
+         LIMIT $6"
     );
     let pattern = filter.text.as_deref().filter(|text| !text.is_empty()).map_or_else(String::new, pattern);
     let rows: Vec<UserRow> = statement::query_as(text)
@@ -112,6 +123,7 @@ pub(crate) async fn list(
         .bind(pattern)
         .bind(limit)
         .bind(i64::from(filter.pending_deletion))
+        .bind(i64::from(filter.absent))
         .fetch_all(connection)
         .await?;
     rows.into_iter().map(TryInto::try_into).collect()

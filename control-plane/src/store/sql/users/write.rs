@@ -39,11 +39,11 @@ pub(crate) async fn insert_users(
             "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
              user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
              distinguished_name, policy_attributes, status, added_job, status_job, created_at, \
-             updated_at, disabled_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
+             updated_at, disabled_at, warnings) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
              r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, \
              r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, \
              r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN \
-             NULL ELSE s.at END"
+             NULL ELSE s.at END, r.warnings"
         ),
         "",
     );
@@ -55,9 +55,10 @@ pub(crate) async fn insert_users(
 const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
      user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status, added_job, changed_job, created_at, \
-     updated_at) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
+     updated_at, warnings) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
      r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, \
-     r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at";
+     r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at, \
+     r.warnings";
 
 /// Changes users that are there.
 pub(crate) async fn update_users(
@@ -78,7 +79,9 @@ pub(crate) async fn update_users(
              excluded.changed_job, updated_at = excluded.updated_at, status_job = CASE WHEN \
              users.status = excluded.status THEN users.status_job ELSE excluded.changed_job END, \
              disabled_at = CASE WHEN excluded.status = {USER_ENABLED} THEN NULL WHEN users.status \
-             = {USER_ENABLED} THEN excluded.updated_at ELSE users.disabled_at END"
+             = {USER_ENABLED} THEN excluded.updated_at ELSE users.disabled_at END, absent_since = \
+             CASE WHEN excluded.status = {USER_ENABLED} THEN users.absent_since END, warnings = \
+             excluded.warnings"
         ),
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
@@ -96,14 +99,15 @@ pub(crate) async fn disable_in_directory(
     }
     let text = sql!(
         "UPDATE users SET status = {USER_DISABLED_IN_DIRECTORY}, status_job = $2, changed_job = \
-         $2, updated_at = $3, disabled_at = $3 WHERE tenant_no = $1 AND user_no {IN_INTS_4}"
+         $2, updated_at = $3, disabled_at = $3, absent_since = NULL WHERE tenant_no = \
+         $1 AND user_no {IN_INTS_4}"
     );
     let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(now.0);
     dialect::ints(query, users).execute(connection).await?;
     Ok(())
 }
 
-/// Notes the digests of records that are as their users are.
+/// Notes the digests of records that are as their users are, and the warnings, which are no value.
 pub(crate) async fn refresh_digests(
     connection: &mut Connection,
     fence: Fence,
@@ -112,8 +116,8 @@ pub(crate) async fn refresh_digests(
 ) -> Result<()> {
     let text = (
         UPSERT,
-        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = \
-                         excluded.digest",
+        "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, \
+         warnings = excluded.warnings",
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }
@@ -150,10 +154,10 @@ pub(crate) async fn journal(
     let text = sql!(
         "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, \
          mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, \
-         policy_attributes, status, changed_job, status_job, updated_at, disabled_at, what) SELECT \
+         policy_attributes, status, changed_job, status_job, updated_at, disabled_at, warnings, what) SELECT \
          $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, \
          last_name, display_name, phone, distinguished_name, policy_attributes, status, \
-         changed_job, status_job, updated_at, disabled_at, $3 FROM users WHERE tenant_no = $2 AND \
+         changed_job, status_job, updated_at, disabled_at, warnings, $3 FROM users WHERE tenant_no = $2 AND \
          user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what \
          | excluded.what"
     );
