@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use harness::programs::program;
-use harness::world::World;
+use harness::world::{TENANT, World};
 use harness::{People, Person, Samba};
 use rollcall_proto::admin::v1::{
-    DisableGuard, IdentitySourceSettings, SyncJob, User, hold::Reason, sync_job_detail::Category,
-    user::DisabledReason, user::Status,
+    DisableGuard, IdentitySourceSettings, SyncJob, SyncUserRequest, User, hold::Reason, single_sync::Outcome,
+    sync_job_detail::Category, sync_user_request::Whom, user::DisabledReason, user::Status,
 };
 
 use crate::expect::{enabled, held, numbers, succeeded, usable, users};
@@ -98,6 +98,16 @@ impl Domain {
         let [added, updated, unchanged, disabled, others] = succeeded(&job);
         ensure!(others == self.others, "{others} were not synchronized instead of {}", self.others);
         Ok((job, [added, updated, unchanged, disabled]))
+    }
+
+    /// What a sync of this person alone comes to, and the user's status after it.
+    async fn sync_alone(&self, nth: usize) -> Result<(Outcome, Status)> {
+        let whom = Some(Whom::UserName(self.person(nth)?.uid));
+        let request = SyncUserRequest { parent: format!("tenants/{TENANT}"), whom };
+        let answer = self.world.admin.just_in_time.clone().sync_user(request).await?.into_inner();
+        let sync = answer.sync.context("a sync")?;
+        ensure!(!sync.allowed, "{sync:?}");
+        Ok((sync.outcome(), sync.user.context("a user")?.status()))
     }
 
     async fn user(&self, name: &str) -> Result<User> {
@@ -241,6 +251,8 @@ async fn who_is_deleted_out_of_sight_is_unexplained_and_few_of_those_are_disable
 ) -> Result<()> {
     domain.directory()?.let_agent_see_deleted(false)?;
     domain.delete(3..4)?;
+    // A sign-in proves nothing of that.
+    assert_eq!(domain.sync_alone(3).await?, (Outcome::Absent, Status::Enabled));
     assert_eq!(domain.sync().await?.1, [0, 0, domain.usable - 1, 1]);
     let told = domain.told(Category::Disabled).await?;
     let message = told.get(&domain.person(3)?.uid).context("is told")?;
@@ -250,9 +262,11 @@ async fn who_is_deleted_out_of_sight_is_unexplained_and_few_of_those_are_disable
     let message = held(&domain.world.sync_now().await?, Reason::UnexplainedAbsences);
     assert!(message.contains("does not show what became of them"), "{message}");
     domain.directory()?.let_agent_see_deleted(true)?;
+    // A tombstone does.
+    assert_eq!(domain.sync_alone(4).await?, (Outcome::DisabledOutOfScope, Status::Disabled));
     assert_eq!(
         domain.sync().await?.1,
-        [0, 0, domain.usable - 3, 2],
+        [0, 0, domain.usable - 3, 1],
         "with the right to see it, all is explained"
     );
     Ok(())

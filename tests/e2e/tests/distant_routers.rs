@@ -113,7 +113,7 @@ async fn a_sign_in_at_a_replica_without_a_router_is_answered_as_at_the_one_that_
     // Whoever left is looked up once more on the same way.
     let ben = format!("uid=ben,{}", sign_in.world.directory().people_dn());
     sign_in.world.directory().delete(&ben)?;
-    assert_eq!(sign_in.came_to("ben").await?, (Synced::DisabledOutOfScope, false));
+    assert_eq!(sign_in.came_to("ben").await?, (Synced::Absent, false));
 
     let logs = sign_in.world.logs();
     assert_eq!(logs.matches("connected to another replica").count(), 1, "one connection for all of it");

@@ -17,7 +17,7 @@ use crate::on_both_databases;
 
 on_both_databases! {
     a_sign_in_brings_the_user_as_the_directory_has_it_and_says_who_may_enter,
-    whoever_has_left_is_disabled_and_more_than_the_guard_allows_are_held,
+    whoever_has_left_is_denied_and_a_sync_of_all_disables_and_frees_the_name,
     what_cannot_be_applied_is_said_and_nothing_else_changes,
     sources_are_asked_in_order_and_whoever_moved_between_them_may_enter,
     an_approved_list_leaves_out_who_came_back_by_signing_in,
@@ -134,7 +134,7 @@ async fn a_sign_in_brings_the_user_as_the_directory_has_it_and_says_who_may_ente
     Ok(())
 }
 
-async fn whoever_has_left_is_disabled_and_more_than_the_guard_allows_are_held(
+async fn whoever_has_left_is_denied_and_a_sync_of_all_disables_and_frees_the_name(
     database: Database,
 ) -> Result<()> {
     let sign_in = SignIn::start(World::builder().database(database)).await?;
@@ -147,43 +147,43 @@ async fn whoever_has_left_is_disabled_and_more_than_the_guard_allows_are_held(
 
     directory.rename(&sign_in.dn("anna"), "uid=anna", Some(&directory.archive_dn()))?;
     let moved = sign_in.try_to("anna").await?;
-    assert_eq!((moved.outcome(), moved.allowed), (Outcome::DisabledOutOfScope, false));
-    assert!(moved.message.contains("outside"), "{}", moved.message);
+    assert_eq!((moved.outcome(), moved.allowed), (Outcome::Absent, false));
     let user = moved.user.context("a user")?;
-    assert_eq!((user.status(), user.disabled_reason()), (Status::Disabled, DisabledReason::OutOfScope));
-    assert_eq!(world.license().await?.used(), 4);
-    assert_eq!(sign_in.came_to("anna").await?, (Outcome::NotFound, false), "the name is free");
+    assert_eq!((user.status(), user.absent_since_time.is_some()), (Status::Enabled, true));
+    assert_eq!(world.license().await?.used(), 5, "the seat is kept");
+    // So is the name, until a sync has disabled the user.
     join(world, "anna2", "anna@lab.test")?;
-    assert_eq!(sign_in.came_to("anna@lab.test").await?, (Outcome::Added, true));
+    assert_eq!(sign_in.came_to("anna@lab.test").await?, (Outcome::Absent, false));
+    assert_eq!(sign_in.came_to("anna2").await?, (Outcome::DuplicateEmail, false));
+    assert_eq!(succeeded(&world.sync_now().await?)[..4], [1, 0, 4, 1]);
+    let gone = &users(world).await?["anna"];
+    assert_eq!((gone.status(), gone.disabled_reason()), (Status::Disabled, DisabledReason::OutOfScope));
+    assert_eq!(sign_in.came_to("anna").await?, (Outcome::NotFound, false), "the name is free");
+    assert_eq!(sign_in.came_to("anna@lab.test").await?, (Outcome::Unchanged, true));
+
     directory.delete(&sign_in.dn("anna2"))?;
     directory.rename(
         &format!("uid=anna,{}", directory.archive_dn()),
         "uid=anna",
         Some(&directory.people_dn()),
     )?;
-    // Found by name; whoever had the name meanwhile is still a user.
+    // Found by name; whoever had the address meanwhile is still a user.
     assert_eq!(sign_in.came_to("anna").await?, (Outcome::DuplicateEmail, false));
-    assert_eq!(
-        sign_in.came_to("anna2").await?,
-        (Outcome::DisabledOutOfScope, false),
-        "the first unexplained one"
-    );
-    assert_eq!(sign_in.came_to("anna").await?, (Outcome::Reenabled, true));
+    assert_eq!(sign_in.came_to("anna2").await?, (Outcome::Absent, false));
 
-    // Of whom nobody can say where they went, two a day are disabled; the sync of all counts them
-    // along.
-    directory.delete(&sign_in.dn("ben"))?;
-    assert_eq!(sign_in.came_to("ben").await?, (Outcome::DisabledOutOfScope, false));
-    directory.delete(&sign_in.dn("carla"))?;
-    assert_eq!(sign_in.came_to("carla").await?, (Outcome::Held, false));
-    assert_eq!(enabled(&users(world).await?), 4, "and stays as it was");
+    // Whoever cannot be found is denied, however many they are: that is the matter of a sync.
+    for name in ["ben", "carla", "dora"] {
+        directory.delete(&sign_in.dn(name))?;
+        assert_eq!(sign_in.came_to(name).await?, (Outcome::Absent, false));
+    }
+    assert_eq!(enabled(&users(world).await?), 5, "and stays as it was");
     let message = held(&world.sync_now().await?, Reason::UnexplainedAbsences);
-    assert!(message.contains("syncs of the last 24 hours disabled 2"), "{message}");
+    assert!(message.contains("does not show what became of them"), "{message}");
 
     // By number a user is asked for who has no name any more.
     let admin = &world.admin;
-    let again = sign_in.sync(admin, Whom::User(moved_name(&users(world).await?, "ben"))).await?;
-    assert_eq!((again.outcome(), again.allowed), (Outcome::Unchanged, false));
+    let again = sign_in.sync(admin, Whom::User(moved_name(&users(world).await?, "anna"))).await?;
+    assert_eq!((again.outcome(), again.allowed), (Outcome::DuplicateEmail, false));
     Ok(())
 }
 
@@ -265,8 +265,12 @@ async fn sources_are_asked_in_order_and_whoever_moved_between_them_may_enter(
     let ben = sign_in.try_to("ben").await?;
     assert_eq!((ben.outcome(), ben.identity_source.as_str()), (Outcome::Added, SOURCE));
 
-    // Moved to the other source: gone from the one, and there is a new user in the other.
+    // Moved to the other source: gone from the one once that was read, and a new user in the other.
     directory.rename(&format!("uid=anna,{archive}"), "uid=anna", Some(&directory.people_dn()))?;
+    assert_eq!(sign_in.came_to("anna").await?, (Outcome::Absent, false), "its source was not read yet");
+    let job = world.admin.start_sync(&second).await?;
+    // Ben is in both, and is of the first.
+    assert_eq!(succeeded(&world.finished(&job).await?)[3..], [1, 1]);
     let moved = sign_in.try_to("anna").await?;
     assert_eq!(
         (moved.outcome(), moved.allowed, moved.identity_source.as_str()),
@@ -295,10 +299,10 @@ async fn an_approved_list_leaves_out_who_came_back_by_signing_in(database: Datab
         Some(&directory.people_dn()),
     )?;
     assert!(sign_in.came_to(&back.uid).await?.1);
-    assert_eq!(sign_in.came_to(&away.uid).await?, (Outcome::DisabledOutOfScope, false));
+    assert_eq!(sign_in.came_to(&away.uid).await?, (Outcome::Absent, false));
     world.admin.approve(&job).await?;
     let job = world.admin.watch(&job.name, |_| {}).await?;
-    assert_eq!(succeeded(&job)[3], 8, "who is back is left out, and who was disabled already");
+    assert_eq!(succeeded(&job)[3], 9, "who is back is left out, and who was not found is not");
     let users = users(world).await?;
     assert_eq!((enabled(&users), users[&back.uid].status()), (31, Status::Enabled));
     Ok(())

@@ -12,8 +12,18 @@ use rollcall_proto::router::v1::{
 use crate::expect::{enabled, failed, held, succeeded, users};
 use crate::scripted::{Router, complete, offer, ten_users};
 
+/// The change number of a server at this time.
+pub(crate) fn changed_at(time: &str) -> Option<Freshness> {
+    let csn = format!("{time}.000000Z#000000#001#000000");
+    Some(Freshness { context_csns: vec![csn], ..Freshness::default() })
+}
+
 /// Carries out an order to read: the first of the ten users are there, the others are looked up.
-async fn read(router: &mut Router, there: u8, freshness: Option<Freshness>) -> Result<LookupOrder> {
+pub(crate) async fn read(
+    router: &mut Router,
+    there: u8,
+    freshness: Option<Freshness>,
+) -> Result<LookupOrder> {
     let order = router.order().await?;
     let mut upload = router.open(&order).await?;
     upload.say(offer(1, 0..there)).await?;
@@ -99,22 +109,22 @@ async fn answers_that_are_none_and_a_lost_router_let_the_directory_be_read_again
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_behind_its_own_former_state_disables_nobody() -> Result<()> {
     let (world, mut router) = ten_users().await?;
-    let at = |time: &str| {
-        let csn = format!("{time}.000000Z#000000#001#000000");
-        Some(Freshness { context_csns: vec![csn], ..Freshness::default() })
-    };
-    let noon = at("20260101120000");
+    let noon = changed_at("20260101120000");
     let job = world.start_sync().await?;
     let look_up = read(&mut router, 9, noon.clone()).await?;
     router.found(&look_up.request_id, vec![Presence::InScope]).await?;
     assert_eq!(succeeded(&world.finished(&job).await?), [0, 0, 9, 0, 0]);
 
     let job = world.start_sync().await?;
-    let look_up = read(&mut router, 9, at("20260101115959")).await?;
+    let look_up = read(&mut router, 9, changed_at("20260101115959")).await?;
     router.found(&look_up.request_id, vec![Presence::NotFound]).await?;
     let job = world.finished(&job).await?;
-    assert_eq!(succeeded(&job), [0, 0, 9, 0, 0]);
-    assert_eq!(job.withheld_disables.unwrap_or_default().user_count, 1);
+    let message = held(&job, Reason::OlderServer);
+    assert!(
+        message.contains("2026-01-01 11:59:59") && message.contains("12:00:00"),
+        "by how much: {message}"
+    );
+    assert_eq!(job.hold.unwrap_or_default().user_count, 1);
     assert_eq!(enabled(&users(&world).await?), 10);
 
     let job = world.start_sync().await?;

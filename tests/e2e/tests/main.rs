@@ -1,4 +1,4 @@
-//! End to end: a real OpenLDAP or Active Directory, both databases, our two real programs, mutual
+//! End to end: a real OpenLDAP, 389 Directory Server or Active Directory, both databases, our two real programs, mutual
 //! TLS between them. Each test is named after the promise it proves; what an administrator sees is
 //! all that it looks at.
 
@@ -7,6 +7,7 @@
     reason = "a whole installation is a large value, and a test has the stack for it"
 )]
 
+mod absent_at_sign_in;
 mod access;
 mod account_state;
 mod active_directory;
@@ -21,6 +22,7 @@ mod details;
 mod directory_trouble;
 mod distant_routers;
 mod door;
+mod ds389;
 mod enrollment;
 mod entries;
 mod expect;
@@ -38,11 +40,13 @@ mod look_up_protocol;
 mod matrix;
 mod methods;
 mod moving_targets;
+mod older_servers;
 mod passwords;
 mod persons;
 mod plans;
 mod preconditions;
 mod privacy;
+mod proof;
 mod protocol;
 mod rekey;
 mod renamed_domain;

@@ -164,6 +164,13 @@ async fn whoever_has_the_password_is_synchronized_and_let_in_and_nobody_else(
     directory.delete(&dn("ben"))?;
     assert_eq!(sign_in.verified("ben", "pässwörd mit Räumen ").await?, REFUSED);
     assert_eq!(users(world).await?.len(), 3);
+    // That it is absent is noted behind the answer.
+    let (mut absent, end) = (false, Instant::now() + Duration::from_secs(10));
+    while !absent {
+        ensure!(Instant::now() < end, "a user that is not found is marked");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        absent = users(world).await?["ben"].absent_since_time.is_some();
+    }
     assert_eq!(succeeded(&world.sync_now().await?)[3], 1, "a sync of all sees to it");
 
     let calls = [("anna", ""), ("", "x"), ("a\u{7}b", "x"), ("anna", &"x".repeat(1_025))];
@@ -293,6 +300,25 @@ async fn nobodys_password_is_verified_unless_source_and_policy_both_say_so() -> 
     assert_eq!(sign_in.verified("anna", "anna-secret").await?, let_in(Synced::Unchanged), "both do");
     sign_in.world.update_and_publish_source(sign_in.world.settings()).await?;
     assert_eq!(sign_in.verified("anna", "anna-secret").await?, not_allowed, "the source does not");
+    Ok(())
+}
+
+/// The id may be read and not searched for: the entry is found by the name, and not by the id.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_password_of_a_user_that_is_not_found_by_its_id_lets_nobody_in() -> Result<()> {
+    let sign_in = start(World::builder()).await?;
+    let world = &sign_in.world;
+    with_password(world, "anna", "anna-secret")?;
+    assert_eq!(sign_in.verified("anna", "anna-secret").await?, let_in(Synced::Added));
+    let rest = "to * by users read by * none";
+    world.directory().allow(&["to attrs=entryUUID by users =r by * none", rest])?;
+    let denied = (Outcome::Verified, Some(Synced::Absent), false);
+    assert_eq!(sign_in.verified("anna", "anna-secret").await?, denied);
+    let anna = &users(world).await?["anna"];
+    assert!(anna.absent_since_time.is_some() && anna.disable_time.is_none(), "{anna:?}");
+    world.directory().allow(&[rest])?;
+    assert_eq!(sign_in.verified("anna", "anna-secret").await?, let_in(Synced::Unchanged));
+    assert_eq!(users(world).await?["anna"].absent_since_time, None);
     Ok(())
 }
 

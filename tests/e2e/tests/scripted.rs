@@ -24,6 +24,9 @@ use crate::expect::succeeded;
 /// Well below what the control plane takes for silence.
 const BEAT: Duration = Duration::from_secs(10);
 
+/// The container of all scripted people.
+pub(crate) const PEOPLE: &str = "ou=people,dc=lab,dc=test";
+
 pub(crate) struct Router {
     client: RouterServiceClient<Channel>,
     orders: Streaming<SessionResponse>,
@@ -211,6 +214,7 @@ pub(crate) fn record(number: u8) -> UserRecord {
         digest: vec![number; 16].into(),
         user_name: format!("user{number}"),
         mail: format!("user{number}@lab.test"),
+        distinguished_name: format!("uid=user{number},{PEOPLE}"),
         ..UserRecord::default()
     }
 }
@@ -239,6 +243,7 @@ pub(crate) fn complete(order: &SyncOrder, records: u64) -> Complete {
         entries: records,
         ignored_references: 0,
         missing: false,
+        fingerprint_attribute: String::new(),
     };
     let server = "ldap.lab.test:636".to_owned();
     Complete { batches: 1, records, server, roots: roots.map(root).collect(), ..Complete::default() }

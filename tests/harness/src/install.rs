@@ -22,6 +22,9 @@ pub const POSTGRESQL: &str = "postgresql";
 pub const SAMBA: [&str; 5] =
     ["samba", "samba-ad-provision", "samba-dsdb-modules", "samba-vfs-modules", "ldb-tools"];
 
+/// A 389 Directory Server, its tools that make an instance, and those for its certificates.
+pub const DS389: [&str; 3] = ["389-ds-base", "python3-lib389", "libnss3-tools"];
+
 /// Makes sure that the packages are there; installs what is missing with apt-get, through sudo
 /// where needed.
 pub fn ensure(packages: &[&str]) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Real servers for the end-to-end tests, the demo and the benchmark: a private OpenLDAP and Active
-//! Directory, a private PostgreSQL, our own two programs, a network cable that can be cut, and
-//! realistic people to fill a directory with.
+//! Real servers for the end-to-end tests, the demo and the benchmark: a private OpenLDAP, 389
+//! Directory Server and Active Directory, a private PostgreSQL, our own two programs, a network
+//! cable that can be cut, and realistic people to fill a directory with.
 //!
 //! Everything runs on 127.0.0.1 out of temporary folders and is ended and removed when its value is
 //! dropped, also when a test panics. It depends on none of our programs' code: it starts them as an
@@ -10,6 +10,7 @@
 pub mod cable;
 pub mod dice;
 pub mod disk;
+pub mod drill;
 pub mod imports;
 pub mod install;
 pub mod ldap;
@@ -25,7 +26,7 @@ pub mod world;
 pub use cable::{Cable, Direction};
 pub use dice::Dice;
 pub use disk::SmallDisk;
-pub use ldap::{Certificate, Samba, Slapd};
+pub use ldap::{Certificate, Ds389, Samba, Slapd};
 pub use people::{People, Person};
 pub use postgres::Postgres;
 pub use process::Running;

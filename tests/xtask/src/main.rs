@@ -1,14 +1,17 @@
-//! The project's commands: `cargo xtask demo`, `test`, `bench`, `packages`. Each installs what it
+//! The project's commands: `cargo xtask demo`, `test`, `bench`, `drill`, `packages`. Each installs what it
 //! misses, says so, and cleans up after itself.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
 mod bench;
 mod demo;
+mod drill;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod floors;
 mod packages;
+#[cfg(test)]
+mod rules;
 mod test;
 mod tools;
 #[cfg(test)]
@@ -35,6 +38,8 @@ enum Command {
     Test(test::Options),
     /// Measures syncs of many users against ldapsearch and psql's \copy in the same run.
     Bench(bench::Options),
+    /// Runs a drill on real directories: a fault, and what becomes of the people meanwhile.
+    Drill(drill::Options),
     /// Makes the Debian packages of both programs, in target/debian.
     Packages(packages::Options),
 }
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Drill(options) => drill::run(&options),
         Command::Packages(options) => packages::run(&options),
     };
     match result {

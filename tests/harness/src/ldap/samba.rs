@@ -287,6 +287,32 @@ impl Samba {
         self.apply("ldbmodify", &["--controls", SHOW_DELETED], &record)
     }
 
+    /// Takes rights to an entry from the router's account. `ace` is in SDDL with `{agent}` for the
+    /// account, such as `(D;CI;RPLC;;;{agent})`. Returns the entry's descriptor as it was, for
+    /// [`Self::give_back`].
+    pub fn deny_agent(&self, dn: &str, ace: &str) -> Result<String> {
+        let agent = self.first(&[], "(sAMAccountName=agent)", "objectSid")?;
+        let mut command = Command::new("/usr/bin/samba-tool");
+        command.env("SMB_CONF_PATH", self.configuration()).args(["dsacl", "get", "-H"]);
+        command.arg(self.dir.path().join("private/sam.ldb")).arg(format!("--objectdn={dn}"));
+        let output = command.output()?;
+        succeed("samba-tool dsacl get", &output)?;
+        let said = String::from_utf8(output.stdout)?;
+        let former = said.lines().map(str::trim).find(|line| line.starts_with("O:"));
+        let former = former.context("an entry has a descriptor")?.to_owned();
+        // What denies stands before what allows.
+        let list = former.find("D:").context("a descriptor has a list")?;
+        let at = list + former[list..].find('(').context("a list has entries")?;
+        let (head, rest) = former.split_at(at);
+        self.give_back(dn, &format!("{head}{}{rest}", ace.replace("{agent}", &agent)))?;
+        Ok(former)
+    }
+
+    /// Sets the descriptor of an entry, in SDDL.
+    pub fn give_back(&self, dn: &str, descriptor: &str) -> Result<()> {
+        self.replace(dn, "nTSecurityDescriptor", &[descriptor])
+    }
+
     fn provision(&self) -> Result<()> {
         let dir = self.dir.path();
         certificate::write(dir, &Certificate::ForHost(self.host()))?;

@@ -2,6 +2,8 @@
 //! Changes go through ldapmodify as the server's root, so that a test says what happens in LDIF, as
 //! an administrator would.
 
+mod backup;
+
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
@@ -47,6 +49,8 @@ pub struct Builder {
     agent_size_limit: Option<u32>,
     certificate: Certificate,
     provider: bool,
+    /// Databases before the server's own.
+    proxy: String,
 }
 
 /// How 389 DS and FreeIPA mark accounts.
@@ -141,9 +145,10 @@ impl Builder {
     fn configuration(&self, dir: &Path) -> String {
         let (base, dir) = (&self.base, dir.display());
         let limit = limit_line(base, self.agent_size_limit);
-        let size_limit = self.size_limit;
+        let (size_limit, proxy) = (self.size_limit, &self.proxy);
         let (module, overlay) =
             if self.provider { ("moduleload syncprov\n", "overlay syncprov\n") } else { ("", "") };
+        let back_ldap = if proxy.is_empty() { "" } else { "moduleload back_ldap\n" };
         format!(
             r#"include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -152,7 +157,7 @@ include /etc/ldap/schema/nis.schema
 {ACCOUNT_SCHEMA}modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload ppolicy
-{module}pidfile {dir}/slapd.pid
+{module}{back_ldap}pidfile {dir}/slapd.pid
 TLSCACertificateFile {dir}/ca.pem
 TLSCertificateFile {dir}/server.pem
 TLSCertificateKeyFile {dir}/server.key
@@ -164,7 +169,7 @@ database config
 rootdn cn=root,cn=config
 rootpw {ROOT_PASSWORD}
 
-database mdb
+{proxy}database mdb
 suffix {base}
 rootdn cn=root,{base}
 rootpw {ROOT_PASSWORD}
@@ -247,6 +252,7 @@ impl Slapd {
             agent_size_limit: None,
             certificate: Certificate::Valid,
             provider: false,
+            proxy: String::new(),
         }
     }
 

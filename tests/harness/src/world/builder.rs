@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::{Admin, Database, Issuer, Member, Policy, World, files, router_name};
 use crate::{
     cable::Cable,
-    ldap::{Access, Samba, Slapd, samba, slapd},
+    ldap::{Access, Ds389, Samba, Slapd, ds389, samba, slapd},
     people::People,
     ports::free_port,
     postgres::Postgres,
@@ -26,6 +26,7 @@ pub struct Builder {
     directory: slapd::Builder,
     spares: Vec<slapd::Builder>,
     active_directory: Option<samba::Builder>,
+    directory_server: Option<ds389::Builder>,
     database: Database,
     database_folder: Option<PathBuf>,
     license: i32,
@@ -78,6 +79,13 @@ impl Builder {
     #[must_use]
     pub fn active_directory(mut self, directory: samba::Builder) -> Self {
         self.active_directory = Some(directory);
+        self
+    }
+
+    /// A 389 Directory Server in the place of all OpenLDAP servers.
+    #[must_use]
+    pub fn directory_server(mut self, directory: ds389::Builder) -> Self {
+        self.directory_server = Some(directory);
         self
     }
 
@@ -269,15 +277,17 @@ impl Builder {
         let (control_plane_program, router_program) = (program("control-plane")?, program("router-agent")?);
 
         let active_directory = self.active_directory.map(samba::Builder::start).transpose()?;
+        let directory_server = self.directory_server.map(ds389::Builder::start).transpose()?;
         let mut directories = Vec::new();
-        if active_directory.is_none() {
+        if active_directory.is_none() && directory_server.is_none() {
             for directory in std::iter::once(self.directory).chain(self.spares) {
                 directories.push(directory.start()?);
             }
         }
         ensure!(active_directory.is_none() || !self.cables, "no cable fits an Active Directory");
-        let access: Vec<Access> =
-            active_directory.iter().map(Samba::access).chain(directories.iter().map(Slapd::access)).collect();
+        let others = active_directory.iter().map(Samba::access);
+        let others = others.chain(directory_server.iter().map(Ds389::access));
+        let access: Vec<Access> = others.chain(directories.iter().map(Slapd::access)).collect();
         let dir = tempfile::Builder::new().prefix("rollcall-world-").tempdir()?;
         let (postgres, database_url) = match self.database {
             Database::Sqlite => {
@@ -302,8 +312,9 @@ impl Builder {
             .routers
             .first()
             .context("a world has at least one router; .without_router() starts none")?;
+        let first_directory = SocketAddr::from(([127, 0, 0, 1], access[0].ldaps_port));
         let (link, directory_link) = if self.cables {
-            (Some(Cable::to(addresses[first]).await?), Some(Cable::to(directories[0].ldaps_address()).await?))
+            (Some(Cable::to(addresses[first]).await?), Some(Cable::to(first_directory).await?))
         } else {
             (None, None)
         };
@@ -375,6 +386,7 @@ impl Builder {
             directory_link,
             directories,
             active_directory,
+            directory_server,
             access,
             postgres,
             database_url,
@@ -408,6 +420,7 @@ impl World {
             directory: Slapd::builder(),
             spares: Vec::new(),
             active_directory: None,
+            directory_server: None,
             database: Database::default(),
             database_folder: None,
             license: 1_000_000,

@@ -389,6 +389,9 @@ impl World {
             mapping: Some(mapping()),
             ..Default::default()
         };
+        if self.directory_server.is_some() {
+            return IdentitySourceSettings { mapping: Some(directory_server_mapping()), ..settings };
+        }
         match self.active_directory {
             Some(_) => IdentitySourceSettings {
                 object_class: "user".to_owned(),
@@ -437,6 +440,21 @@ pub fn active_directory_mapping() -> AttributeMapping {
             format: expiry_rule::Format::Filetime.into(),
         }),
         policy_attributes: vec!["title".to_owned(), "department".to_owned()],
+        ..mapping()
+    }
+}
+
+/// Maps the same people as 389 Directory Server has them.
+pub fn directory_server_mapping() -> AttributeMapping {
+    let locked = ValueList { values: vec!["true".to_owned()] };
+    AttributeMapping {
+        immutable_id: "nsUniqueId".to_owned(),
+        // Four groups of eight digits: no UUID as text.
+        immutable_id_format: attribute_mapping::ImmutableIdFormat::Text.into(),
+        disabled: Some(DisabledRule {
+            attribute: "nsAccountLock".to_owned(),
+            test: Some(disabled_rule::Test::AnyValueOf(locked)),
+        }),
         ..mapping()
     }
 }

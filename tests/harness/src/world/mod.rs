@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::{
     cable::Cable,
-    ldap::{Access, Samba, Slapd},
+    ldap::{Access, Ds389, Samba, Slapd},
     postgres::Postgres,
     process::Running,
 };
@@ -78,6 +78,7 @@ pub struct World {
     /// The directory servers, in fail-over order.
     pub directories: Vec<Slapd>,
     active_directory: Option<Samba>,
+    directory_server: Option<Ds389>,
     access: Vec<Access>,
     pub postgres: Option<Postgres>,
     database_url: String,
@@ -103,6 +104,15 @@ impl World {
 
     pub fn active_directory_mut(&mut self) -> Result<&mut Samba> {
         self.active_directory.as_mut().context("this world has no Active Directory")
+    }
+
+    /// The 389 Directory Server, if the builder made one.
+    pub fn directory_server(&self) -> Result<&Ds389> {
+        self.directory_server.as_ref().context("this world has no 389 Directory Server")
+    }
+
+    pub fn directory_server_mut(&mut self) -> Result<&mut Ds389> {
+        self.directory_server.as_mut().context("this world has no 389 Directory Server")
     }
 
     /// The cable between the first router and its control plane, if the builder laid one.

@@ -67,8 +67,9 @@ fn run_tests() -> Result<()> {
     install::ensure(&["slapd", "ldap-utils", "postgresql"])?;
     if install::is_root() {
         install::ensure(&install::SAMBA)?;
+        install::ensure(&install::DS389)?;
     } else {
-        println!("==> Active Directory: left out, it needs root");
+        println!("==> Active Directory and 389 Directory Server: left out, they need root");
     }
     // Everything at once: what is built in parts is built for each part anew, since each has other
     // features of what they share. The end-to-end tests start the two programs as an administrator
