@@ -12,4 +12,4 @@ ALTER TABLE sync_jobs ADD COLUMN warnings BIGINT;  -- users with warnings after 
 -- Tells the entries of a read apart that were refused: digest of the record, or of what is told of an entry that is none.
 ALTER TABLE job_details ADD COLUMN entry_key BYTEA;
 CREATE INDEX job_details_by_id ON job_details (job_no, immutable_id) WHERE category = 4 AND immutable_id IS NOT NULL;
-CREATE INDEX job_details_by_key ON job_details (job_no, entry_key) WHERE category = 4 AND immutable_id IS NULL;
+CREATE INDEX job_details_by_key ON job_details (job_no, entry_key) WHERE category = 4 AND immutable_id IS NULL AND entry_key IS NOT NULL;

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::model::{
-    Failure, FailureReason, Fence, IdPair, ImmutableId, JobKind, KnownUser, NotSynchronizedReason, Offered,
-    ReadFacts, ReadStart, Record, Rejected, UserNo,
+    Failure, FailureReason, Fence, IdPair, ImmutableId, KnownUser, NotSynchronizedReason, Offered, ReadFacts,
+    ReadStart, Record, Rejected, UserNo,
 };
 use crate::reconcile::offer::{self, OfferPlan};
 use crate::reconcile::rekey::{self, Occurrence};
@@ -205,9 +205,7 @@ impl Intake {
         let earlier = Earlier { seen: &self.seen, asked: &self.asked };
         let mut plan = offer::plan(self.start.fence.job, &offered, &known, self.start.beyond_limit, &earlier);
         self.mark_seen(&plan.seen);
-        if self.start.kind == JobKind::DryRun {
-            self.ask_again(&offered, &known, &mut plan);
-        }
+        self.ask_again(&offered, &known, &mut plan);
         self.unchanged += plan.unchanged;
         let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
         self.asked.extend(plan.want.iter().map(|position| {
@@ -238,8 +236,9 @@ impl Intake {
         Ok(Wanted { positions: plan.want, prove_mark: plan.prove_mark })
     }
 
-    /// A dry run does not note the digest of a record that only looks different, so a repeat can
-    /// only be told by the values of its record.
+    /// Asks for the records of other entries with the id of a user that the read has had: both are
+    /// listed by their names. Also, a dry run does not note the digest of a record that only looks
+    /// different, so there a repeat can only be told by the values of its record.
     fn ask_again(&mut self, offered: &[Offered], known: &[Option<KnownUser>], plan: &mut OfferPlan) {
         let at = |position: &u32| usize::try_from(*position).unwrap_or(usize::MAX);
         let (again, repeats) = std::mem::take(&mut plan.repeats).into_iter().partition(|position| {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use ldap3::Scope;
+use ldap3::controls::{PagedResults, RawControl};
 
 use super::ReadRequest;
 use super::connect::Connection;
@@ -121,7 +122,7 @@ impl Absences<'_> {
 
     /// Whether the server says that there is no entry of this name, or shows another user there.
     async fn is_gone(&self, id: &Bytes, name: &str, container: &str) -> Result<bool, Interrupted> {
-        let answer = self.search(name, Scope::Base, "(objectClass=*)", 0).await?;
+        let answer = self.search(name, Scope::Base, "(objectClass=*)").await?;
         if answer.referral.is_some() {
             return Ok(false);
         }
@@ -141,7 +142,7 @@ impl Absences<'_> {
     /// Whether a container answers on this connection, and one of its witnesses is seen there, if it
     /// has any.
     async fn is_container_visible(&mut self, container: &str, key: &[String]) -> Result<bool, Interrupted> {
-        let own = self.search(container, Scope::Base, "(objectClass=*)", 0).await?;
+        let own = self.search(container, Scope::Base, "(objectClass=*)").await?;
         let is_there = own.result.rc == 0 && own.entries.iter().any(|entry| is_entry_of(entry, container));
         if !is_there || own.referral.is_some() {
             return Ok(false);
@@ -152,7 +153,7 @@ impl Absences<'_> {
         for witness in own {
             has_witness = true;
             let Some(filter) = self.mapping.immutable_id_filter(&witness.id) else { continue };
-            let answer = self.search(container, Scope::OneLevel, &filter, 0).await?;
+            let answer = self.search(container, Scope::OneLevel, &filter).await?;
             let is_witness = |entry: &Entry| {
                 let is_child = std::str::from_utf8(entry.dn())
                     .is_ok_and(|name| parent(name).is_some_and(|above| is_same_name(above, container)));
@@ -170,29 +171,52 @@ impl Absences<'_> {
     /// a root itself.
     async fn show_id_search(&self) -> Result<bool, Interrupted> {
         for root in &self.request.roots {
-            let sample = self.search(root, self.request.search_scope(), &self.request.filter, SAMPLE).await?;
+            let own = self.search(root, Scope::Base, "(objectClass=*)").await?;
+            if self.is_found_by_id(root, &own.entries).await? {
+                return Ok(true);
+            }
+            let sample = self.sample(root).await?;
             let is_whole = matches!(sample.result.rc, 0 | SIZE_LIMIT_EXCEEDED);
-            let own = self.search(root, Scope::Base, "(objectClass=*)", 0).await?;
-            let entries = sample.entries.iter().filter(|_| is_whole).chain(&own.entries);
-            let ids = entries.filter_map(|entry| self.mapping.immutable_id(entry));
-            for id in ids.take(2) {
-                let Some(filter) = self.mapping.immutable_id_filter(&id) else { continue };
-                let answer = self.search(root, Scope::Subtree, &filter, 0).await?;
-                let has_id = |entry: &Entry| self.mapping.immutable_id(entry).as_ref() == Some(&id);
-                if answer.result.rc == 0 && answer.entries.iter().any(has_id) {
-                    return Ok(true);
-                }
+            if is_whole && self.is_found_by_id(root, &sample.entries).await? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    async fn search(
+    /// Whether one of the first entries is found by its id.
+    async fn is_found_by_id(&self, root: &str, entries: &[Entry]) -> Result<bool, Interrupted> {
+        for id in entries.iter().filter_map(|entry| self.mapping.immutable_id(entry)).take(2) {
+            let Some(filter) = self.mapping.immutable_id_filter(&id) else { continue };
+            let answer = self.search(root, Scope::Subtree, &filter).await?;
+            let has_id = |entry: &Entry| self.mapping.immutable_id(entry).as_ref() == Some(&id);
+            if answer.result.rc == 0 && answer.entries.iter().any(has_id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A few of the source's entries below a root. Samba knows no size limit, so where it may be
+    /// asked the first page is.
+    async fn sample(&self, root: &str) -> Result<Answer, Interrupted> {
+        let root_dse = self.connection.root_dse(self.timeout).await?;
+        let page = || PagedResults { size: SAMPLE, cookie: Vec::new() }.into();
+        let control = (root_dse.vendor == Vendor::ActiveDirectory).then(page);
+        let (scope, filter) = (self.request.search_scope(), &self.request.filter);
+        self.search_with(root, scope, filter, (SAMPLE, control)).await
+    }
+
+    async fn search(&self, base: &str, scope: Scope, filter: &str) -> Result<Answer, Interrupted> {
+        self.search_with(base, scope, filter, (0, None)).await
+    }
+
+    async fn search_with(
         &self,
         base: &str,
         scope: Scope,
         filter: &str,
-        size_limit: i32,
+        (size_limit, control): (i32, Option<RawControl>),
     ) -> Result<Answer, Interrupted> {
         let attributes = [self.request.immutable_id_attribute.as_str()];
         let search = Search {
@@ -200,7 +224,7 @@ impl Absences<'_> {
             scope,
             filter,
             attributes: &attributes,
-            control: None,
+            control,
             size_limit,
             max_entries: MAX_ENTRIES,
             allow_large: false,

@@ -243,7 +243,7 @@ impl Lookup<'_> {
             let control = RawControl { ctype: SHOW_DELETED.to_owned(), crit: false, val: None };
             // The scope was searched before. A context may have other references, such as child
             // domains.
-            let rule = ReferenceRule::Within(&source.roots);
+            let rule = self.root_dse.references_beyond(&source.roots);
             let answer = self.search(context, LdapScope::Subtree, &filter, Some(control), rule).await?;
             // The bind account may see nothing outside of the roots. Then nobody is found there,
             // which says little of anyone.

@@ -10,9 +10,9 @@ use crate::ldap_syntax::normalize;
 pub(super) enum ReferenceRule<'a> {
     /// All but those to these partitions, by their normalized names.
     AllBut(&'a [Vec<String>]),
-    /// Only those to a name in or above one of these. For searches beyond the scope, after the
+    /// Of these only the ones to a name in or above a root. For searches beyond the scope, after the
     /// scope itself was searched.
-    Within(&'a [String]),
+    Within { roots: &'a [String], harmless: &'a [Vec<String>] },
 }
 
 /// Where a reference points to.
@@ -48,8 +48,9 @@ impl Referral {
         let Some(names) = normalize(&self.name).filter(|names| !names.is_empty()) else { return true };
         match rule {
             ReferenceRule::AllBut(harmless) => !harmless.contains(&names),
-            ReferenceRule::Within(bases) => bases.iter().any(|base| {
-                normalize(base).is_none_or(|base| names.ends_with(&base) || base.ends_with(&names))
+            ReferenceRule::Within { harmless, .. } if harmless.contains(&names) => false,
+            ReferenceRule::Within { roots, .. } => roots.iter().any(|root| {
+                normalize(root).is_none_or(|root| names.ends_with(&root) || root.ends_with(&names))
             }),
         }
     }
@@ -105,11 +106,22 @@ mod tests {
     #[test]
     fn beyond_the_scope_a_reference_counts_by_its_name() {
         let roots = ["ou=people,dc=lab,dc=test".to_owned()];
-        let hides = |url| Referral::parse(url).hides_scope(ReferenceRule::Within(&roots));
+        let rule = ReferenceRule::Within { roots: &roots, harmless: &[] };
+        let hides = |url| Referral::parse(url).hides_scope(rule);
         for url in ["ldap://x/ou=berlin,ou=people,dc=lab,dc=test", "ldap://x/dc=lab,dc=test", "ldap://x"] {
             assert!(hides(url), "{url}");
         }
         assert!(!hides("ldap://x/ou=partners,dc=lab,dc=test") && !hides("ldap://x/dc=other"));
+    }
+
+    #[test]
+    fn beyond_a_whole_domain_its_own_partitions_are_harmless_and_child_domains_are_not() {
+        let roots = ["DC=lab,DC=test".to_owned()];
+        let harmless: Vec<_> = normalize("CN=Configuration,DC=lab,DC=test").into_iter().collect();
+        let rule = ReferenceRule::Within { roots: &roots, harmless: &harmless };
+        let hides = |url| Referral::parse(url).hides_scope(rule);
+        assert!(!hides("ldaps://lab.test/CN=Configuration,DC=lab,DC=test"));
+        assert!(hides("ldaps://child.lab.test/DC=child,DC=lab,DC=test"));
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl RootDse {
         ReferenceRule::AllBut(&self.harmless_partitions)
     }
 
+    /// The same for a search beyond these roots, which were searched before.
+    pub(super) fn references_beyond<'a>(&'a self, roots: &'a [String]) -> ReferenceRule<'a> {
+        ReferenceRule::Within { roots, harmless: &self.harmless_partitions }
+    }
+
     fn from_entry(entry: &Entry) -> Self {
         let texts = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
         let text = |attribute| texts(attribute).next().map(str::to_owned);

@@ -38,17 +38,18 @@ async fn weird_entries_are_users_or_have_a_reason() -> Result<()> {
     add("uid=twin2", "uid: twin2\nmail: tWIN@lab.test")?;
 
     let job = world.sync_now().await?;
-    assert_eq!(succeeded(&job), [7, 0, 0, 0, 5]);
+    assert_eq!(succeeded(&job), [8, 0, 0, 0, 4]);
+    assert_eq!(job.counts.and_then(|counts| counts.warnings), Some(1));
     let users = users(&world).await?;
-    for uid in ["comma", "hash", "multi", "rtl", "many", "photo"] {
+    for uid in ["comma", "hash", "multi", "rtl", "many", "photo", "long"] {
         assert!(users.contains_key(uid), "{uid}");
     }
     assert_eq!(users["rtl"].display_name, "קולום");
+    assert!(users["long"].warnings[0].contains("title"), "left out, and told: {:?}", users["long"]);
     let reasons = reasons(&world).await?;
     assert_eq!(reasons[""], NotSynchronizedReason::MissingUsername);
     assert_eq!(reasons["mailless"], NotSynchronizedReason::MissingEmail);
     assert_eq!(reasons["wrongmail"], NotSynchronizedReason::InvalidEmail);
-    assert_eq!(reasons["long"], NotSynchronizedReason::InvalidAttribute);
     let twins = ["twin1", "twin2"].iter().filter(|twin| users.contains_key(**twin)).count();
     assert_eq!(twins, 1, "one of two with the same mail address");
     Ok(())
@@ -97,6 +98,11 @@ impl Seen {
         let (user, refused) = (self.users.get(id), self.refused.get(id));
         match (outcome, user, refused) {
             (Outcome::User(field, value), Some(user), None) => assert_eq!(field(user), value, "{kind}"),
+            (Outcome::Warned(attribute), Some(user), None) => {
+                let [warning] = &user.warnings[..] else { panic!("{kind}: {user:?}") };
+                assert!(warning.contains(attribute) && warning.contains("left out"), "{kind}: {warning}");
+                assert!(!warning.contains(char::is_control), "{warning:?}");
+            }
             (Outcome::Not(reason), None, Some(refused)) => {
                 assert_eq!(refused.reason(), *reason, "{kind}: {refused:?}");
                 assert!(

@@ -45,6 +45,7 @@ async fn fill(world: &World, tenant: &str, marker: &str) -> Result<(Names, Route
         user_name: format!("{marker}-{PERSONAL}{number}"),
         mail: format!("{marker}-{PERSONAL}{number}@lab.test"),
         display_name: format!("{marker} {PERSONAL}"),
+        mark_proved: true,
         ..UserRecord::default()
     };
     let records = Records { sequence: 1, records: vec![person(1), person(2)], rejected: Vec::new() };

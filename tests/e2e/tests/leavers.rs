@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use harness::world::{Database, World};
-use rollcall_proto::admin::v1::{DisableGuard, hold::Reason};
+use rollcall_proto::admin::v1::sync_job_detail::Category;
+use rollcall_proto::admin::v1::{DisableGuard, NotSynchronizedReason, hold::Reason};
 
-use crate::expect::{enabled, flawless, held, join, succeeded, users};
+use crate::expect::{enabled, flawless, held, join, reasons, succeeded, users};
 use crate::on_both_databases;
 
 on_both_databases! {
@@ -83,13 +84,16 @@ async fn a_right_to_read_that_is_lost_disables_nobody() -> Result<()> {
     assert!(message.contains("hidden from the bind account"), "{message}");
     assert_eq!(enabled(&users(&world).await?), 200);
 
-    // One by one they are too many of whom nobody can say where they went.
+    // One by one they are left alone: the directory does not show that they are gone.
     let away: Vec<_> = (0..3).map(|n| flawless(200).person(n).dn(world.directory().base_dn())).collect();
     let hide: Vec<_> = away.iter().map(|dn| format!("to dn.base=\"{dn}\" by * none")).collect();
     let rules: Vec<_> = hide.iter().map(String::as_str).chain([rest]).collect();
     world.directory().allow(&rules)?;
-    let message = held(&world.sync_now().await?, Reason::UnexplainedAbsences);
-    assert!(message.contains("does not show what became of them"), "{message}");
+    let job = world.sync_now().await?;
+    assert_eq!(succeeded(&job), [0, 0, 197, 0, 0]);
+    assert_eq!(job.counts.and_then(|counts| counts.not_visible), Some(3));
+    let listed = world.details(Category::NotVisible).await?;
+    assert_eq!(listed.len(), 3, "{listed:?}");
     assert_eq!(enabled(&users(&world).await?), 200);
 
     world.directory().allow(&[rest])?;
@@ -111,12 +115,12 @@ async fn an_attribute_that_is_suddenly_missing_changes_nobody_until_approved() -
     let job = world.sync_now().await?;
     let message = held(&job, Reason::AttributeLoss);
     assert!(message.contains("employeeType") && message.contains("title"), "names them: {message}");
-    let mut after = users(&world).await?;
-    assert!(after.remove("joiner").is_some(), "others go on");
-    assert_eq!(before, after, "everyone keeps the values, and whoever was disabled stays disabled");
+    assert_eq!(reasons(&world).await?["joiner"], NotSynchronizedReason::MarkNotVisible);
+    let after = users(&world).await?;
+    assert_eq!(before, after, "all keep their values and their status, and no new user is let in");
 
     world.directory().allow(&["to * by users read by * none"])?;
-    assert_eq!(succeeded(&world.sync_now().await?)[1..], [0, 201, 0, 0]);
+    assert_eq!(succeeded(&world.sync_now().await?), [1, 0, 200, 0, 0]);
     Ok(())
 }
 
@@ -214,17 +218,23 @@ async fn entries_without_immutable_id_keep_leavers_enabled() -> Result<()> {
             .set_immutable_id_format(rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat::Text);
     }
     world.create_and_publish_source(settings).await?;
-    for (uid, number) in [("anna", "1"), ("ben", "2")] {
+    for (uid, number) in [("anna", "1"), ("ben", "2"), ("carla", "3")] {
         let entry = crate::expect::entry(&world, uid, &format!("{uid}@lab.test"));
         world.directory().add(&format!("{entry}employeeNumber: {number}\n"))?;
     }
-    assert_eq!(succeeded(&world.sync_now().await?), [2, 0, 0, 0, 0]);
+    assert_eq!(succeeded(&world.sync_now().await?), [3, 0, 0, 0, 0]);
 
-    let anna = format!("uid=anna,{}", world.directory().people_dn());
-    world.directory().replace(&anna, "employeeNumber", &[])?;
+    let dn = |uid: &str| format!("uid={uid},{}", world.directory().people_dn());
+    world.directory().replace(&dn("anna"), "employeeNumber", &[])?;
+    let job = world.sync_now().await?;
+    assert_eq!(succeeded(&job), [0, 0, 2, 0, 1]);
+    assert_eq!(job.counts.and_then(|counts| counts.not_visible), Some(1), "an entry has her name");
+    assert_eq!(job.withheld_disables, None);
+
+    world.directory().delete(&dn("ben"))?;
     let job = world.sync_now().await?;
     assert_eq!(succeeded(&job), [0, 0, 1, 0, 1]);
-    assert_eq!(job.withheld_disables.map(|withheld| withheld.user_count), Some(1));
-    assert_eq!(enabled(&users(&world).await?), 2);
+    assert_eq!(job.withheld_disables.map(|withheld| withheld.user_count), Some(1), "he may be anyone");
+    assert_eq!(enabled(&users(&world).await?), 3);
     Ok(())
 }

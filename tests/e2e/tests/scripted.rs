@@ -215,6 +215,7 @@ pub(crate) fn record(number: u8) -> UserRecord {
         user_name: format!("user{number}"),
         mail: format!("user{number}@lab.test"),
         distinguished_name: format!("uid=user{number},{PEOPLE}"),
+        mark_proved: true,
         ..UserRecord::default()
     }
 }

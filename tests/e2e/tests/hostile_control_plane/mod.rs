@@ -56,7 +56,7 @@ fn secrets() -> String {
             "victim",
             people,
             &format!(
-                "title: {ALLOWED}\nuserPassword: {PLANTED}-1\nuserPassword;x-spare: {PLANTED}-2\ndescription: {PLANTED}-3\n\
+                "title: {ALLOWED}\nemployeeType: active\nuserPassword: {PLANTED}-1\nuserPassword;x-spare: {PLANTED}-2\ndescription: {PLANTED}-3\n\
                  homePhone: {PLANTED}-4"
             )
             .replace("userPassword;x-spare", "userPassword"),

@@ -120,7 +120,12 @@ pub(crate) async fn sort<'a>(
         }
     }
     for offered in &repeats.offered {
-        sorted.entry(&offered.id, offered.digest, "", "");
+        // The record was not asked for. If it is what the user has, its names are known.
+        let user = before.get(&offered.id).and_then(|before| before.user.as_ref());
+        let user = user.filter(|user| user.digest == offered.digest);
+        let values = user.and_then(|user| values.get(&user.number.0));
+        let names = values.map_or(("", ""), |values| (&*values.user_name, &*values.mail));
+        sorted.entry(&offered.id, offered.digest, names.0, names.1);
     }
     let fate = sorted.decide(&before);
     let refused = refuse(connection, fence, &fate.shared, &before).await?;
