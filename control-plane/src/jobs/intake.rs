@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roaring::{RoaringBitmap, RoaringTreemap};
+use roaring::RoaringTreemap;
 use tokio::sync::oneshot;
 
+use super::met_ids::MetIds;
 use crate::clock::Clock;
 use crate::model::{
     Failure, FailureReason, Fence, IdPair, ImmutableId, KnownUser, NotSynchronizedReason, Offered, ReadFacts,
@@ -96,8 +97,7 @@ pub struct Intake {
     roots: Vec<String>,
     records_only: bool,
     seen: RoaringTreemap,
-    /// Hashes of the ids that the read has met.
-    met: RoaringBitmap,
+    met: MetIds,
     /// Ids that came before and whose records were asked for all the same: only their values tell
     /// whether they are the same entries.
     again: HashSet<ImmutableId>,
@@ -142,7 +142,7 @@ impl Intake {
             roots,
             records_only,
             seen: RoaringTreemap::new(),
-            met: RoaringBitmap::new(),
+            met: MetIds::default(),
             again: HashSet::new(),
             open: BTreeMap::new(),
             asked: HashMap::new(),
@@ -216,9 +216,9 @@ impl Intake {
             let wanted = plan.want.iter().map(|position| offered[at(position)].id.clone()).collect();
             self.open.insert(sequence, wanted);
         }
-        self.met.extend(offered.iter().map(|offer| hash(&offer.id)));
+        self.met.add(offered.iter().map(|offer| &offer.id));
         let repeats = Repeats {
-            ids: self.meet(rejected.iter().filter_map(|rejected| rejected.id.as_ref())),
+            ids: self.met.meet(rejected.iter().filter_map(|rejected| rejected.id.as_ref())),
             offered: plan.repeats.iter().map(|position| offered[at(position)].clone()).collect(),
             ..Repeats::default()
         };
@@ -253,19 +253,6 @@ impl Intake {
         plan.prove_mark.sort_unstable();
         plan.want.extend(again);
         plan.want.sort_unstable();
-    }
-
-    /// Remembers ids; returns those that the read may have met before.
-    fn meet<'a>(&mut self, ids: impl Iterator<Item = &'a ImmutableId>) -> HashSet<ImmutableId> {
-        let (met, mut now, mut before) = (&self.met, Vec::new(), HashSet::new());
-        for id in ids {
-            now.push(hash(id));
-            if met.contains(hash(id)) {
-                before.insert(id.clone());
-            }
-        }
-        self.met.extend(now);
-        before
     }
 
     /// Takes records, to be applied by [`Self::commit`].
@@ -372,7 +359,7 @@ impl Intake {
         let ids: Vec<_> = records.iter().map(|record| record.id.clone()).chain(refused).collect();
         let mut repeats = Repeats { ids: std::mem::take(&mut self.again), ..Repeats::default() };
         if self.records_only {
-            repeats.ids = self.meet(ids.iter());
+            repeats.ids = self.met.meet(ids.iter());
         }
         self.apply(records, rejected, repeats).await?;
         for id in &ids {
@@ -499,11 +486,4 @@ impl offer::Earlier for Earlier<'_> {
     fn asked(&self, id: &ImmutableId) -> Option<[u8; 16]> {
         self.asked.get(id).copied()
     }
-}
-
-/// What is remembered of an id that a read has met: enough to tell that it may have come before.
-fn hash(id: &ImmutableId) -> u32 {
-    let digest = blake3::hash(&id.0);
-    let [a, b, c, d, ..] = digest.as_bytes();
-    u32::from_le_bytes([*a, *b, *c, *d])
 }

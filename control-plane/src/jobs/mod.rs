@@ -8,7 +8,7 @@
 //! - `dispatch`: finds jobs for this replica
 //! - `lease`: the right to run a job for a while
 //! - `run`: runs one job from its first read to its end
-//! - `intake`: takes in the records of one read
+//! - `intake`, `met_ids`: takes in the records of one read; ids that it has met
 //! - `leavers`: ends a complete read
 //! - `reconciliation`: gathers the evidence on absent users, judges it, and carries the verdict out
 //! - `absent_users`: users that a read did not have: finds, looks up, records and disables them
@@ -34,6 +34,7 @@ mod handle;
 mod intake;
 mod lease;
 mod leavers;
+mod met_ids;
 mod orders;
 mod reconcile_end;
 mod reconciliation;

@@ -81,7 +81,8 @@ pub struct FetchOrder {
     pub by: FetchBy,
     /// How long the directory may take.
     pub deadline: Duration,
-    /// Whether the record would enable a user, so that the answer must say whether the mark is proved.
+    /// Whether the record would enable a user, so that the answer must say whether the mark is
+    /// proved.
     pub prove_mark: bool,
 }
 

@@ -21,8 +21,8 @@ stored_enum! {
         Unexplained = 3,
         /// Below a root, and no longer matching the filter.
         NotMatching = 4,
-        /// Not found, and the directory does not show that it is gone: perhaps it is hidden from the
-        /// bind account. Such a user is never disabled.
+        /// Not found, and the directory does not show that it is gone: perhaps it is hidden from
+        /// the bind account. Such a user is never disabled.
         NotVisible = 5,
         /// Not looked up again: too many were absent, or the whole directory was empty.
         NotLookedUp = 6,

@@ -16,8 +16,8 @@ stored_enum! {
     }
 }
 
-/// Which version of an entry an observation saw. Only versions of one kind compare, and numbers only
-/// if they are of one origin.
+/// Which version of an entry an observation saw. Only versions of one kind compare, and numbers
+/// only if they are of one origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryVersion {
     /// What is compared.

@@ -76,8 +76,8 @@ pub struct User {
     pub last_sign_in_at: Option<Timestamp>,
     /// Whether the user is to be deleted.
     pub mark: Option<Mark>,
-    /// Since when an enabled user was not found when it was asked for alone, as at sign-ins. None if
-    /// it was found since.
+    /// Since when an enabled user was not found when it was asked for alone, as at sign-ins. None
+    /// if it was found since.
     pub absent_since: Option<Timestamp>,
     /// Optional values of the entry that cannot be used and were left out, a sentence each.
     pub warnings: Vec<String>,

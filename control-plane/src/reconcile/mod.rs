@@ -7,9 +7,9 @@
 //! would do, for a dry run. `enabling`: whether a record may enable a user, `mass_enable`: how many
 //! a job may enable again. `guard`: whether leavers may be disabled, with the help of
 //! `read_quality` (lost attributes, servers that are behind) and `containers` (emptied ones).
-//! `value_loss`: which changes wait for that. `entry_version`: which of two observations of an entry
-//! is older. `names`: which names are equal. `single_user`: one user alone. `rekey`: which entries
-//! have both ids without doubt, where a source gets another
+//! `value_loss`: which changes wait for that. `entry_version`: which of two observations of an
+//! entry is older. `names`: which names are equal. `single_user`: one user alone. `rekey`: which
+//! entries have both ids without doubt, where a source gets another
 //! immutable id. `deletion`: who is marked for deletion by itself. `password`: how many wrong
 //! passwords a name may have.
 

@@ -161,8 +161,8 @@ pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
     seen && !record.disabled && user.status == Status::Enabled
 }
 
-/// Whether a user may be let in as last known, when neither router nor directory answer. A user that
-/// was not found at the last sign-in may not.
+/// Whether a user may be let in as last known, when neither router nor directory answer. A user
+/// that was not found at the last sign-in may not.
 #[must_use]
 pub fn may_enter_as_known(
     settings: &SingleUserSettings,

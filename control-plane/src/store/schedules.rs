@@ -23,9 +23,9 @@ operations! {
         now: Timestamp,
         limit: i64,
     ) -> Vec<DueSchedule> = schedules::schedule::due;
-    /// Sources with a schedule for which a sync is due, since a sign-in did not find a user, and none
-    /// was queued for that since `since`, the longest due first. A source whose job has not ended,
-    /// or waits for an administrator, is left out.
+    /// Sources with a schedule for which a sync is due, since a sign-in did not find a user, and
+    /// none was queued for that since `since`, the longest due first. A source whose job has not
+    /// ended, or waits for an administrator, is left out.
     read fn due_syncs(
         since: Timestamp,
         limit: i64,

@@ -40,9 +40,9 @@ operations! {
         id: &ImmutableId,
         disabled: bool,
     ) -> SingleWrite = single_user::rejected::observe;
-    /// Writes down that one user was not found, and what a look-up says of it: takes it out of scope
-    /// for a tombstone, if the source's guard allows one more; otherwise marks it as not found, and
-    /// its source as one that is to be synchronized.
+    /// Writes down that one user was not found, and what a look-up says of it: takes it out of
+    /// scope for a tombstone, if the source's guard allows one more; otherwise marks it as not
+    /// found, and its source as one that is to be synchronized.
     steps fn observe_absence(
         observation: Observation,
         user: UserNo,

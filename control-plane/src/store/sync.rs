@@ -32,7 +32,7 @@ operations! {
         rejected: move Vec<Rejected>,
         unchanged: i64,
         now: Timestamp,
-    ) -> Applied = sync::apply::apply;
+    ) -> Applied = sync::receive::receive;
     /// The same where some of it came before in the read, perhaps: an entry below two roots counts
     /// once, and two entries with one immutable id are refused both. What the first of them did is
     /// taken back.
@@ -43,7 +43,7 @@ operations! {
         repeats: move Repeats,
         unchanged: i64,
         now: Timestamp,
-    ) -> Applied = sync::apply::apply_after;
+    ) -> Applied = sync::receive::receive_after;
     /// Ends the reading: from here on the job reconciles. Refused with
     /// [`crate::store::StoreError::ConfigChanged`] if the source was published anew.
     write fn begin_reconciling(fence: Fence) -> () = sync::begin_read::begin_reconciling;
@@ -126,8 +126,8 @@ operations! {
     read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
     /// Users that would be enabled again at the end of the read.
     read fn count_reenables(fence: Fence) -> Reenables = sync::suspect_changes::count_reenables;
-    /// Leaves the next of those disabled whom the directory had disabled, at most `limit`, and keeps
-    /// the records. False once none is left.
+    /// Leaves the next of those disabled whom the directory had disabled, at most `limit`, and
+    /// keeps the records. False once none is left.
     write fn refuse_reenables(
         fence: Fence,
         limit: i64,

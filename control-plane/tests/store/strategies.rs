@@ -29,8 +29,8 @@ pub(crate) fn colliding(people: u8) -> impl Strategy<Value = Directory> {
     some.prop_map(|people| people.into_iter().flatten().collect())
 }
 
-/// Directories in which nobody has another's name, and every mark is visible. Between two of them names may have been swapped,
-/// or have gone round in cycles.
+/// Directories in which nobody has another's name, and every mark is visible. Between two of them
+/// names may have been swapped, or have gone round in cycles.
 pub(crate) fn distinct(people: u8) -> impl Strategy<Value = Directory> {
     let names = || Just((0..people).collect::<Vec<_>>()).prop_shuffle();
     (colliding(people), names(), names()).prop_map(|(mut directory, user_names, mails)| {

@@ -1,8 +1,8 @@
 //! Whether the directory shows that a user is gone, or only that it is not seen. An answer without
 //! the user is no proof: the id may be one that cannot be searched for, the entry or its container
-//! hidden. So the search by id must be shown to work here, and the last known name is asked for: only
-//! noSuchObject, with the parent as the nearest entry, in a container that is visible, says that
-//! there is no such entry.
+//! hidden. So the search by id must be shown to work here, and the last known name is asked for:
+//! only noSuchObject, with the parent as the nearest entry, in a container that is visible, says
+//! that there is no such entry.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use ldap3::controls::{PagedResults, RawControl};
 
 use super::ReadRequest;
 use super::connect::Connection;
-use super::lookup::Presence;
+use super::presence::Presence;
 use super::references::ReferenceRule;
 use super::result_code::{NO_SUCH_OBJECT, SIZE_LIMIT_EXCEEDED};
 use super::root_dse::{Vendor, is_entry_of};
@@ -139,8 +139,8 @@ impl Absences<'_> {
         Ok(answer.result.rc == NO_SUCH_OBJECT && is_nearest)
     }
 
-    /// Whether a container answers on this connection, and one of its witnesses is seen there, if it
-    /// has any.
+    /// Whether a container answers on this connection, and one of its witnesses is seen there, if
+    /// it has any.
     async fn is_container_visible(&mut self, container: &str, key: &[String]) -> Result<bool, Interrupted> {
         let own = self.search(container, Scope::Base, "(objectClass=*)").await?;
         let is_there = own.result.rc == 0 && own.entries.iter().any(|entry| is_entry_of(entry, container));
@@ -167,8 +167,8 @@ impl Absences<'_> {
         Ok(!has_witness)
     }
 
-    /// Whether an entry that is there is found by its id: a witness, one of the source's entries, or
-    /// a root itself.
+    /// Whether an entry that is there is found by its id: a witness, one of the source's entries,
+    /// or a root itself.
     async fn show_id_search(&self) -> Result<bool, Interrupted> {
         for root in &self.request.roots {
             let own = self.search(root, Scope::Base, "(objectClass=*)").await?;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::entry_version::VersionSource;
 use super::ldap_guard::{Guarded, Relay};
-use super::mark_proof::ProofCache;
+use super::proof_cache::ProofCache;
 use super::root_dse::RootDse;
 use super::search_budget::SearchBudgets;
 use super::{Credential, DirectoryError, Server, Timeouts, dial};

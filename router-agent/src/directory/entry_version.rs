@@ -1,15 +1,11 @@
 //! Which version of an entry was read: what the vendor of the server counts or stamps, of which two
 //! can be compared.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use rollcall_proto::router::v1::EntryVersion;
 use rollcall_proto::router::v1::entry_version::Kind;
 
-use super::connect::Connection;
 use super::root_dse::{RootDse, Vendor};
-use super::search::Interrupted;
 use crate::record::Entry;
 
 const MODIFY_TIMESTAMP: &str = "modifyTimestamp";
@@ -26,7 +22,7 @@ pub struct VersionSource {
 }
 
 impl VersionSource {
-    fn new(root_dse: &RootDse, invocation_id: Option<[u8; 16]>) -> Self {
+    pub(super) fn new(root_dse: &RootDse, invocation_id: Option<[u8; 16]>) -> Self {
         let own = match root_dse.vendor {
             Vendor::OpenLdap => Some((Kind::EntryCsn, "entryCSN", Bytes::new())),
             Vendor::ActiveDirectory => {
@@ -74,17 +70,6 @@ fn single<'e>(entry: &'e Entry, attribute: &str) -> Option<&'e str> {
     let is_fine =
         (1..=MAX_VERSION_BYTES).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic());
     (is_fine && values.next().is_none()).then_some(value)
-}
-
-impl Connection {
-    /// Where this server's entries have their version. Asked once for each connection.
-    pub(super) async fn version_source(&self, timeout: Duration) -> Result<&VersionSource, Interrupted> {
-        let ask = || async {
-            let invocation_id = self.invocation_id(timeout).await?;
-            Ok(VersionSource::new(self.root_dse(timeout).await?, invocation_id))
-        };
-        self.version_source.get_or_try_init(ask).await
-    }
 }
 
 #[cfg(test)]

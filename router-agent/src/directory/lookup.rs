@@ -17,7 +17,7 @@ use super::references::ReferenceRule;
 use super::result_code::{NO_SUCH_OBJECT, search_hint};
 use super::root_dse::RootDse;
 use super::search::{Answer, Interrupted, Search};
-use super::{Credential, DirectoryError, Evidence, Freshness, ReadRequest, Server, Timeouts};
+use super::{Credential, DirectoryError, Evidence, Freshness, Presence, ReadRequest, Server, Timeouts};
 use crate::ldap_syntax::is_within;
 use crate::record::{Entry, Mapping};
 
@@ -42,23 +42,6 @@ pub struct LookupRequest<'a> {
     pub include_moved: bool,
     /// What helps to tell who is gone from who is hidden.
     pub evidence: Evidence<'a>,
-}
-
-/// Where an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// Within a root and matching the filter.
-    InScope,
-    /// In the naming context, but outside of the roots.
-    OutOfScope,
-    /// Below a root, and not matching the filter.
-    NotMatching,
-    /// Deleted, as the directory shows.
-    Deleted,
-    /// Not found, and the directory shows nothing that speaks for a hidden entry.
-    NotFound,
-    /// Not found, and the directory does not show that it is gone.
-    NotVisible,
 }
 
 /// What a look-up found.

@@ -19,10 +19,13 @@
 //! - `references`: which references hide a part of the scope
 //! - `root_dse`, `freshness`: what a server says about itself; how recent its data is
 //! - `entry_version`: which version of an entry was read
+//! - `server_facts`: asks for these, once for each connection
 //! - `read`: all users of a source, page by page
 //! - `lookup`: where single users are, before they are disabled
+//! - `presence`: where a look-up found a user
 //! - `absence`: whether the directory shows that a user is gone, or only that it is not seen
 //! - `mark_proof`: whether the mark of a disabled account is absent, not hidden
+//! - `proof_cache`: what was shown for that on a connection
 //! - `fetch`: one user, by name or by immutable id
 //! - `verify`: whether a password is a user's
 //! - `probe`: tries a server step by step
@@ -41,7 +44,9 @@ mod ldap_guard;
 mod lookup;
 mod mark_proof;
 mod pool;
+mod presence;
 mod probe;
+mod proof_cache;
 mod read;
 mod read_request;
 mod references;
@@ -51,6 +56,7 @@ mod root_dse;
 mod search;
 mod search_budget;
 mod server;
+mod server_facts;
 mod tls;
 mod verify;
 
@@ -59,9 +65,10 @@ pub use entry_version::VersionSource;
 pub use error::DirectoryError;
 pub use fetch::{FetchSource, Fetched, FetchedEntry, UserSelector, fetch};
 pub use freshness::Freshness;
-pub use lookup::{LookupAnswer, LookupRequest, Presence, lookup};
+pub use lookup::{LookupAnswer, LookupRequest, lookup};
 pub use mark_proof::{MarkProver, Unproved};
 pub use pool::{Pool, PoolLimits};
+pub use presence::Presence;
 pub use probe::probe;
 pub use read::{OpenRead, ReadComplete, RootRead, open_read, read};
 pub use read_request::{ReadRequest, Scope};

@@ -331,7 +331,8 @@ impl<'a> Reader<'a> {
     }
 
     /// The cookie of the next page. Without the control nobody knows whether this was the last: a
-    /// server that is about to stop may leave it out, so the read is incomplete and may be repeated.
+    /// server that is about to stop may leave it out, so the read is incomplete and may be
+    /// repeated.
     fn next_cookie(&self, root: &str, page: u64, end: &LdapResult) -> Result<Vec<u8>, DirectoryError> {
         let control = end.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS);
         let value = control.and_then(|control| control.1.val.as_ref());

@@ -10,8 +10,8 @@ use crate::ldap_syntax::normalize;
 pub(super) enum ReferenceRule<'a> {
     /// All but those to these partitions, by their normalized names.
     AllBut(&'a [Vec<String>]),
-    /// Of these only the ones to a name in or above a root. For searches beyond the scope, after the
-    /// scope itself was searched.
+    /// Of these only the ones to a name in or above a root. For searches beyond the scope, after
+    /// the scope itself was searched.
     Within { roots: &'a [String], harmless: &'a [Vec<String>] },
 }
 

@@ -1,19 +1,13 @@
 //! What a server says about itself (RFC 4512, 5.1): of which kind it is, which naming contexts it
 //! has, and how far its copy has come. It may say nothing of it; then there is nothing.
 
-use std::time::Duration;
-
-use ldap3::Scope;
-
-use super::connect::Connection;
 use super::references::ReferenceRule;
-use super::search::{Interrupted, Search};
 use crate::ldap_syntax::{is_same_name, is_within, normalize};
 use crate::record::Entry;
 
 /// Among the capabilities of every Active Directory.
 const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
-const ATTRIBUTES: [&str; 14] = [
+pub(super) const ATTRIBUTES: [&str; 14] = [
     "objectClass",
     "structuralObjectClass",
     "vendorName",
@@ -82,7 +76,7 @@ impl RootDse {
         ReferenceRule::Within { roots, harmless: &self.harmless_partitions }
     }
 
-    fn from_entry(entry: &Entry) -> Self {
+    pub(super) fn from_entry(entry: &Entry) -> Self {
         let texts = |attribute| entry.values(attribute).filter_map(|value| std::str::from_utf8(value).ok());
         let text = |attribute| texts(attribute).next().map(str::to_owned);
         let has = |attribute, wanted: &str| texts(attribute).any(|value| value.eq_ignore_ascii_case(wanted));
@@ -126,57 +120,6 @@ impl RootDse {
             last_usns: if vendor == Vendor::DirectoryServer389 { last_usns.collect() } else { Vec::new() },
             instance: instance.filter(|_| vendor == Vendor::DirectoryServer389),
         }
-    }
-}
-
-impl Connection {
-    /// Asks the server about itself, once for each connection. An answer without an entry, or with
-    /// an error, is one that says nothing.
-    pub(super) async fn root_dse(&self, timeout: Duration) -> Result<&RootDse, Interrupted> {
-        let ask = || async {
-            let attributes: Vec<_> = ATTRIBUTES.into_iter().chain(["lastusn"]).collect();
-            let entry = self.read_entry("", &attributes, timeout).await?;
-            Ok(entry.as_ref().map(RootDse::from_entry).unwrap_or_default())
-        };
-        self.root_dse.get_or_try_init(ask).await
-    }
-
-    /// One entry by its name, if the server shows it.
-    pub(super) async fn read_entry(
-        &self,
-        name: &str,
-        attributes: &[&str],
-        timeout: Duration,
-    ) -> Result<Option<Entry>, Interrupted> {
-        self.read_matching(name, "(objectClass=*)", attributes, timeout).await
-    }
-
-    /// The same if it matches a filter. An entry of another name breaks the protocol.
-    pub(super) async fn read_matching(
-        &self,
-        name: &str,
-        filter: &str,
-        attributes: &[&str],
-        timeout: Duration,
-    ) -> Result<Option<Entry>, Interrupted> {
-        let search = Search {
-            base: name,
-            scope: Scope::Base,
-            filter,
-            attributes,
-            control: None,
-            size_limit: 0,
-            max_entries: 1,
-            allow_large: false,
-            references: ReferenceRule::AllBut(&[]),
-            timeout,
-        };
-        let answer = self.search(search).await?;
-        let entry = answer.entries.into_iter().next();
-        if entry.as_ref().is_some_and(|entry| !is_entry_of(entry, name)) {
-            return Err(Interrupted::Protocol(format!("it answered with another entry than {name}")));
-        }
-        Ok(entry.filter(|_| answer.result.rc == 0 && answer.referral.is_none()))
     }
 }
 

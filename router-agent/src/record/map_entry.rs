@@ -1,7 +1,7 @@
 //! Maps a directory entry to a user record, or says why it cannot be one. A wrong entry is one
-//! record that is not synchronized, never a failed read. It keeps its immutable id, so that its user
-//! does not count as gone, and its mark, so that its user is disabled whatever else is wrong. An
-//! optional value that cannot be used is left out with a warning.
+//! record that is not synchronized, never a failed read. It keeps its immutable id, so that its
+//! user does not count as gone, and its mark, so that its user is disabled whatever else is wrong.
+//! An optional value that cannot be used is left out with a warning.
 //!
 //! A server may send the values of an attribute in another order at each read. So which of several
 //! counts is decided by what they are; policy attributes keep all values, sorted, each once.

@@ -1,6 +1,6 @@
-//! End to end: a real OpenLDAP, 389 Directory Server or Active Directory, both databases, our two real programs, mutual
-//! TLS between them. Each test is named after the promise it proves; what an administrator sees is
-//! all that it looks at.
+//! End to end: a real OpenLDAP, 389 Directory Server or Active Directory, both databases, our two
+//! real programs, mutual TLS between them. Each test is named after the promise it proves; what an
+//! administrator sees is all that it looks at.
 
 #![expect(
     clippy::large_futures,

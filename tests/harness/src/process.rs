@@ -96,8 +96,8 @@ impl Running {
         Ok(line.trim().trim_end_matches("kB").trim().parse()?)
     }
 
-    /// Processor time so far in seconds, its own and the system's for it, to a hundredth (proc(5): fields
-    /// 14 and 15 of stat, in ticks of a hundredth on Linux).
+    /// Processor time so far in seconds, its own and the system's for it, to a hundredth (proc(5):
+    /// fields 14 and 15 of stat, in ticks of a hundredth on Linux).
     pub fn processor_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
         // The second field is the name in parentheses and may have anything in it.

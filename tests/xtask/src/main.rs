@@ -1,5 +1,5 @@
-//! The project's commands: `cargo xtask demo`, `test`, `bench`, `drill`, `packages`. Each installs what it
-//! misses, says so, and cleans up after itself.
+//! The project's commands: `cargo xtask demo`, `test`, `bench`, `drill`, `packages`. Each installs
+//! what it misses, says so, and cleans up after itself.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these commands talk to a person")]
 
 mod bench;

@@ -1,6 +1,6 @@
-//! Keeps the table of rules and paths in ARCHITECTURE.md true: no cell is empty, each letter in it is
-//! explained, and each test or function that explains one is in the sources. That a proof shows what
-//! its cell says, only a reader can tell.
+//! Keeps the table of rules and paths in ARCHITECTURE.md true: no cell is empty, each letter in it
+//! is explained, and each test or function that explains one is in the sources. That a proof shows
+//! what its cell says, only a reader can tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

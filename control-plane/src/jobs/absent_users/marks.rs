@@ -1,5 +1,5 @@
-//! Takes the marks of sign-ins that did not find a user off the users that a complete read has seen.
-//! A read that finds a user as it was writes nothing of it, so this comes once, at the end.
+//! Takes the marks of sign-ins that did not find a user off the users that a complete read has
+//! seen. A read that finds a user as it was writes nothing of it, so this comes once, at the end.
 
 use super::{AbsentUsers, bit};
 use crate::jobs::{Inner, Intake};

@@ -295,8 +295,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// An entry that was found by a name that no user is known by, and cannot be used. If it is of a
-    /// user that is known by another name, its mark counts.
+    /// An entry that was found by a name that no user is known by, and cannot be used. If it is of
+    /// a user that is known by another name, its mark counts.
     async fn rejected_entry(
         &self,
         source: &Source,

@@ -1,11 +1,12 @@
-//! What Test Connection says of the proofs: how the absence of the mark can be shown on this server,
-//! or what to do where it cannot.
+//! What Test Connection says of the proofs: how the absence of the mark can be shown on this
+//! server, or what to do where it cannot.
 
 use super::super::connect::Connection;
 use super::super::root_dse::Vendor;
 use super::super::search::Interrupted;
+use super::context::{MEMBER_OF, ProofContext};
 use super::groups::read_members;
-use super::{MEMBER_OF, ProofContext, filters, replication};
+use super::{filters, replication};
 use crate::record::is_always_present;
 
 const NO_WAY: &str = "so an entry that does not show it enables no user. Let the bind account read it on every entry; \

@@ -1,16 +1,17 @@
 //! Servers whose filters have three values (RFC 4511, 4.5.1.7): of an attribute that is hidden,
-//! neither `(mark=*)` nor `(!(mark=*))` is true. There an entry that matches `(!(mark=*))` has none.
+//! neither `(mark=*)` nor `(!(mark=*))` is true. There an entry that matches `(!(mark=*))` has
+//! none.
 
 use super::super::connect::Connection;
 use super::super::root_dse::{RootDse, Vendor};
 use super::super::search::Interrupted;
-use super::{ProofContext, base_matches, search_entries};
+use super::context::{ProofContext, base_matches, search_entries};
 use crate::ldap_syntax::{is_same_name, normalize};
 use crate::record::Entry;
 
 /// Whether this server's filters have three values, shown on this connection by the bind account's
-/// own entry: it has a password, which it may not read. The entry must be in the naming context that
-/// is read: behind one name may be several databases.
+/// own entry: it has a password, which it may not read. The entry must be in the naming context
+/// that is read: behind one name may be several databases.
 pub(super) async fn are_three_valued(
     connection: &Connection,
     context: ProofContext<'_>,

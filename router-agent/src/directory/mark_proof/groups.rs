@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::super::connect::Connection;
 use super::super::references::ReferenceRule;
 use super::super::search::{Interrupted, Search};
-use super::ProofContext;
+use super::context::ProofContext;
 use crate::ldap_syntax::normalize;
 use crate::record::Entry;
 

@@ -1,36 +1,34 @@
 //! Whether an attribute that an entry does not show is absent, or hidden from the bind account. An
 //! entry that hides the mark of a disabled account must never enable a user.
 //!
+//! - `context`: what proofs are about, and the searches that they make
 //! - `filters`: servers whose filters have three values (OpenLDAP, 389 Directory Server)
 //! - `replication`: Active Directory, by the entry's replication metadata
 //! - `groups`: a mark on `memberOf`, by the members of the group
 //! - `prover`: a connection of its own for the proofs of a read
 //! - `describe`: what Test Connection says of it
 
+mod context;
 mod describe;
 mod filters;
 mod groups;
 mod prover;
 mod replication;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::OnceCell;
 
+use self::context::MEMBER_OF;
 use self::groups::Members;
-use self::replication::Replicated;
-use super::ReadRequest;
 use super::connect::Connection;
-use super::references::ReferenceRule;
 use super::root_dse::{RootDse, Vendor};
-use super::search::{Interrupted, Search};
+use super::search::Interrupted;
 use crate::ldap_syntax::{is_attribute, normalize};
-use crate::record::{Entry, Mapping, UnseenMarks, is_always_present};
+use crate::record::{UnseenMarks, is_always_present};
 
+pub(super) use context::ProofContext;
 pub(super) use describe::describe;
 pub use prover::MarkProver;
 
@@ -38,9 +36,6 @@ pub use prover::MarkProver;
 const IDS_PER_SEARCH: usize = 50;
 /// Searches for proofs that are under way on one connection.
 const MAX_OUTSTANDING: usize = 8;
-/// Most entries of an answer: ids are unique, but a directory may not know that.
-const MAX_ENTRIES: u32 = 200;
-const MEMBER_OF: &str = "memberOf";
 
 /// An entry whose mark is to be proved absent.
 #[derive(Clone, Debug)]
@@ -51,25 +46,6 @@ pub struct Unproved {
     pub dn: String,
     /// The rules that the entry does not show.
     pub unseen: UnseenMarks,
-}
-
-/// What the proofs are about.
-#[derive(Clone, Copy)]
-pub(super) struct ProofContext<'a> {
-    pub(super) request: &'a ReadRequest,
-    pub(super) mapping: &'a Mapping,
-    pub(super) bind_dn: &'a str,
-    /// The server's port: a global catalog has a part of the attributes.
-    pub(super) port: u16,
-    /// For each search.
-    pub(super) timeout: Duration,
-}
-
-/// What was shown on a connection, once for all proofs on it.
-#[derive(Debug, Default)]
-pub(super) struct ProofCache {
-    three_valued: OnceCell<bool>,
-    replicated: Mutex<HashMap<String, Option<Replicated>>>,
 }
 
 /// Which of these entries are proved to have no mark.
@@ -158,56 +134,4 @@ async fn prove_chunk(
             normalize(dn).is_some_and(|name| found.contains(&(id.clone(), name)))
         })
         .collect())
-}
-
-/// The entries below a root that match; none if the answer is not whole.
-async fn search_entries(
-    connection: &Connection,
-    context: ProofContext<'_>,
-    root_dse: &RootDse,
-    (root, filter): (&str, &str),
-    attributes: &[&str],
-) -> Result<Vec<Entry>, Interrupted> {
-    if ldap3::parse_filter(filter).is_err() {
-        return Ok(Vec::new());
-    }
-    let search = Search {
-        base: root,
-        scope: context.request.search_scope(),
-        filter,
-        attributes,
-        control: None,
-        size_limit: 0,
-        max_entries: MAX_ENTRIES,
-        allow_large: true,
-        references: root_dse.references(),
-        timeout: context.timeout,
-    };
-    let answer = connection.search(search).await?;
-    let is_whole = answer.result.rc == 0 && answer.referral.is_none();
-    Ok(if is_whole { answer.entries } else { Vec::new() })
-}
-
-/// Whether a base search answers with success, and with the entry or without it; none if it does
-/// not answer with success.
-async fn base_matches(
-    connection: &Connection,
-    context: ProofContext<'_>,
-    (name, filter): (&str, &str),
-) -> Result<Option<bool>, Interrupted> {
-    let search = Search {
-        base: name,
-        scope: ldap3::Scope::Base,
-        filter,
-        attributes: &["1.1"],
-        control: None,
-        size_limit: 0,
-        max_entries: 1,
-        allow_large: false,
-        references: ReferenceRule::AllBut(&[]),
-        timeout: context.timeout,
-    };
-    let answer = connection.search(search).await?;
-    let is_whole = answer.result.rc == 0 && answer.referral.is_none();
-    Ok(is_whole.then_some(!answer.entries.is_empty()))
 }

@@ -7,7 +7,8 @@ use rustls::ClientConfig;
 
 use super::super::connect::{Connection, connect};
 use super::super::{Credential, ReadRequest, Server, Timeouts};
-use super::{ProofContext, Unproved, prove};
+use super::context::ProofContext;
+use super::{Unproved, prove};
 use crate::record::Mapping;
 
 /// Proves that entries of one server have no mark.

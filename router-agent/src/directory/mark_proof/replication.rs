@@ -1,17 +1,18 @@
 //! Active Directory: a filter takes an attribute that may not be read for one that is missing
-//! (MS-ADTS 3.1.1.4.3), so it proves nothing. The entry's replication metadata lists every replicated
-//! attribute that it has or ever had: by name in `msDS-ReplAttributeMetaData`, by number in
-//! `replPropertyMetaData`. Which attributes are replicated, and their numbers, the schema says.
+//! (MS-ADTS 3.1.1.4.3), so it proves nothing. The entry's replication metadata lists every
+//! replicated attribute that it has or ever had: by name in `msDS-ReplAttributeMetaData`, by number
+//! in `replPropertyMetaData`. Which attributes are replicated, and their numbers, the schema says.
 
 use std::sync::PoisonError;
 
 use ldap3::Scope;
 
 use super::super::connect::Connection;
+use super::super::proof_cache::Replicated;
 use super::super::references::ReferenceRule;
 use super::super::root_dse::RootDse;
 use super::super::search::{Interrupted, Search};
-use super::{ProofContext, search_entries};
+use super::context::{ProofContext, search_entries};
 use crate::record::Entry;
 
 const BY_NAME: &str = "msDS-ReplAttributeMetaData";
@@ -25,13 +26,6 @@ const NOT_REPLICATED: i64 = 1 | 4;
 const FILTERED: i64 = 0x200;
 /// Prefixes that have the same number on every domain controller (MS-DRSR 5.16.4).
 const PREFIXES: [(&str, u32); 3] = [("2.5.4.", 0), ("1.2.840.113556.1.2.", 2), ("1.2.840.113556.1.4.", 9)];
-
-/// An attribute that replication metadata lists wherever an entry has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Replicated {
-    /// Its number in `replPropertyMetaData`, if that is certain.
-    number: Option<u32>,
-}
 
 /// The entries whose metadata lists none of these attributes.
 pub(super) async fn without(

@@ -1,5 +1,5 @@
-//! One proof for every path: behind a fault of the directory a sign-in denies and marks, and neither
-//! a sign-in nor a sync disables or enables a user for it.
+//! One proof for every path: behind a fault of the directory a sign-in denies and marks, and
+//! neither a sign-in nor a sync disables or enables a user for it.
 //!
 //! - `sign_ins`: the short form of `cargo xtask drill signins`
 //! - `marks`: what a mark that is hidden, or on an entry that is refused, means

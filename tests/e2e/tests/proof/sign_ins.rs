@@ -1,5 +1,5 @@
-//! Sign-ins behind a directory with a fault, on OpenLDAP and on 389 Directory Server: the short form
-//! of `cargo xtask drill signins`, which goes through more faults with more people.
+//! Sign-ins behind a directory with a fault, on OpenLDAP and on 389 Directory Server: the short
+//! form of `cargo xtask drill signins`, which goes through more faults with more people.
 
 use anyhow::Result;
 use harness::Ds389;

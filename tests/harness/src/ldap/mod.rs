@@ -1,6 +1,6 @@
 //! Private directory servers, OpenLDAP, 389 Directory Server and Active Directory, and what they
-//! need: a certificate authority of their own, LDIF. Reads and writes through the servers' own tools, never through our
-//! code.
+//! need: a certificate authority of their own, LDIF. Reads and writes through the servers' own
+//! tools, never through our code.
 
 pub mod access;
 pub mod certificate;

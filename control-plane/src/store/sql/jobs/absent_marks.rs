@@ -24,8 +24,8 @@ pub(crate) async fn marked(
     Ok(users.into_iter().map(UserNo).collect())
 }
 
-/// Takes the mark off users that the job has seen: in its read, then a user that was not found after
-/// that began keeps it, since what the read had may be older; or in a later look-up.
+/// Takes the mark off users that the job has seen: in its read, then a user that was not found
+/// after that began keeps it, since what the read had may be older; or in a later look-up.
 pub(crate) async fn clear(
     connection: &mut Connection,
     fence: Fence,

@@ -1,102 +1,26 @@
-//! Applies a batch of records: loads the view, asks `reconcile::batch` for a plan, carries it out,
-//! counts it. One transaction.
+//! Parts of applying records, for a batch and for one user: the view that a plan rests on, and
+//! carrying it out.
 
 use std::collections::{HashMap, HashSet};
 
 use super::super::dialect::{Connection, IN_INTS_2};
+use super::super::jobs::details;
 use super::super::jobs::details::EntryLine;
-use super::super::jobs::{counts, details};
 use super::super::license::alarms::Taken;
 use super::super::license::seats;
 use super::super::statement::sql;
 use super::super::users::{lookup, write};
 use super::super::words::Change;
 use super::super::{dialect, locks, statement};
-use super::{apply_plan, deferred, refuse, shared_ids};
+use super::deferred;
 use crate::model::{
-    Category, Counts, Detail, Fence, ImmutableId, JobKind, KnownUser, NameKey, NameKind,
-    NotSynchronizedReason, Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
+    Category, Counts, Detail, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason,
+    Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
 };
-use crate::reconcile::batch::{BatchPlan, Mode, Refusal, View};
+use crate::reconcile::batch::{BatchPlan, Refusal, View};
 use crate::reconcile::{batch, value_loss};
+use crate::store::Result;
 use crate::store::row::Row;
-use crate::store::{Applied, Repeats, Result};
-
-pub(crate) async fn apply(
-    connection: &mut Connection,
-    fence: Fence,
-    records: &[Record],
-    rejected: &[Rejected],
-    unchanged: i64,
-    now: Timestamp,
-) -> Result<Applied> {
-    apply_after(connection, fence, records, rejected, &Repeats::default(), unchanged, now).await
-}
-
-/// The same where some of it came before in the read, perhaps.
-pub(crate) async fn apply_after(
-    connection: &mut Connection,
-    fence: Fence,
-    records: &[Record],
-    rejected: &[Rejected],
-    repeats: &Repeats,
-    unchanged: i64,
-    now: Timestamp,
-) -> Result<Applied> {
-    let job = locks::lock_job(connection, fence).await?;
-    let mut applied = Applied { counts: job.counts(), ..Applied::default() };
-    let mut counts = Counts { unchanged, ..Counts::default() };
-    let (mut left, mut taken) = (None, None);
-    if !records.is_empty() || !rejected.is_empty() || !repeats.offered.is_empty() {
-        let once = shared_ids::sort(connection, fence, &job, (records, rejected), repeats).await?;
-        counts += once.counts;
-        applied.seen.extend(&once.seen);
-        let (records, rejected) = (&once.records[..], &once.rejected[..]);
-        let mut view = view(connection, fence, records, rejected).await?;
-        (view.reserve, view.quota, view.beyond_limit) = (job.reserve, job.quota, job.beyond_limit());
-        view.read = Some(job.reads);
-        let values = changed_values(connection, fence, records, &view).await?;
-        view.same = same(records, &view, &values);
-        if job.doubts != 0 {
-            view.suspect = suspect(records, &view, &values);
-            view.returns_wait = true;
-        }
-        // An undo gives back what it is ordered to.
-        view.reenables_wait = job.kind() != JobKind::Undo;
-        let mut planned;
-        let (records, rejected) = if job.kind() == JobKind::Plan {
-            planned = apply_plan::filter(connection, fence, records, &view).await?;
-            planned.left_out.extend_from_slice(rejected);
-            let disabled = planned.disabled.iter();
-            let of = |(record, reason): &'_ (Record, NotSynchronizedReason)| {
-                Some((record.clone(), view.known.get(&record.id)?, *reason))
-            };
-            let users: Vec<_> = disabled.filter_map(of).collect();
-            applied.seen.extend(users.iter().map(|(_, user, _)| user.number));
-            let enabled = users.into_iter().filter(|(_, user, _)| user.status == Status::Enabled);
-            counts += disable_only(connection, fence, enabled, now).await?;
-            (&planned.records[..], &planned.left_out[..])
-        } else {
-            (records, rejected)
-        };
-        counts += refuse::refuse(connection, fence, &job, rejected, &view, &mut applied.seen, now).await?;
-        let mode = if job.kind() == JobKind::DryRun { Mode::Planning } else { Mode::Reading };
-        let plan = batch::plan(fence.job, mode, records, &view);
-        counts += plan.counts;
-        left = Some((plan.reserve, plan.quota));
-        applied.seen.extend(&plan.seen);
-        let done = carry_out(connection, fence, records, &plan, now).await?;
-        counts.waiting += done.waits - i64::try_from(plan.waits.len()).unwrap_or_default();
-        applied.seen.extend(done.added);
-        taken = Some(done.taken);
-    }
-    counts::count(connection, fence, counts, left, now).await?;
-    if let Some(taken) = taken {
-        taken.publish(connection, now).await?;
-    }
-    applied.counts += counts;
-    Ok(applied)
-}
 
 /// Disables users as the directory says, and gives them nothing else of their records.
 pub(crate) async fn disable_only(
@@ -144,7 +68,11 @@ pub(crate) fn same(
 }
 
 /// Records whose change must wait: it takes a value away.
-fn suspect(records: &[Record], view: &View, values: &HashMap<i64, UserValues>) -> HashSet<ImmutableId> {
+pub(crate) fn suspect(
+    records: &[Record],
+    view: &View,
+    values: &HashMap<i64, UserValues>,
+) -> HashSet<ImmutableId> {
     let of = |record: &Record| view.known.get(&record.id).filter(|user| user.status != Status::OutOfScope);
     let doubted = records.iter().filter(|record| {
         of(record).is_some_and(|user| {

@@ -2,7 +2,8 @@
 //!
 //! - `begin_read`: begins a read of the directory, and its reconciliation.
 //! - `known_users`: users by the ids of an offer.
-//! - `apply`: applies a batch of records.
+//! - `receive`: takes a batch of a read.
+//! - `apply`: applies records, of a batch or of one user.
 //! - `refuse`: lists entries that could not become records, and disables users by their mark.
 //! - `apply_plan`: what an approved plan has of a batch.
 //! - `deferred`: records that wait.
@@ -22,6 +23,7 @@ pub(crate) mod begin_read;
 pub(crate) mod deferred;
 pub(crate) mod known_users;
 pub(crate) mod name_claims;
+pub(crate) mod receive;
 pub(crate) mod refuse;
 pub(crate) mod resolve_names;
 pub(crate) mod revert;

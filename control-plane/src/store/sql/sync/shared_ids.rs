@@ -293,7 +293,8 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// Lists the entries of ids that several have, and takes back what the read did with the first ones.
+/// Lists the entries of ids that several have, and takes back what the read did with the first
+/// ones.
 async fn refuse(
     connection: &mut Connection,
     fence: Fence,

@@ -15,7 +15,7 @@ use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
 use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, CHANGE_DISABLED, CHANGE_UPDATED, PHASE_READING};
 use super::super::{locks, statement};
-use super::{absent_users, apply};
+use super::{absent_users, receive};
 use crate::model::{
     Fence, ImmutableId, JobNo, NotSynchronizedReason, Rejected, SourceNo, TenantNo, Timestamp, UserNo,
 };
@@ -125,7 +125,7 @@ pub(crate) async fn changes(
             leaving.push(user);
         }
     }
-    apply::apply(connection, fence, &records, &rejected, 0, now).await?;
+    receive::receive(connection, fence, &records, &rejected, 0, now).await?;
     take_out(connection, fence, &leaving, now).await?;
     Ok(Some(last))
 }
@@ -167,7 +167,7 @@ pub(crate) async fn adds(
             leaving.push(user);
         }
     }
-    apply::apply(connection, fence, &[], &rejected, 0, now).await?;
+    receive::receive(connection, fence, &[], &rejected, 0, now).await?;
     take_out(connection, fence, &leaving, now).await?;
     Ok(Some(last))
 }

@@ -1,5 +1,5 @@
-//! What goes wrong with a 389 Directory Server: rights that are lost, limits, an old backup. Each is
-//! set while the server runs, unless it says that it restarts it.
+//! What goes wrong with a 389 Directory Server: rights that are lost, limits, an old backup. Each
+//! is set while the server runs, unless it says that it restarts it.
 
 use std::fs;
 
