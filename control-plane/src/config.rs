@@ -256,6 +256,8 @@ struct Sync {
     #[serde(with = "humantime_serde")]
     lease: Duration,
     #[serde(with = "humantime_serde")]
+    directory_deadline: Duration,
+    #[serde(with = "humantime_serde")]
     job_deadline: Duration,
     #[serde(with = "humantime_serde")]
     hold_expiry: Duration,
@@ -269,19 +271,36 @@ impl Default for Sync {
         let JobSettings {
             router_deadline,
             lease,
+            directory_deadline,
             job_deadline,
             hold_expiry,
             plan_expiry,
             full_lists_kept,
             ..
         } = JobSettings::default();
-        Self { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept }
+        Self {
+            router_deadline,
+            lease,
+            directory_deadline,
+            job_deadline,
+            hold_expiry,
+            plan_expiry,
+            full_lists_kept,
+        }
     }
 }
 
 impl Sync {
     fn check(self, wrong: &mut Vec<String>) -> JobSettings {
-        let Self { router_deadline, lease, job_deadline, hold_expiry, plan_expiry, full_lists_kept } = self;
+        let Self {
+            router_deadline,
+            lease,
+            directory_deadline,
+            job_deadline,
+            hold_expiry,
+            plan_expiry,
+            full_lists_kept,
+        } = self;
         if lease < MIN_LEASE {
             wrong.push(format!(
                 "sync.lease must be at least {MIN_LEASE:?}: a replica renews it three times as often"
@@ -294,6 +313,7 @@ impl Sync {
         JobSettings {
             router_deadline,
             lease,
+            directory_deadline,
             job_deadline,
             hold_expiry,
             plan_expiry,

@@ -84,6 +84,8 @@ pub enum ReadEnd {
     Complete(Box<Intake>, Completed),
     /// It failed, for the reason that the router gives.
     Failed(Failure),
+    /// The directory broke off in the middle, and may be back soon.
+    BrokenOff(Failure),
     /// The store could not take records in.
     Interrupted(StoreError),
 }
@@ -404,9 +406,18 @@ impl Intake {
     }
 
     /// Ends a read that failed.
-    pub fn failed(mut self, failure: Failure) {
+    pub fn failed(self, failure: Failure) {
+        self.end_with(ReadEnd::Failed(failure));
+    }
+
+    /// Ends a read that the directory broke off.
+    pub fn broken_off(self, failure: Failure) {
+        self.end_with(ReadEnd::BrokenOff(failure));
+    }
+
+    fn end_with(mut self, ended: ReadEnd) {
         if let Some(end) = self.end.take() {
-            let _ = end.send(ReadEnd::Failed(failure));
+            let _ = end.send(ended);
         }
     }
 

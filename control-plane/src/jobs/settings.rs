@@ -15,6 +15,8 @@ pub struct JobSettings {
     pub idle_deadline: Duration,
     /// How long a router may take to test a connection, or to look users up.
     pub test_deadline: Duration,
+    /// How long a job waits for a directory that broke off a read.
+    pub directory_deadline: Duration,
     /// How long a job may take.
     pub job_deadline: Duration,
     /// How long a held job waits for a decision.
@@ -33,6 +35,7 @@ impl Default for JobSettings {
             open_deadline: Duration::from_secs(30),
             idle_deadline: Duration::from_secs(300),
             test_deadline: Duration::from_secs(60),
+            directory_deadline: Duration::from_secs(71),
             job_deadline: Duration::from_secs(12 * 3_600),
             hold_expiry: Duration::from_secs(24 * 3_600),
             plan_expiry: Duration::from_secs(24 * 3_600),

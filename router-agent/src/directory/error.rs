@@ -5,7 +5,7 @@ use rollcall_proto::admin::v1::FailureReason;
 
 use super::Server;
 use super::references::Referral;
-use super::result_code::{BindRefusal, bind_hint, bind_refusal};
+use super::result_code::{BUSY, BindRefusal, UNAVAILABLE, bind_hint, bind_refusal};
 
 /// Why a directory could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -214,6 +214,16 @@ impl DirectoryError {
             root: root.to_owned(),
             target: referral.host.clone(),
             name,
+        }
+    }
+
+    /// Whether a server broke off in the middle of a read and may be back soon, as one that restarts.
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Broken { .. } => true,
+            Self::ReadIncomplete { code, .. } => matches!(*code, BUSY | UNAVAILABLE),
+            _ => false,
         }
     }
 

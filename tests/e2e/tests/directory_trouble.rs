@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use harness::world::{Database, World};
 use harness::{Certificate, Direction, Slapd};
-use rollcall_proto::admin::v1::{FailureReason, directory_server::Security};
+use rollcall_proto::admin::v1::{FailureReason, IdentitySourceSettings, directory_server::Security};
 
 use crate::expect::{enabled, failed, flawless, succeeded, users};
 use crate::on_both_databases;
@@ -68,6 +68,30 @@ async fn a_directory_that_freezes_in_the_middle_of_a_read_disables_nobody() -> R
     world.directory_mut().thaw()?;
     assert_eq!(succeeded(&world.sync_now().await?)[2] as u64, PEOPLE);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_in_the_middle_of_a_read_is_awaited() -> Result<()> {
+    let world = World::builder().these_people(flawless(PEOPLE)).cables();
+    let mut world = world.directory_deadline(Duration::from_secs(30)).start().await?;
+    world.create_and_publish_source(IdentitySourceSettings { page_size: 100, ..world.settings() }).await?;
+    succeeded(&world.sync_now().await?);
+    let cable = world.directory_link()?;
+    let whole = cable.bytes_down(); // of one read
+    cable.slow(Some(whole / 8));
+    let job = world.start_sync().await?;
+    while world.directory_link()?.bytes_down() < whole + whole / 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.directory_mut().stop()?;
+    world.directory_link()?.slow(None);
+    // Longer than the first pause: it is not back when it is tried again.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    world.directory_mut().start_again()?;
+    let job = world.finished(&job).await?;
+    assert_eq!(succeeded(&job), [0, 0, i32::try_from(PEOPLE)?, 0, 0]);
+    assert!(job.attempt > 2, "broken off, not back, read: {}", job.attempt);
+    all_are_enabled(&world).await
 }
 
 async fn a_size_limit_of_the_bind_account_disables_nobody(database: Database) -> Result<()> {

@@ -74,6 +74,7 @@ async fn a_look_up_that_fails_fails_the_job_and_disables_nobody() -> Result<()> 
     let failure = ReadFailure {
         reason: FailureReason::DirectoryUnreachable.into(),
         message: "The second time nobody answered.".to_owned(),
+        interrupted: false,
     };
     router.found_out_nothing(&look_up.request_id, failure).await?;
     let message = failed(&world.finished(&job).await?, FailureReason::DirectoryUnreachable);

@@ -464,6 +464,7 @@ async fn a_password_that_a_directory_may_have_been_asked_about_counts_and_is_not
         found: Some(Found::Failure(ReadFailure {
             reason: FailureReason::DirectoryUnreachable.into(),
             message: "silence".to_owned(),
+            interrupted: false,
         })),
     };
     for _ in 0..4 {

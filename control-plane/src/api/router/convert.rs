@@ -197,7 +197,7 @@ pub(super) fn parse_job_id(tenant: &TenantId, name: &str) -> Result<Uuid, Status
 
 /// Why a read or a question failed.
 pub(super) fn failure_from_proto(failure: proto::ReadFailure) -> Failure {
-    let proto::ReadFailure { reason, message } = failure;
+    let proto::ReadFailure { reason, message, interrupted: _ } = failure;
     let reason =
         i16::try_from(reason).ok().and_then(FailureReason::from_number).unwrap_or(FailureReason::Internal);
     let message: String = message.chars().filter(|c| !c.is_control()).take(2_000).collect();

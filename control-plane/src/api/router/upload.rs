@@ -96,7 +96,10 @@ async fn serve(
                     .map_err(intake_status);
             }
             upload_request::Message::Failed(failure) => {
-                intake.failed(convert::failure_from_proto(failure));
+                match failure.interrupted {
+                    true => intake.broken_off(convert::failure_from_proto(failure)),
+                    false => intake.failed(convert::failure_from_proto(failure)),
+                }
                 return Ok(());
             }
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::directory_retry::DirectoryRetry;
 use super::interruption::{Interruption, MAX_ATTEMPTS, StoreFailures};
 use super::job_run::{JobRun, fail, finish};
 use super::read::read;
@@ -80,8 +81,10 @@ async fn run_undo(inner: &Arc<Inner>, lease: &Lease, job: &SyncJob) -> Result<Sy
 /// Reads until a read is complete or has failed for good.
 async fn read_and_reconcile(run: &JobRun<'_>, routers: &mut Routers) -> Result<SyncJob, Interruption> {
     let JobRun { inner, job, settings, .. } = *run;
-    let (mut broken_off, mut lost, mut failures) = (0, 0, StoreFailures::default());
+    let (mut incomplete, mut lost, mut failures) = (0, 0, StoreFailures::default());
+    let mut retry = DirectoryRetry::new(inner.settings.directory_deadline);
     loop {
+        let mut wait_for_directory = None;
         let session = routers.wait(inner).await?;
         match read(run, &session).await? {
             None => {
@@ -96,12 +99,26 @@ async fn read_and_reconcile(run: &JobRun<'_>, routers: &mut Routers) -> Result<S
                     return run.fail(failure).await;
                 }
             }
-            Some(ReadEnd::Failed(failure)) => {
-                broken_off += 1;
-                if failure.reason != FailureReason::ReadIncomplete || broken_off >= MAX_ATTEMPTS {
+            Some(ReadEnd::BrokenOff(failure)) => {
+                wait_for_directory = retry.broken_off();
+                if wait_for_directory.is_none() {
                     return run.fail(failure).await;
                 }
-                tracing::info!(job = %job.id, reason = ?failure.reason, "read broke off; reading again");
+                tracing::info!(job = %job.id, wait = ?wait_for_directory, "the directory broke off a read; reading again");
+            }
+            Some(ReadEnd::Failed(failure)) if failure.reason == FailureReason::ReadIncomplete => {
+                incomplete += 1;
+                if incomplete >= MAX_ATTEMPTS {
+                    return run.fail(failure).await;
+                }
+                tracing::info!(job = %job.id, "read incomplete; reading again");
+            }
+            Some(ReadEnd::Failed(failure)) => {
+                wait_for_directory = retry.failed(failure.reason);
+                if wait_for_directory.is_none() {
+                    return run.fail(failure).await;
+                }
+                tracing::info!(job = %job.id, wait = ?wait_for_directory, "the directory is not back; reading again");
             }
             Some(ReadEnd::Complete(intake, completed)) => {
                 let fence = intake.fence();
@@ -120,7 +137,8 @@ async fn read_and_reconcile(run: &JobRun<'_>, routers: &mut Routers) -> Result<S
         if failures.are_too_many() {
             return run.fail(Failure::of(FailureReason::Internal)).await;
         }
-        tokio::time::sleep(if lost < MAX_QUICK_RETRIES { RETRY_PAUSE } else { LONG_RETRY_PAUSE }).await;
+        let usual = if lost < MAX_QUICK_RETRIES { RETRY_PAUSE } else { LONG_RETRY_PAUSE };
+        tokio::time::sleep(wait_for_directory.unwrap_or(usual)).await;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::directory::{self, DirectoryError, FetchedEntry, Presence};
 use crate::record::{Mapped, Mapping, map_entry};
 
 pub(super) fn failure(reason: FailureReason, message: impl Into<String>) -> ReadFailure {
-    ReadFailure { reason: reason.into(), message: message.into() }
+    ReadFailure { reason: reason.into(), message: message.into(), interrupted: false }
 }
 
 /// What the control plane is told of an order that is beyond the limits.

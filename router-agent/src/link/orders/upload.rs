@@ -251,7 +251,11 @@ impl Upload {
             }
             Err(error) => {
                 let reason = error.failure_reason();
-                let failure = ReadFailure { reason: reason.into(), message: error.to_string() };
+                let failure = ReadFailure {
+                    reason: reason.into(),
+                    message: error.to_string(),
+                    interrupted: error.is_interruption(),
+                };
                 tracing::warn!(?reason, "directory not read");
                 (upload_request::Message::Failed(failure), "failed")
             }

@@ -123,6 +123,13 @@ impl Builder {
         self
     }
 
+    /// How long a job waits for a directory that broke off a read. Default: 1 s.
+    #[must_use]
+    pub fn directory_deadline(mut self, deadline: Duration) -> Self {
+        self.sync.directory_deadline = Some(deadline);
+        self
+    }
+
     /// How long a job may take. Default: the control plane's own.
     #[must_use]
     pub fn job_deadline(mut self, deadline: Duration) -> Self {

@@ -104,6 +104,7 @@ impl Policy {
 pub struct SyncSettings {
     pub router_deadline: Option<Duration>,
     pub lease: Option<Duration>,
+    pub directory_deadline: Option<Duration>,
     pub hold_expiry: Option<Duration>,
     pub plan_expiry: Option<Duration>,
     pub job_deadline: Option<Duration>,
@@ -253,6 +254,8 @@ impl Files {
         let keys = [
             ("router_deadline", sync.router_deadline),
             ("lease", sync.lease),
+            // Long enough for one more try: most tests wait for the failure.
+            ("directory_deadline", sync.directory_deadline.or(Some(Duration::from_secs(1)))),
             ("hold_expiry", sync.hold_expiry),
             ("plan_expiry", sync.plan_expiry),
             ("job_deadline", sync.job_deadline),
