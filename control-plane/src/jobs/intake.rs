@@ -14,6 +14,7 @@ use crate::model::{
     Failure, FailureReason, Fence, IdPair, ImmutableId, KnownUser, NotSynchronizedReason, Offered, ReadFacts,
     ReadStart, Record, Rejected, UserNo,
 };
+use crate::reconcile::entry_version;
 use crate::reconcile::offer::{self, OfferPlan};
 use crate::reconcile::rekey::{self, Occurrence};
 use crate::store::{Repeats, Store, StoreError};
@@ -264,9 +265,11 @@ impl Intake {
     pub fn records(
         &mut self,
         sequence: u64,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         rejected: Vec<Rejected>,
     ) -> Result<(), IntakeError> {
+        let now = self.clock.now();
+        records.iter_mut().for_each(|record| entry_version::forget_unkept(record, now));
         if self.records_only {
             self.count_batch(sequence, records.len(), &rejected)?;
         } else {

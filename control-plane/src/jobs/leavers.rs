@@ -35,6 +35,7 @@ pub(super) async fn reconcile(
             message,
         })));
     }
+    let older_entries = inner.store.count_older_entries(fence).await?;
     let mut absent = absent_users::find(inner, intake).await?;
     // A directory without entries has nothing to look up; that is held in any case.
     if !absent.is_empty() && facts.entries() > 0 {
@@ -45,7 +46,8 @@ pub(super) async fn reconcile(
             Err(LookUpError::Lost) => return Ok(ReconcileEnd::Lost),
             Err(LookUpError::Failed(failure)) => {
                 if start.kind != JobKind::DryRun {
-                    let is_current = recency(start.before.as_ref(), &facts) == Recency::Current;
+                    let is_current =
+                        recency(start.before.as_ref(), &facts, older_entries) == Recency::Current;
                     refuse_suspect_changes(inner, fence, is_current).await?;
                     settle(inner, fence, false).await?;
                 }
@@ -58,7 +60,7 @@ pub(super) async fn reconcile(
     if start.kind != JobKind::DryRun {
         absent_users::clear_marks(inner, intake, &absent).await?;
     }
-    let reconciliation = Reconciliation::new(inner, intake, settings, facts, absent);
+    let reconciliation = Reconciliation::new(inner, intake, settings, (facts, older_entries), absent);
     let verdict = reconciliation.judge(settings.disable_guard).await?;
     reconciliation.carry_out(verdict).await
 }

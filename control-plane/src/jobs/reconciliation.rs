@@ -39,9 +39,16 @@ pub(super) struct Reconciliation<'a> {
     unidentified: u64,
 }
 
-/// Whether a read is as recent as the last trusted one. The first one is.
-pub(super) fn recency(before: Option<&ReadFacts>, facts: &ReadFacts) -> Recency {
-    before.map_or(Recency::Current, |before| Recency::of(before, facts))
+/// Whether a read is as recent as what was seen before: as the last trusted read, by what the
+/// servers say of themselves, and as each entry's last observation, of which `older_entries` were
+/// newer.
+pub(super) fn recency(before: Option<&ReadFacts>, facts: &ReadFacts, older_entries: i64) -> Recency {
+    match before.map_or(Recency::Current, |before| Recency::of(before, facts)) {
+        Recency::Current | Recency::Incomparable if older_entries > 0 => {
+            Recency::Older(format!("{older_entries} of its entries are older than they were seen before"))
+        }
+        recency => recency,
+    }
 }
 
 impl<'a> Reconciliation<'a> {
@@ -50,7 +57,7 @@ impl<'a> Reconciliation<'a> {
         inner: &'a Inner,
         intake: &'a Intake,
         settings: &'a SourceSettings,
-        facts: ReadFacts,
+        (facts, older_entries): (ReadFacts, i64),
         absent: AbsentUsers,
     ) -> Self {
         let start = intake.start();
@@ -60,7 +67,7 @@ impl<'a> Reconciliation<'a> {
             start,
             now: inner.clock.now(),
             required: required(settings),
-            recency: recency(start.before.as_ref(), &facts),
+            recency: recency(start.before.as_ref(), &facts, older_entries),
             facts,
             absent,
             id_attribute: &settings.mapping.immutable_id,

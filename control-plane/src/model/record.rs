@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{NotSynchronizedReason, Status};
+use super::{EntryVersion, NotSynchronizedReason, Status};
 
 /// What never changes for a person: 16 bytes are a UUID, 0xFF and UTF-8 is text (with another 0xFF
 /// where that makes 16). 0xFE and the 8 bytes of its number is a user who has none since the source
@@ -108,6 +108,8 @@ pub struct Record {
     pub mark_proved: bool,
     /// Optional values of the entry that cannot be used and were left out, a sentence each.
     pub warnings: Vec<String>,
+    /// Which version of the entry was seen, if its server shows it.
+    pub version: Option<EntryVersion>,
     /// Key of the user name.
     pub user_name_key: NameKey,
     /// Key of the mail address, if there is one.

@@ -24,6 +24,7 @@ fn record(n: u8, name: &str) -> Record {
         disabled: false,
         mark_proved: true,
         warnings: Vec::new(),
+        version: None,
         user_name_key: names::key(TenantNo(1), NameKind::UserName, &format!("user {n}")),
         mail_key: Some(mail(name)),
     }

@@ -22,6 +22,7 @@ mod tests {
             disabled,
             mark_proved,
             warnings: Vec::new(),
+            version: None,
             user_name_key: NameKey([0; 16]),
             mail_key: None,
         }

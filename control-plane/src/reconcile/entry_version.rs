@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{EntryVersion, Timestamp, VersionKind};
+use crate::model::{EntryVersion, Record, Timestamp, VersionKind};
 
 /// Clocks of servers differ: a time stamp is older only by more than this, and one that is ahead of
 /// our clock by more than this is not kept.
@@ -30,7 +30,10 @@ pub fn is_older(kept: &EntryVersion, seen: &EntryVersion) -> bool {
         }
         VersionKind::ModifyTimestamp => {
             let both = generalized_time(&kept.value).zip(generalized_time(&seen.value));
-            both.is_some_and(|(kept, seen)| seen.plus(CLOCK_TOLERANCE) < kept)
+            // Of one server all stamps are of one clock.
+            let is_same_server = !kept.origin.is_empty() && kept.origin == seen.origin;
+            let tolerance = if is_same_server { Duration::ZERO } else { CLOCK_TOLERANCE };
+            both.is_some_and(|(kept, seen)| seen.plus(tolerance) < kept)
         }
     }
 }
@@ -47,6 +50,11 @@ pub fn may_be_kept(version: &EntryVersion, now: Timestamp) -> bool {
         }
     };
     time.is_some_and(|time| time <= now.plus(CLOCK_TOLERANCE))
+}
+
+/// Takes a version off a record that is not to be kept with its user.
+pub fn forget_unkept(record: &mut Record, now: Timestamp) {
+    record.version.take_if(|version| !may_be_kept(version, now));
 }
 
 /// The time of a change number, `20261124100000.000000Z#000000#001#000000`.
@@ -115,6 +123,9 @@ mod tests {
 
     #[test]
     fn time_stamps_are_older_by_more_than_clocks_differ() {
+        let own = |value| version(VersionKind::ModifyTimestamp, value, b"one server");
+        assert!(is_older(&own("20261124100001Z"), &own("20261124100000Z")), "of one clock");
+        assert!(!is_older(&own("20261124100000Z"), &own("20261124100000Z")));
         let of = |value| version(VersionKind::ModifyTimestamp, value, &[]);
         assert!(is_older(&of("20261124100501Z"), &of("20261124100000Z")));
         assert!(!is_older(&of("20261124100500Z"), &of("20261124100000Z")));

@@ -157,6 +157,8 @@ pub fn may_enter(outcome: SingleOutcome, record: &Record, user: &User) -> bool {
             | Outcome::Reenabled
             | Outcome::DuplicateEmail
             | Outcome::DuplicateUserName
+            // The entry is seen as it was before: then what is kept of it counts as well.
+            | Outcome::OlderServer
     );
     seen && !record.disabled && user.status == Status::Enabled
 }
@@ -275,6 +277,7 @@ mod tests {
             disabled,
             mark_proved: true,
             warnings: Vec::new(),
+            version: None,
             user_name_key: names::key(TENANT, NameKind::UserName, user_name),
             mail_key: (!mail.is_empty()).then(|| names::key(TENANT, NameKind::Mail, mail)),
         }

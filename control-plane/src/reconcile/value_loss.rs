@@ -48,6 +48,7 @@ mod tests {
             disabled: false,
             mark_proved: true,
             warnings: Vec::new(),
+            version: None,
             user_name_key: NameKey([0; 16]),
             mail_key: None,
         };

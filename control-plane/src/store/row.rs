@@ -1,6 +1,6 @@
 //! One row of a statement over many users, as both engines bind it.
 
-use crate::model::{Record, Status, UserValues};
+use crate::model::{EntryVersion, Record, Status, UserValues};
 use crate::reconcile::enabling::may_enable;
 
 /// One row of a statement over many users.
@@ -17,6 +17,8 @@ pub(crate) struct Row<'a> {
     pub(crate) mark_proved: i64,
     /// JSON array of sentences; none if there are none.
     pub(crate) warnings: Option<String>,
+    /// Which version of the entry was seen.
+    pub(crate) entry_version: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -32,6 +34,7 @@ impl<'a> Row<'a> {
             queue,
             mark_proved: i64::from(may_enable(record)),
             warnings: warnings_json(&record.warnings),
+            entry_version: record.version.as_ref().map(EntryVersion::to_text),
         }
     }
 }

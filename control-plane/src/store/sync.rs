@@ -124,6 +124,8 @@ operations! {
     /// How many changes wait since they take something away, see [`crate::reconcile::value_loss`],
     /// or enable a user again.
     read fn count_suspect_changes(fence: Fence) -> i64 = sync::suspect_changes::count;
+    /// Entries that were older than they had been seen before.
+    read fn count_older_entries(fence: Fence) -> i64 = users::versions::count_older;
     /// Users that would be enabled again at the end of the read.
     read fn count_reenables(fence: Fence) -> Reenables = sync::suspect_changes::count_reenables;
     /// Leaves the next of those disabled whom the directory had disabled, at most `limit`, and

@@ -120,6 +120,7 @@ fn person(tenant: TenantNo, n: u16) -> Record {
         disabled: false,
         mark_proved: true,
         warnings: Vec::new(),
+        version: None,
     }
 }
 

@@ -57,6 +57,7 @@ fn planted(tenant: TenantNo, user_name: &str, digest: u8) -> Record {
         disabled: false,
         mark_proved: true,
         warnings: Vec::new(),
+        version: None,
     }
 }
 

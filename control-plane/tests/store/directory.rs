@@ -89,6 +89,7 @@ impl Person {
             disabled: seen.disabled,
             mark_proved: !self.hidden,
             warnings: Vec::new(),
+            version: None,
         }
     }
 }

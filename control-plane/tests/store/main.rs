@@ -21,6 +21,7 @@ mod deletion_order;
 mod deletion_traces;
 mod directory;
 mod drive;
+mod entry_versions;
 mod marks;
 mod movers;
 mod plans;

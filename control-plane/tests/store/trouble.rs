@@ -102,6 +102,7 @@ pub(crate) fn person(tenant: TenantNo, n: u32, title: u32) -> Record {
         disabled: false,
         mark_proved: true,
         warnings: Vec::new(),
+        version: None,
     }
 }
 

@@ -19,26 +19,30 @@ pub struct VersionSource {
     own: Option<(Kind, &'static str, Bytes)>,
     /// Whether a time stamp is a second choice.
     has_stamp: bool,
+    /// What identifies the server whose stamps they are, if it says so.
+    instance: Bytes,
 }
 
 impl VersionSource {
     pub(super) fn new(root_dse: &RootDse, invocation_id: Option<[u8; 16]>) -> Self {
+        let instance = root_dse.instance.as_deref().map(|instance| {
+            let origin = blake3::hash(instance.to_lowercase().as_bytes());
+            Bytes::copy_from_slice(&origin.as_bytes()[..16])
+        });
         let own = match root_dse.vendor {
             Vendor::OpenLdap => Some((Kind::EntryCsn, "entryCSN", Bytes::new())),
             Vendor::ActiveDirectory => {
                 invocation_id.map(|id| (Kind::UsnChanged, "uSNChanged", Bytes::copy_from_slice(&id)))
             }
             Vendor::DirectoryServer389 => {
-                let instance = root_dse.instance.as_deref().filter(|_| !root_dse.last_usns.is_empty());
-                instance.map(|instance| {
-                    let origin = blake3::hash(instance.to_lowercase().as_bytes());
-                    (Kind::EntryUsn, "entryusn", Bytes::copy_from_slice(&origin.as_bytes()[..16]))
-                })
+                let origin = instance.clone().filter(|_| !root_dse.last_usns.is_empty());
+                origin.map(|origin| (Kind::EntryUsn, "entryusn", origin))
             }
             Vendor::Unknown => None,
         };
         // Active Directory makes it of whenChanged, which is of one copy and no version.
-        Self { own, has_stamp: root_dse.vendor != Vendor::ActiveDirectory }
+        let has_stamp = root_dse.vendor != Vendor::ActiveDirectory;
+        Self { own, has_stamp, instance: instance.unwrap_or_default() }
     }
 
     /// The attributes to ask for.
@@ -57,7 +61,7 @@ impl VersionSource {
         });
         let stamp = || {
             let value = single(entry, MODIFY_TIMESTAMP).filter(|_| self.has_stamp)?.to_owned();
-            Some(EntryVersion { kind: Kind::ModifyTimestamp.into(), value, origin: Bytes::new() })
+            Some(EntryVersion { kind: Kind::ModifyTimestamp.into(), value, origin: self.instance.clone() })
         };
         own.or_else(stamp)
     }

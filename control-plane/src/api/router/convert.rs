@@ -16,9 +16,9 @@ use crate::api::common::source_settings::{id_format_to_proto, source_settings_to
 use crate::jobs::{Completed, FetchOrder, MAX_UNFINISHED_BATCHES, Order, PairedRecord, VerifyOrder};
 use crate::model::names::job_of;
 use crate::model::{
-    Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, LookUp, NameKind,
-    NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts,
-    TenantId, TenantNo, UserValues, Witness,
+    Asked, EntryVersion, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy,
+    LookUp, NameKind, NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected,
+    RootFacts, TenantId, TenantNo, UserValues, VersionKind, Witness,
 };
 use crate::reconcile::names;
 
@@ -355,7 +355,7 @@ fn record_from_proto(
         former_id: _,
         mark_proved,
         warnings,
-        version: _,
+        version,
     } = message;
     let id = immutable_id_from_proto(id)?;
     let policy_attributes = policy_json(policy_attributes);
@@ -405,9 +405,20 @@ fn record_from_proto(
         disabled,
         mark_proved,
         warnings: warnings.into_iter().take(MAX_WARNINGS).map(warning_from_proto).collect(),
+        version: version.and_then(version_from_proto),
         user_name_key,
         mail_key,
     }))
+}
+
+/// A version that can be compared; what cannot be read is none.
+fn version_from_proto(version: proto::EntryVersion) -> Option<EntryVersion> {
+    let kind = VersionKind::from_number(i16::try_from(version.kind).ok()?)?;
+    let proto::EntryVersion { value, origin, .. } = version;
+    let is_fine = (1..=EntryVersion::MAX_VALUE).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_graphic())
+        && origin.len() <= EntryVersion::MAX_ORIGIN;
+    is_fine.then(|| EntryVersion { kind, value, origin: origin.to_vec() })
 }
 
 /// Most warnings that are kept of a user.

@@ -44,3 +44,28 @@ async fn hidden_people_on_openldap_are_not_disabled() -> Result<()> {
 async fn hidden_people_on_389_ds_are_not_disabled() -> Result<()> {
     drill(Fault::PeopleHidden, Kind::Ds389).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_server_on_openldap_disables_and_enables_no_user() -> Result<()> {
+    drill(Fault::OlderServer, Kind::OpenLdap).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_server_on_389_ds_disables_and_enables_no_user() -> Result<()> {
+    drill(Fault::OlderServer, Kind::Ds389).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_without_id_disable_no_user() -> Result<()> {
+    drill(Fault::EntryWithoutId, Kind::OpenLdap).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_branch_behind_a_proxy_disables_no_user() -> Result<()> {
+    drill(Fault::BranchMissing, Kind::OpenLdap).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_root_disables_no_user() -> Result<()> {
+    drill(Fault::RootRenamed, Kind::OpenLdap).await
+}

@@ -9,7 +9,7 @@ use super::super::dialect::Connection;
 use super::super::license::seats;
 use super::super::sync::apply;
 use super::super::transaction::Engine;
-use super::super::users::write;
+use super::super::users::{versions, write};
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
@@ -17,7 +17,7 @@ use crate::model::{
     UserSnapshot, names, spelled,
 };
 use crate::reconcile::batch::{Mode, View};
-use crate::reconcile::{batch, enabling, single_user};
+use crate::reconcile::{batch, enabling, entry_version, single_user};
 use crate::store::row::Row;
 use crate::store::{Observation, Result, SingleWrite, StoreError, Written};
 
@@ -50,8 +50,9 @@ pub(crate) async fn begin(connection: &mut Connection, observation: &Observation
 pub(crate) async fn observe(
     engine: &Engine,
     observation: Observation,
-    record: Record,
+    mut record: Record,
 ) -> Result<SingleWrite> {
+    entry_version::forget_unkept(&mut record, observation.now);
     if let Some(done) = pending::nothing_new(&mut *engine.reader().await?, &observation, &record).await? {
         return Ok(done);
     }
@@ -86,6 +87,10 @@ pub(crate) async fn apply(
     }
     if before.is_none() && record.disabled {
         return left_as_is(connection, fence, before, SingleOutcome::DisabledNotAdded, None).await;
+    }
+    if before.is_some() && !versions::older(connection, fence.tenant, records, &view.known).await?.is_empty()
+    {
+        return left_as_is(connection, fence, before, SingleOutcome::OlderServer, None).await;
     }
     let enables = before.as_ref().is_none_or(|before| before.user.status != Status::Enabled);
     if enables && !record.disabled && !enabling::may_enable(record) {

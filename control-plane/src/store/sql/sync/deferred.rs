@@ -14,7 +14,7 @@ use crate::store::row::Row;
 
 pub(crate) const DEFERRED: &str = "SELECT immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
      display_name, phone, distinguished_name, policy_attributes, status, mark_proved, \
-     warnings FROM deferred_records WHERE job_no = $1";
+     warnings, entry_version FROM deferred_records WHERE job_no = $1";
 
 /// Forgets records that are settled.
 pub(crate) async fn forget(connection: &mut Connection, fence: Fence, ids: &[ImmutableId]) -> Result<()> {
@@ -83,11 +83,12 @@ pub(crate) async fn retain_applied(
     let text = sql!(
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
          user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-         distinguished_name, policy_attributes, status, mark_proved, warnings) SELECT $1, $3 + \
+         distinguished_name, policy_attributes, status, mark_proved, warnings, entry_version) \
+         SELECT $1, $3 + \
          {QUEUE_NAME}, immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, \
          last_name, display_name, phone, distinguished_name, policy_attributes, status, CASE WHEN \
          EXISTS (SELECT 1 FROM user_changes c WHERE c.job_no = $1 AND c.user_no = users.user_no AND \
-         c.status = {USER_ENABLED}) THEN 0 ELSE 1 END, warnings FROM users WHERE tenant_no = $2 AND \
+         c.status = {USER_ENABLED}) THEN 0 ELSE 1 END, warnings, entry_version FROM users WHERE tenant_no = $2 AND \
          user_no {IN_INTS_4} ON CONFLICT (job_no, immutable_id) DO NOTHING"
     );
     let query = statement::query(text).bind(fence.job.0).bind(fence.tenant.0);
@@ -163,10 +164,10 @@ pub(crate) async fn insert_deferred(
     let text = (
         "INSERT INTO deferred_records (job_no, queue, immutable_id, digest, user_name, \
          user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
-         distinguished_name, policy_attributes, status, mark_proved, warnings) SELECT s.job_no, r.queue, r.immutable_id, \
-         r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, \
+         distinguished_name, policy_attributes, status, mark_proved, warnings, \
+         entry_version) SELECT s.job_no, r.queue, r.immutable_id, r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, \
          r.display_name, r.phone, r.distinguished_name, r.policy_attributes, r.status, \
-         r.mark_proved, r.warnings",
+         r.mark_proved, r.warnings, r.entry_version",
         "WHERE true ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
     let inserted = write::execute_rows(connection, text, fence, now, rows).await?;

@@ -4,6 +4,7 @@
 use super::super::dialect::Connection;
 use super::super::jobs::counts;
 use super::super::locks;
+use super::super::users::versions;
 use super::{apply, apply_plan, refuse, shared_ids};
 use crate::model::{Counts, Fence, JobKind, NotSynchronizedReason, Record, Rejected, Status, Timestamp};
 use crate::reconcile::batch::{self, Mode};
@@ -48,6 +49,11 @@ pub(crate) async fn receive_after(
         if job.doubts != 0 {
             view.suspect = apply::suspect(records, &view, &values);
             view.returns_wait = true;
+        }
+        let older = versions::older(connection, fence.tenant, records, &view.known).await?;
+        if !older.is_empty() {
+            versions::record_older(connection, fence, older.len()).await?;
+            view.suspect.extend(older);
         }
         // An undo gives back what it is ordered to.
         view.reenables_wait = job.kind() != JobKind::Undo;

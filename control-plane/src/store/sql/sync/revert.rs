@@ -86,6 +86,7 @@ pub(crate) fn displayed_record(user: &KnownUser, shown: &HashMap<i64, UserValues
         disabled: false,
         mark_proved: false,
         warnings: Vec::new(),
+        version: None,
         user_name_key: user.user_name_key.unwrap_or(NameKey([0; 16])),
         mail_key: user.mail_key,
     }

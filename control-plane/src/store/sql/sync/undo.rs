@@ -92,7 +92,8 @@ pub(crate) async fn changes(
     let mut rows: Vec<ChangeRow> = statement::query_as(sql!(
         "SELECT u.user_no, u.immutable_id, c.digest, c.user_name, c.user_name_key, c.mail, \
              c.mail_key, c.first_name, c.last_name, c.display_name, c.phone, c.distinguished_name, \
-             c.policy_attributes, c.status, CAST(1 AS BIGINT) AS mark_proved, c.warnings, CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 \
+             c.policy_attributes, c.status, CAST(1 AS BIGINT) AS mark_proved, c.warnings, \
+             CAST(NULL AS TEXT) AS entry_version, CAST(CASE WHEN u.changed_job = $1 OR u.status_job = $1 \
              THEN 1 ELSE 0 END AS BIGINT) AS done, CAST(CASE WHEN u.updated_at > $2 OR (c.what <> \
              {CHANGE_DISABLED} AND u.changed_job <> $3) OR (c.what <> {CHANGE_UPDATED} AND \
              u.status_job <> $3) OR u.alone_at = u.updated_at THEN 1 ELSE 0 END AS BIGINT) AS \

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::super::codec;
-use crate::model::{ImmutableId, NameKey, Record, Status, UserValues};
+use crate::model::{EntryVersion, ImmutableId, NameKey, Record, Status, UserValues};
 use crate::store::{Result, StoreError};
 
 /// The columns of a user's values, under the same names in every table that has them.
@@ -47,6 +47,7 @@ pub(crate) struct RecordRow {
     status: i64,
     mark_proved: i64,
     warnings: Option<String>,
+    entry_version: Option<String>,
 }
 
 /// Warnings from their column.
@@ -83,6 +84,7 @@ impl TryFrom<RecordRow> for Record {
             disabled: codec::user_status(row.status)? != Status::Enabled,
             mark_proved: row.mark_proved == 1,
             warnings: warnings(row.warnings.as_deref())?,
+            version: row.entry_version.as_deref().and_then(EntryVersion::from_text),
             user_name_key: NameKey(codec::digest_bytes(user_name_key)?),
             mail_key: row.mail_key.map(codec::digest_bytes).transpose()?.map(NameKey),
         })

@@ -39,11 +39,11 @@ pub(crate) async fn insert_users(
             "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
              user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
              distinguished_name, policy_attributes, status, added_job, status_job, created_at, \
-             updated_at, disabled_at, warnings) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
+             updated_at, disabled_at, warnings, entry_version) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
              r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, \
              r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, \
              r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN \
-             NULL ELSE s.at END, r.warnings"
+             NULL ELSE s.at END, r.warnings, r.entry_version"
         ),
         "",
     );
@@ -55,10 +55,10 @@ pub(crate) async fn insert_users(
 const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
      user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status, added_job, changed_job, created_at, \
-     updated_at, warnings) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
+     updated_at, warnings, entry_version) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
      r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, \
      r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at, \
-     r.warnings";
+     r.warnings, r.entry_version";
 
 /// Changes users that are there.
 pub(crate) async fn update_users(
@@ -81,7 +81,8 @@ pub(crate) async fn update_users(
              disabled_at = CASE WHEN excluded.status = {USER_ENABLED} THEN NULL WHEN users.status \
              = {USER_ENABLED} THEN excluded.updated_at ELSE users.disabled_at END, absent_since = \
              CASE WHEN excluded.status = {USER_ENABLED} THEN users.absent_since END, warnings = \
-             excluded.warnings"
+             excluded.warnings, entry_version = COALESCE(excluded.entry_version, \
+             users.entry_version)"
         ),
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
@@ -117,7 +118,8 @@ pub(crate) async fn refresh_digests(
     let text = (
         UPSERT,
         "WHERE true ON CONFLICT (tenant_no, user_no) DO UPDATE SET digest = excluded.digest, \
-         warnings = excluded.warnings",
+         warnings = excluded.warnings, entry_version = COALESCE(excluded.entry_version, \
+         users.entry_version)",
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }

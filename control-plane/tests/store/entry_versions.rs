@@ -1,0 +1,104 @@
+//! An observation of an entry that is older than the one before it writes nothing, in a sync and
+//! alone, on both engines.
+
+use control_plane::model::{
+    Category, EntryVersion, Fence, NotSynchronizedReason, Record, SingleOutcome, SourceId, Status, User,
+    UserFilter, UserSelector, VersionKind,
+};
+use control_plane::store::{Observation, Outcome, SingleWrite};
+
+use crate::conformance::{World, people};
+use crate::database::{Engine, NOW, admin, block_on, on_both};
+
+on_both! {
+    an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older_server
+    an_older_observation_of_one_user_writes_nothing
+}
+
+/// The first of three people as of a change number, with a title of its own.
+fn seen(fence: Fence, change: u64, title: &str, disabled: bool) -> Record {
+    let mut record = people(fence.tenant, 0..1).remove(0);
+    record.values.display_name = title.to_owned();
+    record.digest = blake3::hash(title.as_bytes()).as_bytes()[..16].try_into().expect("16 bytes");
+    let version = EntryVersion { kind: VersionKind::EntryUsn, value: change.to_string(), origin: vec![7] };
+    Record { disabled, version: Some(version), ..record }
+}
+
+async fn user(world: &World) -> User {
+    let users = world.store.list_users(&world.tenant, &UserFilter::default(), None, 100).await;
+    users.expect("users").into_iter().next().expect("a user")
+}
+
+async fn finish(world: &World, fence: Fence) {
+    let done = Outcome::Succeeded { withheld: None, facts: None };
+    world.store.finish_job(fence, done, NOW).await.expect("an end");
+}
+
+async fn synced(world: &World, change: u64, title: &str) {
+    let (_, start) = world.reading("hq").await;
+    world.apply(start.fence, vec![seen(start.fence, change, title, false)]).await.expect("applied");
+    world.store.begin_reconciling(start.fence).await.expect("reconciling");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 0, "{title}");
+    finish(world, start.fence).await;
+    assert_eq!(user(world).await.values.display_name, title);
+}
+
+async fn an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older_server(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    synced(&world, 10, "first").await;
+    synced(&world, 20, "second").await;
+    for disabled in [false, true] {
+        let (job, start) = world.reading("hq").await;
+        let older = seen(start.fence, 19, "third", disabled);
+        world.apply(start.fence, vec![older]).await.expect("applied");
+        world.store.begin_reconciling(start.fence).await.expect("reconciling");
+        assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 1);
+        assert_eq!(world.store.count_suspect_changes(start.fence).await.expect("a number"), 1);
+        let reason = NotSynchronizedReason::OlderServer;
+        while world.store.refuse_suspect_changes(start.fence, reason, 10, NOW).await.expect("refused") {}
+        finish(&world, start.fence).await;
+        let listed = world.store.list_details(job.number, Some(Category::NotSynchronized), None, 10).await;
+        let reasons: Vec<_> = listed.expect("details").into_iter().map(|(_, line)| line.reason).collect();
+        assert_eq!(reasons, [Some(reason)]);
+        let user = user(&world).await;
+        assert_eq!((&*user.values.display_name, user.status), ("second", Status::Enabled), "{disabled}");
+    }
+    // The same version again, and a newer one.
+    synced(&world, 20, "fourth").await;
+    synced(&world, 21, "fifth").await;
+}
+
+async fn an_older_observation_of_one_user_writes_nothing(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    synced(&world, 20, "first").await;
+    let (_, start) = world.reading("hq").await;
+    finish(&world, start.fence).await;
+    let observe = async |record: Record| {
+        let selector = UserSelector::User(user(&world).await.number);
+        let known = world.store.look_up_user(start.fence.tenant, &selector).await.expect("an answer");
+        let observation = Observation {
+            tenant: world.tenant.clone(),
+            source: SourceId::from("hq"),
+            revision: 1,
+            version: known.map(|known| known.version),
+            asked_at: NOW,
+            keep_fresh: false,
+            by: admin(),
+            now: NOW,
+        };
+        match world.store.apply_observation(observation, record).await.expect("written") {
+            SingleWrite::Done(written) => written.outcome,
+            SingleWrite::AskAgain(_) => panic!("the version is the present one"),
+        }
+    };
+    assert_eq!(observe(seen(start.fence, 19, "second", false)).await, SingleOutcome::OlderServer);
+    assert_eq!(observe(seen(start.fence, 19, "second", true)).await, SingleOutcome::OlderServer);
+    let kept = user(&world).await;
+    assert_eq!((&*kept.values.display_name, kept.status), ("first", Status::Enabled));
+    // Disabled since; the server that is behind has it enabled.
+    let disabled = seen(start.fence, 30, "third", true);
+    assert_eq!(observe(disabled).await, SingleOutcome::DisabledInDirectory);
+    assert_eq!(observe(seen(start.fence, 20, "first", false)).await, SingleOutcome::OlderServer);
+    assert_eq!(user(&world).await.status, Status::DisabledInDirectory);
+    assert_eq!(observe(seen(start.fence, 31, "fourth", false)).await, SingleOutcome::Reenabled);
+}
