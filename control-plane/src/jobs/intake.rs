@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use roaring::RoaringTreemap;
 use tokio::sync::oneshot;
 
+use super::arrivals::{Completed, PairedRecord};
 use super::met_ids::MetIds;
 use crate::clock::Clock;
 use crate::model::{
-    Failure, FailureReason, Fence, IdPair, ImmutableId, KnownUser, NotSynchronizedReason, Offered, ReadFacts,
-    ReadStart, Record, Rejected, UserNo,
+    Failure, FailureReason, Fence, ImmutableId, KnownUser, NotSynchronizedReason, Offered, ReadStart, Record,
+    Rejected, UserNo,
 };
 use crate::reconcile::entry_version;
 use crate::reconcile::offer::{self, OfferPlan};
@@ -55,28 +56,6 @@ pub struct Wanted {
     pub positions: Vec<u32>,
     /// Of those, the positions of records that would enable a user.
     pub prove_mark: Vec<u32>,
-}
-
-/// What the router says of a complete read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// Batches sent.
-    pub batches: u64,
-    /// Records offered or sent.
-    pub records: u64,
-    /// Entries that could not become records.
-    pub rejected: u64,
-    /// How the roots were read, and what else was found.
-    pub facts: ReadFacts,
-}
-
-/// What a read of both ids has of one entry.
-#[derive(Clone, Debug)]
-pub struct PairedRecord {
-    /// Both ids.
-    pub ids: IdPair,
-    /// The record, named by the former id, or why there is none.
-    pub found: Result<Record, Rejected>,
 }
 
 /// How a read ended.

@@ -8,7 +8,7 @@
 //! - `dispatch`: finds jobs for this replica
 //! - `lease`: the right to run a job for a while
 //! - `run`: runs one job from its first read to its end
-//! - `intake`, `met_ids`: takes in the records of one read; ids that it has met
+//! - `intake`, `arrivals`, `met_ids`: takes in the records of one read; what else arrives; ids met
 //! - `leavers`: ends a complete read
 //! - `reconciliation`: gathers the evidence on absent users, judges it, and carries the verdict out
 //! - `absent_users`: users that a read did not have: finds, looks up, records and disables them
@@ -27,6 +27,7 @@
 //! - `deletion`: deletes marked users, and marks users by the tenants' settings
 
 mod absent_users;
+mod arrivals;
 mod deletion;
 mod dispatch;
 mod dry_run;
@@ -61,8 +62,9 @@ use crate::clock::Clock;
 use crate::model::{IdentityRouter, JobNo, SourceId, SourceSettings, TenantId};
 use crate::store::{Store, StoreError};
 
+pub use arrivals::{Completed, PairedRecord};
 pub use handle::Jobs;
-pub use intake::{Completed, Intake, IntakeError, MAX_UNFINISHED_BATCHES, PairedRecord, ReadEnd, Wanted};
+pub use intake::{Intake, IntakeError, MAX_UNFINISHED_BATCHES, ReadEnd, Wanted};
 pub use orders::{Answer, ConnectionTest, FetchOrder, Order, SyncOrder, VerifyOrder};
 pub use remote_routers::{QuestionScope, RemoteRouters, Reply};
 pub use session::Session;

@@ -97,7 +97,7 @@ mod tests {
         let of = |vendor| RootDse {
             vendor,
             last_usns: vec![("userroot".to_owned(), 20)],
-            instance: Some("cn=ldap://dc=a:389".to_owned()),
+            instance: (vendor == Vendor::DirectoryServer389).then(|| "cn=ldap://dc=a:389".to_owned()),
             ..RootDse::default()
         };
         let kind = |vendor, id| {
@@ -112,6 +112,11 @@ mod tests {
         assert_eq!(kind(Vendor::DirectoryServer389, None), Some((Kind::EntryUsn, "18".to_owned(), 16)));
         let stamp = Some((Kind::ModifyTimestamp, "20260101120000Z".to_owned(), 0));
         assert_eq!(kind(Vendor::Unknown, None), stamp);
+        // Without its plug-in for change numbers, of which server the stamp is.
+        let without = RootDse { last_usns: Vec::new(), ..of(Vendor::DirectoryServer389) };
+        let version = VersionSource::new(&without, None).version_of(&entry());
+        let stamp = version.map(|version| (version.kind(), version.origin.len()));
+        assert_eq!(stamp, Some((Kind::ModifyTimestamp, 16)));
         let hidden = Entry::from_parts("uid=a", &[("modifyTimestamp", &[b"20260101120000Z"])]);
         let second = VersionSource::new(&of(Vendor::OpenLdap), None).version_of(&hidden);
         assert_eq!(second.map(|version| version.kind()), Some(Kind::ModifyTimestamp));

@@ -16,7 +16,10 @@ pub enum DirectoryError {
     )]
     Unreachable(String),
     /// TLS failed.
-    #[error("{server}: {why}. Check the server's certificate, and ca_file in the identity router's policy")]
+    #[error(
+        "{server}: {why}. Check the server's certificate, and ca_file in the identity router's
+    # policy"
+    )]
     Tls {
         /// `host:port`.
         server: String,
@@ -89,7 +92,10 @@ pub enum DirectoryError {
         root: String,
     },
     /// A page was not answered with success.
-    #[error("{server}: page {page} of {root} ended with result code {code}{hint}; nobody is disabled")]
+    #[error(
+        "{server}: page {page} of {root} ended with result code {code}{hint}; nobody is
+    # disabled"
+    )]
     ReadIncomplete {
         /// `host:port`.
         server: String,
@@ -217,7 +223,8 @@ impl DirectoryError {
         }
     }
 
-    /// Whether a server broke off in the middle of a read and may be back soon, as one that restarts.
+    /// Whether a server broke off in the middle of a read and may be back soon, as one that
+    /// restarts.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
         match self {

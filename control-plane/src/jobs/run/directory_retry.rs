@@ -1,5 +1,5 @@
-//! When a read is ordered again that the directory broke off: a server that restarts is back after a
-//! while, and one that is gone ends the job.
+//! When a read is ordered again that the directory broke off: a server that restarts is back after
+//! a while, and one that is gone ends the job.
 
 use std::time::Duration;
 
@@ -31,8 +31,9 @@ impl DirectoryRetry {
     /// The same after a read that failed before it began: only a directory that broke off before,
     /// and is not back, is waited for.
     pub(super) fn failed(&mut self, reason: FailureReason) -> Option<Duration> {
-        let is_away = self.broken_off > 0 && reason == FailureReason::DirectoryUnreachable;
-        if is_away { self.broken_off() } else { None }
+        // A balancer whose server is gone cuts the handshake.
+        let is_away = matches!(reason, FailureReason::DirectoryUnreachable | FailureReason::DirectoryTls);
+        if is_away && self.broken_off > 0 { self.broken_off() } else { None }
     }
 }
 
@@ -46,7 +47,8 @@ mod tests {
     fn a_directory_that_breaks_off_is_waited_for_longer_each_time_and_not_for_ever() {
         let mut retry = DirectoryRetry::new(Duration::from_secs(71));
         let mut pauses = vec![retry.broken_off()];
-        pauses.extend([retry.failed(UNREACHABLE), retry.broken_off(), retry.failed(UNREACHABLE)]);
+        pauses.extend([retry.failed(FailureReason::DirectoryTls), retry.broken_off()]);
+        pauses.push(retry.failed(UNREACHABLE));
         let seconds: Vec<_> = pauses.into_iter().map(|pause| pause.map(|pause| pause.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
     }
