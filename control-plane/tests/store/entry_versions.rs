@@ -2,16 +2,17 @@
 //! alone, on both engines.
 
 use control_plane::model::{
-    Category, EntryVersion, Fence, NotSynchronizedReason, Record, SingleOutcome, SourceId, Status, User,
-    UserFilter, UserSelector, VersionKind,
+    Category, EntryVersion, Fence, NotSynchronizedReason, Record, RouterId, SingleOutcome, SourceId, Status,
+    User, UserFilter, UserSelector, VersionKind,
 };
 use control_plane::store::{Observation, Outcome, SingleWrite};
 
-use crate::conformance::{World, people};
+use crate::conformance::{OWNER, World, people};
 use crate::database::{Engine, NOW, admin, block_on, on_both};
 
 on_both! {
     an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older_server
+    another_read_of_a_job_counts_older_entries_anew
     an_older_observation_of_one_user_writes_nothing
 }
 
@@ -66,6 +67,20 @@ async fn an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older
     // The same version again, and a newer one.
     synced(&world, 20, "fourth").await;
     synced(&world, 21, "fifth").await;
+}
+
+/// The server of the first read is behind; that of the second is not.
+async fn another_read_of_a_job_counts_older_entries_anew(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    synced(&world, 20, "first").await;
+    let (job, start) = world.reading("hq").await;
+    world.apply(start.fence, vec![seen(start.fence, 19, "second", false)]).await.expect("applied");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 1);
+    let start = world.store.begin_read(job.number, OWNER, &RouterId::from("r1"), NOW).await.expect("a read");
+    world.apply(start.fence, vec![seen(start.fence, 20, "first", false)]).await.expect("applied");
+    world.store.begin_reconciling(start.fence).await.expect("reconciling");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 0);
+    assert_eq!(world.store.count_suspect_changes(start.fence).await.expect("a number"), 0);
 }
 
 async fn an_older_observation_of_one_user_writes_nothing(engine: Engine) {

@@ -157,9 +157,9 @@ async fn start_read(
     let text = sql!(
         "UPDATE sync_jobs SET epoch = epoch + 1, reads = reads + 1, phase = {PHASE_READING}, \
          router = $2, started_at = COALESCE(started_at, $3), unchanged = 0, not_synchronized = 0, \
-         waiting = 0, still_in_scope = 0, not_visible = 0, doubts = $9, progress_at = $3, read_at = $3, expected = \
-         $4, reserve = $5, quota = $6, sync_limit = $7, beyond_limit = $8, both_ids = $10 WHERE \
-         job_no = $1"
+         waiting = 0, still_in_scope = 0, not_visible = 0, older_entries = 0, doubts = $9, \
+         progress_at = $3, read_at = $3, expected = $4, reserve = $5, quota = $6, \
+         sync_limit = $7, beyond_limit = $8, both_ids = $10 WHERE job_no = $1"
     );
     statement::query(text)
         .bind(job.0)
