@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::world::{Database, World};
+use harness::world::{Builder, Database, World};
 use harness::{Certificate, Direction, Slapd};
-use rollcall_proto::admin::v1::{FailureReason, IdentitySourceSettings, directory_server::Security};
+use rollcall_proto::admin::v1::{FailureReason, SyncJob, directory_server::Security};
 
 use crate::expect::{enabled, failed, flawless, succeeded, users};
 use crate::on_both_databases;
@@ -19,12 +19,28 @@ on_both_databases! {
 const PEOPLE: u64 = 1_500;
 
 async fn synchronized(database: Database) -> Result<World> {
-    let world = World::builder().database(database).these_people(flawless(PEOPLE)).cables().start().await?;
+    synchronize(World::builder().database(database)).await
+}
+
+async fn synchronize(world: Builder) -> Result<World> {
+    let world = world.these_people(flawless(PEOPLE)).cables().start().await?;
     let mut settings = world.settings();
     settings.page_size = 100;
     world.create_and_publish_source(settings).await?;
     assert_eq!(succeeded(&world.sync_now().await?)[0] as u64, PEOPLE);
     Ok(world)
+}
+
+/// Starts a sync whose read is slow, and returns when a third of it has come. One read came before.
+async fn in_the_middle_of_a_read(world: &World) -> Result<SyncJob> {
+    let cable = world.directory_link()?;
+    let whole = cable.bytes_down();
+    cable.slow(Some(whole / 8));
+    let job = world.start_sync().await?;
+    while cable.bytes_down() < whole + whole / 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(job)
 }
 
 async fn all_are_enabled(world: &World) -> Result<()> {
@@ -50,13 +66,7 @@ async fn a_read_that_is_cut_in_the_middle_disables_nobody(database: Database) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_freezes_in_the_middle_of_a_read_disables_nobody() -> Result<()> {
     let mut world = synchronized(Database::Sqlite).await?;
-    let cable = world.directory_link()?;
-    let whole = cable.bytes_down(); // of one read
-    cable.slow(Some(whole / 8));
-    let job = world.start_sync().await?;
-    while world.directory_link()?.bytes_down() < whole + whole / 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let job = in_the_middle_of_a_read(&world).await?;
     world.directory_mut().freeze()?;
     world.directory_link()?.slow(None);
     // The page is given up; then nobody answers the next connection either.
@@ -72,17 +82,9 @@ async fn a_directory_that_freezes_in_the_middle_of_a_read_disables_nobody() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_in_the_middle_of_a_read_is_awaited() -> Result<()> {
-    let world = World::builder().these_people(flawless(PEOPLE)).cables();
-    let mut world = world.directory_deadline(Duration::from_secs(30)).start().await?;
-    world.create_and_publish_source(IdentitySourceSettings { page_size: 100, ..world.settings() }).await?;
-    succeeded(&world.sync_now().await?);
-    let cable = world.directory_link()?;
-    let whole = cable.bytes_down(); // of one read
-    cable.slow(Some(whole / 8));
-    let job = world.start_sync().await?;
-    while world.directory_link()?.bytes_down() < whole + whole / 3 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let deadline = Duration::from_secs(30);
+    let mut world = synchronize(World::builder().directory_deadline(deadline)).await?;
+    let job = in_the_middle_of_a_read(&world).await?;
     world.directory_mut().stop()?;
     world.directory_link()?.slow(None);
     // Longer than the first pause: it is not back when it is tried again.

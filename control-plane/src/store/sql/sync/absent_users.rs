@@ -201,6 +201,13 @@ pub(crate) async fn record_absent(
     Ok(())
 }
 
+/// Deletes users from the list; returns how many were on it.
+async fn delete_listed(connection: &mut Connection, fence: Fence, users: &[i64]) -> Result<u64> {
+    let text = sql!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {IN_INTS_2}");
+    let query = dialect::ints(statement::query(text).bind(fence.job.0), users);
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
 /// Takes users off the list, and counts them as still in scope.
 pub(crate) async fn remove_absent(
     connection: &mut Connection,
@@ -210,10 +217,8 @@ pub(crate) async fn remove_absent(
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = sql!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {IN_INTS_2}");
-    let query = dialect::ints(statement::query(text).bind(fence.job.0), &numbers);
-    let struck = query.execute(&mut *connection).await?.rows_affected();
-    let still_in_scope = i64::try_from(struck).unwrap_or(i64::MAX);
+    let removed = delete_listed(connection, fence, &numbers).await?;
+    let still_in_scope = i64::try_from(removed).unwrap_or(i64::MAX);
     counts::count(connection, fence, Counts { still_in_scope, ..Counts::default() }, None, now).await
 }
 
@@ -227,8 +232,7 @@ pub(crate) async fn leave_alone(
 ) -> Result<()> {
     locks::lock_job(connection, fence).await?;
     let numbers: Vec<i64> = users.iter().map(|user| user.0).collect();
-    let text = sql!("DELETE FROM absent_users WHERE job_no = $1 AND user_no {IN_INTS_2}");
-    dialect::ints(statement::query(text).bind(fence.job.0), &numbers).execute(&mut *connection).await?;
+    delete_listed(connection, fence, &numbers).await?;
     let text = sql!(
         "SELECT user_no, user_name, mail, immutable_id FROM users WHERE tenant_no = $1 AND user_no \
          {IN_INTS_2} ORDER BY user_no"
