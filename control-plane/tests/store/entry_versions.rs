@@ -3,7 +3,7 @@
 
 use control_plane::model::{
     Category, EntryVersion, Fence, NotSynchronizedReason, Record, RouterId, SingleOutcome, SourceId, Status,
-    User, UserFilter, UserSelector, VersionKind,
+    TenantNo, User, UserFilter, UserSelector, VersionKind,
 };
 use control_plane::store::{Observation, Outcome, SingleWrite};
 
@@ -13,6 +13,7 @@ use crate::database::{Engine, NOW, admin, block_on, on_both};
 on_both! {
     an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older_server
     another_read_of_a_job_counts_older_entries_anew
+    an_entry_that_changes_between_the_read_and_a_sign_in_is_not_one_of_an_older_server
     an_older_observation_of_one_user_writes_nothing
 }
 
@@ -83,29 +84,53 @@ async fn another_read_of_a_job_counts_older_entries_anew(engine: Engine) {
     assert_eq!(world.store.count_suspect_changes(start.fence).await.expect("a number"), 0);
 }
 
+/// Writes what the directory has of the user alone.
+async fn observe(world: &World, tenant: TenantNo, record: Record) -> SingleOutcome {
+    let selector = UserSelector::User(user(world).await.number);
+    let known = world.store.look_up_user(tenant, &selector).await.expect("an answer");
+    let observation = Observation {
+        tenant: world.tenant.clone(),
+        source: SourceId::from("hq"),
+        revision: 1,
+        version: known.map(|known| known.version),
+        asked_at: NOW,
+        keep_fresh: false,
+        by: admin(),
+        now: NOW,
+    };
+    match world.store.apply_observation(observation, record).await.expect("written") {
+        SingleWrite::Done(written) => written.outcome,
+        SingleWrite::AskAgain(_) => panic!("the version is the present one"),
+    }
+}
+
+/// The read has the entry as it was before the change, the sign-in as it is after it. The sign-in
+/// is right, and the server is not behind.
+async fn an_entry_that_changes_between_the_read_and_a_sign_in_is_not_one_of_an_older_server(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    synced(&world, 20, "first").await;
+    let (job, start) = world.reading("hq").await;
+    let after = seen(start.fence, 31, "third", false);
+    assert_eq!(observe(&world, start.fence.tenant, after).await, SingleOutcome::Updated);
+    world.apply(start.fence, vec![seen(start.fence, 30, "second", false)]).await.expect("applied");
+    world.store.begin_reconciling(start.fence).await.expect("reconciling");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 0);
+    assert_eq!(world.store.count_suspect_changes(start.fence).await.expect("a number"), 0);
+    finish(&world, start.fence).await;
+    assert_eq!(user(&world).await.values.display_name, "third");
+    // What a sign-in saw before a read began still counts against the read.
+    let start = world.reading("hq").await.1;
+    assert_ne!(start.fence.job, job.number);
+    world.apply(start.fence, vec![seen(start.fence, 30, "second", false)]).await.expect("applied");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 1);
+}
+
 async fn an_older_observation_of_one_user_writes_nothing(engine: Engine) {
     let world = World::new(&engine, 100).await;
     synced(&world, 20, "first").await;
     let (_, start) = world.reading("hq").await;
     finish(&world, start.fence).await;
-    let observe = async |record: Record| {
-        let selector = UserSelector::User(user(&world).await.number);
-        let known = world.store.look_up_user(start.fence.tenant, &selector).await.expect("an answer");
-        let observation = Observation {
-            tenant: world.tenant.clone(),
-            source: SourceId::from("hq"),
-            revision: 1,
-            version: known.map(|known| known.version),
-            asked_at: NOW,
-            keep_fresh: false,
-            by: admin(),
-            now: NOW,
-        };
-        match world.store.apply_observation(observation, record).await.expect("written") {
-            SingleWrite::Done(written) => written.outcome,
-            SingleWrite::AskAgain(_) => panic!("the version is the present one"),
-        }
-    };
+    let observe = async |record: Record| observe(&world, start.fence.tenant, record).await;
     assert_eq!(observe(seen(start.fence, 19, "second", false)).await, SingleOutcome::OlderServer);
     assert_eq!(observe(seen(start.fence, 19, "second", true)).await, SingleOutcome::OlderServer);
     let kept = user(&world).await;

@@ -24,7 +24,7 @@ pub(crate) fn numbers(job: &SyncJob) -> [i32; 5] {
 /// The numbers of a job that must have succeeded.
 #[track_caller]
 pub(crate) fn succeeded(job: &SyncJob) -> [i32; 5] {
-    assert_eq!(job.state(), State::Succeeded, "{:?}", job.error);
+    assert_eq!(job.state(), State::Succeeded, "{:?} {:?}", job.error, job.hold);
     numbers(job)
 }
 

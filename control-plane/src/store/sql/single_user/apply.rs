@@ -88,8 +88,8 @@ pub(crate) async fn apply(
     if before.is_none() && record.disabled {
         return left_as_is(connection, fence, before, SingleOutcome::DisabledNotAdded, None).await;
     }
-    if before.is_some() && !versions::older(connection, fence.tenant, records, &view.known).await?.is_empty()
-    {
+    let older = versions::older(connection, fence.tenant, records, &view.known, None).await?;
+    if before.is_some() && !older.is_empty() {
         return left_as_is(connection, fence, before, SingleOutcome::OlderServer, None).await;
     }
     let enables = before.as_ref().is_none_or(|before| before.user.status != Status::Enabled);

@@ -50,7 +50,8 @@ pub(crate) async fn receive_after(
             view.suspect = apply::suspect(records, &view, &values);
             view.returns_wait = true;
         }
-        let older = versions::older(connection, fence.tenant, records, &view.known).await?;
+        let read = Some((fence.job, job.reads));
+        let older = versions::older(connection, fence.tenant, records, &view.known, read).await?;
         if !older.is_empty() {
             versions::record_older(connection, fence, older.len()).await?;
             view.suspect.extend(older);

@@ -7,16 +7,19 @@ use sqlx::FromRow;
 use super::super::dialect::{Connection, IN_INTS_2};
 use super::super::statement::sql;
 use super::super::{dialect, statement};
-use crate::model::{EntryVersion, Fence, ImmutableId, KnownUser, Record, TenantNo};
+use crate::model::{EntryVersion, Fence, ImmutableId, JobNo, KnownUser, Record, TenantNo};
 use crate::reconcile::entry_version;
 use crate::store::Result;
 
-/// The records that are provably older than what their users have.
+/// The records that are provably older than what their users have. Of a record that is part of a
+/// `read`, nothing is proved where the directory was asked for its user alone since the read began:
+/// the user may have changed between the two, on one server.
 pub(crate) async fn older(
     connection: &mut Connection,
     tenant: TenantNo,
     records: &[Record],
     known: &HashMap<ImmutableId, KnownUser>,
+    read: Option<(JobNo, i64)>,
 ) -> Result<HashSet<ImmutableId>> {
     // Of a user who is as the record says nothing would be written.
     let seen: HashMap<i64, &Record> = records
@@ -25,7 +28,8 @@ pub(crate) async fn older(
         .filter_map(|record| {
             let user = known.get(&record.id)?;
             let differs = user.digest != record.digest || user.status != record.status();
-            differs.then_some((user.number.0, record))
+            let fetched = read.is_some_and(|(job, read)| user.fetched_during(job, read));
+            (differs && !fetched).then_some((user.number.0, record))
         })
         .collect();
     if seen.is_empty() {
