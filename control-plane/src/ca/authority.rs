@@ -40,7 +40,7 @@ pub enum CaError {
     Exists(PathBuf),
 }
 
-/// UserSelector a certificate is for.
+/// What a certificate is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The control plane, by host names and addresses.

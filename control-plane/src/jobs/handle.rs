@@ -19,7 +19,7 @@ use super::{
 use crate::clock::Clock;
 use crate::model::{
     Actor, Admitted, Failure, JobNo, RouterId, Single, SingleUserSettings, SourceId, SourceSettings, SyncJob,
-    TenantId, TenantNo, Timestamp, UserSelector, UserSnapshot, Verification,
+    TenantId, TenantNo, Timestamp, UserSelector, Verification,
 };
 use crate::store::{JobName, NewJob, SignIn, Store, StoreError, Work};
 
@@ -258,12 +258,12 @@ impl Jobs {
     /// user in as last known. `whom` comes with the user, if it was found already.
     pub async fn sync_at_sign_in(
         &self,
-        tenant: (&TenantId, TenantNo),
-        whom: (UserSelector, Option<UserSnapshot>),
-        settings: SingleUserSettings,
+        tenant: &TenantId,
+        sign_in: SignIn,
+        whom: UserSelector,
         by: Actor,
     ) -> Arc<Single> {
-        single_user::sync_at_sign_in(&self.inner, tenant, whom, settings, by).await
+        single_user::sync_at_sign_in(&self.inner, tenant, sign_in, whom, by).await
     }
 
     /// Has the directory verify a password, and synchronizes the user if it is accepted. `typed` is

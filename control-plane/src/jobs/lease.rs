@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// A claimed job.
 pub(super) struct Lease {
     pub(super) job: JobNo,
-    /// UserSelector the store knows as the job's owner.
+    /// The replica that the store knows as the job's owner.
     pub(super) owner: String,
 }
 

@@ -45,7 +45,7 @@ pub enum Order {
     Fetch {
         /// Comes back in the answer.
         request: String,
-        /// UserSelector, and from where.
+        /// Which person, and from where.
         order: Box<FetchOrder>,
     },
     /// Have a password verified.
@@ -77,7 +77,7 @@ pub struct FetchOrder {
     pub settings: SourceSettings,
     /// Revision of the settings.
     pub revision: i32,
-    /// UserSelector.
+    /// Which person.
     pub by: FetchBy,
     /// How long the directory may take.
     pub deadline: Duration,

@@ -40,6 +40,7 @@ reasons! {
         UserDeleted = 16 "The record was of a user who has been deleted since. The next sync adds whoever is in scope, as a new user.",
         MarkNotVisible = 17 "The entry would enable a user, and does not show whether the account is disabled. Let the bind account read the attribute that marks disabled accounts, then synchronize again.",
         OlderServer = 18 "The directory server is behind: what it says is older than what was read before, or cannot be compared with it. The user stays as it was; synchronize again once the server has caught up, or approve the hold.",
+        LoginTaken = 19 "Another user has the user name as its mail address, or the mail address as its user name, and had it first or by the same sync: it is not a login of this user. Correct one of the two in the directory.",
     }
 }
 

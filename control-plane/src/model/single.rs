@@ -31,7 +31,7 @@ impl Default for SingleUserSettings {
     }
 }
 
-/// UserSelector to synchronize.
+/// The user to synchronize.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UserSelector {
     /// A known user.
@@ -125,6 +125,7 @@ impl SingleOutcome {
             | Reason::AttributeLoss
             | Reason::PlanChanged
             | Reason::ChangedSince
+            | Reason::LoginTaken
             | Reason::UserDeleted => Self::InvalidAttribute,
         }
     }

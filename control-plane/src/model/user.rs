@@ -81,6 +81,9 @@ pub struct User {
     pub absent_since: Option<Timestamp>,
     /// Optional values of the entry that cannot be used and were left out, a sentence each.
     pub warnings: Vec<String>,
+    /// Whether the user name or the mail address is no login, since another user has it as well and
+    /// had it first, or both got it by one job. Known only where users are shown.
+    pub login_taken: bool,
 }
 
 /// Which users to list.

@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 /// Largest head of an answer: not to the byte, since what has arrived together is taken together.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
-/// UserSelector to believe that it is the right server.
+/// Which authorities to trust about the server's name.
 #[derive(Clone)]
 pub struct Trust(TlsConnector);
 

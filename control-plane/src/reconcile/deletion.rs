@@ -18,7 +18,7 @@ pub fn synchronized_at(user: &UserStanding) -> Timestamp {
     user.created_at.max(user.updated_at).max(user.observed_at).max(by_a_read.unwrap_or(user.created_at))
 }
 
-/// Why the user is to be marked now, if it is. UserSelector an administrator undeleted is left
+/// Why the user is to be marked now, if it is. A user that an administrator undeleted is left
 /// alone for the whole time once more.
 #[must_use]
 pub fn due(settings: &DeletionSettings, user: &UserStanding, now: Timestamp) -> Option<MarkReason> {

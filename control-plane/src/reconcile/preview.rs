@@ -83,7 +83,7 @@ impl Waiting {
 #[must_use]
 pub fn planned_change(situation: &Situation) -> Vec<PlannedChange> {
     let Situation { waiting, leaving, holders, seats, quota, beyond_limit } = situation;
-    // UserSelector the directory disables gives the seat up, whatever becomes of the names.
+    // A user that the directory disables gives the seat up, whatever becomes of the names.
     let mut seats = *seats + count(waiting.iter().filter(|w| w.disabled && w.status() == Status::Enabled));
     let mut quota = *quota;
     let mut order: Vec<usize> = (0..waiting.len()).collect();

@@ -298,6 +298,7 @@ mod tests {
             mark: None,
             absent_since: None,
             warnings: Vec::new(),
+            login_taken: false,
         }
     }
 

@@ -17,7 +17,7 @@ operations! {
         now: Timestamp,
     ) -> () = deletion::settings::set;
     /// Marks all of these users, or with [`crate::store::StoreError::NoSuchUsers`] none.
-    /// UserSelector an administrator has marked already stays as it is.
+    /// A user that an administrator has marked already stays as it is.
     write fn mark_users(
         tenant: &TenantId,
         users: move Vec<UserNo>,

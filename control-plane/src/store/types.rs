@@ -220,8 +220,11 @@ pub struct SignIn {
     pub settings: SingleUserSettings,
     /// Whether the tenant is suspended.
     pub suspended: bool,
-    /// The user in scope that holds the name, if there is one.
+    /// The user in scope that holds the name, if there is one. Of two it is the one who had it first.
     pub known: Option<UserSnapshot>,
+    /// Whether two users hold it, one as user name and one as mail address, and neither had it first:
+    /// then it is nobody's login.
+    pub is_taken: bool,
 }
 
 /// Whether a router gets what it asks for.

@@ -46,7 +46,7 @@ pub fn system_resolver() -> Resolver {
 pub struct Sender {
     /// Where messages may go.
     pub networks: Arc<Networks>,
-    /// UserSelector to believe that it is the right server.
+    /// Which authorities to trust about the server's name.
     pub trust: Trust,
     /// Unseals the secrets.
     pub sealer: Sealer,

@@ -205,7 +205,7 @@ async fn what_a_sign_in_begins_with_is_the_same_the_first_time_and_later(engine:
         for whom in [&known, &unknown, &known] {
             let known = store.look_up_user(world.tenant, whom).await.expect("an answer");
             assert_eq!(known.is_some(), *whom != unknown);
-            let expected = SignIn { tenant: world.tenant, settings, suspended, known };
+            let expected = SignIn { tenant: world.tenant, settings, suspended, known, is_taken: false };
             assert_eq!(begin(whom).await, expected);
         }
     }

@@ -96,7 +96,7 @@ async fn start_tls(server: &Server, mut tcp: TcpStream) -> Result<TcpStream, Dir
     let mut answer = Vec::with_capacity(256);
     while !may_start_tls(&answer).map_err(refused)? {
         if tcp.read_buf(&mut answer).await.map_err(io)? == 0 {
-            return Err(refused("the server closed the connection instead of starting TLS"));
+            return Err(cut_off(server, "closed instead of an answer to StartTLS"));
         }
     }
     Ok(tcp)
@@ -133,15 +133,29 @@ async fn handshake(
     let name = ServerName::try_from(host)
         .map_err(|_| failed("the host is neither a name nor an address".to_owned()))?;
     let connecting = async {
-        TlsConnector::from(Arc::clone(tls))
-            .connect(name, tcp)
-            .await
-            .map_err(|error| failed(format!("{error}{}", tls_version_hint(&error))))
+        TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await.map_err(|error| {
+            match is_tls_error(&error) {
+                true => failed(format!("{error}{}", tls_version_hint(&error))),
+                false => cut_off(server, &error.to_string()),
+            }
+        })
     };
     let stream = within_timeout(server, timeouts, connecting).await?;
     let certificate =
         stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec());
     guard(stream, certificate)
+}
+
+/// Whether TLS itself failed, and not the connection below it.
+fn is_tls_error(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+}
+
+/// The connection ended before TLS was there: that says nothing of a certificate.
+fn cut_off(server: &Server, why: &str) -> DirectoryError {
+    DirectoryError::Unreachable(format!(
+        "{server} (connected, and cut off before TLS began: {why}; a load balancer without a server behind it does that, and so does a port without TLS)"
+    ))
 }
 
 /// What to say beside a handshake that failed because the server knows no version, or no cipher,

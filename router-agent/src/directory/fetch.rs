@@ -44,7 +44,7 @@ pub struct FetchSource<'a> {
     pub prove_mark: bool,
 }
 
-/// UserSelector to fetch.
+/// Which entry to fetch.
 #[derive(Clone, Copy, Debug)]
 pub enum UserSelector<'a> {
     /// Who has a name.
@@ -266,7 +266,8 @@ impl UserSearch<'_> {
                 check_result(lease, root, &answer.result)?;
             }
         }
-        if missing == request.roots.len() {
+        // Of a user who is known it is then found out what the directory shows of it: nothing.
+        if missing == request.roots.len() && matches!(self.selector, UserSelector::ByName(_)) {
             let root = request.roots.first().cloned().unwrap_or_default();
             return Err(DirectoryError::RootNotFound { server: lease.server.to_string(), root }.into());
         }

@@ -91,8 +91,16 @@ pub(super) async fn look_up_on(
 ) -> Result<Vec<Presence>, DirectoryError> {
     let root_dse = connection.root_dse(timeouts.operation).await;
     let root_dse = root_dse.map_err(|why| interruption(server, "the root DSE", why))?;
-    let is_root_missing = false;
-    let mut lookup = Lookup { source, wanted, timeouts, server, connection, root_dse, is_root_missing };
+    let mut lookup = Lookup {
+        source,
+        wanted,
+        timeouts,
+        server,
+        connection,
+        root_dse,
+        is_root_missing: false,
+        is_no_root_there: false,
+    };
     let mut presences = Vec::with_capacity(wanted.ids.len());
     for ids in wanted.ids.chunks(IDS_PER_FILTER) {
         presences.extend(lookup.look_up_chunk(ids).await?);
@@ -135,6 +143,8 @@ struct Lookup<'a> {
     connection: &'a Connection,
     root_dse: &'a RootDse,
     is_root_missing: bool,
+    /// Whether none of the roots was there: then where somebody is seen instead says nothing.
+    is_no_root_there: bool,
 }
 
 /// An entry seen outside of the source's own searches.
@@ -164,6 +174,7 @@ impl Lookup<'_> {
         let presence = |id: &Bytes| match seen.get(id) {
             _ if in_scope.contains(id) => Some(Presence::InScope),
             Some(seen) if seen.is_deleted => Some(Presence::Deleted),
+            Some(_) if self.is_no_root_there => Some(Presence::NotVisible),
             Some(seen) if seen.is_below_root => Some(Presence::NotMatching),
             Some(_) => Some(Presence::OutOfScope),
             None => None,
@@ -198,10 +209,7 @@ impl Lookup<'_> {
             }
         }
         self.is_root_missing |= missing > 0;
-        if missing == source.roots.len() {
-            let root = source.roots.first().cloned().unwrap_or_default();
-            return Err(DirectoryError::RootNotFound { server: self.server.to_string(), root });
-        }
+        self.is_no_root_there |= missing == source.roots.len();
         Ok(found)
     }
 

@@ -220,3 +220,41 @@ async fn where_start_tls_is_stripped_or_something_is_injected_no_credential_is_s
         assert!(!sent.windows(7).any(|bytes| bytes == b"planted"), "{what}: sent a credential");
     }
 }
+
+#[tokio::test]
+async fn a_connection_that_is_cut_off_before_tls_begins_is_an_unreachable_server_not_a_wrong_certificate() {
+    let success = message(1, &result(0x78, 0), &[]);
+    // A load balancer without a server behind it: closed in good order, and reset.
+    for (security, reset) in
+        [Security::Ldaps, Security::StartTls].into_iter().flat_map(|of| [(of, false), (of, true)])
+    {
+        for answers_start_tls in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let success = success.clone();
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                if security == Security::StartTls {
+                    next(&mut stream).await.expect("the request");
+                }
+                if security == Security::StartTls && answers_start_tls {
+                    stream.write_all(&success).await.expect("a client that listens");
+                    stream.read_u8().await.expect("a ClientHello");
+                }
+                if reset {
+                    stream.set_zero_linger().expect("a socket");
+                }
+            });
+            let read_request = ReadRequest {
+                servers: vec![Server { host: "127.0.0.1".to_owned(), port, security }],
+                ..read_request(port)
+            };
+            let (sink, _entries) = mpsc::channel(1);
+            let outcome =
+                directory::read(&read_request, &credential(), tls(), &Timeouts::default(), sink).await;
+            let case = format!("{security:?} {reset} {answers_start_tls}");
+            let Err(DirectoryError::Unreachable(why)) = outcome else { panic!("{case}: {outcome:?}") };
+            assert!(!why.contains("certificate"), "{case}: {why}");
+        }
+    }
+}

@@ -297,7 +297,7 @@ async fn who_left_the_scope_is_not_found_by_name_and_is_told_where_by_id_as_far_
 }
 
 #[tokio::test]
-async fn roots_within_each_other_have_an_entry_once_and_all_roots_missing_are_an_error() {
+async fn roots_within_each_other_have_an_entry_once_and_all_roots_missing_show_nothing() {
     let hamburg = format!("ou=hamburg,{PEOPLE}");
     let ldif = unit("hamburg", PEOPLE) + &person("eva", &hamburg, 5) + &person("anna", PEOPLE, 1);
     let slapd = Slapd::builder().ldif(&ldif).start().expect("a directory");
@@ -310,6 +310,10 @@ async fn roots_within_each_other_have_an_entry_once_and_all_roots_missing_are_an
     let missing = source(&slapd, &[&nowhere]);
     let outcome = fetch_named(&pool(), &missing, Name::User("anna"), TEST_TIMEOUT).await;
     assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
+    for include_moved in [false, true] {
+        let hidden = format!("{:?}", Fetched::Absent(Presence::NotVisible));
+        assert_eq!(by_id(&missing, 1, include_moved).await, hidden);
+    }
 }
 
 #[tokio::test]

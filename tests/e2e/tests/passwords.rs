@@ -28,7 +28,7 @@ on_both_databases! {
 }
 
 /// A world whose source verifies passwords, and whose router's policy allows it.
-async fn start(builder: harness::world::Builder) -> Result<SignIn> {
+pub(crate) async fn start(builder: harness::world::Builder) -> Result<SignIn> {
     let world = builder.policy(|policy| Policy { verify_passwords: true, ..policy }).start().await?;
     world.create_and_publish_source(verifying(&world)).await?;
     SignIn::over(world).await
@@ -39,7 +39,7 @@ fn verifying(world: &World) -> IdentitySourceSettings {
 }
 
 /// Adds a person with a password.
-fn with_password(world: &World, uid: &str, password: &str) -> Result<()> {
+pub(crate) fn with_password(world: &World, uid: &str, password: &str) -> Result<()> {
     let entry = entry(world, uid, &format!("{uid}@lab.test"));
     world.directory().add(&format!("{entry}userPassword: {password}\n"))
 }
@@ -55,7 +55,11 @@ impl SignIn {
     }
 
     /// What a password comes to, what the sync that followed did, and whether the user is let in.
-    async fn verified(&self, login: &str, password: &str) -> Result<(Outcome, Option<Synced>, bool)> {
+    pub(crate) async fn verified(
+        &self,
+        login: &str,
+        password: &str,
+    ) -> Result<(Outcome, Option<Synced>, bool)> {
         let answer = self.verify(login, password).await?;
         ensure!(!answer.message.is_empty(), "{answer:?}");
         Ok((answer.outcome(), answer.sync.as_ref().map(|sync| sync.outcome()), answer.allowed))
@@ -79,9 +83,9 @@ impl SignIn {
     }
 }
 
-const REFUSED: (Outcome, Option<Synced>, bool) = (Outcome::WrongPasswordOrUnknown, None, false);
+pub(crate) const REFUSED: (Outcome, Option<Synced>, bool) = (Outcome::WrongPasswordOrUnknown, None, false);
 
-fn let_in(synced: Synced) -> (Outcome, Option<Synced>, bool) {
+pub(crate) fn let_in(synced: Synced) -> (Outcome, Option<Synced>, bool) {
     (Outcome::Verified, Some(synced), true)
 }
 

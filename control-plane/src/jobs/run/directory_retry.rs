@@ -31,8 +31,7 @@ impl DirectoryRetry {
     /// The same after a read that failed before it began: only a directory that broke off before,
     /// and is not back, is waited for.
     pub(super) fn failed(&mut self, reason: FailureReason) -> Option<Duration> {
-        // A balancer whose server is gone cuts the handshake.
-        let is_away = matches!(reason, FailureReason::DirectoryUnreachable | FailureReason::DirectoryTls);
+        let is_away = reason == FailureReason::DirectoryUnreachable;
         if is_away && self.broken_off > 0 { self.broken_off() } else { None }
     }
 }
@@ -47,7 +46,7 @@ mod tests {
     fn a_directory_that_breaks_off_is_waited_for_longer_each_time_and_not_for_ever() {
         let mut retry = DirectoryRetry::new(Duration::from_secs(71));
         let mut pauses = vec![retry.broken_off()];
-        pauses.extend([retry.failed(FailureReason::DirectoryTls), retry.broken_off()]);
+        pauses.extend([retry.failed(UNREACHABLE), retry.broken_off()]);
         pauses.push(retry.failed(UNREACHABLE));
         let seconds: Vec<_> = pauses.into_iter().map(|pause| pause.map(|pause| pause.as_secs())).collect();
         assert_eq!(seconds, [Some(1), Some(10), Some(60), None]);
@@ -58,7 +57,9 @@ mod tests {
         let mut retry = DirectoryRetry::new(Duration::from_secs(71));
         assert_eq!(retry.failed(UNREACHABLE), None);
         assert!(retry.broken_off().is_some());
-        assert_eq!(retry.failed(FailureReason::BindRejected), None);
+        for other in [FailureReason::BindRejected, FailureReason::DirectoryTls] {
+            assert_eq!(retry.failed(other), None, "{other:?}");
+        }
     }
 
     #[test]

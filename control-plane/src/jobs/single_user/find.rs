@@ -262,11 +262,22 @@ impl<'a> Call<'a> {
                 Found::Record(record) if !single_user::is_of(self.context.number, self.whom, record) => {}
                 Found::Ambiguous(_) | Found::Rejected(_) | Found::Record(_) => {
                     self.record_denial(&found);
-                    return self.apply_found(FetchResult { source, asked_at, found }).await;
+                    let single = self.apply_found(FetchResult { source, asked_at, found }).await?;
+                    // As for an unknown name.
+                    let is_of_another = self.is_login_of_another(&single).await?;
+                    return Ok(if is_of_another { outcome_only(SingleOutcome::NotFound) } else { single });
                 }
             }
         }
         Ok(failed.unwrap_or_else(|| outcome_only(SingleOutcome::NotFound)))
+    }
+
+    /// Whether somebody was let in by a login that another user had first. The other one need not
+    /// have been found in the directory.
+    pub(super) async fn is_login_of_another(&self, single: &Single) -> Result<bool> {
+        let Some(user) = single.user.as_ref().filter(|_| single.allowed) else { return Ok(false) };
+        let holder = self.context.inner.store.look_up_user(self.context.number, self.whom).await?;
+        Ok(holder.is_none_or(|holder| holder.user.number != user.number))
     }
 
     /// Applies what was found by a name that no user is known by.

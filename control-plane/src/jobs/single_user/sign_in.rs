@@ -9,17 +9,22 @@ use crate::model::{
     Actor, Single, SingleOutcome, SingleUserSettings, TenantId, TenantNo, UserSelector, UserSnapshot, spelled,
 };
 use crate::reconcile::single_user;
-use crate::store::StoreError;
+use crate::store::{SignIn, StoreError};
 
 /// Synchronizes one user at a sign-in. Where neither router nor directory answers, the settings may
 /// let in the user as last known.
 pub(in crate::jobs) async fn sync_at_sign_in(
     inner: &Arc<Inner>,
-    (tenant, number): (&TenantId, TenantNo),
-    (whom, known): (UserSelector, Option<UserSnapshot>),
-    settings: SingleUserSettings,
+    tenant: &TenantId,
+    sign_in: SignIn,
+    whom: UserSelector,
     by: Actor,
 ) -> Arc<Single> {
+    let SignIn { tenant: number, settings, known, is_taken, .. } = sign_in;
+    if is_taken {
+        // As for an unknown name. The directory need not be asked.
+        return Arc::new(outcome_only(SingleOutcome::NotFound));
+    }
     let single = sync_or_last_known(inner, (tenant, number), (whom, known), settings, by).await;
     record_sign_in(inner, number, &single);
     single

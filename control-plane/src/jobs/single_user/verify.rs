@@ -59,7 +59,7 @@ impl PasswordCheck {
 pub(in crate::jobs) async fn verify(
     inner: &Arc<Inner>,
     tenant: &TenantId,
-    SignIn { tenant: number, settings, known, .. }: SignIn,
+    SignIn { tenant: number, settings, known, is_taken, .. }: SignIn,
     (login, secret): (String, SecretString),
     by: Actor,
     begun: Instant,
@@ -73,8 +73,14 @@ pub(in crate::jobs) async fn verify(
     let deadline = begun + settings.deadline;
     let context = SearchContext { inner, tenant, number, deadline };
     let call = Call::new(context, &whom, settings, &by);
-    let checking = Box::pin(verify_by_directory(&call, known, (&login, &secret)));
-    let check = match tokio::time::timeout_at(deadline, checking).await {
+    let checking = async {
+        if is_taken {
+            // The login of two users is that of neither: no directory is asked.
+            return Ok(PasswordCheck::new(PasswordOutcome::WrongPasswordOrUnknown, Try::Wrong));
+        }
+        verify_by_directory(&call, known, (&login, &secret)).await
+    };
+    let check = match tokio::time::timeout_at(deadline, Box::pin(checking)).await {
         Ok(Ok(check)) => check,
         Ok(Err(error)) => {
             attempt.ended(Try::Void);
@@ -198,6 +204,10 @@ async fn verify_by_name(call: &Call<'_>, typed: (&str, &SecretString)) -> Result
             Ok(Asked::Accepted(found)) => {
                 let outcome = password::accepted(&found);
                 let single = call.apply_found(FetchResult { source, asked_at, found }).await?;
+                if call.is_login_of_another(&single).await? {
+                    let unknown = PasswordOutcome::WrongPasswordOrUnknown;
+                    return Ok(PasswordCheck::new(unknown, Try::Wrong));
+                }
                 return Ok(PasswordCheck { sync: Some(single), ..PasswordCheck::new(outcome, Try::Right) });
             }
             Ok(Asked::Absent) => {}

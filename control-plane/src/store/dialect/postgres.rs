@@ -71,11 +71,11 @@ pub(crate) fn same_text(_rows: usize) -> bool {
 pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
     "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], \
      $11::BYTEA[], $12::TEXT[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], \
-     $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::TEXT[], $22::TEXT[]) AS r (user_no, \
+     $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::TEXT[], $22::TEXT[], $23::BYTEA[]) AS r (user_no, \
      immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
      display_name, phone, distinguished_name, policy_attributes, status, queue, mark_proved, \
-     warnings, entry_version) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS source_no, \
-     $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
+     warnings, entry_version, login_key) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS \
+     source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
 }
 
 pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {
@@ -102,4 +102,5 @@ pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Quer
         .bind(column(rows, |row| row.mark_proved))
         .bind(column(rows, |row| row.warnings.clone()))
         .bind(column(rows, |row| row.entry_version.clone()))
+        .bind(column(rows, |row| row.login_key.map(|key| key.to_vec())))
 }

@@ -95,11 +95,12 @@ pub(crate) fn rows_and_scope(rows: usize) -> String {
          user_name, column5 AS user_name_key, column6 AS mail, column7 AS mail_key, column8 AS \
          first_name, column9 AS last_name, column10 AS display_name, column11 AS phone, column12 \
          AS distinguished_name, column13 AS policy_attributes, column14 AS status, column15 AS \
-         queue, column16 AS mark_proved, column17 AS warnings, column18 AS entry_version FROM (VALUES ",
+         queue, column16 AS mark_proved, column17 AS warnings, column18 AS entry_version, \
+         column19 AS login_key FROM (VALUES ",
     );
     for row in 0..rows {
         text.push_str(if row == 0 { "" } else { ", " });
-        text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+        text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     }
     text.push_str(")) AS r CROSS JOIN (SELECT ? AS tenant_no, ? AS source_no, ? AS job_no, ? AS at) AS s");
     text
@@ -113,6 +114,7 @@ pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Quer
             digest,
             user_name_key,
             mail_key,
+            login_key,
             values,
             status,
             queue,
@@ -139,6 +141,7 @@ pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Quer
             .bind(*mark_proved)
             .bind(warnings.clone())
             .bind(entry_version.clone())
+            .bind(login_key.map(|key| key.to_vec()))
     });
     scope.into_iter().fold(query, Query::bind)
 }

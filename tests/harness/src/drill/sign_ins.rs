@@ -62,10 +62,7 @@ impl Figures {
                     self.marked.0, self.marked.1
                 ),
             ),
-            (
-                self.unanswered == 0 || self.fault == Fault::RootHidden,
-                format!("{} people were not looked for", self.unanswered),
-            ),
+            (self.unanswered == 0, format!("{} people were not looked for", self.unanswered)),
             (missed == 0 || self.sync_due, "no sync is due".to_owned()),
             (
                 self.disabled == (0, 0),

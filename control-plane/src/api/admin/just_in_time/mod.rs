@@ -139,8 +139,8 @@ impl JustInTimeService for JustInTime {
         let tenant = resource_names::parse_tenant("parent", &request.get_ref().parent)?;
         let by = require_actor(&request, &tenant)?;
         let whom = UserSelector::Login(parse_typed_name("login", &request.get_ref().login)?);
-        let SignIn { tenant: number, settings, known, .. } = self.begin_sign_in(&tenant, &whom).await?;
-        let done = self.0.jobs.sync_at_sign_in((&tenant, number), (whom, known), settings, by).await;
+        let begun = self.begin_sign_in(&tenant, &whom).await?;
+        let done = self.0.jobs.sync_at_sign_in(&tenant, begun, whom, by).await;
         Ok(Response::new(SyncAtSignInResponse { sync: Some(convert::single_to_proto(&tenant, &done)) }))
     }
 

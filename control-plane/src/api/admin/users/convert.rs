@@ -25,6 +25,7 @@ pub(in crate::api::admin) fn user_to_proto(tenant: &TenantId, user: User) -> pro
         mark,
         absent_since,
         warnings,
+        login_taken,
     } = user;
     proto::User {
         name: resource_names::user_name(tenant, number),
@@ -40,6 +41,7 @@ pub(in crate::api::admin) fn user_to_proto(tenant: &TenantId, user: User) -> pro
         last_sign_in_time: last_sign_in_at.map(timestamp_to_proto),
         absent_since_time: absent_since.map(timestamp_to_proto),
         warnings,
+        login_taken,
         absence_reason: absence.map_or(AbsenceReason::Unspecified, absence_to_proto).into(),
         ..user_values_to_proto(values, status)
     }

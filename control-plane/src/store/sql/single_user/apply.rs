@@ -13,8 +13,8 @@ use super::super::users::{versions, write};
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
-    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, Status, TenantNo, Trail, UserNo,
-    UserSnapshot, names, spelled,
+    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, Status, TenantNo, Timestamp,
+    Trail, UserNo, UserSnapshot, names, spelled,
 };
 use crate::reconcile::batch::{Mode, View};
 use crate::reconcile::{batch, enabling, entry_version, single_user};
@@ -104,7 +104,7 @@ pub(crate) async fn apply(
     }
     let (user, outcome) = if let Some((_, status)) = plan.adds.first() {
         let number = seats::take_numbers(connection, fence.tenant, 1).await?;
-        let row = Row::of(record, number, *status, 0);
+        let row = Row::of(fence.tenant, record, number, *status, 0);
         let by_no_job = Fence { job: JobNo(0), ..fence };
         write::insert_users(connection, by_no_job, observation.now, &[row]).await?;
         (UserNo(number), SingleOutcome::Added)
@@ -117,13 +117,12 @@ pub(crate) async fn apply(
         if update.status_only.is_some() {
             write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
         } else {
-            if !user.names().eq(record.names()) {
-                write::release_names(connection, fence.tenant, &[user.number.0]).await?;
-            }
-            let row = Row::of(record, user.number.0, update.status, 0);
+            let given_up = write::names_given_up(user, record);
+            write::release_names(connection, fence.tenant, &given_up).await?;
+            let row = Row::of(fence.tenant, record, user.number.0, update.status, 0);
             write::update_users(connection, by_its_job, observation.now, &[row]).await?;
         }
-        restore_status_job(connection, fence.tenant, user.number, status_job).await?;
+        restore_status_job(connection, fence.tenant, user.number, status_job, observation.now).await?;
         (user.number, single_user::changed(user.status, update.status))
     } else {
         let Some(before) = &before else {
@@ -131,7 +130,7 @@ pub(crate) async fn apply(
         };
         // Only looks different: the source was published anew.
         if let Some((_, user)) = plan.refreshed.first() {
-            let row = Row::of(record, user.0, before.user.status, 0);
+            let row = Row::of(fence.tenant, record, user.0, before.user.status, 0);
             write::refresh_digests(connection, fence, observation.now, &[row]).await?;
         }
         if pending::must_record(observation, &before.version, pending) {
@@ -180,18 +179,20 @@ pub(crate) async fn status_job(connection: &mut Connection, tenant: TenantNo, us
     Ok(query.bind(tenant.0).bind(user.0).fetch_one(connection).await?)
 }
 
+/// Gives a user that was written as if by its job the job back that last changed its status. The
+/// names that it got just now are of no job.
 pub(crate) async fn restore_status_job(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
     job: i64,
+    now: Timestamp,
 ) -> Result<()> {
-    statement::query("UPDATE users SET status_job = $3 WHERE tenant_no = $1 AND user_no = $2")
-        .bind(tenant.0)
-        .bind(user.0)
-        .bind(job)
-        .execute(connection)
-        .await?;
+    let text = "UPDATE users SET status_job = $3, user_name_job = CASE WHEN user_name_since = $4 THEN 0 \
+         ELSE user_name_job END, mail_job = CASE WHEN mail_since = $4 THEN 0 ELSE mail_job END WHERE \
+         tenant_no = $1 AND user_no = $2";
+    let query = statement::query(text).bind(tenant.0).bind(user.0);
+    query.bind(job).bind(now.0).execute(connection).await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::dialect::Connection;
 use super::super::statement::sql;
+use super::super::users::logins::HOLDER;
 use super::super::users::user::{COLUMNS, FROM, UserRow};
 use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, JOB_SUCCEEDED, KIND_PLAN, KIND_SYNC};
 use super::super::{codec, statement};
@@ -60,8 +61,7 @@ pub(crate) async fn by_number(
     row.map(TryInto::try_into).transpose()
 }
 
-/// The user of this number, or the one that holds the name; a user name comes before a mail
-/// address.
+/// The user of this number, or the one that holds the name.
 pub(crate) async fn look_up(
     connection: &mut Connection,
     tenant: TenantNo,
@@ -70,19 +70,14 @@ pub(crate) async fn look_up(
     if let UserSelector::User(user) = whom {
         return by_number(connection, tenant, *user).await;
     }
-    let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {NAMED}");
+    let text = sql!("SELECT {COLUMNS}, {VERSION} {FROM} AND u.user_no = {HOLDER}");
     let (user_name, mail) = keys(tenant, whom);
     let query = statement::query_as(text).bind(tenant.0).bind(user_name).bind(mail);
     let row: Option<SnapshotRow> = query.fetch_optional(connection).await?;
     row.map(TryInto::try_into).transpose()
 }
 
-/// The number of who holds a name, by the keys of a user name and of a mail address: one look-up in
-/// an index each. The tenant is part of the keys.
-pub(crate) const NAMED: &str = "COALESCE((SELECT user_no FROM users WHERE user_name_key = $2), (SELECT user_no FROM users \
-     WHERE mail_key = $3))";
-
-/// The keys for [`NAMED`].
+/// The keys for [`HOLDER`].
 pub(crate) fn keys(tenant: TenantNo, whom: &UserSelector) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let (mut user_name, mut mail) = (None, None);
     for (kind, key) in single_user::keys(tenant, whom) {

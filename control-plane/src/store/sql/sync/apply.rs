@@ -154,12 +154,14 @@ pub(crate) async fn carry_out(
             plan.updates.iter().partition(|update| update.status_only.is_some());
         let status_only: Vec<i64> = status_only.iter().map(|update| update.before.number.0).collect();
         write::disable_in_directory(connection, fence, &status_only, now).await?;
-        let renamed = whole.iter().filter(|update| !update.before.names().eq(records[update.record].names()));
-        let renamed: Vec<i64> = renamed.map(|update| update.before.number.0).collect();
-        write::release_names(connection, fence.tenant, &renamed).await?;
+        let given_up =
+            whole.iter().flat_map(|update| write::names_given_up(&update.before, &records[update.record]));
+        write::release_names(connection, fence.tenant, &given_up.collect::<Vec<_>>()).await?;
         let changed: Vec<_> = whole
             .iter()
-            .map(|update| Row::of(&records[update.record], update.before.number.0, update.status, 0))
+            .map(|update| {
+                Row::of(fence.tenant, &records[update.record], update.before.number.0, update.status, 0)
+            })
             .collect();
         write::update_users(connection, fence, now, &changed).await?;
         lines.extend(plan.updates.iter().filter(|update| update.first).map(|update| {
@@ -179,7 +181,7 @@ pub(crate) async fn carry_out(
         let refreshed: Vec<_> = plan
             .refreshed
             .iter()
-            .map(|(record, user)| Row::of(&records[*record], user.0, Status::Enabled, 0))
+            .map(|(record, user)| Row::of(fence.tenant, &records[*record], user.0, Status::Enabled, 0))
             .collect();
         write::refresh_digests(connection, fence, now, &refreshed).await?;
     }
@@ -187,7 +189,7 @@ pub(crate) async fn carry_out(
         let first = seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?;
         let numbered = || (first..).zip(&plan.adds);
         let added: Vec<_> = numbered()
-            .map(|(number, (record, status))| Row::of(&records[*record], number, *status, 0))
+            .map(|(number, (record, status))| Row::of(fence.tenant, &records[*record], number, *status, 0))
             .collect();
         write::insert_users(connection, fence, now, &added).await?;
         added_users.extend(numbered().map(|(number, _)| UserNo(number)));
@@ -206,7 +208,7 @@ pub(crate) async fn carry_out(
             .iter()
             .map(|(record, queue)| {
                 let record = &records[*record];
-                Row::of(record, 0, record.status(), i64::from(*queue as i16))
+                Row::of(fence.tenant, record, 0, record.status(), i64::from(*queue as i16))
             })
             .collect();
         waits = deferred::insert_deferred(connection, fence, now, &waiting).await?;

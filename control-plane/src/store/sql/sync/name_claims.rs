@@ -1,4 +1,4 @@
-//! Who takes part in a contested for names, and what each held before the job. Who wins is decided
+//! Who takes part in a contest for names, and what each held before the job. Who wins is decided
 //! by `reconcile::name_contests`, and carried out by `names`.
 
 use std::collections::{HashMap, HashSet};
@@ -27,7 +27,7 @@ impl Before {
     }
 }
 
-/// Who takes part in the contested for names.
+/// Who takes part in the contest for names.
 pub(crate) struct NameClaims {
     pub(crate) claims: Vec<NameClaim>,
     /// The user of each claim, if it is one now; for claims that this job applied already, its
@@ -53,7 +53,7 @@ impl NameClaims {
         positions.into_iter().filter_map(|at| self.users[*at].as_ref()).map(|user| user.number.0).collect()
     }
 
-    /// UserSelector this job has disabled as the directory says stays disabled, and counted for
+    /// A user that this job has disabled as the directory says stays disabled, and counted for
     /// that, when it gives names back.
     pub(crate) fn stays_disabled(&self, position: usize) -> bool {
         self.users[position].as_ref().is_some_and(|user| self.gave_seat.contains(&user.number))
@@ -77,8 +77,8 @@ impl NameClaims {
     }
 
     /// Users in scope whom the directory enables again need a seat before they can move to other
-    /// names; without one they are stuck. UserSelector the directory disables gives the seat up,
-    /// whatever becomes of the names. Returns how many seats were given.
+    /// names; without one they are stuck. A user that the directory disables gives the seat
+    /// up, whatever becomes of the names. Returns how many seats were given.
     pub(crate) fn give_seats(&mut self, free: i64) -> i64 {
         let needing: Vec<usize> = (0..self.claims.len())
             .filter(|at| {

@@ -145,7 +145,14 @@ async fn release_and_revert(
     let first = apply.iter().filter_map(|position| contested.users[*position].as_ref());
     let first = first.filter(|user| !user.counted_by(fence.job)).map(|user| user.number.0);
     write::journal(connection, fence, &first.collect::<Vec<_>>(), Change::Updated).await?;
-    let released = contested.numbers(revert.iter().chain(apply));
+    let given_up = apply.iter().filter_map(|position| {
+        let (user, record) = (&contested.users[*position], &contested.records[*position]);
+        Some(write::names_given_up(user.as_ref()?, record.as_ref()?))
+    });
+    // Who is reverted gets back from the journal what it held before.
+    let reverted = revert.iter().filter_map(|position| contested.users[*position].as_ref());
+    let held = reverted.flat_map(|user| user.names().map(|(kind, _)| (user.number, kind)));
+    let released: Vec<_> = given_up.flatten().chain(held).collect();
     write::release_names(connection, fence.tenant, &released).await?;
     let mut counts = Counts::default();
     for position in revert {
@@ -203,7 +210,7 @@ async fn explain(
                 (duplicate(kind), contested.users[other].as_ref().map(|user| user.number))
             }
         };
-        // UserSelector the job has counted already keeps that outcome; a change that was taken back
+        // A user that the job has counted already keeps that outcome; a change that was taken back
         // is no longer counted.
         if record.is_some() && user.is_some_and(|user| user.counted_by(fence.job)) {
             uncounted.insert(position);

@@ -7,6 +7,7 @@ use super::super::dialect::{Connection, IN_INTS_2, LIKE};
 use super::super::statement::sql;
 use super::super::words::USER_ENABLED;
 use super::super::{codec, dialect, locks, statement};
+use super::logins::IS_TAKEN;
 use super::rows::{self, ValuesRow};
 use crate::model::{
     ImmutableId, Mark, SourceId, Status, TenantId, TenantNo, Timestamp, User, UserFilter, UserNo,
@@ -42,6 +43,8 @@ pub(crate) struct UserRow {
     mark_reason: Option<i64>,
     absent_since: Option<i64>,
     warnings: Option<String>,
+    #[sqlx(default)]
+    login_taken: i64,
 }
 
 impl TryFrom<UserRow> for User {
@@ -73,14 +76,15 @@ impl TryFrom<UserRow> for User {
             mark,
             absent_since: row.absent_since.map(Timestamp),
             warnings: rows::warnings(row.warnings.as_deref())?,
+            login_taken: row.login_taken != 0,
         })
     }
 }
 
 pub(crate) async fn user(connection: &mut Connection, tenant: &TenantId, user: UserNo) -> Result<User> {
     let tenant = locks::tenant_number(connection, tenant).await?;
-    let query =
-        statement::query_as(sql!("SELECT {COLUMNS} {FROM} AND u.user_no = $2")).bind(tenant.0).bind(user.0);
+    let text = sql!("SELECT {COLUMNS}, {IS_TAKEN} {FROM} AND u.user_no = $2");
+    let query = statement::query_as(text).bind(tenant.0).bind(user.0);
     let row: Option<UserRow> = query.fetch_optional(connection).await?;
     row.ok_or(StoreError::NotFound("user"))?.try_into()
 }
@@ -108,7 +112,7 @@ pub(crate) async fn list(
     let tenant = locks::tenant_number(connection, tenant).await?;
     // One statement for every filter: a condition that is not asked for is always true.
     let text = sql!(
-        "SELECT {COLUMNS} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR \
+        "SELECT {COLUMNS}, {IS_TAKEN} {FROM} AND u.user_no > $2 AND ($3 = '' OR s.id = $3) AND ($4 < 0 OR \
          (u.status = {USER_ENABLED}) = ($4 = 1)) AND ($5 = '' OR u.user_name {LIKE} $5 ESCAPE '!' \
          OR u.mail {LIKE} $5 ESCAPE '!' OR u.display_name {LIKE} $5 ESCAPE '!') AND ($7 = 0 OR \
          u.purge_at IS NOT NULL) AND ($8 = 0 OR u.absent_since IS NOT NULL) ORDER BY u.user_no \

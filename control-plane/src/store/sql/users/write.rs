@@ -4,7 +4,7 @@ use super::super::dialect::{Connection, IN_INTS_2, IN_INTS_4};
 use super::super::statement::sql;
 use super::super::words::{Change, USER_DISABLED_IN_DIRECTORY, USER_ENABLED};
 use super::super::{dialect, statement};
-use crate::model::{Fence, TenantNo, Timestamp};
+use crate::model::{Fence, KnownUser, NameKind, Record, TenantNo, Timestamp, UserNo};
 use crate::store::Result;
 use crate::store::row::Row;
 
@@ -39,11 +39,13 @@ pub(crate) async fn insert_users(
             "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
              user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
              distinguished_name, policy_attributes, status, added_job, status_job, created_at, \
-             updated_at, disabled_at, warnings, entry_version) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
+             updated_at, disabled_at, warnings, entry_version, user_name_since, user_name_job, \
+             mail_since, mail_job, login_key) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, \
              r.digest, r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, \
              r.last_name, r.display_name, r.phone, r.distinguished_name, r.policy_attributes, \
              r.status, s.job_no, s.job_no, s.at, s.at, CASE WHEN r.status = {USER_ENABLED} THEN \
-             NULL ELSE s.at END, r.warnings, r.entry_version"
+             NULL ELSE s.at END, r.warnings, r.entry_version, s.at, s.job_no, s.at, s.job_no, \
+             r.login_key"
         ),
         "",
     );
@@ -55,10 +57,20 @@ pub(crate) async fn insert_users(
 const UPSERT: &str = "INSERT INTO users (tenant_no, user_no, source_no, immutable_id, digest, user_name, \
      user_name_key, mail, mail_key, first_name, last_name, display_name, phone, \
      distinguished_name, policy_attributes, status, added_job, changed_job, created_at, \
-     updated_at, warnings, entry_version) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
+     updated_at, warnings, entry_version, user_name_since, user_name_job, mail_since, mail_job, \
+     login_key) SELECT s.tenant_no, r.user_no, s.source_no, r.immutable_id, r.digest, \
      r.user_name, r.user_name_key, r.mail, r.mail_key, r.first_name, r.last_name, r.display_name, \
      r.phone, r.distinguished_name, r.policy_attributes, r.status, s.job_no, s.job_no, s.at, s.at, \
-     r.warnings, r.entry_version";
+     r.warnings, r.entry_version, s.at, s.job_no, s.at, s.job_no, r.login_key";
+
+/// Since when a user holds its names: as before, where a name stays the same one.
+const NAMES_SINCE: &str = "user_name_since = CASE WHEN users.user_name_key = excluded.user_name_key THEN \
+     users.user_name_since ELSE excluded.user_name_since END, user_name_job = CASE WHEN \
+     users.user_name_key = excluded.user_name_key THEN users.user_name_job ELSE \
+     excluded.user_name_job END, mail_since = CASE WHEN users.mail_key = excluded.mail_key THEN \
+     users.mail_since ELSE excluded.mail_since END, mail_job = CASE WHEN users.mail_key = \
+     excluded.mail_key THEN users.mail_job ELSE excluded.mail_job END, login_key = \
+     excluded.login_key";
 
 /// Changes users that are there.
 pub(crate) async fn update_users(
@@ -82,7 +94,7 @@ pub(crate) async fn update_users(
              = {USER_ENABLED} THEN excluded.updated_at ELSE users.disabled_at END, absent_since = \
              CASE WHEN excluded.status = {USER_ENABLED} THEN users.absent_since END, warnings = \
              excluded.warnings, entry_version = COALESCE(excluded.entry_version, \
-             users.entry_version)"
+             users.entry_version), {NAMES_SINCE}"
         ),
     );
     execute_rows(connection, text, fence, now, rows).await.map(drop)
@@ -124,22 +136,31 @@ pub(crate) async fn refresh_digests(
     execute_rows(connection, text, fence, now, rows).await.map(drop)
 }
 
-/// Frees the names of users, so that they can be given out again within the transaction.
+/// Frees names of users, so that they can be given out again within the transaction. Those that a
+/// user keeps are not named: it is known by them since it first had them.
 pub(crate) async fn release_names(
     connection: &mut Connection,
     tenant: TenantNo,
-    users: &[i64],
+    names: &[(UserNo, NameKind)],
 ) -> Result<()> {
-    if users.is_empty() {
-        return Ok(());
+    let of = |kind| names.iter().filter(move |(_, of)| *of == kind).map(|(user, _)| user.0);
+    let user_name =
+        sql!("UPDATE users SET user_name_key = NULL WHERE tenant_no = $1 AND user_no {IN_INTS_2}");
+    let mail = sql!("UPDATE users SET mail_key = NULL WHERE tenant_no = $1 AND user_no {IN_INTS_2}");
+    for (kind, text) in [(NameKind::UserName, user_name), (NameKind::Mail, mail)] {
+        let users: Vec<i64> = of(kind).collect();
+        if !users.is_empty() {
+            let query = statement::query(text).bind(tenant.0);
+            dialect::ints(query, &users).execute(&mut *connection).await?;
+        }
     }
-    let text = sql!(
-        "UPDATE users SET user_name_key = NULL, mail_key = NULL WHERE tenant_no = $1 AND user_no \
-         {IN_INTS_2}"
-    );
-    let query = statement::query(text).bind(tenant.0);
-    dialect::ints(query, users).execute(connection).await?;
     Ok(())
+}
+
+/// The names that a user gives up for those of a record.
+pub(crate) fn names_given_up(user: &KnownUser, record: &Record) -> Vec<(UserNo, NameKind)> {
+    let wanted: Vec<_> = record.names().collect();
+    user.names().filter(|name| !wanted.contains(name)).map(|(kind, _)| (user.number, kind)).collect()
 }
 
 /// Writes users into the job's journal as they are now; whoever is in it already stays as first
@@ -156,10 +177,12 @@ pub(crate) async fn journal(
     let text = sql!(
         "INSERT INTO user_changes (job_no, tenant_no, user_no, digest, user_name, user_name_key, \
          mail, mail_key, first_name, last_name, display_name, phone, distinguished_name, \
-         policy_attributes, status, changed_job, status_job, updated_at, disabled_at, warnings, what) SELECT \
+         policy_attributes, status, changed_job, status_job, updated_at, disabled_at, warnings, \
+         user_name_since, user_name_job, mail_since, mail_job, login_key, what) SELECT \
          $1, tenant_no, user_no, digest, user_name, user_name_key, mail, mail_key, first_name, \
          last_name, display_name, phone, distinguished_name, policy_attributes, status, \
-         changed_job, status_job, updated_at, disabled_at, warnings, $3 FROM users WHERE tenant_no = $2 AND \
+         changed_job, status_job, updated_at, disabled_at, warnings, user_name_since, user_name_job, \
+         mail_since, mail_job, login_key, $3 FROM users WHERE tenant_no = $2 AND \
          user_no {IN_INTS_4} ON CONFLICT (job_no, user_no) DO UPDATE SET what = user_changes.what \
          | excluded.what"
     );
