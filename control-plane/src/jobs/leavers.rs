@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 
-use super::absent_users::{self, LookUpError, disable_absent, leave_alone};
+use super::absent_users::{self, AbsentUsers, LookUpError, disable_absent, leave_alone};
+use super::directory_retry::DirectoryRetry;
 use super::reconcile_end::ReconcileEnd;
 use super::reconciliation::{Reconciliation, recency};
 use super::settle::{refuse_suspect_changes, settle};
 use super::{Inner, Intake, Session};
-use crate::model::{Failure, FailureReason, JobKind, KnownBy, ReadFacts, SourceSettings};
+use crate::model::{Failure, FailureReason, Fence, JobKind, KnownBy, ReadFacts, SourceSettings};
 use crate::reconcile::read_quality::Recency;
 use crate::store::{ApprovedStart, Outcome, StoreError};
 
@@ -18,8 +19,8 @@ pub(super) async fn reconcile(
     inner: &Inner,
     intake: &Intake,
     session: &Session,
-    settings: &SourceSettings,
-    facts: ReadFacts,
+    (settings, facts): (&SourceSettings, ReadFacts),
+    retry: &mut DirectoryRetry,
 ) -> Result<ReconcileEnd, StoreError> {
     let (fence, start) = (intake.fence(), intake.start());
     inner.store.begin_reconciling(fence).await?;
@@ -40,7 +41,7 @@ pub(super) async fn reconcile(
     // A directory without entries has nothing to look up; that is held in any case.
     if !absent.is_empty() && facts.entries() > 0 {
         let known_by = known_settings(settings, start.former.as_ref());
-        absent = match absent_users::look_up(inner, fence, session, &known_by, absent).await {
+        absent = match look_up(inner, fence, session, (&known_by, &absent), retry).await {
             Ok(absent) => absent,
             Err(LookUpError::Store(error)) => return Err(error),
             Err(LookUpError::Lost) => return Ok(ReconcileEnd::Lost),
@@ -63,6 +64,25 @@ pub(super) async fn reconcile(
     let reconciliation = Reconciliation::new(inner, intake, settings, (facts, older_entries), absent);
     let verdict = reconciliation.judge(settings.disable_guard).await?;
     reconciliation.carry_out(verdict).await
+}
+
+/// Looks absent users up, again after a while where the directory breaks off.
+async fn look_up(
+    inner: &Inner,
+    fence: Fence,
+    session: &Session,
+    (settings, absent): (&SourceSettings, &AbsentUsers),
+    retry: &mut DirectoryRetry,
+) -> Result<AbsentUsers, LookUpError> {
+    loop {
+        let failure = match absent_users::look_up(inner, fence, session, settings, absent).await {
+            Err(LookUpError::Failed(failure)) => failure,
+            done => return done,
+        };
+        let Some(pause) = retry.unreachable(failure.reason) else { return Err(LookUpError::Failed(failure)) };
+        tracing::info!(job = fence.job.0, wait = ?pause, "the directory broke off look-ups; asking again");
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// The settings with the immutable id by which users are known.

@@ -8,6 +8,7 @@
 //! - `dispatch`: finds jobs for this replica
 //! - `lease`: the right to run a job for a while
 //! - `run`: runs one job from its first read to its end
+//! - `directory_retry`: when what the directory broke off is ordered again
 //! - `intake`, `arrivals`, `met_ids`: takes in the records of one read; what else arrives; ids met
 //! - `leavers`: ends a complete read
 //! - `reconciliation`: gathers the evidence on absent users, judges it, and carries the verdict out
@@ -29,6 +30,7 @@
 mod absent_users;
 mod arrivals;
 mod deletion;
+mod directory_retry;
 mod dispatch;
 mod dry_run;
 mod handle;

@@ -33,5 +33,9 @@ async fn revert(inner: &Inner, fence: Fence) -> Result<ReconcileEnd, StoreError>
         after = Some(last);
     }
     settle(inner, fence, false).await?;
+    let mut after = None;
+    while let Some(last) = store.undo_logins(fence, after, USERS_PER_TRANSACTION).await? {
+        after = Some(last);
+    }
     Ok(ReconcileEnd::Finish(Outcome::Succeeded { withheld: None, facts: None }))
 }

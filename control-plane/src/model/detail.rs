@@ -19,8 +19,8 @@ stored_enum! {
         NotSynchronized = 4,
         /// Users whom a held job would disable.
         WouldBeDisabled = 5,
-        /// Users with a warning: what cannot be used was left out, everything else was applied; or a
-        /// name of theirs is no login.
+        /// Users with a warning: what cannot be used was left out, everything else was applied; or
+        /// a name of theirs is no login.
         Warning = 6,
         /// Users whom a held job would enable again.
         WouldBeEnabled = 7,

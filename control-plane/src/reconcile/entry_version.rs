@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{EntryVersion, Record, Timestamp, VersionKind};
+use crate::model::{EntryVersion, Record, SourceSettings, Timestamp, VersionKind};
 
 /// Clocks of servers differ: a time stamp is older only by more than this, and one that is ahead of
 /// our clock by more than this is not kept.
@@ -50,6 +50,12 @@ pub fn may_be_kept(version: &EntryVersion, now: Timestamp) -> bool {
         }
     };
     time.is_some_and(|time| time <= now.plus(CLOCK_TOLERANCE))
+}
+
+/// Whether two settings read the same entries from the same servers, so that versions compare.
+#[must_use]
+pub fn is_same_directory(before: &SourceSettings, after: &SourceSettings) -> bool {
+    before.servers == after.servers && before.roots == after.roots
 }
 
 /// Takes a version off a record that is not to be kept with its user.

@@ -73,4 +73,11 @@ operations! {
         limit: i64,
         now: Timestamp,
     ) -> Option<UserNo> = sync::undo::adds;
+    /// Gives the names that the undo gave back the age that they had, so that their users have
+    /// their logins again: of the next users of the undone job's journal, in the same way.
+    write fn undo_logins(
+        fence: Fence,
+        after: Option<UserNo>,
+        limit: i64,
+    ) -> Option<UserNo> = sync::undo::restore_logins;
 }

@@ -220,10 +220,10 @@ pub struct SignIn {
     pub settings: SingleUserSettings,
     /// Whether the tenant is suspended.
     pub suspended: bool,
-    /// The user in scope that holds the name, if there is one. Of two it is the one who had it first.
+    /// The user in scope that holds the name, if there is one: of two, the one who had it first.
     pub known: Option<UserSnapshot>,
-    /// Whether two users hold it, one as user name and one as mail address, and neither had it first:
-    /// then it is nobody's login.
+    /// Whether two users hold it, one as user name and one as mail address, and neither had it
+    /// first: then it is the login of neither.
     pub is_taken: bool,
 }
 

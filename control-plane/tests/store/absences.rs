@@ -85,7 +85,7 @@ async fn users_who_return_wait_and_stay_as_they_are_where_the_server_is_behind(e
     assert_eq!(user(&world, 1).await.status, Status::Enabled);
 }
 
-fn hold() -> Hold {
+pub(crate) fn hold() -> Hold {
     let check = |reason, users| BrokenCheck { reason, message: format!("{reason:?}"), users };
     Hold {
         reason: HoldReason::OlderServer,

@@ -2,19 +2,22 @@
 //! alone, on both engines.
 
 use control_plane::model::{
-    Category, EntryVersion, Fence, NotSynchronizedReason, Record, RouterId, SingleOutcome, SourceId, Status,
-    TenantNo, User, UserFilter, UserSelector, VersionKind,
+    Category, EntryVersion, Fence, NotSynchronizedReason, ReadFacts, Record, RouterId, SingleOutcome,
+    SourceId, SourceSettings, Status, TenantNo, User, UserFilter, UserSelector, VersionKind,
 };
-use control_plane::store::{Observation, Outcome, SingleWrite};
+use control_plane::store::{Observation, Outcome, SingleWrite, SourceChange};
 
+use crate::absences::hold;
 use crate::conformance::{OWNER, World, people};
-use crate::database::{Engine, NOW, admin, block_on, on_both};
+use crate::database::{Engine, NOW, admin, block_on, on_both, settings};
+use crate::deletion::DAY;
 
 on_both! {
     an_older_entry_waits_for_the_end_of_a_read_and_makes_it_one_of_an_older_server
     another_read_of_a_job_counts_older_entries_anew
     an_entry_that_changes_between_the_read_and_a_sign_in_is_not_one_of_an_older_server
     an_older_observation_of_one_user_writes_nothing
+    versions_count_no_more_once_an_older_state_is_approved_or_another_directory_is_published
 }
 
 /// The first of three people as of a change number, with a title of its own.
@@ -141,4 +144,53 @@ async fn an_older_observation_of_one_user_writes_nothing(engine: Engine) {
     assert_eq!(observe(seen(start.fence, 20, "first", false)).await, SingleOutcome::OlderServer);
     assert_eq!(user(&world).await.status, Status::DisabledInDirectory);
     assert_eq!(observe(seen(start.fence, 31, "fourth", false)).await, SingleOutcome::Reenabled);
+}
+
+/// An administrator says that the older state is the true one.
+async fn approve_an_older_state(world: &World) {
+    let (job, start) = world.reading("hq").await;
+    world.apply(start.fence, vec![seen(start.fence, 19, "second", false)]).await.expect("applied");
+    world.store.begin_reconciling(start.fence).await.expect("reconciling");
+    let reason = NotSynchronizedReason::OlderServer;
+    while world.store.refuse_suspect_changes(start.fence, reason, 10, NOW).await.expect("refused") {}
+    world.store.hold_job(start.fence, hold(), ReadFacts::default()).await.expect("held");
+    let source = SourceId::from("hq");
+    let approved = world.store.approve_job(&world.tenant, &source, None, "the list", &admin(), NOW).await;
+    approved.expect("approved");
+    assert!(world.store.claim_job(job.number, OWNER, DAY, NOW).await.expect("a claim"));
+    let fence = world.store.begin_approved(job.number, OWNER, NOW).await.expect("begun").fence;
+    finish(world, fence).await;
+}
+
+async fn publish(world: &World, change: impl Fn(&mut SourceSettings)) {
+    let source = SourceId::from("hq");
+    let before = world.store.source(&world.tenant, &source).await.expect("a source");
+    let mut draft = settings();
+    change(&mut draft);
+    let change = SourceChange { display_name: "Headquarters".to_owned(), draft };
+    let by = admin();
+    let changed = world.store.update_source(&world.tenant, &source, before.version, change, &by, NOW);
+    changed.await.expect("a draft");
+    world.store.publish_source(&world.tenant, &source, None, &admin(), NOW).await.expect("published");
+}
+
+async fn versions_count_no_more_once_an_older_state_is_approved_or_another_directory_is_published(
+    engine: Engine,
+) {
+    let mut ways = Vec::new();
+    for way in ["approved", "other servers", "other roots", "another page size"] {
+        let world = World::new(&engine, 100).await;
+        synced(&world, 20, "first").await;
+        match way {
+            "approved" => approve_an_older_state(&world).await,
+            "other servers" => publish(&world, |draft| draft.servers[0].port = 3_269).await,
+            "other roots" => publish(&world, |draft| draft.roots = vec!["dc=other".to_owned()]).await,
+            _ => publish(&world, |draft| draft.page_size = 500).await,
+        }
+        let (_, start) = world.reading("hq").await;
+        world.apply(start.fence, vec![seen(start.fence, 18, "third", false)]).await.expect("applied");
+        ways.push((way, world.store.count_older_entries(start.fence).await.expect("a number")));
+    }
+    let expected = [("approved", 0), ("other servers", 0), ("other roots", 0), ("another page size", 1)];
+    assert_eq!(ways, expected);
 }

@@ -1,5 +1,5 @@
-//! User names and mail addresses are one namespace of logins, on both engines: who held a login first
-//! keeps it, whichever way the other one came to it.
+//! User names and mail addresses are one namespace of logins, on both engines: who held a login
+//! first keeps it, whichever way the other one came to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use control_plane::model::{
     UserFilter, UserSelector,
 };
 use control_plane::reconcile::names;
-use control_plane::store::{Observation, Outcome, SingleWrite};
+use control_plane::store::{NewJob, Observation, Outcome, SingleWrite, Work};
 
-use crate::conformance::{World, people};
+use crate::conformance::{OWNER, World, people};
 use crate::database::{Engine, NOW, admin, block_on, on_both};
+use crate::deletion::DAY;
 
 on_both! {
     the_user_who_held_a_login_first_keeps_it_from_a_later_sync
@@ -22,6 +23,8 @@ on_both! {
     a_login_is_free_once_its_holder_gives_it_up_and_stays_with_the_next_one
     a_holder_whose_name_only_changes_its_case_keeps_the_login
     a_contest_for_names_that_comes_to_nothing_takes_no_login_away
+    an_undo_gives_back_the_login_too
+    a_login_that_becomes_the_other_name_of_its_user_stays_its_own
 }
 
 const ANNA: &str = "anna@example.com";
@@ -109,6 +112,28 @@ impl World {
             SingleWrite::Done(written) => written.outcome,
             SingleWrite::AskAgain(_) => panic!("the version is the present one"),
         }
+    }
+
+    /// Undoes the newest job of this source.
+    async fn undo_newest(&self) {
+        let source = SourceId::from("hq");
+        let newest = self.store.job(&self.tenant, &source, None).await.expect("a job");
+        let undo = NewJob { work: Work::Undo(newest.id), ..self.new_job("hq") };
+        let job = self.store.create_job(undo).await.expect("a job");
+        assert!(self.store.claim_job(job.number, OWNER, DAY, NOW).await.expect("a claim"));
+        let fence = self.store.begin_undo(job.number, OWNER, NOW).await.expect("begun");
+        let mut after = None;
+        while let Some(last) = self.store.undo_changes(fence, after, 1, NOW).await.expect("changes") {
+            after = Some(last);
+        }
+        self.store.begin_reconciling(fence).await.expect("reconciling");
+        self.store.resolve_names(fence, false, NOW).await.expect("resolved");
+        let mut after = None;
+        while let Some(last) = self.store.undo_logins(fence, after, 1).await.expect("logins") {
+            after = Some(last);
+        }
+        let done = Outcome::Succeeded { withheld: None, facts: None };
+        self.store.finish_job(fence, done, NOW).await.expect("an end");
     }
 
     async fn reading_tenant(&self) -> TenantNo {
@@ -200,4 +225,33 @@ async fn a_contest_for_names_that_comes_to_nothing_takes_no_login_away(engine: E
     assert_eq!(world.sync_called(&[(5, "boss", ANNA), (1, "boss", bert.2), eve], 3).await, [ANNA]);
     assert_eq!(world.signs_in(bert.2).await.as_deref(), Ok("boss"));
     assert_eq!(world.signs_in(ANNA).await.as_deref(), Ok("anna"));
+}
+
+/// A wrong mapping takes the address away, alone or together with the other user's name.
+async fn an_undo_gives_back_the_login_too(engine: Engine) {
+    for takes_both in [false, true] {
+        let world = World::new(&engine, 100).await;
+        let eve = (2, ANNA, "eve@example.com");
+        world.sync_called(&[(1, "anna", ANNA), (2, "eve", eve.2)], 1).await;
+        assert_eq!(world.sync_called(&[(1, "anna", ANNA), eve], 2).await, [ANNA]);
+        let other = if takes_both { (2, "eve", eve.2) } else { eve };
+        world.sync_called(&[(1, "anna", "wrong@example.com"), other], 3).await;
+        world.undo_newest().await;
+        assert_eq!(world.signs_in(ANNA).await.as_deref(), Ok("anna"), "{takes_both}");
+        assert_eq!(world.signs_in(eve.2).await.as_deref(), Ok(ANNA), "{takes_both}");
+    }
+}
+
+/// The mapping changes what is the user name; the same sync brings an entry that wants the login.
+async fn a_login_that_becomes_the_other_name_of_its_user_stays_its_own(engine: Engine) {
+    let (first, second) = ((1, ANNA, "a@example.com"), (1, "anna", ANNA));
+    for (before, after, eve) in
+        [(first, second, (2, ANNA, "eve@example.com")), (second, first, (2, "eve", ANNA))]
+    {
+        let world = World::new(&engine, 100).await;
+        world.sync_called(&[before, (2, "eve", "eve@example.com")], 1).await;
+        let taken = world.sync_called(&[after, eve], 2).await;
+        assert_eq!(taken, [eve.1]);
+        assert_eq!(world.signs_in(ANNA).await.as_deref(), Ok(after.1));
+    }
 }

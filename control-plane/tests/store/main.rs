@@ -4,7 +4,8 @@
 //! was tampered with (`tamper`), how refusals reach it (`refusals`), what whole syncs come to
 //! (`reconciliation`, as properties; `movers`: those of two sources; `plans`: dry runs, applied
 //! plans, undone jobs; `undo`: what is kept for them; `rekey`: another immutable id; `marks`: what
-//! enables and disables users; `logins`: whose a login is; `sync_limit`; `shared_ids`: two entries with one id), when they
+//! enables and disables users; `logins`: whose a login is; `sync_limit`; `shared_ids`: two entries
+//! with one id), when they
 //! start by themselves (`schedules`), what is delivered to webhooks (`webhooks`), what syncs of
 //! single users promise (`single`) and how they go with syncs of all (`single_order`), what
 //! deletion promises (`deletion`), leaves (`deletion_traces`) and does beside syncs

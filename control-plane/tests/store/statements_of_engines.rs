@@ -10,7 +10,7 @@ type Piece = (&'static str, &'static str);
 
 const SQLITE: [(Piece, &str); 6] = [
     (("FROM (SELECT unhex(value) AS key FROM json_each(", "CROSS JOIN users ON "), "keys "),
-    (("FROM (SELECT column1 ", "AS at) AS s"), "rows"),
+    (("FROM (SELECT column1 ", "AS position) AS s"), "rows"),
     (("unhex('fe' || printf('%016x', users.user_no))", ""), "gone"),
     (("IN (SELECT value FROM json_each(", "))"), "in"),
     (("IN (SELECT unhex(value) FROM json_each(", "))"), "in"),
@@ -20,7 +20,7 @@ const SQLITE: [(Piece, &str); 6] = [
 const POSTGRES: [(Piece, &str); 8] = [
     (("FROM UNNEST($2::BYTEA[]) AS k(key)", "FROM users WHERE "), "keys "),
     ((" LIMIT 1) AS users", ""), ""),
-    (("FROM UNNEST($5::BIGINT[]", "AS at) AS s"), "rows"),
+    (("FROM UNNEST($6::BIGINT[]", "AS position) AS s"), "rows"),
     (("decode('fe' || lpad(to_hex(users.user_no), 16, '0'), 'hex')", ""), "gone"),
     (("= ANY(", "[])"), "in"),
     ((" ILIKE ", ""), " like "),

@@ -129,6 +129,8 @@ pub enum DirectoryError {
         base: String,
         /// What happened.
         why: String,
+        /// Whether the server broke off, and may be back soon.
+        interrupted: bool,
     },
     /// One person could not be read.
     #[error("{server}: the person could not be read ({why})")]
@@ -223,13 +225,14 @@ impl DirectoryError {
         }
     }
 
-    /// Whether a server broke off in the middle of a read and may be back soon, as one that
-    /// restarts.
+    /// Whether a server broke off in the middle of a read, or of look-ups, and may be back soon, as
+    /// one that restarts.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
         match self {
             Self::Broken { .. } => true,
             Self::ReadIncomplete { code, .. } => matches!(*code, BUSY | UNAVAILABLE),
+            Self::LookupFailed { interrupted, .. } => *interrupted,
             _ => false,
         }
     }

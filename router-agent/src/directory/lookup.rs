@@ -14,7 +14,7 @@ use rustls::ClientConfig;
 use super::absence::Absences;
 use super::connect::{Connection, connect_first};
 use super::references::ReferenceRule;
-use super::result_code::{NO_SUCH_OBJECT, search_hint};
+use super::result_code::{BUSY, NO_SUCH_OBJECT, UNAVAILABLE, search_hint};
 use super::root_dse::RootDse;
 use super::search::{Answer, Interrupted, Search};
 use super::{Credential, DirectoryError, Evidence, Freshness, Presence, ReadRequest, Server, Timeouts};
@@ -91,16 +91,8 @@ pub(super) async fn look_up_on(
 ) -> Result<Vec<Presence>, DirectoryError> {
     let root_dse = connection.root_dse(timeouts.operation).await;
     let root_dse = root_dse.map_err(|why| interruption(server, "the root DSE", why))?;
-    let mut lookup = Lookup {
-        source,
-        wanted,
-        timeouts,
-        server,
-        connection,
-        root_dse,
-        is_root_missing: false,
-        is_no_root_there: false,
-    };
+    let mut lookup =
+        Lookup { source, wanted, timeouts, server, connection, root_dse, is_root_missing: false };
     let mut presences = Vec::with_capacity(wanted.ids.len());
     for ids in wanted.ids.chunks(IDS_PER_FILTER) {
         presences.extend(lookup.look_up_chunk(ids).await?);
@@ -143,8 +135,6 @@ struct Lookup<'a> {
     connection: &'a Connection,
     root_dse: &'a RootDse,
     is_root_missing: bool,
-    /// Whether none of the roots was there: then where somebody is seen instead says nothing.
-    is_no_root_there: bool,
 }
 
 /// An entry seen outside of the source's own searches.
@@ -174,7 +164,6 @@ impl Lookup<'_> {
         let presence = |id: &Bytes| match seen.get(id) {
             _ if in_scope.contains(id) => Some(Presence::InScope),
             Some(seen) if seen.is_deleted => Some(Presence::Deleted),
-            Some(_) if self.is_no_root_there => Some(Presence::NotVisible),
             Some(seen) if seen.is_below_root => Some(Presence::NotMatching),
             Some(_) => Some(Presence::OutOfScope),
             None => None,
@@ -209,7 +198,10 @@ impl Lookup<'_> {
             }
         }
         self.is_root_missing |= missing > 0;
-        self.is_no_root_there |= missing == source.roots.len();
+        if missing == source.roots.len() {
+            let root = source.roots.first().cloned().unwrap_or_default();
+            return Err(DirectoryError::RootNotFound { server: self.server.to_string(), root });
+        }
         Ok(found)
     }
 
@@ -306,6 +298,7 @@ impl Lookup<'_> {
                 server: self.server.to_string(),
                 base: base.to_owned(),
                 why: format!("result code {code}{}", search_hint(code)),
+                interrupted: matches!(code, BUSY | UNAVAILABLE),
             }),
         }
     }
@@ -323,6 +316,8 @@ fn interruption(server: &Server, base: &str, interrupted: Interrupted) -> Direct
     let server = server.to_string();
     match interrupted {
         Interrupted::Protocol(why) => DirectoryError::Protocol { server, why },
-        Interrupted::Broken(why) => DirectoryError::LookupFailed { server, base: base.to_owned(), why },
+        Interrupted::Broken(why) => {
+            DirectoryError::LookupFailed { server, base: base.to_owned(), why, interrupted: true }
+        }
     }
 }

@@ -110,7 +110,7 @@ async fn who_is_in_a_subtree_that_was_renamed_is_found_where_it_is_now() {
 }
 
 #[tokio::test]
-async fn a_root_that_is_missing_leaves_the_others_to_be_searched_and_where_all_are_nothing_is_visible() {
+async fn a_root_that_is_missing_leaves_the_others_to_be_searched_and_all_missing_are_an_error() {
     let slapd = directory();
     let (hamburg, lyon) = (format!("ou=hamburg,{PEOPLE}"), format!("ou=lyon,{PEOPLE}"));
     let source = source(&slapd, &[&hamburg, &lyon]);
@@ -118,8 +118,8 @@ async fn a_root_that_is_missing_leaves_the_others_to_be_searched_and_where_all_a
     slapd.delete(&lyon).expect("deleted");
     assert_eq!(presences(&source, &[5, 6]).await, [Presence::InScope, Presence::OutOfScope]);
     slapd.rename(&hamburg, "ou=bremen", None).expect("renamed");
-    // Below the new name the one is seen, which says nothing about the source.
-    assert_eq!(presences(&source, &[5, 99]).await, [Presence::NotVisible; 2]);
+    let outcome = look_up(&source, &[id(5)], true).await;
+    assert!(matches!(outcome, Err(DirectoryError::RootNotFound { .. })), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -96,6 +96,35 @@ async fn a_server_that_restarts_in_the_middle_of_a_read_is_awaited() -> Result<(
     all_are_enabled(&world).await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_breaks_off_the_look_ups_at_the_end_of_a_job_is_awaited() -> Result<()> {
+    let world = World::builder().directory_deadline(Duration::from_secs(30));
+    let world = world.these_people(flawless(300)).cables().start().await?;
+    world.create_and_publish_source(world.settings()).await?;
+    succeeded(&world.sync_now().await?);
+    for person in flawless(300).iter().take(3) {
+        let (directory, rdn) = (world.directory(), &person.rdn);
+        directory.rename(&person.dn(directory.base_dn()), rdn, Some(&directory.archive_dn()))?;
+    }
+    let cable = world.directory_link()?;
+    let before = cable.connections();
+    cable.slow(Some(100_000));
+    let job = world.start_sync().await?;
+    // The second connection is that of the look-ups.
+    while cable.connections() < before + 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    cable.cut()?;
+    cable.slow(None);
+    // Longer than the first pause.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cable.mend()?;
+    let job = world.finished(&job).await?;
+    assert_eq!(succeeded(&job), [0, 0, 297, 3, 0]);
+    assert_eq!(job.attempt, 1, "it was read once");
+    Ok(())
+}
+
 async fn a_size_limit_of_the_bind_account_disables_nobody(database: Database) -> Result<()> {
     let world = synchronized(database).await?;
     world.directory().limit_agent(Some(500))?;

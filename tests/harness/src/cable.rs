@@ -3,6 +3,7 @@
 //! so that a test that blocks does not stall it.
 
 use std::{
+    collections::VecDeque,
     io,
     net::SocketAddr,
     sync::{
@@ -16,13 +17,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{mpsc as async_mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 
 use crate::ports::free_port;
@@ -59,6 +61,8 @@ struct Line {
     stalled: watch::Sender<bool>,
     /// Bytes a second in each direction of a connection; 0 is as fast as it goes.
     pace: AtomicU64,
+    /// Microseconds that each byte takes in each direction.
+    delay: AtomicU64,
     /// What the server must be sent before its answer is lost.
     lost_answer: Mutex<Option<&'static [u8]>>,
     /// A `cut_after` that came due asks the relay itself to cut.
@@ -84,6 +88,7 @@ impl Cable {
             connections: AtomicU64::new(0),
             stalled: watch::Sender::new(false),
             pace: AtomicU64::new(0),
+            delay: AtomicU64::new(0),
             lost_answer: Mutex::new(None),
             due,
         });
@@ -148,6 +153,13 @@ impl Cable {
     /// Lets at most so many bytes a second pass in each direction of a connection; none lifts it.
     pub fn slow(&self, bytes_a_second: Option<u64>) {
         self.line.pace.store(bytes_a_second.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Makes the line longer: each byte takes so long in each direction of connections that begin
+    /// from now on, however many are under way.
+    pub fn delay(&self, delay: Duration) {
+        let micros = u64::try_from(delay.as_micros()).unwrap_or(u64::MAX);
+        self.line.delay.store(micros, Ordering::Relaxed);
     }
 
     /// Ends one direction of every connection in an orderly way, and leaves the other one open.
@@ -291,11 +303,23 @@ async fn carry(mut client: TcpStream, server: SocketAddr, line: Arc<Line>, mut c
     let broken = {
         let (client_in, client_out) = client.split();
         let (server_in, server_out) = upstream.split();
+        let delay = Duration::from_micros(line.delay.load(Ordering::Relaxed));
         let both = async {
-            tokio::try_join!(
-                pump(client_in, server_out, &line, Direction::Up, closed_up),
-                pump(server_in, client_out, &line, Direction::Down, closed_down),
-            )
+            if delay.is_zero() {
+                return tokio::try_join!(
+                    pump(client_in, server_out, &line, Direction::Up, closed_up),
+                    pump(server_in, client_out, &line, Direction::Down, closed_down),
+                );
+            }
+            let (up_in, up_out) = tokio::io::simplex(MOST_UNDER_WAY);
+            let (down_in, down_out) = tokio::io::simplex(MOST_UNDER_WAY);
+            let (up, down, ..) = tokio::try_join!(
+                pump(up_in, server_out, &line, Direction::Up, closed_up),
+                pump(down_in, client_out, &line, Direction::Down, closed_down),
+                hold_back(client_in, up_out, delay),
+                hold_back(server_in, down_out, delay),
+            )?;
+            Ok((up, down))
         };
         tokio::select! {
             _ = cut.wait_for(|cut| *cut) => true,
@@ -308,8 +332,39 @@ async fn carry(mut client: TcpStream, server: SocketAddr, line: Arc<Line>, mut c
     }
 }
 
-async fn pump(
+/// Most bytes on a long line in one direction.
+const MOST_UNDER_WAY: usize = 1 << 20;
+
+/// Hands on what comes in so much later, in the same order.
+async fn hold_back(
     mut from: ReadHalf<'_>,
+    mut to: impl AsyncWrite + Unpin,
+    delay: Duration,
+) -> io::Result<()> {
+    let mut under_way: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let (mut buffer, mut is_ended) = (vec![0; 64 << 10], false);
+    loop {
+        let next = under_way.front().map(|(due, _)| *due);
+        if next.is_none() && is_ended {
+            return to.shutdown().await;
+        }
+        tokio::select! {
+            biased;
+            () = async { tokio::time::sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => {
+                if let Some((_, bytes)) = under_way.pop_front() {
+                    to.write_all(&bytes).await?;
+                }
+            }
+            read = from.read(&mut buffer), if !is_ended => match read? {
+                0 => is_ended = true,
+                read => under_way.push_back((Instant::now() + delay, buffer[..read].to_vec())),
+            },
+        }
+    }
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
     mut to: WriteHalf<'_>,
     line: &Line,
     direction: Direction,

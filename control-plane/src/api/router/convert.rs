@@ -182,7 +182,10 @@ fn presence_from_proto(said: i32) -> Presence {
 pub(crate) fn lookup_from_proto(result: proto::LookupResult) -> (String, Result<Vec<Presence>, Failure>) {
     let proto::LookupResult { request_id, presences, failure: failed, server: _, freshness: _ } = result;
     if let Some(failed) = failed {
-        return (request_id, Err(failure_from_proto(failed)));
+        let is_away = failed.interrupted;
+        let failure = failure_from_proto(failed);
+        let reason = if is_away { FailureReason::DirectoryUnreachable } else { failure.reason };
+        return (request_id, Err(Failure { reason, ..failure }));
     }
     (request_id, Ok(presences.into_iter().map(presence_from_proto).collect()))
 }

@@ -50,7 +50,7 @@ pub(in crate::jobs) async fn look_up(
     fence: Fence,
     session: &Session,
     settings: &SourceSettings,
-    absent: AbsentUsers,
+    absent: &AbsentUsers,
 ) -> Result<AbsentUsers, LookUpError> {
     let witnesses = find_witnesses(inner, fence, |user| absent.contains(user)).await?;
     let searcher = Searcher { inner, fence, session, settings, witnesses };

@@ -6,10 +6,8 @@
 //! - `routers`: which routers the run may use
 //! - `job_run`: the job under the lease of the run, and how it ends
 //! - `slot`: the jobs that this replica runs, and the reads that a router may open
-//! - `directory_retry`: when a read that the directory broke off is ordered again
 //! - `interruption`: why a run ends before its job does
 
-mod directory_retry;
 mod interruption;
 mod job_run;
 mod read;

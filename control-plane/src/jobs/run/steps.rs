@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory_retry::DirectoryRetry;
 use super::interruption::{Interruption, MAX_ATTEMPTS, StoreFailures};
 use super::job_run::{JobRun, fail, finish};
 use super::read::read;
 use super::routers::{Routers, another_router_may};
+use crate::jobs::directory_retry::DirectoryRetry;
 use crate::jobs::lease::Lease;
 use crate::jobs::reconcile_end::ReconcileEnd;
 use crate::jobs::{Inner, ReadEnd, leavers, undo};
@@ -122,7 +122,8 @@ async fn read_and_reconcile(run: &JobRun<'_>, routers: &mut Routers) -> Result<S
             }
             Some(ReadEnd::Complete(intake, completed)) => {
                 let fence = intake.fence();
-                let end = leavers::reconcile(inner, &intake, &session, settings, completed.facts).await;
+                let facts = completed.facts;
+                let end = leavers::reconcile(inner, &intake, &session, (settings, facts), &mut retry).await;
                 match finish(inner, fence, end).await {
                     Ok(Some(job)) => return Ok(job),
                     Ok(None) => {
@@ -146,7 +147,9 @@ async fn read_and_reconcile(run: &JobRun<'_>, routers: &mut Routers) -> Result<S
 async fn resume_approved(run: &JobRun<'_>, routers: &mut Routers) -> Result<SyncJob, Interruption> {
     let JobRun { inner, lease, settings, .. } = *run;
     let (mut attempts, mut failures) = (0, StoreFailures::default());
+    let mut retry = DirectoryRetry::new(inner.settings.directory_deadline);
     loop {
+        let mut wait_for_directory = None;
         let session = routers.wait(inner).await?;
         let start = inner.store.begin_approved(lease.job, &lease.owner, inner.clock.now()).await?;
         match leavers::disable_approved(inner, &start, &session, settings).await {
@@ -157,8 +160,9 @@ async fn resume_approved(run: &JobRun<'_>, routers: &mut Routers) -> Result<Sync
                 }
             }
             Ok(ReconcileEnd::Finish(Outcome::Failed(failure))) => {
+                wait_for_directory = retry.unreachable(failure.reason);
                 attempts += 1;
-                if attempts >= MAX_ATTEMPTS {
+                if wait_for_directory.is_none() && attempts >= MAX_ATTEMPTS {
                     return run.fail(failure).await;
                 }
             }
@@ -173,6 +177,6 @@ async fn resume_approved(run: &JobRun<'_>, routers: &mut Routers) -> Result<Sync
         if failures.are_too_many() {
             return run.fail(Failure::of(FailureReason::Internal)).await;
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        tokio::time::sleep(wait_for_directory.unwrap_or(RETRY_PAUSE)).await;
     }
 }

@@ -116,7 +116,11 @@ async fn ask_router(
             Some(router.fetch(context.number, order).await.answer()?.map(SearchAnswer::Found))
         }
         Question::LookUp(id) => {
-            let presence = router.look_up(&source.settings, id).await.answer()?;
+            let presence = match router.look_up(&source.settings, id).await.answer()? {
+                // Where no root is there, nothing is seen of anybody: neither here nor gone.
+                Err(failure) if failure.reason == FailureReason::RootNotFound => Ok(Presence::NotVisible),
+                answer => answer,
+            };
             Some(presence.map(SearchAnswer::Presence))
         }
     }

@@ -272,12 +272,12 @@ impl<'a> Call<'a> {
         Ok(failed.unwrap_or_else(|| outcome_only(SingleOutcome::NotFound)))
     }
 
-    /// Whether somebody was let in by a login that another user had first. The other one need not
-    /// have been found in the directory.
+    /// Whether what was found by a name is a user whose login another one had first. The other one
+    /// need not have been found in the directory.
     pub(super) async fn is_login_of_another(&self, single: &Single) -> Result<bool> {
-        let Some(user) = single.user.as_ref().filter(|_| single.allowed) else { return Ok(false) };
+        let Some(user) = &single.user else { return Ok(false) };
         let holder = self.context.inner.store.look_up_user(self.context.number, self.whom).await?;
-        Ok(holder.is_none_or(|holder| holder.user.number != user.number))
+        Ok(holder.map_or(single.allowed, |holder| holder.user.number != user.number))
     }
 
     /// Applies what was found by a name that no user is known by.

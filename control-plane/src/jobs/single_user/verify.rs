@@ -78,9 +78,9 @@ pub(in crate::jobs) async fn verify(
             // The login of two users is that of neither: no directory is asked.
             return Ok(PasswordCheck::new(PasswordOutcome::WrongPasswordOrUnknown, Try::Wrong));
         }
-        verify_by_directory(&call, known, (&login, &secret)).await
+        Box::pin(verify_by_directory(&call, known, (&login, &secret))).await
     };
-    let check = match tokio::time::timeout_at(deadline, Box::pin(checking)).await {
+    let check = match tokio::time::timeout_at(deadline, checking).await {
         Ok(Ok(check)) => check,
         Ok(Err(error)) => {
             attempt.ended(Try::Void);

@@ -66,19 +66,19 @@ pub(crate) fn same_text(_rows: usize) -> bool {
     true
 }
 
-/// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now), as a FROM
-/// clause.
+/// The rows `r`, one array a column, and the scope `s` (tenant, source, job, now,
+/// position), as a FROM clause.
 pub(crate) fn rows_and_scope(_rows: usize) -> &'static str {
-    "FROM UNNEST($5::BIGINT[], $6::BYTEA[], $7::BYTEA[], $8::TEXT[], $9::BYTEA[], $10::TEXT[], \
-     $11::BYTEA[], $12::TEXT[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], \
-     $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::TEXT[], $22::TEXT[], $23::BYTEA[]) AS r (user_no, \
+    "FROM UNNEST($6::BIGINT[], $7::BYTEA[], $8::BYTEA[], $9::TEXT[], $10::BYTEA[], $11::TEXT[], \
+     $12::BYTEA[], $13::TEXT[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TEXT[], \
+     $19::BIGINT[], $20::BIGINT[], $21::BIGINT[], $22::TEXT[], $23::TEXT[], $24::BYTEA[]) AS r (user_no, \
      immutable_id, digest, user_name, user_name_key, mail, mail_key, first_name, last_name, \
      display_name, phone, distinguished_name, policy_attributes, status, queue, mark_proved, \
      warnings, entry_version, login_key) CROSS JOIN (SELECT $1::BIGINT AS tenant_no, $2::BIGINT AS \
-     source_no, $3::BIGINT AS job_no, $4::BIGINT AS at) AS s"
+     source_no, $3::BIGINT AS job_no, $4::BIGINT AS at, $5::BIGINT AS position) AS s"
 }
 
-pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {
+pub(crate) fn bind_rows(query: Query, scope: [i64; 5], rows: &[Row<'_>]) -> Query {
     fn column<'r, T>(rows: &[Row<'r>], value: impl Fn(&Row<'r>) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }

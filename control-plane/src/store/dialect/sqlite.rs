@@ -85,7 +85,7 @@ pub(crate) fn same_text(rows: usize) -> bool {
     rows == MAX_ROWS
 }
 
-/// The rows `r` and the scope `s` (tenant, source, job, now), as a FROM clause. The same number of
+/// The rows `r` and the scope `s` (tenant, source, job, now, position), as a FROM clause. The same number of
 /// rows makes the same text, which is prepared once. No parameter has a number: SQLite looks
 /// numbered ones up one by one, which is slow for thousands of them.
 pub(crate) fn rows_and_scope(rows: usize) -> String {
@@ -102,11 +102,14 @@ pub(crate) fn rows_and_scope(rows: usize) -> String {
         text.push_str(if row == 0 { "" } else { ", " });
         text.push_str("(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
     }
-    text.push_str(")) AS r CROSS JOIN (SELECT ? AS tenant_no, ? AS source_no, ? AS job_no, ? AS at) AS s");
+    text.push_str(
+        ")) AS r CROSS JOIN (SELECT ? AS tenant_no, ? AS source_no, ? AS job_no, ? AS at, ? AS \
+         position) AS s",
+    );
     text
 }
 
-pub(crate) fn bind_rows(query: Query, scope: [i64; 4], rows: &[Row<'_>]) -> Query {
+pub(crate) fn bind_rows(query: Query, scope: [i64; 5], rows: &[Row<'_>]) -> Query {
     let query = rows.iter().fold(query, |query, row| {
         let Row {
             user_no,

@@ -18,7 +18,8 @@ pub(super) fn limit_failure(exceeded: LimitExceeded) -> ReadFailure {
 
 /// What the control plane is told when a directory could not be read.
 pub(super) fn directory_failure(error: &DirectoryError) -> ReadFailure {
-    failure(error.failure_reason(), error.to_string())
+    let interrupted = error.is_interruption();
+    ReadFailure { interrupted, ..failure(error.failure_reason(), error.to_string()) }
 }
 
 pub(super) fn to_proto_presence(presence: Presence) -> lookup_result::Presence {

@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: whole syncs of many users through the real programs, beside the public
 //! tools doing the same work in the same run. Prints ratios: absolute times are those of this
 //! machine and this moment. Every sync's counts are checked, so that a wrong sync is not a fast
-//! one. `jit` measures single users instead, `processor` this version beside another.
+//! one. `jit` measures single users instead, `processor` this version beside another, `proofs` what
+//! proofs of marks and of absences cost.
 
 mod jit;
 mod measure;
 mod processor;
+mod proofs;
 mod tools;
 
 use std::time::Instant;
@@ -43,12 +45,16 @@ enum What {
     Jit(jit::Options),
     /// Measures the control plane's processor time beside that of another version, in turns.
     Processor(processor::Options),
+    /// Measures what it costs to prove that entries have no mark, and to look up absent users over
+    /// a link with a delay.
+    Proofs(proofs::Options),
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
         Some(What::Jit(options)) => return jit::run(options),
         Some(What::Processor(options)) => return processor::run(options),
+        Some(What::Proofs(options)) => return proofs::run(options),
         None => {}
     }
     measure::warn_if_busy();

@@ -7,6 +7,7 @@ use super::super::audit::append;
 use super::super::dialect::Connection;
 use super::super::statement::sql;
 use super::super::transaction::Engine;
+use super::super::users::versions;
 use super::super::words::{DECISION_APPROVED, JOB_HELD, JOB_RUNNING, JOB_SUCCEEDED, PHASE_RECONCILING};
 use super::super::{codec, locks, statement};
 use super::{job, leftovers, outcomes, warnings};
@@ -108,6 +109,11 @@ pub(crate) async fn approve(
     .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
+    // The directory's state is the true one from now on, whatever was seen before.
+    let reasons = hold.broken.iter().map(|check| check.reason).chain([hold.reason]);
+    if reasons.into_iter().any(|reason| reason == HoldReason::OlderServer) {
+        versions::forget(connection, job.source_no, call.now).await?;
+    }
     let event = append::of_job(EventType::SyncApproved, &job).with("users", hold.users).with("etag", etag);
     let job = job::by_number(connection, job.number).await?;
     append::record_of_job(connection, &job, call, event).await?;

@@ -23,10 +23,10 @@ pub(crate) async fn record(connection: &mut Connection, fence: Fence) -> Result<
     let lines: Vec<Detail> = users.into_iter().map(|(_, line)| line).collect();
     details::insert(connection, fence, lines).await?;
     let count = sql!(
-        "UPDATE sync_jobs SET warnings = (SELECT COUNT(*) FROM users WHERE source_no = $2 AND warnings \
-         IS NOT NULL AND status <> {USER_OUT_OF_SCOPE} AND user_no NOT IN ({TAKEN})) + (SELECT \
-         COUNT(*) FROM users WHERE tenant_no = $1 AND source_no = $2 AND user_no IN ({TAKEN})) WHERE \
-         job_no = $3"
+        "WITH taken (user_no) AS ({TAKEN}) UPDATE sync_jobs SET warnings = (SELECT COUNT(*) FROM users \
+         WHERE source_no = $2 AND warnings IS NOT NULL AND status <> {USER_OUT_OF_SCOPE} AND user_no NOT \
+         IN (SELECT user_no FROM taken)) + (SELECT COUNT(*) FROM users WHERE tenant_no = $1 AND source_no \
+         = $2 AND user_no IN (SELECT user_no FROM taken)) WHERE job_no = $3"
     );
     let query = statement::query(count).bind(fence.tenant.0).bind(fence.source.0).bind(fence.job.0);
     query.execute(connection).await?;
@@ -43,11 +43,12 @@ pub(crate) async fn list(
     let of = statement::query_as("SELECT tenant_no, source_no FROM sync_jobs WHERE job_no = $1");
     let (tenant, source): (i64, i64) = of.bind(job.0).fetch_one(&mut *connection).await?;
     let rows: Vec<WarningRow> = statement::query_as(sql!(
-        "SELECT user_no, user_name, mail, immutable_id, warnings, CAST(0 AS BIGINT) AS taken FROM users \
-         WHERE source_no = $2 AND warnings IS NOT NULL AND status <> {USER_OUT_OF_SCOPE} AND user_no > \
-         $3 AND user_no NOT IN ({TAKEN}) UNION ALL SELECT user_no, user_name, mail, immutable_id, \
-         warnings, CAST(1 AS BIGINT) FROM users WHERE tenant_no = $1 AND source_no = $2 AND user_no > \
-         $3 AND user_no IN ({TAKEN}) ORDER BY user_no LIMIT $4"
+        "WITH taken (user_no) AS ({TAKEN}) SELECT user_no, user_name, mail, immutable_id, warnings, CAST(0 \
+         AS BIGINT) AS is_taken FROM users WHERE source_no = $2 AND warnings IS NOT NULL AND status <> \
+         {USER_OUT_OF_SCOPE} AND user_no > $3 AND user_no NOT IN (SELECT user_no FROM taken) UNION ALL \
+         SELECT user_no, user_name, mail, immutable_id, warnings, CAST(1 AS BIGINT) FROM users WHERE \
+         tenant_no = $1 AND source_no = $2 AND user_no > $3 AND user_no IN (SELECT user_no FROM taken) \
+         ORDER BY user_no LIMIT $4"
     ))
     .bind(tenant)
     .bind(source)

@@ -36,12 +36,17 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
-/// Takes so many numbers for new users and returns the first.
-pub(crate) async fn take_numbers(connection: &mut Connection, tenant: TenantNo, count: usize) -> Result<i64> {
+/// Takes so many numbers for new users, perhaps none, and the position of the names that users get
+/// in this transaction: names that are written later have a greater one. Returns the first number.
+pub(crate) async fn take_numbers(
+    connection: &mut Connection,
+    tenant: TenantNo,
+    count: usize,
+) -> Result<(i64, i64)> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let query = statement::query_scalar(
-        "UPDATE tenants SET next_user_no = next_user_no + $2 WHERE tenant_no = $1 RETURNING \
-         next_user_no - $2",
+    let query = statement::query_as(
+        "UPDATE tenants SET next_user_no = next_user_no + $2, name_position = name_position + 1 WHERE \
+         tenant_no = $1 RETURNING next_user_no - $2, name_position",
     );
     Ok(query.bind(tenant.0).bind(count).fetch_one(connection).await?)
 }

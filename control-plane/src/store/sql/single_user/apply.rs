@@ -13,8 +13,8 @@ use super::super::users::{versions, write};
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
-    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, Status, TenantNo, Timestamp,
-    Trail, UserNo, UserSnapshot, names, spelled,
+    Call, Event, EventType, Fence, JobNo, Record, SingleOutcome, SourceNo, Status, TenantNo, Trail, UserNo,
+    UserSnapshot, names, spelled,
 };
 use crate::reconcile::batch::{Mode, View};
 use crate::reconcile::{batch, enabling, entry_version, single_user};
@@ -103,10 +103,10 @@ pub(crate) async fn apply(
         return left_as_is(connection, fence, before, outcome, Some(detail.message)).await;
     }
     let (user, outcome) = if let Some((_, status)) = plan.adds.first() {
-        let number = seats::take_numbers(connection, fence.tenant, 1).await?;
+        let (number, position) = seats::take_numbers(connection, fence.tenant, 1).await?;
         let row = Row::of(fence.tenant, record, number, *status, 0);
         let by_no_job = Fence { job: JobNo(0), ..fence };
-        write::insert_users(connection, by_no_job, observation.now, &[row]).await?;
+        write::insert_users(connection, by_no_job, (observation.now, position), &[row]).await?;
         (UserNo(number), SingleOutcome::Added)
     } else if let Some(update) = plan.updates.first() {
         let user = &update.before;
@@ -114,15 +114,19 @@ pub(crate) async fn apply(
         // it counted nor counts twice.
         let by_its_job = Fence { job: user.changed_job, ..fence };
         let status_job = status_job(connection, fence.tenant, user.number).await?;
+        let mut position = 0;
         if update.status_only.is_some() {
             write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
         } else {
+            if write::gets_a_name(user, record) {
+                (_, position) = seats::take_numbers(connection, fence.tenant, 0).await?;
+            }
             let given_up = write::names_given_up(user, record);
             write::release_names(connection, fence.tenant, &given_up).await?;
             let row = Row::of(fence.tenant, record, user.number.0, update.status, 0);
-            write::update_users(connection, by_its_job, observation.now, &[row]).await?;
+            write::update_users(connection, by_its_job, (observation.now, position), &[row]).await?;
         }
-        restore_status_job(connection, fence.tenant, user.number, status_job, observation.now).await?;
+        restore_status_job(connection, fence.tenant, user.number, status_job, position).await?;
         (user.number, single_user::changed(user.status, update.status))
     } else {
         let Some(before) = &before else {
@@ -180,19 +184,19 @@ pub(crate) async fn status_job(connection: &mut Connection, tenant: TenantNo, us
 }
 
 /// Gives a user that was written as if by its job the job back that last changed its status. The
-/// names that it got just now are of no job.
+/// names that it got at this position are of no job.
 pub(crate) async fn restore_status_job(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
     job: i64,
-    now: Timestamp,
+    position: i64,
 ) -> Result<()> {
-    let text = "UPDATE users SET status_job = $3, user_name_job = CASE WHEN user_name_since = $4 THEN 0 \
-         ELSE user_name_job END, mail_job = CASE WHEN mail_since = $4 THEN 0 ELSE mail_job END WHERE \
+    let text = "UPDATE users SET status_job = $3, user_name_job = CASE WHEN user_name_position = $4 THEN 0 \
+         ELSE user_name_job END, mail_job = CASE WHEN mail_position = $4 THEN 0 ELSE mail_job END WHERE \
          tenant_no = $1 AND user_no = $2";
     let query = statement::query(text).bind(tenant.0).bind(user.0);
-    query.bind(job).bind(now.0).execute(connection).await?;
+    query.bind(job).bind(position).execute(connection).await?;
     Ok(())
 }
 

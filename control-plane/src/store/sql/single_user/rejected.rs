@@ -39,7 +39,7 @@ pub(crate) async fn observe(
     let by_its_job = Fence { job: user.changed_job, ..fence };
     let status_job = apply::status_job(connection, fence.tenant, user.number).await?;
     write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
-    apply::restore_status_job(connection, fence.tenant, user.number, status_job, observation.now).await?;
+    apply::restore_status_job(connection, fence.tenant, user.number, status_job, 0).await?;
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -1).await?;
     let asked_at = observation.asked_at;
     pending::record_observation(connection, fence.tenant, user.number, asked_at, pending, true).await?;

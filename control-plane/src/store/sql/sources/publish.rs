@@ -2,9 +2,11 @@
 
 use super::super::audit::append;
 use super::super::dialect::Connection;
-use super::super::{locks, statement};
+use super::super::users::versions;
+use super::super::{codec, locks, statement};
 use super::{rekey, source};
 use crate::model::{Call, Event, EventType, IdentitySource, SourceId, SourceNo, TenantId, Trail, names};
+use crate::reconcile::entry_version;
 use crate::store::{Result, StoreError};
 
 pub(crate) async fn publish(
@@ -38,6 +40,11 @@ pub(crate) async fn publish(
     .bind(call.now.0)
     .execute(&mut *connection)
     .await?;
+    let draft = codec::source_settings(&row.draft)?;
+    let before = row.published.as_deref().map(codec::source_settings).transpose()?;
+    if before.is_some_and(|before| !entry_version::is_same_directory(&before, &draft)) {
+        versions::forget(connection, SourceNo(row.source_no), call.now).await?;
+    }
     let published = source::source(connection, tenant, id).await?;
     let event = Event::done(EventType::SourcePublished, names::source(tenant, id));
     let mut event = event.with("revision", published.published_revision);

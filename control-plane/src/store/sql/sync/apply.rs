@@ -17,7 +17,7 @@ use crate::model::{
     Category, Counts, Detail, Fence, ImmutableId, KnownUser, NameKey, NameKind, NotSynchronizedReason,
     Record, Rejected, Status, TenantNo, Timestamp, UserNo, UserValues,
 };
-use crate::reconcile::batch::{BatchPlan, Refusal, View};
+use crate::reconcile::batch::{BatchPlan, Refusal, Update, View};
 use crate::reconcile::{batch, value_loss};
 use crate::store::Result;
 use crate::store::row::Row;
@@ -146,6 +146,14 @@ pub(crate) async fn carry_out(
 ) -> Result<Done> {
     let (mut added_users, mut waits) = (Vec::new(), 0);
     let mut lines: Vec<EntryLine> = Vec::new();
+    let gets_a_name = |update: &&Update| {
+        write::gets_a_name(&update.before, &records[update.record]) && update.status_only.is_none()
+    };
+    let (first_number, position) =
+        match plan.adds.is_empty() && !plan.updates.iter().any(|update| gets_a_name(&update)) {
+            true => (0, 0),
+            false => seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?,
+        };
     if !plan.updates.is_empty() {
         let first = plan.updates.iter().filter(|update| update.first);
         let first: Vec<i64> = first.map(|update| update.before.number.0).collect();
@@ -163,7 +171,7 @@ pub(crate) async fn carry_out(
                 Row::of(fence.tenant, &records[update.record], update.before.number.0, update.status, 0)
             })
             .collect();
-        write::update_users(connection, fence, now, &changed).await?;
+        write::update_users(connection, fence, (now, position), &changed).await?;
         lines.extend(plan.updates.iter().filter(|update| update.first).map(|update| {
             let usual = match (update.before.status, update.status) {
                 (Status::Enabled, Status::Enabled) => "Updated.",
@@ -186,12 +194,11 @@ pub(crate) async fn carry_out(
         write::refresh_digests(connection, fence, now, &refreshed).await?;
     }
     if !plan.adds.is_empty() {
-        let first = seats::take_numbers(connection, fence.tenant, plan.adds.len()).await?;
-        let numbered = || (first..).zip(&plan.adds);
+        let numbered = || (first_number..).zip(&plan.adds);
         let added: Vec<_> = numbered()
             .map(|(number, (record, status))| Row::of(fence.tenant, &records[*record], number, *status, 0))
             .collect();
-        write::insert_users(connection, fence, now, &added).await?;
+        write::insert_users(connection, fence, (now, position), &added).await?;
         added_users.extend(numbered().map(|(number, _)| UserNo(number)));
         lines.extend(numbered().take(400).map(|(number, (record, status))| {
             let message = if *status == Status::Enabled {

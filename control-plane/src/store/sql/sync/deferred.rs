@@ -170,6 +170,6 @@ pub(crate) async fn insert_deferred(
          r.mark_proved, r.warnings, r.entry_version",
         "WHERE true ON CONFLICT (job_no, immutable_id) DO NOTHING",
     );
-    let inserted = write::execute_rows(connection, text, fence, now, rows).await?;
+    let inserted = write::execute_rows(connection, text, fence, (now, 0), rows).await?;
     Ok(i64::try_from(inserted).unwrap_or(i64::MAX))
 }

@@ -61,8 +61,8 @@ pub(crate) async fn revert_user(
 const VALUES: &str = "digest = c.digest, user_name = c.user_name, user_name_key = c.user_name_key, mail = c.mail, \
      mail_key = c.mail_key, first_name = c.first_name, last_name = c.last_name, display_name = c.display_name, phone = c.phone, \
      distinguished_name = c.distinguished_name, policy_attributes = c.policy_attributes, warnings = c.warnings, \
-     user_name_since = c.user_name_since, user_name_job = c.user_name_job, mail_since = c.mail_since, \
-     mail_job = c.mail_job, login_key = c.login_key";
+     user_name_position = c.user_name_position, user_name_job = c.user_name_job, mail_position = c.mail_position, \
+     mail_job = c.mail_job, login_key = c.login_key, released_mail_key = NULL";
 
 const STATUS: &str = "status = c.status, changed_job = c.changed_job, status_job = c.status_job, updated_at = c.updated_at, \
      disabled_at = c.disabled_at";

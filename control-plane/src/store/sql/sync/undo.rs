@@ -8,13 +8,13 @@
 //! seen, and only users whose last observation is that very job's get their status back. The next
 //! sync and each sign-in read the entry, and disable the user whose entry has the mark.
 
-use super::super::dialect::Connection;
+use super::super::dialect::{Connection, IN_INTS_4};
 use super::super::jobs::leftovers;
 use super::super::locks::OwnedJob;
 use super::super::statement::sql;
 use super::super::users::rows::RecordRow;
 use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, CHANGE_DISABLED, CHANGE_UPDATED, PHASE_READING};
-use super::super::{locks, statement};
+use super::super::{dialect, locks, statement};
 use super::{absent_users, receive};
 use crate::model::{
     Fence, ImmutableId, JobNo, NotSynchronizedReason, Rejected, SourceNo, TenantNo, Timestamp, UserNo,
@@ -176,4 +176,43 @@ pub(crate) async fn adds(
 async fn take_out(connection: &mut Connection, fence: Fence, users: &[i64], now: Timestamp) -> Result<()> {
     let undone = |_| ("Disabled: the sync that let the user in was undone.".to_owned(), None);
     absent_users::take_out(connection, fence, users, (i64::MAX, &undone), now).await.map(drop)
+}
+
+/// Gives the names that this undo gave back the age that they had before the job that is undone:
+/// of the next users of that job's journal, at most `limit`. None once there are no more.
+pub(crate) async fn restore_logins(
+    connection: &mut Connection,
+    fence: Fence,
+    after: Option<UserNo>,
+    limit: i64,
+) -> Result<Option<UserNo>> {
+    locks::lock_job(connection, fence).await?;
+    let (origin, _) = origin(connection, fence).await?;
+    let users: Vec<(i64,)> = statement::query_as(
+        "SELECT user_no FROM user_changes WHERE job_no = $1 AND user_no > $2 ORDER BY user_no LIMIT $3",
+    )
+    .bind(origin)
+    .bind(after.map_or(0, |after| after.0))
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let Some((last,)) = users.last().copied() else { return Ok(None) };
+    let users: Vec<i64> = users.into_iter().map(|(user,)| user).collect();
+    for text in [
+        sql!(
+            "UPDATE users SET user_name_position = c.user_name_position, user_name_job = \
+             c.user_name_job FROM user_changes c WHERE users.tenant_no = $1 AND users.user_name_job = $2 \
+             AND c.job_no = $3 AND c.user_no = users.user_no AND users.user_name_key = c.user_name_key \
+             AND users.user_no {IN_INTS_4}"
+        ),
+        sql!(
+            "UPDATE users SET mail_position = c.mail_position, mail_job = c.mail_job FROM user_changes c \
+             WHERE users.tenant_no = $1 AND users.mail_job = $2 AND c.job_no = $3 AND c.user_no = \
+             users.user_no AND users.mail_key = c.mail_key AND users.user_no {IN_INTS_4}"
+        ),
+    ] {
+        let query = statement::query(text).bind(fence.tenant.0).bind(fence.job.0).bind(origin);
+        dialect::ints(query, &users).execute(&mut *connection).await?;
+    }
+    Ok(Some(UserNo(last)))
 }

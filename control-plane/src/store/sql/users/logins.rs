@@ -10,11 +10,11 @@ use crate::store::Result;
 
 /// Whether `n` had its user name before `m` had the equal mail address.
 const USER_NAME_IS_FIRST: &str =
-    "n.user_name_since < m.mail_since AND (n.user_name_job = 0 OR n.user_name_job <> m.mail_job)";
+    "n.user_name_position < m.mail_position AND (n.user_name_job = 0 OR n.user_name_job <> m.mail_job)";
 
 /// The other way round.
 const MAIL_IS_FIRST: &str =
-    "m.mail_since < n.user_name_since AND (m.mail_job = 0 OR n.user_name_job <> m.mail_job)";
+    "m.mail_position < n.user_name_position AND (m.mail_job = 0 OR n.user_name_job <> m.mail_job)";
 
 /// The number of who holds a name, by the keys of a user name ($2) and of a mail address ($3): one
 /// look-up in an index each. The tenant is part of the keys. Where both are given they are one

@@ -7,7 +7,9 @@ use sqlx::FromRow;
 use super::super::dialect::{Connection, IN_INTS_2};
 use super::super::statement::sql;
 use super::super::{dialect, statement};
-use crate::model::{EntryVersion, Fence, ImmutableId, JobNo, KnownUser, Record, TenantNo};
+use crate::model::{
+    EntryVersion, Fence, ImmutableId, JobNo, KnownUser, Record, SourceNo, TenantNo, Timestamp,
+};
 use crate::reconcile::entry_version;
 use crate::store::Result;
 
@@ -37,7 +39,8 @@ pub(crate) async fn older(
     }
     let text = sql!(
         "SELECT user_no, entry_version FROM users WHERE tenant_no = $1 AND user_no {IN_INTS_2} AND \
-         entry_version IS NOT NULL"
+         entry_version IS NOT NULL AND entry_version_at > (SELECT s.versions_forgotten_at FROM \
+         identity_sources s WHERE s.source_no = users.source_no)"
     );
     let users: Vec<i64> = seen.keys().copied().collect();
     let query = dialect::ints(statement::query(text).bind(tenant.0), &users);
@@ -49,6 +52,17 @@ pub(crate) async fn older(
         is_older.then(|| record.id.clone())
     });
     Ok(older.collect())
+}
+
+/// Lets the versions that were seen until now count no more. In the transaction that declares
+/// another state of the directory the true one.
+pub(crate) async fn forget(connection: &mut Connection, source: SourceNo, now: Timestamp) -> Result<()> {
+    statement::query("UPDATE identity_sources SET versions_forgotten_at = $2 WHERE source_no = $1")
+        .bind(source.0)
+        .bind(now.0)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Notes how many entries of a read were older.

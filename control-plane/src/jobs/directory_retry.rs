@@ -1,4 +1,4 @@
-//! When a read is ordered again that the directory broke off: a server that restarts is back after
+//! When a read, or look-ups, are ordered again that the directory broke off: a server that restarts is back after
 //! a while, and one that is gone ends the job.
 
 use std::time::Duration;
@@ -26,6 +26,11 @@ impl DirectoryRetry {
         self.broken_off += 1;
         self.left -= pause;
         (!pause.is_zero()).then_some(pause)
+    }
+
+    /// The same after look-ups that failed for this reason.
+    pub(super) fn unreachable(&mut self, reason: FailureReason) -> Option<Duration> {
+        if reason == FailureReason::DirectoryUnreachable { self.broken_off() } else { None }
     }
 
     /// The same after a read that failed before it began: only a directory that broke off before,
