@@ -16,4 +16,4 @@ ALTER TABLE user_changes ADD COLUMN mail_job BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE user_changes ADD COLUMN login_key BLOB;
 
 -- The next sync sends the records of these users, which writes login_key.
-UPDATE users SET digest = X'00000000000000000000000000000001' WHERE user_name LIKE '%@%' AND user_name <> mail;
+UPDATE users SET digest = CAST(substr(digest, 9) || substr(digest, 1, 8) AS BLOB) WHERE user_name LIKE '%@%' AND user_name <> mail;

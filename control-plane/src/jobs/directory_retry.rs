@@ -1,5 +1,5 @@
-//! When a read, or look-ups, are ordered again that the directory broke off: a server that restarts is back after
-//! a while, and one that is gone ends the job.
+//! When a read, or look-ups, are ordered again that the directory broke off: a server that restarts
+//! is back after a while, and one that is gone ends the job.
 
 use std::time::Duration;
 

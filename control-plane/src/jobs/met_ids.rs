@@ -31,15 +31,32 @@ impl MetIds {
     }
 }
 
+/// Bits of a hash. A bitmap keeps a container for each 65,536 numbers, in one sorted array: with
+/// all 32 bits nearly each id would make a container of its own, and move half of the array.
+const HASH_BITS: u32 = 27;
+
 fn hash(id: &ImmutableId) -> u32 {
     let digest = blake3::hash(&id.0);
     let [a, b, c, d, ..] = digest.as_bytes();
-    u32::from_le_bytes([*a, *b, *c, *d])
+    u32::from_le_bytes([*a, *b, *c, *d]) >> (u32::BITS - HASH_BITS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_million_ids_are_few_containers_and_few_are_taken_for_others() {
+        let id = |number: u32| ImmutableId(number.to_le_bytes().repeat(4).into());
+        let mut met = MetIds::default();
+        let mut mistaken = 0;
+        for first in (0..1_000_000).step_by(1_000) {
+            let ids: Vec<_> = (first..first + 1_000).map(id).collect();
+            mistaken += met.meet(ids.iter()).len();
+        }
+        assert!(met.0.statistics().n_containers <= 1 << (HASH_BITS - 16));
+        assert!(mistaken < 10_000, "{mistaken}");
+    }
 
     #[test]
     fn an_id_that_came_before_is_told_and_one_that_comes_at_once_is_not() {

@@ -116,6 +116,11 @@ impl<'a> Reconciliation<'a> {
         (verdict, mass_enable): (Verdict, Option<BrokenCheck>),
     ) -> Result<ReconcileEnd, StoreError> {
         let (inner, fence, start) = (self.inner, self.fence, self.start);
+        // One of the entries without readable id may be any of the leavers. No list, no plan and no
+        // approval disables one meanwhile.
+        if self.unidentified > 0 && matches!(verdict, Verdict::Hold(_)) {
+            self.absent.forget_leavers();
+        }
         let (verdict, trusted) = match start.kind {
             JobKind::DryRun => {
                 if start.former.is_some() {
@@ -154,11 +159,8 @@ impl<'a> Reconciliation<'a> {
     }
 
     /// Holds the job for an administrator.
-    async fn hold(mut self, broken: Vec<BrokenCheck>) -> Result<ReconcileEnd, StoreError> {
+    async fn hold(self, broken: Vec<BrokenCheck>) -> Result<ReconcileEnd, StoreError> {
         let is_current = self.is_current();
-        if self.unidentified > 0 {
-            self.absent.forget_leavers();
-        }
         let Self { inner, fence, facts, absent, .. } = self;
         let now = inner.clock.now();
         let first = broken.first();

@@ -150,6 +150,8 @@ pub struct Rejected {
     pub distinguished_name: String,
     /// Digest of the record, if the entry became one.
     pub digest: Option<[u8; 16]>,
+    /// Which version of the entry was seen, if its server shows it.
+    pub version: Option<EntryVersion>,
 }
 
 impl Rejected {
@@ -165,6 +167,7 @@ impl Rejected {
             disabled: false,
             distinguished_name: String::new(),
             digest: None,
+            version: None,
         }
     }
 

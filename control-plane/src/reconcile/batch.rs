@@ -46,6 +46,8 @@ pub struct View {
     /// Records of known users whose change may come from a lost right to read: see
     /// [`super::value_loss`].
     pub suspect: HashSet<ImmutableId>,
+    /// Those of them, and entries that cannot be used, that are older than what their users have.
+    pub older: HashSet<ImmutableId>,
     /// Whether users that the directory had disabled are enabled again only after the read, when it
     /// is known how many they are.
     pub reenables_wait: bool,
@@ -285,6 +287,7 @@ impl Planner<'_> {
     /// the directory has disabled it.
     fn beyond_limit(&mut self, position: usize, record: &Record, user: &KnownUser, fetched: bool) {
         let reason = NotSynchronizedReason::SyncLimit;
+        let fetched = fetched || self.view.older.contains(&record.id);
         if !record.disabled || fetched || (user.status != Status::Enabled && !user.counted_by(self.job)) {
             return self.refuse_known(position, user, reason, None);
         }

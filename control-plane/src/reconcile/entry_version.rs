@@ -38,6 +38,12 @@ pub fn is_older(kept: &EntryVersion, seen: &EntryVersion) -> bool {
     }
 }
 
+/// Whether it is known which of two versions is the newer one, or that they are the same.
+#[must_use]
+pub fn is_comparable(kept: &EntryVersion, seen: &EntryVersion) -> bool {
+    kept == seen || is_older(kept, seen) || is_older(seen, kept)
+}
+
 /// Whether a version is kept with its user: one from the future would make every later observation
 /// an older one.
 #[must_use]

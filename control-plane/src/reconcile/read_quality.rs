@@ -55,6 +55,13 @@ impl Recency {
         if !was.context_csns.is_empty() && !is.context_csns.is_empty() {
             return Self::of_csns(was, is);
         }
+        // What was shown and is hidden now says nothing.
+        let is_hidden = !was.context_csns.is_empty() && is.context_csns.is_empty()
+            || !was.invocation_id.is_empty() && is.invocation_id.is_empty()
+            || was.last_usn > 0 && is.last_usn <= 0;
+        if is_hidden {
+            return Self::Incomparable;
+        }
         if !was.invocation_id.is_empty() && !is.invocation_id.is_empty() {
             // Another domain controller, or one that was rebuilt: its change numbers say nothing of
             // the other's.
@@ -183,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_sign_that_is_hidden_now_says_nothing() {
+        let none = csns("a", &[]);
+        let freshness = Freshness { invocation_id: vec![1; 16], highest_usn: 10, ..Freshness::default() };
+        let controller = ReadFacts { server: "a".to_owned(), freshness, ..ReadFacts::default() };
+        for before in [csns("a", &[NEW]), controller] {
+            assert_eq!(Recency::of(&before, &none), Recency::Incomparable, "{before:?}");
+            assert_eq!(Recency::of(&none, &before), Recency::Current, "it was hidden before");
+        }
+    }
+
+    #[test]
     fn an_older_server_says_by_how_much() {
         let Recency::Older(by) = Recency::of(&csns("a", &[NEW]), &csns("b", &[OLD])) else {
             panic!("not older")
@@ -222,6 +240,7 @@ mod tests {
         assert_eq!(Recency::of(&of("a", 10), &of("a", 10)), Recency::Current);
         assert!(older(&of("a", 10), &of("a", 9)), "restored from a backup");
         assert_eq!(Recency::of(&of("a", 10), &of("b", 99)), Recency::Incomparable);
-        assert_eq!(Recency::of(&of("a", 10), &of("a", 0)), Recency::Current, "it shows none");
+        assert_eq!(Recency::of(&of("a", 10), &of("a", 0)), Recency::Incomparable, "it is hidden now");
+        assert_eq!(Recency::of(&of("a", 0), &of("a", 10)), Recency::Current, "it was hidden before");
     }
 }

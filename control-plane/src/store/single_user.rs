@@ -3,7 +3,7 @@
 use super::operations::operations;
 use super::{Observation, SignIn, SingleWrite};
 use crate::model::{
-    Actor, ImmutableId, Presence, Record, SingleUserSettings, TenantId, TenantNo, Timestamp, User, UserNo,
+    Actor, Presence, Record, Rejected, SingleUserSettings, TenantId, TenantNo, Timestamp, User, UserNo,
     UserSelector, UserSnapshot,
 };
 
@@ -37,8 +37,7 @@ operations! {
     /// otherwise left as it is.
     write fn observe_rejected(
         observation: move Observation,
-        id: &ImmutableId,
-        disabled: bool,
+        entry: &Rejected,
     ) -> SingleWrite = single_user::rejected::observe;
     /// Writes down that one user was not found, and what a look-up says of it: takes it out of
     /// scope for a tombstone, if the source's guard allows one more; otherwise marks it as not

@@ -346,6 +346,7 @@ async fn details_end_at_400_a_category_and_are_replaced_by_the_next_job(engine: 
         disabled: false,
         distinguished_name: String::new(),
         digest: None,
+        version: None,
     });
     world
         .store

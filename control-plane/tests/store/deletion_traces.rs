@@ -99,6 +99,7 @@ fn rejected(id: &ImmutableId) -> Vec<Rejected> {
         disabled: false,
         distinguished_name: String::new(),
         digest: None,
+        version: None,
     };
     use NotSynchronizedReason as Reason;
     vec![

@@ -1,9 +1,12 @@
 //! An observation of an entry that is older than the one before it writes nothing, in a sync and
 //! alone, on both engines.
 
+use std::sync::Arc;
+
 use control_plane::model::{
-    Category, EntryVersion, Fence, NotSynchronizedReason, ReadFacts, Record, RouterId, SingleOutcome,
-    SourceId, SourceSettings, Status, TenantNo, User, UserFilter, UserSelector, VersionKind,
+    Category, EntryVersion, Fence, NotSynchronizedReason, ReadFacts, Record, Rejected, RouterId,
+    SingleOutcome, SourceId, SourceSettings, Status, TenantNo, User, UserFilter, UserSelector, UserVersion,
+    VersionKind,
 };
 use control_plane::store::{Observation, Outcome, SingleWrite, SourceChange};
 
@@ -17,6 +20,8 @@ on_both! {
     another_read_of_a_job_counts_older_entries_anew
     an_entry_that_changes_between_the_read_and_a_sign_in_is_not_one_of_an_older_server
     an_older_observation_of_one_user_writes_nothing
+    an_older_entry_that_cannot_be_used_disables_no_user
+    what_may_be_of_a_server_that_is_behind_enables_no_user_alone
     versions_count_no_more_once_an_older_state_is_approved_or_another_directory_is_published
 }
 
@@ -87,20 +92,24 @@ async fn another_read_of_a_job_counts_older_entries_anew(engine: Engine) {
     assert_eq!(world.store.count_suspect_changes(start.fence).await.expect("a number"), 0);
 }
 
-/// Writes what the directory has of the user alone.
-async fn observe(world: &World, tenant: TenantNo, record: Record) -> SingleOutcome {
-    let selector = UserSelector::User(user(world).await.number);
-    let known = world.store.look_up_user(tenant, &selector).await.expect("an answer");
-    let observation = Observation {
+fn observation(world: &World, version: Option<UserVersion>) -> Observation {
+    Observation {
         tenant: world.tenant.clone(),
         source: SourceId::from("hq"),
         revision: 1,
-        version: known.map(|known| known.version),
+        version,
         asked_at: NOW,
         keep_fresh: false,
         by: admin(),
         now: NOW,
-    };
+    }
+}
+
+/// Writes what the directory has of the user alone.
+async fn observe(world: &World, tenant: TenantNo, record: Record) -> SingleOutcome {
+    let selector = UserSelector::User(user(world).await.number);
+    let known = world.store.look_up_user(tenant, &selector).await.expect("an answer");
+    let observation = observation(world, known.map(|known| known.version));
     match world.store.apply_observation(observation, record).await.expect("written") {
         SingleWrite::Done(written) => written.outcome,
         SingleWrite::AskAgain(_) => panic!("the version is the present one"),
@@ -193,4 +202,72 @@ async fn versions_count_no_more_once_an_older_state_is_approved_or_another_direc
     }
     let expected = [("approved", 0), ("other servers", 0), ("other roots", 0), ("another page size", 1)];
     assert_eq!(ways, expected);
+}
+
+/// The entry without its mail address, and with the mark, as of a change number.
+fn marked(fence: Fence, change: u64) -> Rejected {
+    let record = seen(fence, change, "marked", true);
+    let reason = NotSynchronizedReason::MissingEmail;
+    Rejected { disabled: true, version: record.version, ..Rejected::of(Some(record.id), reason) }
+}
+
+async fn an_older_entry_that_cannot_be_used_disables_no_user(engine: Engine) {
+    for (change, expected) in [(19, Status::Enabled), (20, Status::DisabledInDirectory)] {
+        let world = World::new(&engine, 100).await;
+        synced(&world, 20, "first").await;
+        let (_, start) = world.reading("hq").await;
+        let entry = marked(start.fence, change);
+        let applied = world.store.apply(start.fence, Arc::default(), vec![entry], 0, NOW).await;
+        applied.expect("applied");
+        world.store.begin_reconciling(start.fence).await.expect("reconciling");
+        let older = world.store.count_older_entries(start.fence).await.expect("a number");
+        assert_eq!((older, user(&world).await.status), (i64::from(change < 20), expected), "in a sync");
+        finish(&world, start.fence).await;
+
+        let world = World::new(&engine, 100).await;
+        synced(&world, 20, "first").await;
+        let (_, start) = world.reading("hq").await;
+        finish(&world, start.fence).await;
+        let selector = UserSelector::User(user(&world).await.number);
+        let known = world.store.look_up_user(start.fence.tenant, &selector).await.expect("an answer");
+        let observation = observation(&world, known.map(|known| known.version));
+        let entry = marked(start.fence, change);
+        world.store.observe_rejected(observation, &entry).await.expect("written");
+        assert_eq!(user(&world).await.status, expected, "alone");
+    }
+    // Its version is kept: what the server said before does not enable the user again.
+    let world = World::new(&engine, 100).await;
+    synced(&world, 20, "first").await;
+    let (_, start) = world.reading("hq").await;
+    let entry = marked(start.fence, 30);
+    world.store.apply(start.fence, Arc::default(), vec![entry], 0, NOW).await.expect("applied");
+    finish(&world, start.fence).await;
+    let (_, start) = world.reading("hq").await;
+    world.apply(start.fence, vec![seen(start.fence, 25, "second", false)]).await.expect("applied");
+    assert_eq!(world.store.count_older_entries(start.fence).await.expect("a number"), 1);
+}
+
+/// Another server of the source: its change numbers say nothing about those of the first one.
+async fn what_may_be_of_a_server_that_is_behind_enables_no_user_alone(engine: Engine) {
+    let world = World::new(&engine, 100).await;
+    synced(&world, 20, "first").await;
+    let (_, start) = world.reading("hq").await;
+    finish(&world, start.fence).await;
+    let tenant = start.fence.tenant;
+    let of_another = |change, disabled| {
+        let mut record = seen(start.fence, change, "another server", disabled);
+        record.version.iter_mut().for_each(|version| version.origin = vec![8]);
+        record
+    };
+    let without_version = || Record { version: None, ..seen(start.fence, 99, "no version", false) };
+    assert_eq!(observe(&world, tenant, of_another(50, false)).await, SingleOutcome::Updated, "as it is");
+    let disabled = seen(start.fence, 30, "disabled", true);
+    assert_eq!(observe(&world, tenant, disabled).await, SingleOutcome::DisabledInDirectory);
+    for record in [of_another(60, false), without_version()] {
+        assert_eq!(observe(&world, tenant, record).await, SingleOutcome::OlderServer);
+        assert_eq!(user(&world).await.status, Status::DisabledInDirectory);
+    }
+    let known = seen(start.fence, 31, "enabled", false);
+    assert_eq!(observe(&world, tenant, known).await, SingleOutcome::Reenabled, "of the server that is known");
+    assert_eq!(observe(&world, tenant, of_another(61, true)).await, SingleOutcome::DisabledInDirectory);
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::model::{
-    Absence, Actor, AuditFilter, Fence, Presence, Record, SingleOutcome, SingleUserSettings, SourceId,
-    Status, TenantNo, Timestamp, Trail, UserFilter, UserSelector, UserVersion, Withheld,
+    Absence, Actor, AuditFilter, Fence, ImmutableId, NotSynchronizedReason, Presence, Record, Rejected,
+    SingleOutcome, SingleUserSettings, SourceId, Status, TenantNo, Timestamp, Trail, UserFilter,
+    UserSelector, UserVersion, Withheld,
 };
 use control_plane::store::{self, Observation, SignIn, SingleWrite, Store, Written};
 use tokio::task::JoinSet;
@@ -40,6 +41,11 @@ const PLENTY: i64 = 1_000;
 
 fn person(id: u8) -> Person {
     Person { id, user_name: id, mail: Some(id), title: 0, disabled: false, spelling: 0, hidden: false }
+}
+
+/// An entry with this id that cannot be used.
+fn unusable(id: ImmutableId, disabled: bool) -> Rejected {
+    Rejected { disabled, ..Rejected::of(Some(id), NotSynchronizedReason::MissingEmail) }
 }
 
 fn people(ids: std::ops::Range<u8>) -> Directory {
@@ -109,7 +115,7 @@ impl World {
     /// The same for an entry that cannot be used.
     async fn rejected(&self, person: &Person, disabled: bool) -> SingleOutcome {
         let (id, version) = (self.record(person).id, self.version(person).await);
-        let rejected = self.store.observe_rejected(self.observation(version), &id, disabled).await;
+        let rejected = self.store.observe_rejected(self.observation(version), &unusable(id, disabled)).await;
         match rejected.expect("written") {
             SingleWrite::Done(written) => written.outcome,
             other => panic!("{other:?}"),
@@ -450,7 +456,8 @@ async fn the_mark_of_an_entry_that_cannot_be_used_disables_its_user(engine: Engi
     // Found by a name that it is not known by: it is asked for by its id first.
     let id = world.record(&person(2)).id;
     let version = world.version(&person(2)).await.expect("a user");
-    let again = world.store.observe_rejected(world.observation(None), &id, true).await.expect("an answer");
+    let again = world.store.observe_rejected(world.observation(None), &unusable(id, true)).await;
+    let again = again.expect("an answer");
     assert_eq!(again, SingleWrite::AskAgain(Some(version.user)));
 }
 

@@ -40,6 +40,8 @@ pub struct RootRead {
     pub root: String,
     /// Identifies the base entry itself.
     pub fingerprint: [u8; 16],
+    /// The attribute that it is of; empty if it is of the name.
+    pub fingerprint_attribute: String,
     /// Pages, each answered with success.
     pub pages: u64,
     /// Entries.
@@ -188,10 +190,10 @@ impl<'a> Reader<'a> {
 
     async fn read_root(&mut self, root: &str) -> Result<RootRead, DirectoryError> {
         let mut read = RootRead { root: root.to_owned(), ..RootRead::default() };
-        let Some(fingerprint) = self.fingerprint(root).await? else {
+        let Some(identity) = self.fingerprint(root).await? else {
             return Ok(RootRead { missing: true, ..read });
         };
-        read.fingerprint = fingerprint;
+        (read.fingerprint, read.fingerprint_attribute) = identity.clone();
         let mut cookie = Vec::new();
         let mut seen = HashSet::new();
         let mut empty = 0;
@@ -218,7 +220,7 @@ impl<'a> Reader<'a> {
         }
         match self.fingerprint(root).await? {
             None => Err(self.not_found(root)),
-            Some(now) if now != fingerprint => Err(DirectoryError::RootChanged { root: root.to_owned() }),
+            Some(now) if now != identity => Err(DirectoryError::RootChanged { root: root.to_owned() }),
             Some(_) => Ok(read),
         }
     }
@@ -238,8 +240,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the base entry, if there is one, and says which one it is: by its immutable id, or
-    /// where it has none by what other servers call theirs, or by its name.
-    async fn fingerprint(&mut self, root: &str) -> Result<Option<[u8; 16]>, DirectoryError> {
+    /// where it has none by what other servers call theirs, or by its name. Also says by which
+    /// attribute: one that is hidden later does not make it another entry.
+    async fn fingerprint(&mut self, root: &str) -> Result<Option<([u8; 16], String)>, DirectoryError> {
         let own = self.request.immutable_id_attribute.as_str();
         let attributes = [own, "entryUUID", "objectGUID", "nsUniqueId"];
         let search = Search {
@@ -267,11 +270,12 @@ impl<'a> Reader<'a> {
         if !is_entry_of(base, root) {
             return Err(self.protocol(&format!("it answered with another entry than {root}")));
         }
-        let id = attributes.iter().find_map(|attribute| base.values(attribute).next().map(<[u8]>::to_vec));
-        let id = id.unwrap_or_else(|| normalize(root).unwrap_or_default().join(",").into_bytes());
+        let of = |attribute: &&str| Some((base.values(attribute).next()?.to_vec(), (*attribute).to_owned()));
+        let by_name = || (normalize(root).unwrap_or_default().join(",").into_bytes(), String::new());
+        let (id, attribute) = attributes.iter().find_map(of).unwrap_or_else(by_name);
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&blake3::hash(&id).as_bytes()[..16]);
-        Ok(Some(fingerprint))
+        Ok(Some((fingerprint, attribute)))
     }
 
     fn not_found(&self, root: &str) -> DirectoryError {

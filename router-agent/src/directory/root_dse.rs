@@ -106,10 +106,8 @@ impl RootDse {
             let backend = std::str::from_utf8(backend).ok()?.to_ascii_lowercase();
             Some((backend, std::str::from_utf8(usn).ok()?.parse().ok()?))
         });
-        let instance = text("netscapemdsuffix").or_else(|| {
-            let contexts: Vec<_> = texts("namingContexts").collect();
-            text("vendorVersion").map(|version| format!("{version} {}", contexts.join(" ")))
-        });
+        // What all servers of a build say tells none of them apart.
+        let instance = text("netscapemdsuffix");
         Self {
             vendor,
             naming_contexts: texts("namingContexts").map(str::to_owned).collect(),

@@ -24,7 +24,6 @@ const TOO_LARGE_MESSAGE: &str = "The entry has more than 8 MiB in the mapped att
 
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are records")]
 pub enum Mapped {
     /// A user record.
     Record(UserRecord),
@@ -54,6 +53,7 @@ pub fn map_entry(mapping: &Mapping, entry: &Entry) -> Mapped {
                 user_name: shown(&mapping.user_name, USER_NAME),
                 mail: shown(&mapping.mail, MAIL),
                 disabled: MarkSights::of(mapping, entry).is_marked(),
+                version: None,
             })
         }
     }

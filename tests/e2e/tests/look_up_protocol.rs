@@ -76,7 +76,11 @@ async fn a_look_up_that_fails_fails_the_job_and_disables_nobody() -> Result<()> 
         message: "The second time nobody answered.".to_owned(),
         interrupted: false,
     };
-    router.found_out_nothing(&look_up.request_id, failure).await?;
+    router.found_out_nothing(&look_up.request_id, failure.clone()).await?;
+    // Asked again after a while, in which the directory may come back.
+    let again = router.look_up().await?;
+    assert_eq!(again.immutable_ids, look_up.immutable_ids);
+    router.found_out_nothing(&again.request_id, failure).await?;
     let message = failed(&world.finished(&job).await?, FailureReason::DirectoryUnreachable);
     assert!(message.ends_with("The second time nobody answered."), "{message}");
     assert_eq!(enabled(&users(&world).await?), 10);

@@ -2,8 +2,6 @@
 //! texts are checked here, and a record that no table could hold becomes one that is not
 //! synchronized.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use rollcall_proto::limits;
 use rollcall_proto::router::v1 as proto;
@@ -11,14 +9,17 @@ use secrecy::ExposeSecret as _;
 use tonic::Status;
 use uuid::Uuid;
 
+use super::entry_parts::{
+    MAX_WARNINGS, check_text, policy_json, truncate, version_from_proto, warning_from_proto,
+};
 use crate::api::common::convert::duration_to_proto;
 use crate::api::common::source_settings::{id_format_to_proto, source_settings_to_proto};
 use crate::jobs::{Completed, FetchOrder, MAX_UNFINISHED_BATCHES, Order, PairedRecord, VerifyOrder};
 use crate::model::names::job_of;
 use crate::model::{
-    Asked, EntryVersion, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy,
-    LookUp, NameKind, NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected,
-    RootFacts, TenantId, TenantNo, UserValues, VersionKind, Witness,
+    Asked, Failure, FailureReason, FetchBy, Found, Freshness, IdPair, ImmutableId, KnownBy, LookUp, NameKind,
+    NotSynchronizedReason, Offered, PasswordOutcome, Presence, ReadFacts, Record, Rejected, RootFacts,
+    TenantId, TenantNo, UserValues, Witness,
 };
 use crate::reconcile::names;
 
@@ -388,6 +389,7 @@ fn record_from_proto(
             disabled,
             distinguished_name: String::new(),
             digest: None,
+            version: version.and_then(version_from_proto),
         }));
     }
     let user_name_key = names::key(tenant, NameKind::UserName, &user_name);
@@ -414,44 +416,6 @@ fn record_from_proto(
     }))
 }
 
-/// A version that can be compared; what cannot be read is none.
-fn version_from_proto(version: proto::EntryVersion) -> Option<EntryVersion> {
-    let kind = VersionKind::from_number(i16::try_from(version.kind).ok()?)?;
-    let proto::EntryVersion { value, origin, .. } = version;
-    let is_fine = (1..=EntryVersion::MAX_VALUE).contains(&value.len())
-        && value.bytes().all(|byte| byte.is_ascii_graphic())
-        && origin.len() <= EntryVersion::MAX_ORIGIN;
-    is_fine.then(|| EntryVersion { kind, value, origin: origin.to_vec() })
-}
-
-/// Most warnings that are kept of a user.
-const MAX_WARNINGS: usize = 20;
-
-fn warning_from_proto(warning: proto::Warning) -> String {
-    let proto::Warning { attribute, message } = warning;
-    let (attribute, message) = (truncate(attribute, 100), truncate(message, 400));
-    if message.contains(&attribute) { message } else { format!("{attribute}: {message}") }
-}
-
-/// What is wrong with a text, if it cannot be kept.
-fn check_text(name: &str, text: &str, most: usize) -> Option<String> {
-    if limits::is_longer(text, most) {
-        return Some(format!("{name} is longer than {most} characters"));
-    }
-    text.contains(char::is_control).then(|| format!("{name} has a control character"))
-}
-
-/// A JSON object of arrays, sorted; empty if there are none. JSON escapes what a table could not
-/// hold.
-fn policy_json(attributes: Vec<proto::PolicyAttribute>) -> String {
-    if attributes.is_empty() {
-        return String::new();
-    }
-    let attributes: BTreeMap<String, Vec<String>> =
-        attributes.into_iter().map(|proto::PolicyAttribute { name, values }| (name, values)).collect();
-    serde_json::to_string(&attributes).unwrap_or_default()
-}
-
 fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejected>, Status> {
     entries
         .into_iter()
@@ -465,6 +429,7 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
                 former_id: _,
                 disabled,
                 distinguished_name,
+                version,
             } = entry;
             let reason = i16::try_from(reason).ok().and_then(NotSynchronizedReason::from_number);
             let reason = reason.unwrap_or(NotSynchronizedReason::EntryUnreadable);
@@ -478,16 +443,10 @@ fn rejected_from_proto(entries: Vec<proto::RejectedEntry>) -> Result<Vec<Rejecte
                 disabled,
                 distinguished_name: truncate(distinguished_name, 4_096),
                 digest: None,
+                version: version.and_then(version_from_proto),
             })
         })
         .collect()
-}
-
-fn truncate(text: String, most: usize) -> String {
-    if text.len() <= most && !text.contains(char::is_control) {
-        return text;
-    }
-    text.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 fn immutable_id_from_proto(id: Bytes) -> Result<ImmutableId, Status> {

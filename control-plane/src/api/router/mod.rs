@@ -3,6 +3,7 @@
 //!
 //! - `audit_head`: compares the audit trail with what the router has seen of it
 //! - `convert`: router messages to and from the words of the domain
+//! - `entry_parts`: parts of what a router says of an entry
 //! - `enrollment`: EnrollmentService
 //! - `link`: which router calls, and whether its state lets it do anything
 //! - `renew`: issues the next certificate
@@ -14,6 +15,7 @@
 mod audit_head;
 pub(crate) mod convert;
 pub mod enrollment;
+mod entry_parts;
 mod link;
 mod renew;
 mod router_denied;

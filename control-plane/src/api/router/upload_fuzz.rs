@@ -214,6 +214,7 @@ mod tests {
                 former_id: former_id.into(),
                 disabled,
                 distinguished_name: String::new(),
+                version: None,
             },
         )
     }

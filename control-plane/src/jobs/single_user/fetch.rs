@@ -19,7 +19,7 @@ enum Question {
 }
 
 enum SearchAnswer {
-    Found(Found),
+    Found(Box<Found>),
     Presence(Presence),
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     prove_mark: bool,
 ) -> Result<Found, Single> {
     match ask(context, source, &Question::Fetch(by, prove_mark)).await? {
-        SearchAnswer::Found(found) => Ok(found),
+        SearchAnswer::Found(found) => Ok(*found),
         SearchAnswer::Presence(_) => Err(failed_search(source, Failure::of(FailureReason::Internal))),
     }
 }
@@ -113,7 +113,13 @@ async fn ask_router(
                 deadline: context.router_deadline(),
                 prove_mark: *prove_mark,
             };
-            Some(router.fetch(context.number, order).await.answer()?.map(SearchAnswer::Found))
+            Some(
+                router
+                    .fetch(context.number, order)
+                    .await
+                    .answer()?
+                    .map(|found| SearchAnswer::Found(Box::new(found))),
+            )
         }
         Question::LookUp(id) => {
             let presence = match router.look_up(&source.settings, id).await.answer()? {

@@ -205,7 +205,7 @@ impl<'a> Call<'a> {
             rejected.disabled && known.user.status == Status::Enabled || known.user.absent_since.is_some();
         let mut written = if is_its_entry && matters {
             let store = &self.context.inner.store;
-            store.observe_rejected(observation, &known.user.id, rejected.disabled).await?
+            store.observe_rejected(observation, rejected).await?
         } else {
             SingleWrite::Done(Box::new(Written {
                 outcome: SingleOutcome::Unchanged,
@@ -286,6 +286,17 @@ impl<'a> Call<'a> {
         FetchResult { source, asked_at, found }: FetchResult,
     ) -> Result<Single> {
         let store = &self.context.inner.store;
+        let found = match found {
+            // Another entry may have the same immutable id, under another name.
+            Found::Record(record) if single_user::is_of(self.context.number, self.whom, &record) => {
+                match fetch(self.context, &source, FetchBy::Id(record.id.clone()), true).await {
+                    Ok(Found::Ambiguous(entries)) => Found::Ambiguous(entries),
+                    Ok(_) => Found::Record(record),
+                    Err(nothing) => return Ok(nothing),
+                }
+            }
+            other => other,
+        };
         let record = match &found {
             Found::Record(record) if single_user::is_of(self.context.number, self.whom, record) => record,
             Found::Record(_) | Found::Absent(_) => return Ok(self.nothing(&source, SingleOutcome::NotFound)),
@@ -315,9 +326,9 @@ impl<'a> Call<'a> {
         asked_at: Timestamp,
     ) -> Result<Single> {
         let store = &self.context.inner.store;
-        if let Some(id) = rejected.id.as_ref().filter(|_| rejected.disabled) {
+        if rejected.id.is_some() && rejected.disabled {
             let observation = self.unversioned(source, asked_at);
-            if let SingleWrite::AskAgain(Some(user)) = store.observe_rejected(observation, id, true).await?
+            if let SingleWrite::AskAgain(Some(user)) = store.observe_rejected(observation, rejected).await?
                 && let Some(known) =
                     store.look_up_user(self.context.number, &UserSelector::User(user)).await?
             {

@@ -85,9 +85,9 @@ pub(crate) fn same_text(rows: usize) -> bool {
     rows == MAX_ROWS
 }
 
-/// The rows `r` and the scope `s` (tenant, source, job, now, position), as a FROM clause. The same number of
-/// rows makes the same text, which is prepared once. No parameter has a number: SQLite looks
-/// numbered ones up one by one, which is slow for thousands of them.
+/// The rows `r` and the scope `s` (tenant, source, job, now, position), as a FROM clause. The same
+/// number of rows makes the same text, which is prepared once. No parameter has a number: SQLite
+/// looks numbered ones up one by one, which is slow for thousands of them.
 pub(crate) fn rows_and_scope(rows: usize) -> String {
     let mut text = String::with_capacity(rows * 32 + 500);
     text.push_str(

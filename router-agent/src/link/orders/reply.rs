@@ -48,9 +48,12 @@ pub(super) fn to_proto_freshness(freshness: directory::Freshness) -> Freshness {
 /// showed of it.
 pub(super) fn map_fetched(mapping: &Mapping, fetched: &FetchedEntry) -> Mapped {
     let mut mapped = map_entry(mapping, fetched);
-    if let Mapped::Record(record) = &mut mapped {
-        record.mark_proved |= fetched.is_mark_absent && !record.disabled;
-        record.version.clone_from(&fetched.version);
+    match &mut mapped {
+        Mapped::Record(record) => {
+            record.mark_proved |= fetched.is_mark_absent && !record.disabled;
+            record.version.clone_from(&fetched.version);
+        }
+        Mapped::Rejected(rejected) => rejected.version.clone_from(&fetched.version),
     }
     mapped
 }

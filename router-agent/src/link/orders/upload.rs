@@ -148,11 +148,13 @@ impl Upload {
         Ok(())
     }
 
-    /// The record of an entry, with its version.
+    /// What becomes of an entry, with its version.
     fn map(&self, entry: &Entry) -> Mapped {
         let mut mapped = map_entry(&self.mapping, entry);
-        if let (Mapped::Record(record), Some((_, versions))) = (&mut mapped, self.opened.get()) {
-            record.version = versions.version_of(entry);
+        let version = self.opened.get().and_then(|(_, versions)| versions.version_of(entry));
+        match &mut mapped {
+            Mapped::Record(record) => record.version = version,
+            Mapped::Rejected(rejected) => rejected.version = version,
         }
         mapped
     }
@@ -277,7 +279,7 @@ impl Upload {
             entries: root.entries,
             ignored_references: root.ignored_references,
             missing: root.missing,
-            fingerprint_attribute: String::new(),
+            fingerprint_attribute: root.fingerprint_attribute.clone(),
         });
         let attributes = self.attribute_counts.counts();
         let attributes =

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use harness::world::World;
 use rollcall_proto::admin::v1::attribute_mapping::ImmutableIdFormat;
+use rollcall_proto::admin::v1::single_sync::Outcome;
 use rollcall_proto::admin::v1::{FailureReason, IdentitySourceSettings};
 
 use crate::expect::{enabled, entry, failed, flawless, join, reasons, succeeded, users};
+use crate::just_in_time::SignIn;
 
 /// RFC 4511, 4.5.3: a continuation reference is a part of the scope, whatever name its URL carries.
 #[tokio::test(flavor = "multi_thread")]
@@ -99,5 +101,16 @@ async fn two_entries_with_one_id_take_no_user_from_each_other() -> Result<()> {
     number("aaron", "3")?;
     world.directory().replace(&dn, "employeeType", &["employee"])?;
     assert_eq!(succeeded(&world.sync_now().await?), [1, 0, 2, 0, 0]);
+
+    // Two new ones with one number: neither signs in, by whatever name it is found.
+    for uid in ["carla", "dora"] {
+        join(&world, uid, &format!("{uid}@lab.test"))?;
+        number(uid, "4")?;
+    }
+    let sign_in = SignIn::over(world).await?;
+    for login in ["carla", "dora@lab.test"] {
+        assert_eq!(sign_in.came_to(login).await?, (Outcome::Ambiguous, false), "{login}");
+    }
+    assert_eq!(users(&sign_in.world).await?.len(), 3, "neither is added");
     Ok(())
 }

@@ -9,7 +9,8 @@ use super::super::dialect::Connection;
 use super::super::license::seats;
 use super::super::sync::apply;
 use super::super::transaction::Engine;
-use super::super::users::{versions, write};
+use super::super::users::versions::{self, Seen};
+use super::super::users::write;
 use super::super::{locks, statement};
 use super::{lookup, pending};
 use crate::model::{
@@ -88,12 +89,21 @@ pub(crate) async fn apply(
     if before.is_none() && record.disabled {
         return left_as_is(connection, fence, before, SingleOutcome::DisabledNotAdded, None).await;
     }
-    let older = versions::older(connection, fence.tenant, records, &view.known, None).await?;
-    if before.is_some() && !older.is_empty() {
+    let enables = before.as_ref().is_none_or(|before| before.user.status != Status::Enabled);
+    let seen = Seen::of_record(record, &view.known, None).into_iter().collect();
+    let compared = versions::compare(connection, fence.tenant, seen).await?;
+    // What may be of a server that is behind enables no user either: only a sync of all tells.
+    let is_doubtful = enables && !record.disabled && !compared.incomparable.is_empty();
+    if !compared.older.is_empty() || is_doubtful {
         return left_as_is(connection, fence, before, SingleOutcome::OlderServer, None).await;
     }
-    let enables = before.as_ref().is_none_or(|before| before.user.status != Status::Enabled);
     if enables && !record.disabled && !enabling::may_enable(record) {
+        // What a job that is under way has of the entry proves nothing any more either.
+        if let Some(before) = before.as_ref().filter(|_| pending.is_some()) {
+            let (tenant, user) = (fence.tenant, before.user.number);
+            pending::record_observation(connection, tenant, user, observation.asked_at, pending, false)
+                .await?;
+        }
         return left_as_is(connection, fence, before, SingleOutcome::MarkNotVisible, None).await;
     }
     let plan = batch::plan(fence.job, Mode::Final, records, &view);

@@ -4,7 +4,9 @@ use super::super::dialect::Connection;
 use super::super::statement::sql;
 use super::super::users::logins::HOLDER;
 use super::super::users::user::{COLUMNS, FROM, UserRow};
-use super::super::words::{CATEGORY_NOT_SYNCHRONIZED, JOB_SUCCEEDED, KIND_PLAN, KIND_SYNC};
+use super::super::words::{
+    CATEGORY_NOT_SYNCHRONIZED, CATEGORY_NOT_VISIBLE, JOB_SUCCEEDED, KIND_PLAN, KIND_SYNC,
+};
 use super::super::{codec, statement};
 use crate::model::{
     JobNo, NameKind, SourceNo, TenantNo, Timestamp, User, UserNo, UserSelector, UserSnapshot, UserVersion,
@@ -107,8 +109,8 @@ pub(crate) async fn last_observed(
          u.tenant_no = $1 AND u.user_no = $2 AND j.state = {JOB_SUCCEEDED} AND j.kind IN \
          ({KIND_SYNC}, {KIND_PLAN}) AND j.withheld_users IS NULL AND j.read_at IS NOT NULL AND \
          j.lists_gone = 0 AND u.added_job <= j.job_no AND NOT EXISTS (SELECT 1 FROM job_details d \
-         WHERE d.job_no = j.job_no AND d.category = {CATEGORY_NOT_SYNCHRONIZED} AND d.immutable_id \
-         = u.immutable_id) ORDER BY j.job_no DESC LIMIT 1"
+         WHERE d.job_no = j.job_no AND (d.category = {CATEGORY_NOT_SYNCHRONIZED} AND d.immutable_id = \
+         u.immutable_id OR d.category = {CATEGORY_NOT_VISIBLE} AND d.user_no = u.user_no)) ORDER BY j.job_no DESC LIMIT 1"
     ));
     let synced: Option<i64> = synced.bind(tenant.0).bind(user.number.0).fetch_optional(connection).await?;
     let observed_at = version.observed_at.max(Timestamp(synced.unwrap_or_default()));

@@ -1,21 +1,26 @@
 //! Writes down that a user's entry is there and cannot be used. Whatever else is wrong with it, its
 //! mark counts: an account that the directory disables is disabled here.
 
+use std::collections::HashMap;
+
 use super::super::dialect::Connection;
 use super::super::license::seats;
+use super::super::users::versions::{self, Seen};
 use super::super::users::{lookup as users, write};
 use super::apply::Begun;
 use super::{apply, lookup, pending};
-use crate::model::{Fence, ImmutableId, SingleOutcome, Status};
+use crate::model::{Fence, Rejected, SingleOutcome, Status};
+use crate::reconcile::entry_version;
 use crate::store::{Observation, Result, SingleWrite, Written};
 
 /// Disables the user of an entry whose mark says so; in any case the user was seen.
 pub(crate) async fn observe(
     connection: &mut Connection,
     observation: &Observation,
-    id: &ImmutableId,
-    disabled: bool,
+    entry: &Rejected,
 ) -> Result<SingleWrite> {
+    let nothing = || Written { outcome: SingleOutcome::Unchanged, message: None, user: None, confirm: false };
+    let Some(id) = &entry.id else { return Ok(pending::done(nothing())) };
     let Some(Begun { fence, pending, .. }) = apply::begin(connection, observation).await? else {
         return Ok(SingleWrite::AskAgain(observation.version.map(|version| version.user)));
     };
@@ -27,19 +32,25 @@ pub(crate) async fn observe(
     if before.as_ref().map(|user| user.version) != observation.version {
         return Ok(SingleWrite::AskAgain(known.map(|user| user.number)));
     }
-    let user = known.filter(|user| disabled && user.status == Status::Enabled);
-    let Some(user) = user else {
+    let view: HashMap<_, _> = known.iter().map(|user| (user.id.clone(), user.clone())).collect();
+    let seen = Seen::of_rejected(entry, &view, None).into_iter().collect();
+    let older = versions::compare(connection, fence.tenant, seen).await?.older;
+    let user = known.filter(|user| entry.disabled && user.status == Status::Enabled);
+    let Some(user) = user.filter(|_| older.is_empty()) else {
         let user = match before {
             Some(before) => Some(pending::seen(connection, fence.tenant, before).await?),
             None => None,
         };
-        let outcome = SingleOutcome::Unchanged;
-        return Ok(pending::done(Written { outcome, message: None, user, confirm: false }));
+        return Ok(pending::done(Written { user, ..nothing() }));
     };
     let by_its_job = Fence { job: user.changed_job, ..fence };
     let status_job = apply::status_job(connection, fence.tenant, user.number).await?;
     write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
     apply::restore_status_job(connection, fence.tenant, user.number, status_job, 0).await?;
+    if let Some(version) = entry.version.as_ref().filter(|of| entry_version::may_be_kept(of, observation.now))
+    {
+        versions::keep(connection, fence.tenant, user.number, version, observation.now).await?;
+    }
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -1).await?;
     let asked_at = observation.asked_at;
     pending::record_observation(connection, fence.tenant, user.number, asked_at, pending, true).await?;

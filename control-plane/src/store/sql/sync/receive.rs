@@ -4,7 +4,7 @@
 use super::super::dialect::Connection;
 use super::super::jobs::counts;
 use super::super::locks;
-use super::super::users::versions;
+use super::super::users::versions::{self, Seen};
 use super::{apply, apply_plan, refuse, shared_ids};
 use crate::model::{Counts, Fence, JobKind, NotSynchronizedReason, Record, Rejected, Status, Timestamp};
 use crate::reconcile::batch::{self, Mode};
@@ -51,10 +51,12 @@ pub(crate) async fn receive_after(
             view.returns_wait = true;
         }
         let read = Some((fence.job, job.reads));
-        let older = versions::older(connection, fence.tenant, records, &view.known, read).await?;
-        if !older.is_empty() {
-            versions::record_older(connection, fence, older.len()).await?;
-            view.suspect.extend(older);
+        let seen = records.iter().filter_map(|record| Seen::of_record(record, &view.known, read));
+        let marks = rejected.iter().filter_map(|entry| Seen::of_rejected(entry, &view.known, read));
+        view.older = versions::compare(connection, fence.tenant, seen.chain(marks).collect()).await?.older;
+        if !view.older.is_empty() {
+            versions::record_older(connection, fence, view.older.len()).await?;
+            view.suspect.extend(view.older.iter().cloned());
         }
         // An undo gives back what it is ordered to.
         view.reenables_wait = job.kind() != JobKind::Undo;
@@ -69,6 +71,7 @@ pub(crate) async fn receive_after(
             let users: Vec<_> = disabled.filter_map(of).collect();
             applied.seen.extend(users.iter().map(|(_, user, _)| user.number));
             let enabled = users.into_iter().filter(|(_, user, _)| user.status == Status::Enabled);
+            let enabled = enabled.filter(|(record, ..)| !view.older.contains(&record.id));
             counts += apply::disable_only(connection, fence, enabled, now).await?;
             (&planned.records[..], &planned.left_out[..])
         } else {

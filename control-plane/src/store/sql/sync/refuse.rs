@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 use super::super::dialect::Connection;
 use super::super::jobs::details::{self, EntryLine};
 use super::super::locks::LockedJob;
+use super::super::users::versions;
 use super::{apply, apply_plan, deferred, revert};
 use crate::model::{
     Category, Counts, Detail, Fence, JobKind, KnownUser, NotSynchronizedReason, Record, Rejected, Status,
     Timestamp, UserNo,
 };
 use crate::reconcile::batch::View;
+use crate::reconcile::entry_version;
 use crate::store::Result;
 
 /// Lists rejected entries and disables the users that they disable. An entry whose user is disabled
@@ -31,6 +33,7 @@ pub(crate) async fn refuse(
     let mut disabled: Vec<(&KnownUser, NotSynchronizedReason)> = marked
         .filter_map(|entry| Some((user(entry)?, entry.reason)))
         .filter(|(user, _)| user.status == Status::Enabled && !user.fetched_during(fence.job, job.reads))
+        .filter(|(user, _)| !view.older.contains(&user.id))
         .collect();
     disabled.sort_by_key(|(user, _)| user.number);
     disabled.dedup_by_key(|(user, _)| user.number);
@@ -43,6 +46,16 @@ pub(crate) async fn refuse(
             JobKind::DryRun => wait(connection, fence, &disabled).await?,
             _ => disable(connection, fence, &disabled, now).await?,
         };
+        if job.kind() != JobKind::DryRun {
+            for entry in rejected.iter().filter(|entry| entry.disabled) {
+                let of = user(entry).filter(|user| disabled.iter().any(|(one, _)| one.number == user.number));
+                let version =
+                    entry.version.as_ref().filter(|version| entry_version::may_be_kept(version, now));
+                if let (Some(user), Some(version)) = (of, version) {
+                    versions::keep(connection, fence.tenant, user.number, version, now).await?;
+                }
+            }
+        }
     }
 
     let disables = |user: &KnownUser| disabled.iter().any(|(disabled, _)| disabled.number == user.number);
