@@ -36,8 +36,7 @@ impl DirectoryRetry {
     /// The same after a read that failed before it began: only a directory that broke off before,
     /// and is not back, is waited for.
     pub(super) fn failed(&mut self, reason: FailureReason) -> Option<Duration> {
-        let is_away = reason == FailureReason::DirectoryUnreachable;
-        if is_away && self.broken_off > 0 { self.broken_off() } else { None }
+        if self.broken_off > 0 { self.unreachable(reason) } else { None }
     }
 }
 

@@ -299,7 +299,7 @@ impl UserSearch<'_> {
         let looked_up = look_up_on(&server, lease.connection(), request, wanted, &timeouts).await;
         match looked_up {
             Ok(presences) => Ok(presences.first().copied().unwrap_or(Presence::NotFound)),
-            // Where no root is there, nothing is seen of anybody.
+            // Where no root is there, no entry is seen.
             Err(DirectoryError::RootNotFound { .. }) => Ok(Presence::NotVisible),
             Err(error) => Err(FetchFailure { is_connection_lost: !lease.connection().is_healthy(), error }),
         }

@@ -123,7 +123,7 @@ async fn ask_router(
         }
         Question::LookUp(id) => {
             let presence = match router.look_up(&source.settings, id).await.answer()? {
-                // Where no root is there, nothing is seen of anybody: neither here nor gone.
+                // Where no root is there, no entry is seen: neither here nor gone.
                 Err(failure) if failure.reason == FailureReason::RootNotFound => Ok(Presence::NotVisible),
                 answer => answer,
             };

@@ -10,7 +10,6 @@ use super::super::users::{lookup as users, write};
 use super::apply::Begun;
 use super::{apply, lookup, pending};
 use crate::model::{Fence, Rejected, SingleOutcome, Status};
-use crate::reconcile::entry_version;
 use crate::store::{Observation, Result, SingleWrite, Written};
 
 /// Disables the user of an entry whose mark says so; in any case the user was seen.
@@ -47,10 +46,8 @@ pub(crate) async fn observe(
     let status_job = apply::status_job(connection, fence.tenant, user.number).await?;
     write::disable_in_directory(connection, by_its_job, &[user.number.0], observation.now).await?;
     apply::restore_status_job(connection, fence.tenant, user.number, status_job, 0).await?;
-    if let Some(version) = entry.version.as_ref().filter(|of| entry_version::may_be_kept(of, observation.now))
-    {
-        versions::keep(connection, fence.tenant, user.number, version, observation.now).await?;
-    }
+    let version = entry.version.as_ref();
+    versions::keep(connection, fence.tenant, user.number, version, observation.now).await?;
     let taken = seats::take(connection, fence.tenant, Some(fence.source), -1).await?;
     let asked_at = observation.asked_at;
     pending::record_observation(connection, fence.tenant, user.number, asked_at, pending, true).await?;

@@ -13,7 +13,6 @@ use crate::model::{
     Timestamp, UserNo,
 };
 use crate::reconcile::batch::View;
-use crate::reconcile::entry_version;
 use crate::store::Result;
 
 /// Lists rejected entries and disables the users that they disable. An entry whose user is disabled
@@ -49,10 +48,9 @@ pub(crate) async fn refuse(
         if job.kind() != JobKind::DryRun {
             for entry in rejected.iter().filter(|entry| entry.disabled) {
                 let of = user(entry).filter(|user| disabled.iter().any(|(one, _)| one.number == user.number));
-                let version =
-                    entry.version.as_ref().filter(|version| entry_version::may_be_kept(version, now));
-                if let (Some(user), Some(version)) = (of, version) {
-                    versions::keep(connection, fence.tenant, user.number, version, now).await?;
+                if let Some(user) = of {
+                    versions::keep(connection, fence.tenant, user.number, entry.version.as_ref(), now)
+                        .await?;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! User names and mail addresses of a tenant are one namespace of logins. The user who held a login
 //! first keeps it; another user's name that equals it is no login. What two users got by one job
-//! neither had first: then it is nobody's login.
+//! neither had first: then it is the login of neither.
 
 use super::super::dialect::Connection;
 use super::super::statement;

@@ -96,14 +96,17 @@ pub(crate) async fn compare(
     Ok(compared)
 }
 
-/// Keeps the version of an entry that only disabled its user.
+/// Keeps the version of an entry that only disabled its user, where one was seen that may be kept.
 pub(crate) async fn keep(
     connection: &mut Connection,
     tenant: TenantNo,
     user: UserNo,
-    version: &EntryVersion,
+    version: Option<&EntryVersion>,
     now: Timestamp,
 ) -> Result<()> {
+    let Some(version) = version.filter(|version| entry_version::may_be_kept(version, now)) else {
+        return Ok(());
+    };
     let text =
         "UPDATE users SET entry_version = $3, entry_version_at = $4 WHERE tenant_no = $1 AND user_no = $2";
     let query = statement::query(text).bind(tenant.0).bind(user.0);
